@@ -1,0 +1,71 @@
+"""Describe the compiled module ``shmstore._core`` to cffi.
+
+The C surface is declared once, in ``shmstore/csrc/*.cdef.h``: cffi parses these files and the C sources include
+them. ``glue.c`` adds the few hot calls as CPython functions; everything else is bound by cffi.
+
+Build it with ``pip install .``; nothing here needs to be run by hand.
+"""
+
+import platform
+import sys
+import sysconfig
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parent
+CSRC = Path("shmstore") / "csrc"
+
+
+def refuse_unsupported() -> None:
+    """Stop with a sentence where the engine was never shown to work."""
+    if not sys.platform.startswith("linux"):
+        raise SystemExit(f"shmstore needs Linux: this is {sys.platform}.")
+    if platform.machine() not in ("x86_64", "aarch64") or sys.maxsize < 2**32:
+        raise SystemExit(f"shmstore needs 64-bit x86-64 or ARM: this is {platform.machine()}.")
+    if platform.python_implementation() != "CPython":
+        raise SystemExit(f"shmstore needs CPython: this is {platform.python_implementation()}.")
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        raise SystemExit("shmstore is not yet tested on free-threaded Python: use the ordinary build.")
+
+
+refuse_unsupported()
+
+# cffi gives the interpreter's lock up around every call, which costs more than most calls here do, and a
+# thread that gave it up waits for a switch interval (5 ms) to get it back. So only functions named
+# shms_w_* (they wait, or copy much) give it up; __func__ is a constant, so the test folds at compile time.
+KEEP_THE_LOCK = r"""
+#define SHMS_GIVES_UP (__builtin_strncmp(__func__, "_cffi_f_shms_w_", 15) == 0)
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS { PyThreadState *_save = SHMS_GIVES_UP ? PyEval_SaveThread() : 0;
+#define Py_END_ALLOW_THREADS if (SHMS_GIVES_UP) PyEval_RestoreThread(_save); }
+"""
+
+cdefs = sorted((ROOT / CSRC).glob("*.cdef.h"))
+sources = sorted((ROOT / CSRC).glob("*.c"))
+headers = sorted((ROOT / CSRC).glob("*.h"))
+
+
+def relative(paths: list[Path]) -> list[str]:
+    """Setuptools wants sources relative to the project."""
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+ffibuilder = FFI()
+for cdef in cdefs:
+    ffibuilder.cdef("".join(line for line in cdef.read_text().splitlines(True) if not line.startswith("#")))
+ffibuilder.set_source(
+    "shmstore._core",
+    "".join(f'#include "{CSRC / name}"\n' for name in ("api.h", "sysv.h", "glue.h")) + KEEP_THE_LOCK,
+    sources=relative(sources),
+    depends=[*relative(headers), "build_ffi.py"],  # build_ffi.py reaches the sdist this way
+    include_dirs=["."],
+    define_macros=[("Py_LIMITED_API", "0x030a0000")],  # 3.10: METH_FASTCALL and PyUnicode_AsUTF8AndSize
+    py_limited_api=True,
+    extra_compile_args=["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-Wall", "-Wextra",
+                        "-Wno-unused-parameter", "-Wno-missing-field-initializers"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

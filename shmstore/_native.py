@@ -1,0 +1,233 @@
+"""Opening segments, and the engine's status codes as exceptions: each names the store, the cause, the remedy."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from shmstore import errors
+from shmstore._core import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shmstore._keys import Key
+
+__all__ = ["blamed", "failure", "open_handle", "seconds_to_ns", "user"]
+
+_CREATE = {None: 0, True: 1, False: 2}
+_KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
+
+
+def seconds_to_ns(seconds: float | None, what: str) -> int:
+    """A timeout in nanoseconds; None is a very long one."""
+    if seconds is None:
+        return 2**62
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{what} is a number of seconds, not {type(seconds).__name__}")
+    if not seconds >= 0:
+        raise ValueError(f"{what} is a number of seconds from 0, not {seconds!r}")
+    return min(int(seconds * 1e9), 2**62)
+
+
+def user(uid: int) -> str:
+    """A uid as people know it."""
+    try:
+        import pwd
+
+        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
+    except (ImportError, KeyError):
+        return f"uid {uid}"
+
+
+def program(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return f"process {pid} ({file.read().strip()})"
+    except OSError:
+        return f"process {pid}"
+
+
+def open_handle(
+    key: Key,
+    *,
+    create: bool | None,
+    size: int,
+    size_given: bool,
+    max_entries: int | None,
+    mode: int,
+    mode_given: bool,
+    owner: int | str | None,
+    readonly: bool,
+    timeout: int,
+    uuid: bytes | None = None,
+) -> int:
+    """Open or create, and return the engine's handle.
+
+    Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
+        LockTimeout, StoreSystemError; ValueError where size, max_entries or mode differ from the creator's.
+    """
+    wish = ffi.new("struct shms_open_wish *")
+    found = ffi.new("struct shms_open_found *")
+    status = ffi.new("int *")
+    name = ffi.new("char[]", key.name)
+    wish.key, wish.name_kind, wish.name_length, wish.name = key.number, key.kind, len(key.name), name
+    wish.create, wish.size, wish.max_entries, wish.mode = _CREATE[create], size, max_entries or 0, mode
+    wish.size_given, wish.entries_given, wish.mode_given = size_given, max_entries is not None, mode_given
+    wish.readonly, wish.timeout = readonly, timeout
+    wish.owner = -1 if owner is None else -2 if owner == "any" else owner
+    if uuid is not None:
+        wish.uuid_given = 1
+        ffi.memmove(wish.uuid, uuid, 16)
+    opened = lib.shms_w_open(wish, found, status)
+    if opened == ffi.NULL:
+        raise _open_failure(status[0], key, wish, found)
+    handle: int = lib.shms_adopt(opened)
+    if handle < 0:
+        raise MemoryError("no memory for a handle")
+    return handle
+
+
+def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
+    store = f"store {key.shown}"
+    bare = key.number & 0xFFFFFFFF
+    if status == lib.SHMS_NOT_FOUND:
+        how = "readonly=True" if wish.readonly else "create=False"
+        return errors.StoreNotFound(f"{store}: there is none (key {bare:#010x}), and {how} does not make one")
+    if status == lib.SHMS_EXISTS:
+        return errors.StoreExists(f"{store}: it exists already; leave create=True out to attach to it")
+    if status == lib.SHMS_FOREIGN:
+        return errors.StoreForeign(
+            f"{store}: it was created by {user(found.uid)}, and this process runs as {user(os.geteuid())}; "
+            f'if you trust them, pass owner={found.uid} (or owner="any")'
+        )
+    if status == lib.SHMS_NOT_A_STORE:
+        return errors.NotAStore(
+            f"{store}: segment {found.id} (key {bare:#010x}, {found.size} bytes, created by "
+            f"{user(found.uid)}) is no store and was left untouched; use another key, or remove it "
+            f"if it is yours: ipcrm -m {found.id}"
+        )
+    if status == lib.SHMS_COLLISION:
+        other = ffi.buffer(found.name, found.name_length)[:].decode("utf-8", "replace")
+        whose = f"{_KINDS.get(found.name_kind, 'another key')} {other!r}".rstrip(" '\"" if not other else "")
+        return errors.KeyCollision(
+            f"{store}: its System V key {bare:#010x} belongs to the store of {whose}; use another name"
+        )
+    if status == lib.SHMS_FORMAT:
+        if found.only_read or found.read_compatible:
+            return errors.FormatMismatch(
+                f"{store}: a newer version made it with features {found.read_compatible:#x} that this one can "
+                "read but not write; open it with readonly=True, or upgrade shmstore"
+            )
+        return errors.FormatMismatch(
+            f"{store}: it has format {found.format} (features {found.incompatible:#x}), this version knows "
+            "format 1 (features 0x0); upgrade shmstore, or remove the store with the version that made it"
+        )
+    if status == lib.SHMS_MISMATCH:
+        what = ffi.string(found.what).decode()
+        theirs = {"size": found.size, "max_entries": found.max_entries, "mode": oct(found.mode)}[what]
+        ours = {"size": wish.size, "max_entries": wish.max_entries, "mode": oct(wish.mode)}[what]
+        return ValueError(
+            f"{store}: its creator chose {what}={theirs}, this handle asks for {ours}; leave {what} out to "
+            "take what is there"
+        )
+    if status == lib.SHMS_TOO_SMALL:
+        return ValueError(
+            f"{store}: size={wish.size} leaves too little for objects beside the table of "
+            f"{wish.max_entries or wish.size // 128} entries; make size larger (at least 64K) or "
+            "max_entries smaller"
+        )
+    if status == lib.SHMS_TOO_LARGE:
+        return ValueError(f"{store}: size is at most 16T and max_entries at most 2**32 - 1")
+    if status == lib.SHMS_CORRUPT:
+        return errors.StoreCorrupt(
+            f"{store}: {ffi.string(found.what).decode()} is impossible; remove it: ipcrm -m {found.id}"
+        )
+    if status == lib.SHMS_NO_CLIENT:
+        return errors.ShmStoreError(
+            f"{store}: every place for a writing process is taken by a living one; close some, "
+            "make the store larger, or attach with readonly=True, which needs no place"
+        )
+    if status == lib.SHMS_TIMEOUT:
+        return errors.LockTimeout(
+            f"{store}: {program(found.pid)} began to create it and does not go on; "
+            "continue or kill that process (SIGCONT, SIGKILL), and it is created anew"
+        )
+    if status == lib.SHMS_NO_MEMORY:
+        return MemoryError(f"{store}: no memory for a handle")
+    return _system_failure(store, key, wish, found)
+
+
+def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
+    from shmstore import _sysv_errors
+
+    call, code = ffi.string(found.what).decode(), found.error
+    if code == errno.EACCES:
+        row = _sysv_errors.about_shmget(code, key.number, 0, 0)
+        advice = f"{row}; ask its owner for a mode that lets you in, or attach with readonly=True"
+    elif call == "shmget":
+        advice = _sysv_errors.about_shmget(code, key.number, wish.size, wish.mode)
+    else:
+        advice = _sysv_errors.about_id(code, found.id)
+    return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}: {advice}")
+
+
+def blamed(handle: int) -> str:
+    """Who held the lock that the last timed out call on this handle waited for."""
+    name = ffi.new("char[32]")
+    pid = lib.shms_blamed(handle, name, 32)
+    return f"process {pid} ({ffi.string(name).decode(errors='replace')})" if pid else "another process"
+
+
+def failure(status: int, store: str, handle: int, timeout: float | None = None, asked: int | None = None) -> Exception:
+    """The exception for a failed call on an open store."""
+    if status in (lib.SHMS_FULL, lib.SHMS_TABLE_FULL, lib.SHMS_TOO_LARGE):
+        return _full(status, store, handle, asked)
+    if status == lib.SHMS_CLOSED:
+        return errors.StoreClosed(f"{store}: this handle is closed; open the store again")
+    if status == lib.SHMS_DESTROYED:
+        return errors.StoreDestroyed(f"{store}: it was removed, and what it held is gone; open it anew")
+    if status == lib.SHMS_READ_ONLY:
+        return errors.ReadOnlyStore(f"{store}: this handle was opened with readonly=True")
+    if status == lib.SHMS_TIMEOUT:
+        return errors.LockTimeout(
+            f"{store}: gave up after {timeout} s: {blamed(handle)} holds a lock that this needs, and is alive "
+            "(stopped, or swapped out); nothing was changed; continue or kill that process"
+        )
+    if status == lib.SHMS_STORM:
+        return errors.LockTimeout(
+            f"{store}: overtaken by overwrites of this entry for {timeout} s; a handle that may write "
+            "(readonly=False) can pin what it reads"
+        )
+    if status == lib.SHMS_CORRUPT:
+        return errors.StoreCorrupt(f"{store}: an entry breaks the format; check() says which rule")
+    if status == lib.SHMS_NOT_INT:
+        return TypeError(f"{store}: incr and decr need an int that was stored with msgpack; the value is kept")
+    if status == lib.SHMS_OVERFLOW:
+        return OverflowError(f"{store}: the counter would leave 64 signed bits; the value is kept")
+    if status == lib.SHMS_NO_CLIENT:
+        return errors.ShmStoreError(
+            f"{store}: every place for a writing process is taken by a living one; close some"
+        )
+    return errors.ShmStoreError(f"{store}: the engine failed with status {status}")
+
+
+def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
+    stats = ffi.new("struct shms_stats *")
+    lib.shms_get_stats(handle, stats)
+    wanted = "" if asked is None else f"{asked} bytes asked for, "
+    if status == lib.SHMS_TOO_LARGE:
+        return errors.ValueTooLarge(
+            f"{store}: {wanted}more than the empty store could take "
+            f"({stats.bytes_used + stats.bytes_free} bytes of heap); create it with a larger size"
+        )
+    if status == lib.SHMS_TABLE_FULL:
+        return errors.StoreFull(
+            f"{store}: no slot left near this name with {stats.entries} entries; nothing was changed; "
+            "delete some, or create the store with a larger max_entries"
+        )
+    return errors.StoreFull(
+        f"{store}: {wanted}{stats.bytes_free} bytes free, the largest run {stats.largest_free}; nothing was "
+        "changed; delete something, set a ttl, or create the store with a larger size"
+    )

@@ -1,0 +1,112 @@
+"""Immutable answers: what ``stats()``, ``info()``, ``clients()`` and ``stores()`` return."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["ClientInfo", "Stats", "StoreInfo"]
+
+
+class _Record:
+    __slots__ = ()
+
+    def __init__(self, **values: Any) -> None:
+        for field in self.__slots__:
+            object.__setattr__(self, field, values.pop(field))
+        if values:
+            raise TypeError(f"{type(self).__name__} has no {', '.join(values)}")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {field: getattr(self, field) for field in self.__slots__}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.as_dict())
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.as_dict() == other.as_dict()  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.as_dict().values()))
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{field}={value!r}" for field, value in self.as_dict().items())
+        return f"{type(self).__name__}({fields})"
+
+
+def _restore(cls: type[_Record], values: dict[str, Any]) -> _Record:
+    return cls(**values)
+
+
+class Stats(_Record):
+    """Figures of a store. Counters are totals over its life, of all processes; sizes are in bytes.
+
+    ``entries`` counts what is stored, expired entries not yet swept included; ``len(store)`` does not.
+    """
+
+    __slots__ = (
+        "entries", "bytes_used", "bytes_free", "largest_free", "hits", "misses", "puts", "deletes", "evictions",
+        "expirations", "reader_retries", "takeovers", "clients", "zombies",
+    )  # fmt: skip
+    entries: int
+    bytes_used: int
+    bytes_free: int
+    largest_free: int
+    hits: int
+    misses: int
+    puts: int
+    deletes: int
+    evictions: int
+    expirations: int
+    reader_retries: int
+    takeovers: int
+    clients: int
+    zombies: int
+
+
+class StoreInfo(_Record):
+    """What a store is: ``key`` (key_t) and ``id`` as in ``ipcs -m``, ``name`` as its creator gave it (None for
+    a numeric key), ``size`` in bytes, ``mode``, ``uid``/``gid`` of the owner, ``creator`` (process id) and
+    ``creator_uid``, ``created`` (seconds since the epoch), ``attached`` (mappings in all processes)."""
+
+    __slots__ = (
+        "key", "id", "name", "size", "mode", "uid", "gid", "creator", "creator_uid", "created", "attached",
+        "format_version", "max_entries", "max_clients", "uuid", "readonly",
+    )  # fmt: skip
+    key: int
+    id: int
+    name: str | None
+    size: int
+    mode: int
+    uid: int
+    gid: int
+    creator: int
+    creator_uid: int
+    created: float
+    attached: int
+    format_version: int
+    max_entries: int | None
+    max_clients: int
+    uuid: str
+    readonly: bool
+
+
+class ClientInfo(_Record):
+    """A process that is attached for writing. ``alive``: True, False (its place is about to be freed), or None
+    where no proof can be had from here (another pid namespace, a hidden /proc)."""
+
+    __slots__ = ("number", "pid", "program", "alive", "attached_at", "is_me")
+    number: int
+    pid: int
+    program: str
+    alive: bool | None
+    attached_at: float
+    is_me: bool

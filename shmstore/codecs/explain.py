@@ -1,0 +1,194 @@
+"""Find out why a value was refused: where in it the reason lies, and what to do.
+
+The encoder keeps no path: it pays for that only here, by walking the value a second time, in the same order.
+Paths read like Python: ``$`` is the value, then ``.name`` or ``['any key']`` for the value under a dict's
+key, ``[3]`` for an element of a list or tuple, ``{Colour}`` for a member of a set (by its type, since it has
+no place), ``<key (1, Colour)>`` for a dict's key itself, ``.start`` and so on for the parts of a slice.
+
+Nothing of the user's is called: a ``repr`` could fail, or take forever.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from shmstore.codecs import extensions
+from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.scan import DEPTH, ENDLESS, NODES
+from shmstore.errors import CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+# By id: the == of a type belongs to its metaclass.
+_NATIVE = {id(kind) for kind in (str, float, bool, bytes, type(None))}
+_CONTAINERS = {id(kind) for kind in (dict, list, tuple, set, frozenset, slice)}
+_OTHERWISE = "convert it first, or use codec='pickle' or a codec of your own"
+
+# What a class derives from, and what its object is best stored as; the first that fits.
+_REMEDIES = {
+    "enum.Enum": "store its .value",
+    "tuple": "store tuple(x), or x._asdict() of a named tuple",
+    "dict": "store dict(x)",
+    "list": "store list(x)",
+    "set": "store set(x)",
+    "frozenset": "store frozenset(x)",
+    "str": "store str(x)",
+    "int": "store int(x)",
+    "float": "store float(x)",
+    "bytes": "store bytes(x)",
+    "bytearray": "store bytes(x)",
+    "memoryview": "store bytes(x)",
+    "generator": "store list(x)",
+    "msgpack.ext.Timestamp": "store x.to_datetime()",
+    "datetime.tzinfo": "store it as part of a datetime or time",
+    "pathlib.PurePath": "store str(x)",
+    "pathlib._local.PurePath": "store str(x)",
+}
+
+
+def explain(value: object, kind: int, cause: BaseException | None = None) -> CodecError:
+    """Return the error to raise for *value*, which was refused as *kind* or with *cause*.
+
+    Cost: a Python walk up to the first object that cannot be stored.
+    """
+    if kind == ENDLESS:
+        return CodecError(
+            f"cannot encode $: more than {NODES} objects, counting each as often as it is referred to; "
+            "store it in parts, or use codec='pickle'"
+        )
+    try:
+        found = _first_refusal(value)
+    except RuntimeError:  # a dict or set changed its size
+        found = None
+    if found is None:
+        found = f"$: {_inexplicable(cause)}"
+    return CodecError(f"cannot encode {found}")
+
+
+def _inexplicable(cause: BaseException | None) -> str:
+    """Say what may have happened to a value in which nothing is wrong."""
+    if isinstance(cause, RecursionError):
+        return "the Python stack is nearly used up; encode it from fewer calls deep, or flatten it"
+    if isinstance(cause, ValueError):
+        return f"{cause}; store it in parts"  # msgpack's lengths have 32 bits
+    reason = f" ({type(cause).__name__}: {cause})" if cause is not None else ""
+    return f"it was changed while it was being encoded{reason}; keep other threads from it meanwhile"
+
+
+def _first_refusal(value: object) -> str | None:
+    """Walk as the encoder does, and return path, cause and remedy of the first node that cannot be stored."""
+    path = [""]  # segments; one for each container that the walk is inside of, and one for the node at hand
+    around: list[Any] = []  # those containers
+    walks: list[Iterator[tuple[str, Any]]] = [iter((("$", value),))]
+    while walks:
+        for path[-1], node in walks[-1]:
+            if id(type(node)) not in _CONTAINERS:
+                problem = _problem(node)
+                if problem is not None:
+                    return _text(path, *problem)
+                continue
+            if any(node is outer for outer in around):
+                return _text(path, "it is inside itself", "break the cycle, or use codec='pickle'")
+            if len(around) == DEPTH:
+                return _text(path, f"more than {DEPTH} containers inside one another",
+                             "flatten it, or use codec='pickle'")  # fmt: skip
+            around.append(node)
+            walks.append(_children(node))
+            path.append("")
+            break
+        else:
+            walks.pop()
+            path.pop()
+            if around:
+                around.pop()
+    return None
+
+
+def _text(path: list[str], cause: str, remedy: str, part: str = "") -> str:
+    if len(path) > 24:
+        path = [*path[:8], f" ...{len(path) - 16} more... ", *path[-8:]]
+    return f"{''.join(path)}{part}: {cause}; {remedy}"
+
+
+def _children(node: Any) -> Iterator[tuple[str, Any]]:
+    """Yield each part of a container with the path segment that leads to it."""
+    kind = type(node)
+    if kind is dict:
+        for key, value in node.items():
+            plain = type(key) is str and key.isidentifier() and len(key) < 80
+            yield f"<key {brief(key)}>", key
+            yield f".{key}" if plain else f"[{brief(key)}]", value
+    elif kind is slice:
+        yield from ((".start", node.start), (".stop", node.stop), (".step", node.step))
+    elif kind is list or kind is tuple:
+        for index, element in enumerate(node):
+            yield f"[{index}]", element
+    else:
+        for member in node:
+            yield f"{{{brief(member)}}}", member
+
+
+def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
+    """Return cause, remedy and part of what keeps a scalar from being stored; None if nothing does."""
+    kind = type(node)
+    if kind is str:
+        try:
+            node.encode()
+        except UnicodeEncodeError as error:
+            return (f"a str with a lone surrogate at {error.start}",
+                    "store bytes: s.encode('utf-8', 'surrogateescape')")  # fmt: skip
+        return None
+    if id(kind) in _NATIVE:
+        return None
+    found = extensions.find(kind)
+    if found is None:
+        return f"objects of type {type_name(kind)} are not stored as they are", _remedy(kind)
+    try:
+        found[1](node)
+    except Unsupported as error:
+        return f"{type_name(kind)}: {error.cause}", error.remedy, error.part
+    except Exception as error:
+        return f"{type_name(kind)}: {error}", _OTHERWISE
+    return None
+
+
+def _remedy(kind: type) -> str:
+    if getattr(sys.modules.get("msgpack"), "ExtType", None) is kind:
+        return "extension codes belong to this codec; store bytes that you packed yourself with codec='raw'"
+    names = {type_name(base) for base in _mro(kind)}
+    for name, remedy in _REMEDIES.items():
+        if name in names:
+            return remedy
+    if any("__dataclass_fields__" in vars(base) for base in _mro(kind)):
+        return "store dataclasses.asdict(x)"
+    return _OTHERWISE
+
+
+def _mro(kind: type) -> tuple[type, ...]:
+    """The bases of a type, past whatever its metaclass says."""
+    bases: tuple[type, ...] = type.__dict__["__mro__"].__get__(kind)
+    return bases
+
+
+def type_name(kind: type) -> str:
+    """Name a type as it is imported: ``decimal.Decimal``, but ``dict``."""
+    name: str = type.__dict__["__qualname__"].__get__(kind)
+    module = type.__dict__["__module__"].__get__(kind)
+    return name if module == "builtins" else f"{module}.{name}"
+
+
+def brief(node: Any, levels: int = 2) -> str:
+    """Show a key or a member in a few characters, without calling any code of its type."""
+    kind = type(node)
+    if kind is int and node.bit_length() > 128:
+        return f"an int of {node.bit_length()} bits"
+    if kind is int or id(kind) in _NATIVE:
+        text = repr(node[:40] if kind is str or kind is bytes else node)
+        return text if len(text) <= 48 else text[:45] + "..."
+    if kind is tuple and levels:
+        inside = ", ".join(brief(part, levels - 1) for part in node[:3])
+        return f"({inside}{', ...' if len(node) > 3 else ',' if len(node) == 1 else ''})"
+    return str(type.__dict__["__qualname__"].__get__(kind))

@@ -1,0 +1,22 @@
+/* base.h: the few words that every file of the engine uses. */
+#ifndef SHMS_BASE_H
+#define SHMS_BASE_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "status.h"
+
+#define SHMS_LIKELY(x) __builtin_expect(!!(x), 1)
+#define SHMS_UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* align is a power of two */
+#define SHMS_ALIGN_UP(n, align) (((n) + ((align) - 1)) & ~(uint64_t)((align) - 1))
+
+static inline uint64_t shms_min(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static inline uint64_t shms_max(uint64_t a, uint64_t b) { return a > b ? a : b; }
+
+#endif

@@ -1,0 +1,127 @@
+/* clients.c: claiming and leaving the registry; what a fork does to it. */
+#include "clients.h"
+
+#include <pthread.h>
+
+#include "recover.h"
+
+uint32_t shms_fork_epoch = 1;
+static struct shms_store *attachments;
+static bool handler_installed;
+
+/* Runs in the child between fork() and its return there. The child is another process: it takes a place of its
+ * own at its first call, and must not keep the parent's beacons burning. */
+static void forked_child(void) {
+    shms_fork_epoch++;
+    shms_os_after_fork();
+    for (struct shms_store *s = attachments; s; s = s->next) {
+        if (shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
+            shms_os_close(s->beacon);
+        s->beacon = -1;
+    }
+}
+
+void shms_attachments_add(struct shms_store *s) {
+    if (!handler_installed)
+        handler_installed = pthread_atfork(NULL, NULL, forked_child) == 0;
+    s->next = attachments;
+    attachments = s;
+}
+
+void shms_attachments_remove(struct shms_store *s) {
+    for (struct shms_store **p = &attachments; *p; p = &(*p)->next)
+        if (*p == s) {
+            *p = s->next;
+            return;
+        }
+}
+
+uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52); }
+
+static void raise_high(struct shms_store *s, uint64_t count) {
+    uint64_t high = shms_load_relaxed(&s->header->clients_high);
+    while (high < count && !shms_cas_acq_rel(&s->header->clients_high, &high, count))
+        ;
+}
+
+/* REQUIRES: the entry is in state claiming, by this process, with word `entry`. */
+static bool become_live(struct shms_store *s, uint32_t index, uint64_t entry) {
+    struct shms_client *c = shms_client_at(s, index);
+    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++) {
+        shms_store_relaxed(&c->records[i].bucket, 0);
+        shms_store_relaxed(&c->records[i].arena, 0);
+        shms_store_relaxed(&c->records[i].block, 0);
+    }
+    for (uint32_t i = 0; i < s->pin_count; i++)
+        shms_store_relaxed(&c->pins[i], 0);
+    uint64_t word = shms_load_relaxed(&s->pin_bits[index / 64]);
+    while (!shms_cas_acq_rel(&s->pin_bits[index / 64], &word, word & ~(1ull << (index % 64))))
+        ;
+    s->beacon = shms_os_beacon_light(s->uuid, index + 1, SHMS_WHO_GENERATION(entry));
+    s->beacon_inode = shms_os_descriptor_inode(s->beacon);
+    shms_store_relaxed(&c->start_time, s->identity.start_time);
+    shms_store_relaxed(&c->pid_ns, s->identity.pid_ns);
+    shms_store_relaxed(&c->net_ns, s->identity.net_ns);
+    shms_store_relaxed(&c->beacon, s->beacon >= 0);
+    shms_store_relaxed(&c->attached, shms_os_realtime());
+    raise_high(s, index + 1);
+    uint64_t live = SHMS_WHO_WITH_STATE(entry, SHMS_ENTRY_LIVE);
+    if (!shms_cas_acq_rel(&c->entry, &entry, live)) { /* release pairs with the acquire in shms_client_life */
+        shms_os_close(s->beacon);
+        s->beacon = -1;
+        return false;
+    }
+    s->me = c;
+    s->number = index + 1;
+    s->entry = live;
+    shms_store_relaxed(&s->records_busy, 0);
+    memset(s->pins_busy, 0, sizeof s->pins_busy);
+    s->pins_used = 0;
+    s->fork_epoch = shms_fork_epoch;
+    return true;
+}
+
+static bool claim_free(struct shms_store *s) {
+    for (uint32_t i = 0; i < s->client_count; i++) {
+        struct shms_client *c = shms_client_at(s, i);
+        uint64_t w = shms_load_acquire(&c->entry);
+        if (SHMS_WHO_STATE(w) != SHMS_ENTRY_FREE)
+            continue;
+        uint64_t claim = SHMS_WHO(SHMS_WHO_GENERATION(w) + 1, SHMS_ENTRY_CLAIMING,
+                                  shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
+        if (shms_cas_acq_rel(&c->entry, &w, claim) && become_live(s, i, claim))
+            return true;
+    }
+    return false;
+}
+
+int shms_client_claim(struct shms_store *s) {
+    s->me = NULL;
+    s->number = 0;
+    shms_os_identity(&s->identity);
+    if (claim_free(s))
+        return SHMS_OK;
+    /* A full registry: look closely who of them still lives. Recovery takes locks in the name of a client, so
+     * a process without a place can only free entries that leave nothing behind; recover.c knows which. */
+    shms_recover_idle(s);
+    return claim_free(s) ? SHMS_OK : SHMS_NO_CLIENT;
+}
+
+void shms_client_release(struct shms_store *s) {
+    if (!s->me)
+        return;
+    if (s->fork_epoch == shms_fork_epoch) {
+        bool holds = false;
+        for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++)
+            holds |= shms_load_relaxed(&s->me->records[i].block) != 0;
+        for (uint32_t i = 0; i < s->pin_count; i++)
+            shms_store_release(&s->me->pins[i], 0);
+        uint64_t w = s->entry;
+        shms_cas_acq_rel(&s->me->entry, &w, SHMS_WHO_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
+        if (shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
+            shms_os_close(s->beacon);
+    }
+    s->beacon = -1;
+    s->me = NULL;
+    s->number = 0;
+}

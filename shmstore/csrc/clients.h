@@ -1,0 +1,50 @@
+/* clients.h: the registry of attached processes, and the records of what each has in hand.
+ *
+ * A client is an attachment that may write. Its number owns locks; its operation records and pins tell
+ * recovery what it had when it died. Records and pins count only while the entry is live; the claimant zeroes
+ * them before it becomes live, and nobody but the owner ever writes them.
+ *
+ * ORDER OF CLAIMING  free -> claiming (compare-and-swap, generation + 1); zero records, pins and pin bit; write
+ *   identity; light the beacon; claiming -> live (compare-and-swap).
+ * CRASH while claiming: nothing is owned. The entry is free again once somebody who shares the pid namespace
+ *   finds the process gone; were that ever wrong, the claimant's own last exchange fails and it starts over. */
+#ifndef SHMS_CLIENTS_H
+#define SHMS_CLIENTS_H
+
+#include "segment.h"
+
+/* Makes this process a client of *s: SHMS_OK, SHMS_NO_CLIENT when all places belong to the living. */
+int shms_client_claim(struct shms_store *s);
+/* Gives the place up; what could not be given back (a block behind a stopped process's lock) is left to recovery. */
+void shms_client_release(struct shms_store *s);
+
+/* Has the process of this entry word ended? Proof or nothing: what cannot be shown is SHMS_UNKNOWN. */
+enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t entry);
+/* The same without /proc and sockets, for places where hundreds are looked at. */
+bool shms_client_obviously_gone(struct shms_store *s, uint32_t index, uint64_t entry);
+/* 12 bits that tell pid namespaces apart, for words too narrow for the whole. */
+uint32_t shms_namespace_tag(uint64_t pid_ns);
+
+/* Moved in every forked child: a handle with another epoch belongs to the parent. */
+extern uint32_t shms_fork_epoch;
+/* All attachments of this process, so that a forked child can close the beacons it inherited. */
+void shms_attachments_add(struct shms_store *s);
+void shms_attachments_remove(struct shms_store *s);
+
+/* An operation record of this client that is not in use; -1 if eight threads are inside. */
+static inline int shms_record_take(struct shms_store *s) {
+    uint32_t busy = shms_load_relaxed(&s->records_busy);
+    while (busy != (1u << SHMS_CLIENT_RECORDS) - 1) {
+        int i = __builtin_ctz(~busy);
+        if (shms_cas_acq_rel(&s->records_busy, &busy, busy | 1u << i))
+            return i;
+    }
+    return -1;
+}
+static inline void shms_record_put(struct shms_store *s, int i) {
+    uint32_t busy = shms_load_relaxed(&s->records_busy);
+    while (!shms_cas_acq_rel(&s->records_busy, &busy, busy & ~(1u << i)))
+        ;
+}
+
+#endif

@@ -1,0 +1,71 @@
+/* glue_call.h: what the glue files share: arguments in, waiting in between, results out. */
+#ifndef SHMS_GLUE_CALL_H
+#define SHMS_GLUE_CALL_H
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030a0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "glue.h"
+#include "handle.h"
+#include "op.h"
+
+#define SHMS_RAISED (-1000)          /* a Python exception is pending */
+#define SHMS_GIVES_UP_FROM (8u << 20) /* bytes: shorter copies keep the interpreter's lock (docs/performance.md) */
+
+/* One call on one store: handle, deadline, and whether it is counted as inside. */
+struct shms_call {
+    struct shms_handle *h;
+    int64_t number;
+    uint64_t deadline; /* 0: nothing was waited for yet */
+    bool counted;
+};
+
+int shms_call_begin(struct shms_call *c, PyObject *self);
+/* Before giving the interpreter's lock up: SHMS_OK; from now on nobody detaches the store under this call. */
+void shms_call_count(struct shms_call *c);
+void shms_call_end(struct shms_call *c);
+/* Waits a slice for what op->busy says: SHMS_OK (try again), or what ends the call. */
+int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
+
+/* A str or bytes object as a name: SHMS_OK or SHMS_RAISED. */
+int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
+
+static inline PyObject *shms_call_failed(int status) {
+    if (status == SHMS_RAISED)
+        return NULL;
+    if (status == SHMS_NO_MEMORY)
+        return PyErr_NoMemory();
+    return Py_BuildValue("(i)", status);
+}
+
+/* The value of a found entry as a new bytes object; copies again until it is one life's: glue_read.c. */
+int shms_read_value(struct shms_call *c, const struct shms_name *n, struct shms_found *f, PyObject **value);
+
+/* One put, from reserve to publish: SHMS_OK with *version, SHMS_UNMET with the version in the way, or a status. */
+struct shms_put {
+    const char *body;
+    uint64_t length;
+    uint32_t codec;
+    const void *extension;
+    uint32_t extension_length;
+    uint64_t expiry;
+    enum shms_mode mode;
+    uint64_t expected;
+    bool keep_expiry;
+    int64_t by, initial; /* SHMS_INCR */
+    int64_t number;
+    uint64_t version;
+};
+int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put);
+/* SHMS_OK, SHMS_MISS, SHMS_UNMET. */
+int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected);
+/* None: for ever; True: the handle's; a float: seconds. SHMS_OK or SHMS_RAISED. */
+int shms_call_expiry(struct shms_call *c, PyObject *ttl, uint64_t *expiry);
+
+/* The function tables of glue_read.c and glue_write.c, ended by NULL. */
+extern PyMethodDef shms_glue_reads[], shms_glue_writes[], shms_glue_batches[];
+
+#endif

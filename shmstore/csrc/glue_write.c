@@ -1,0 +1,275 @@
+/* glue_write.c: put, incr, delete, touch. Each loops: try with the interpreter's lock held; what is busy is
+ * awaited with it given up and nothing held; again. */
+#include "glue_call.h"
+
+#include <math.h>
+
+int shms_call_expiry(struct shms_call *c, PyObject *ttl, uint64_t *expiry) {
+    uint64_t nanoseconds;
+    if (ttl == Py_True)
+        nanoseconds = c->h->ttl;
+    else if (ttl == Py_None)
+        nanoseconds = 0;
+    else {
+        double seconds = PyFloat_AsDouble(ttl);
+        if (seconds == -1.0 && PyErr_Occurred())
+            return SHMS_RAISED;
+        if (!(seconds > 0)) {
+            PyErr_Format(PyExc_ValueError, "ttl is a number of seconds above 0, or None for ever, not %R", ttl);
+            return SHMS_RAISED;
+        }
+        nanoseconds = seconds > 3e9 ? 3000000000ull * SHMS_SECOND : (uint64_t)(seconds * 1e9) + 1;
+    }
+    *expiry = nanoseconds ? shms_os_now() + nanoseconds : 0;
+    return SHMS_OK;
+}
+
+static int write_value(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
+    if (!put->body)
+        return SHMS_OK;
+    if (SHMS_LIKELY(put->length < SHMS_GIVES_UP_FROM)) {
+        shms_write_racy(op->value, put->body, put->length);
+        return SHMS_OK;
+    }
+    shms_call_count(c);
+    if (!c->counted)
+        return SHMS_CLOSED;
+    PyThreadState *state = PyEval_SaveThread();
+    shms_write_racy(op->value, put->body, put->length);
+    PyEval_RestoreThread(state);
+    return SHMS_OK;
+}
+
+static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
+    bool made_room = false;
+    for (;;) {
+        int rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length, put->expiry);
+        if (rc == SHMS_FULL && !made_room) {
+            shms_make_room(op->s);
+            made_room = true;
+        } else if (rc != SHMS_BUSY)
+            return rc;
+        else if ((rc = shms_call_wait(c, op->busy, op->seen)) != SHMS_OK)
+            return rc;
+    }
+}
+
+static int put_once(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put) {
+    struct shms_op op;
+    struct shms_store *s = &c->h->s;
+    int rc;
+    while ((rc = shms_op_begin(s, &op, name, length, kind)) == SHMS_BUSY)
+        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
+            return rc;
+    op.keep_expiry = put->keep_expiry;
+    rc = reserve(c, &op, put);
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        rc = write_value(c, &op, put);
+    bool made_room = false;
+    while (rc == SHMS_OK) {
+        op.number = put->by;
+        op.initial = put->initial;
+        rc = shms_op_publish(&op, put->mode, put->expected);
+        put->version = op.version;
+        put->number = op.number;
+        if (SHMS_LIKELY(rc == SHMS_OK))
+            break;
+        if (rc == SHMS_TABLE_FULL && !made_room) {
+            shms_make_room(s);
+            made_room = true;
+            rc = SHMS_OK;
+        } else if (rc == SHMS_BUSY)
+            rc = shms_call_wait(c, op.busy, op.seen);
+    }
+    shms_op_end(&op);
+    return rc;
+}
+
+int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put) {
+    int rc = SHMS_READ_ONLY;
+    if (SHMS_LIKELY(!c->h->s.readonly))
+        do
+            rc = put_once(c, name, length, kind, put);
+        while (SHMS_UNLIKELY(rc == SHMS_FORKED));
+    return rc;
+}
+
+/* remove, or touch: operations without a block */
+static int change_once(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, bool touch,
+                       uint64_t argument) {
+    struct shms_op op;
+    int rc;
+    while ((rc = shms_op_begin(&c->h->s, &op, name, length, kind)) == SHMS_BUSY)
+        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
+            return rc;
+    while ((rc = touch ? shms_op_touch(&op, argument) : shms_op_remove(&op, argument)) == SHMS_BUSY)
+        if ((rc = shms_call_wait(c, op.busy, op.seen)) != SHMS_OK)
+            break;
+    shms_op_end(&op);
+    return rc;
+}
+
+static int change(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, bool touch,
+                  uint64_t argument) {
+    int rc = SHMS_READ_ONLY;
+    if (!c->h->s.readonly)
+        do
+            rc = change_once(c, name, length, kind, touch, argument);
+        while (SHMS_UNLIKELY(rc == SHMS_FORKED));
+    return rc;
+}
+
+int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected) {
+    return change(c, name, length, kind, false, expected);
+}
+
+static PyObject *wrong_count(const char *name) {
+    PyErr_Format(PyExc_TypeError, "%s: wrong number of arguments", name);
+    return NULL;
+}
+
+/* An extension that holds the codec's name: its length. */
+static uint32_t name_codec(uint8_t *extension, const char *name, Py_ssize_t length) {
+    uint32_t total = 8 + (uint32_t)SHMS_ALIGN_UP(4 + (uint64_t)length, 8), zero = 0;
+    uint16_t type = SHMS_EXT_CODEC, bytes = (uint16_t)length;
+    memset(extension, 0, total);
+    memcpy(extension, &total, 4);
+    memcpy(extension + 4, &zero, 4);
+    memcpy(extension + 8, &type, 2);
+    memcpy(extension + 10, &bytes, 2);
+    memcpy(extension + 12, name, (size_t)length);
+    return total;
+}
+
+/* put(name, body[, ttl, mode, expected, keep, codec]): version, 0 if the condition does not hold.
+ * ttl: True the handle's, None, seconds; codec: True the handle's, a number, or a name. */
+static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct shms_call c;
+    struct shms_put p = {.mode = SHMS_SET};
+    const char *name;
+    char *body;
+    uint32_t length, kind;
+    Py_ssize_t bytes;
+    uint8_t extension[128];
+    if (count != 2 && count != 7)
+        return wrong_count("put");
+    int rc = shms_call_begin(&c, self);
+    if (rc != SHMS_OK)
+        return shms_call_failed(rc);
+    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK ||
+        PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
+        return NULL;
+    p.body = body;
+    p.length = (uint64_t)bytes;
+    p.codec = c.h->codec;
+    if (SHMS_LIKELY(count == 2))
+        p.expiry = SHMS_UNLIKELY(c.h->ttl) ? shms_os_now() + c.h->ttl : 0;
+    else {
+        if (shms_call_expiry(&c, args[2], &p.expiry) != SHMS_OK)
+            return NULL;
+        p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
+        p.expected = PyLong_AsUnsignedLongLong(args[4]);
+        p.keep_expiry = args[5] == Py_True;
+        if (PyUnicode_Check(args[6])) {
+            Py_ssize_t n;
+            const char *codec = PyUnicode_AsUTF8AndSize(args[6], &n);
+            if (codec && n > 64)
+                PyErr_SetString(PyExc_ValueError, "a codec's name has at most 64 bytes");
+            if (!codec || n > 64)
+                return NULL;
+            p.codec = SHMS_CODEC_NAMED;
+            p.extension = extension;
+            p.extension_length = name_codec(extension, codec, n);
+        } else if (args[6] != Py_True)
+            p.codec = (uint32_t)PyLong_AsLong(args[6]) & SHMS_CODEC_MASK;
+        if (PyErr_Occurred())
+            return NULL;
+    }
+    rc = shms_put_one(&c, name, length, kind, &p);
+    shms_call_end(&c);
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return PyLong_FromUnsignedLongLong(p.version);
+    if (rc == SHMS_UNMET)
+        return PyLong_FromLong(0);
+    return shms_call_failed(rc);
+}
+
+/* incr(name, by, initial): the new number */
+static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct shms_call c;
+    const char *name;
+    uint32_t length, kind;
+    if (count != 3)
+        return wrong_count("incr");
+    int rc = shms_call_begin(&c, self);
+    if (rc != SHMS_OK)
+        return shms_call_failed(rc);
+    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
+        return NULL;
+    struct shms_put p = {.mode = SHMS_INCR, .length = 9, .codec = SHMS_CODEC_MSGPACK, .keep_expiry = true};
+    p.by = PyLong_AsLongLong(args[1]);
+    if (SHMS_UNLIKELY(p.by == -1 && PyErr_Occurred()))
+        return NULL;
+    p.initial = PyLong_AsLongLong(args[2]);
+    if (SHMS_UNLIKELY(p.initial == -1 && PyErr_Occurred()))
+        return NULL;
+    p.expiry = SHMS_UNLIKELY(c.h->ttl) ? shms_os_now() + c.h->ttl : 0;
+    rc = shms_put_one(&c, name, length, kind, &p);
+    shms_call_end(&c);
+    return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : shms_call_failed(rc);
+}
+
+/* delete(name, expected): True gone now, False was not there, None another version is */
+static PyObject *delete(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct shms_call c;
+    const char *name;
+    uint32_t length, kind;
+    if (count != 2)
+        return wrong_count("delete");
+    int rc = shms_call_begin(&c, self);
+    if (rc != SHMS_OK)
+        return shms_call_failed(rc);
+    uint64_t expected = PyLong_AsUnsignedLongLong(args[1]);
+    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK || PyErr_Occurred())
+        return NULL;
+    rc = shms_remove_one(&c, name, length, kind, expected);
+    shms_call_end(&c);
+    if (rc == SHMS_OK)
+        Py_RETURN_TRUE;
+    if (rc == SHMS_MISS)
+        Py_RETURN_FALSE;
+    if (rc == SHMS_UNMET)
+        Py_RETURN_NONE;
+    return shms_call_failed(rc);
+}
+
+/* touch(name, ttl): bool */
+static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct shms_call c;
+    const char *name;
+    uint32_t length, kind;
+    uint64_t expiry;
+    if (count != 2)
+        return wrong_count("touch");
+    int rc = shms_call_begin(&c, self);
+    if (rc != SHMS_OK)
+        return shms_call_failed(rc);
+    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK || shms_call_expiry(&c, args[1], &expiry) != SHMS_OK)
+        return NULL;
+    rc = change(&c, name, length, kind, true, expiry);
+    shms_call_end(&c);
+    if (rc == SHMS_OK)
+        Py_RETURN_TRUE;
+    if (rc == SHMS_MISS)
+        Py_RETURN_FALSE;
+    return shms_call_failed(rc);
+}
+
+#define FAST(f) ((PyCFunction)(void (*)(void))(f))
+PyMethodDef shms_glue_writes[] = {
+    {"put", FAST(put), METH_FASTCALL, NULL},
+    {"incr", FAST(incr), METH_FASTCALL, NULL},
+    {"delete", FAST(delete), METH_FASTCALL, NULL},
+    {"touch", FAST(touch), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};

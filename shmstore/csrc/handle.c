@@ -1,0 +1,136 @@
+/* handle.c: see handle.h. */
+#include "handle.h"
+
+#include <stdlib.h>
+
+#include "api.h"
+
+struct shms_handle *shms_handles[SHMS_HANDLES_MAX];
+
+static void detach(struct shms_handle *h) {
+    shms_attachments_remove(&h->s);
+    shms_detach(&h->s);
+}
+
+struct shms_handle *shms_handle_enter(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    if (!h)
+        return NULL;
+    uint64_t w = shms_load_acquire(&h->word);
+    do
+        if (w >> 32 != (uint64_t)handle >> 16 || (w & SHMS_HANDLE_CLOSING))
+            return NULL;
+    while (!shms_cas_acq_rel(&h->word, &w, w + 1));
+    return h;
+}
+
+void shms_handle_leave(struct shms_handle *h) {
+    uint64_t w = shms_fetch_add_acq_rel(&h->word, (uint64_t)-1);
+    if ((w & SHMS_HANDLE_CLOSING) && (w & (SHMS_HANDLE_CLOSING - 1)) == 1)
+        detach(h);
+}
+
+/* In a forked child the parent's threads that were inside do not exist. */
+static void forget_parents_calls(struct shms_handle *h) {
+    uint64_t w = shms_load_acquire(&h->word);
+    while (!shms_cas_acq_rel(&h->word, &w, w & ~(SHMS_HANDLE_CLOSING - 1)))
+        ;
+}
+
+int shms_handle_recheck(struct shms_handle *h) {
+    struct shms_store *s = &h->s;
+    if (s->fork_epoch != shms_fork_epoch) {
+        forget_parents_calls(h);
+        s->beacon = -1;
+        int rc = s->readonly ? SHMS_OK : shms_client_claim(s);
+        if (rc != SHMS_OK)
+            return rc;
+        s->fork_epoch = shms_fork_epoch;
+    }
+    uint32_t state = SHMS_WHO_STATE(shms_load_relaxed(&s->header->state));
+    if (state == SHMS_STATE_DESTROYED)
+        return SHMS_DESTROYED;
+    if (state != SHMS_STATE_READY)
+        return SHMS_CORRUPT;
+    if (shms_os_now_coarse() - s->looked_at > SHMS_SECOND)
+        return shms_look(s);
+    return SHMS_OK;
+}
+
+/* A place in the table: a closed handle's structure is used again under the next generation. */
+static int64_t place(struct shms_store *s) {
+    static uint32_t next;
+    for (uint32_t i = 0; i < SHMS_HANDLES_MAX; i++) {
+        uint32_t index = (next + i) % SHMS_HANDLES_MAX;
+        struct shms_handle *h = shms_handles[index];
+        uint64_t generation = 1;
+        if (h) {
+            uint64_t w = shms_load_acquire(&h->word);
+            if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) || h->s.base)
+                continue;
+            generation = (w >> 32) + 1;
+        } else if (!(h = calloc(1, sizeof *h)))
+            return SHMS_NO_MEMORY;
+        next = index; /* reused at once: few handles, few structures */
+        h->s = *s;
+        h->timeout = 5 * SHMS_SECOND;
+        h->ttl = 0;
+        h->codec = SHMS_CODEC_MSGPACK;
+        h->blamed_pid = 0;
+        h->deaths_told = 0;
+        h->s.fork_epoch = shms_fork_epoch;
+        shms_attachments_add(&h->s);
+        shms_handles[index] = h;
+        shms_store_release(&h->word, generation << 32);
+        return (int64_t)(generation << 16 | index);
+    }
+    return SHMS_NO_MEMORY;
+}
+
+/* Opening gives the interpreter's lock up, so it ends in a structure of its own; shms_adopt, which keeps the
+ * lock, moves it into the table. */
+struct opened {
+    struct shms_store s;
+};
+
+void *shms_w_open(const struct shms_open_wish *wish, struct shms_open_found *found, int *status) {
+    struct opened *o = calloc(1, sizeof *o);
+    *status = o ? shms_open(&o->s, wish, found) : SHMS_NO_MEMORY;
+    if (*status != SHMS_OK) {
+        free(o);
+        return NULL;
+    }
+    return o;
+}
+
+int64_t shms_adopt(void *opened) {
+    struct opened *o = opened;
+    int64_t handle = place(&o->s);
+    if (handle < 0)
+        shms_detach(&o->s);
+    free(o);
+    return handle;
+}
+
+void shms_close(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    if (!h)
+        return;
+    if (h->s.fork_epoch != shms_fork_epoch)
+        forget_parents_calls(h);
+    uint64_t w = shms_load_acquire(&h->word);
+    while (!shms_cas_acq_rel(&h->word, &w, w | SHMS_HANDLE_CLOSING))
+        ;
+    if (!(w & (SHMS_HANDLE_CLOSING - 1)))
+        detach(h);
+}
+
+int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec) {
+    struct shms_handle *h = shms_handle_get(handle);
+    if (!h)
+        return SHMS_CLOSED;
+    h->timeout = timeout;
+    h->ttl = ttl;
+    h->codec = codec;
+    return SHMS_OK;
+}

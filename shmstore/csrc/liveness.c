@@ -1,0 +1,67 @@
+/* liveness.c: is the process behind a client's entry gone? Only proof counts.
+ *
+ * A process id alone proves nothing: ids are reused, and containers that share memory need not share ids.
+ *   same pid namespace   the kernel knows no such id; or a zombie whose threads all ended; or another start time;
+ *                        or it called exec: its beacon is out and its memory map no longer has the segment
+ *   another one, same network namespace   its beacon is out
+ *   neither              I am the only one attached (shm_nattch is 1)
+ * Everything else is unknown: whoever needs what an unknown holds waits, and times out with an error that names
+ * it. A stopped or traced process is alive.
+ *
+ * A process that closes descriptors which it did not open puts its own beacon out. So a missing beacon alone
+ * proves nothing where ids are shared; across pid namespaces it has to, and store.c relights beacons that were
+ * put out by mistake at the next second of use. */
+#include "clients.h"
+
+#include <sys/shm.h>
+
+static bool only_me_attached(struct shms_store *s) {
+    struct shmid_ds d;
+    return shmctl(s->id, IPC_STAT, &d) == 0 && d.shm_nattch == 1;
+}
+
+enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t entry) {
+    struct shms_client *c = shms_client_at(s, index);
+    uint32_t pid = SHMS_WHO_PID(entry);
+    bool maybe_same_ns = SHMS_WHO_TAG(entry) == shms_namespace_tag(s->identity.pid_ns) && s->identity.pid_ns != 0;
+    if (SHMS_WHO_STATE(entry) == SHMS_ENTRY_DEAD)
+        return SHMS_GONE;
+    if (SHMS_WHO_STATE(entry) == SHMS_ENTRY_CLAIMING)
+        return maybe_same_ns && shms_os_process_life(pid, 0) == SHMS_GONE ? SHMS_GONE : SHMS_UNKNOWN;
+    if (SHMS_WHO_STATE(entry) != SHMS_ENTRY_LIVE)
+        return SHMS_ALIVE;
+    uint64_t start = shms_load_relaxed(&c->start_time), pid_ns = shms_load_relaxed(&c->pid_ns);
+    uint64_t net_ns = shms_load_relaxed(&c->net_ns), beacon = shms_load_relaxed(&c->beacon);
+    /* The identity belongs to this generation only if the word still stands: the next tenant moves the word
+     * before it writes a new one. */
+    shms_fence_acquire();
+    if (shms_load_acquire(&c->entry) != entry)
+        return SHMS_ALIVE;
+    if (entry == s->entry && c == s->me)
+        return SHMS_ALIVE;
+    bool sees_beacon = beacon && net_ns && net_ns == s->identity.net_ns;
+    if (pid_ns && pid_ns == s->identity.pid_ns) {
+        enum shms_life life = shms_os_process_life(pid, start);
+        if (life == SHMS_ALIVE && sees_beacon && shms_os_process_maps(pid, s->id) == 0 &&
+            shms_os_beacon_seen(s->uuid, index + 1, SHMS_WHO_GENERATION(entry)) == 0)
+            return SHMS_GONE;
+        return life;
+    }
+    if (sees_beacon) {
+        int seen = shms_os_beacon_seen(s->uuid, index + 1, SHMS_WHO_GENERATION(entry));
+        if (seen >= 0)
+            return seen ? SHMS_ALIVE : SHMS_GONE;
+    }
+    return only_me_attached(s) ? SHMS_GONE : SHMS_UNKNOWN;
+}
+
+bool shms_client_obviously_gone(struct shms_store *s, uint32_t index, uint64_t entry) {
+    struct shms_client *c = shms_client_at(s, index);
+    if (SHMS_WHO_STATE(entry) == SHMS_ENTRY_DEAD)
+        return true;
+    if (SHMS_WHO_STATE(entry) != SHMS_ENTRY_LIVE || !s->identity.pid_ns ||
+        shms_load_relaxed(&c->pid_ns) != s->identity.pid_ns)
+        return false;
+    shms_fence_acquire();
+    return shms_load_acquire(&c->entry) == entry && shms_os_no_such_process(SHMS_WHO_PID(entry));
+}

@@ -1,0 +1,88 @@
+"""What can go wrong: one tree of exceptions, and the map from the engine's status codes to it.
+
+Every message names the store, the cause and the remedy. A missing name is a plain ``KeyError``; wrong types and
+sizes are ``TypeError`` and ``ValueError``.
+"""
+
+__all__ = [
+    "CodecError",
+    "FormatMismatch",
+    "KeyCollision",
+    "LockTimeout",
+    "NotAStore",
+    "ReadOnlyStore",
+    "ShmStoreError",
+    "StoreClosed",
+    "StoreCorrupt",
+    "StoreDestroyed",
+    "StoreExists",
+    "StoreForeign",
+    "StoreFull",
+    "StoreNotFound",
+    "StoreSystemError",
+    "ValueTooLarge",
+]
+
+
+class ShmStoreError(Exception):
+    """Base of everything that this package raises on its own account."""
+
+
+class StoreNotFound(ShmStoreError):
+    """``create=False``, and no store has this key."""
+
+
+class StoreExists(ShmStoreError):
+    """``create=True``, and a segment has this key already."""
+
+
+class StoreForeign(ShmStoreError):
+    """The segment was created by a user whom this handle was not told to trust."""
+
+
+class NotAStore(ShmStoreError):
+    """A segment has this key, but it is no store. It was left untouched."""
+
+
+class KeyCollision(ShmStoreError):
+    """Another name's store lives under the same System V key."""
+
+
+class StoreFull(ShmStoreError, MemoryError):
+    """No room, with everything expired given back. The old value, if any, is intact."""
+
+
+class ValueTooLarge(StoreFull):
+    """The object could not fit even into the empty store."""
+
+
+class ReadOnlyStore(ShmStoreError):
+    """The handle was opened with ``readonly=True``."""
+
+
+class StoreClosed(ShmStoreError):
+    """This handle was closed; the store lives on."""
+
+
+class StoreDestroyed(ShmStoreError):
+    """Somebody removed the store; what it held is gone."""
+
+
+class StoreCorrupt(ShmStoreError):
+    """The segment breaks an invariant of the format, which the message names."""
+
+
+class FormatMismatch(ShmStoreError):
+    """The store was made by a version whose format this one cannot read, or not write."""
+
+
+class CodecError(ShmStoreError):
+    """A value cannot be encoded as it is, or a stored one not be decoded by this handle."""
+
+
+class LockTimeout(ShmStoreError, TimeoutError):
+    """Somebody alive but stopped holds what this operation needs; the message says who."""
+
+
+class StoreSystemError(ShmStoreError, OSError):
+    """The kernel refused a call; ``errno`` says which way, the message which limit."""

@@ -1,0 +1,42 @@
+"""The conversation of the alphabet through a store, whoever comes first."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+
+@pytest.fixture
+def name(free_key):
+    return f"alphabet-{free_key}"
+
+
+@pytest.mark.parametrize("first", ["server", "client"])
+def test_they_talk(examples, start, finish, segments_of, name, first):
+    programs = {}
+    for role in ("server", "client") if first == "server" else ("client", "server"):
+        programs[role] = start(examples / "two_programs" / f"{role}.py", name)
+    assert finish(programs["client"]) == (0, "abcdefghijklmnopqrstuvwxyz\n", "")
+    assert finish(programs["server"]) == (0, "the answer is *\n", "")
+    for program in programs.values():
+        assert segments_of(program.pid) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_server_and_its_store(examples, start, finish, segments_of, name, signum):
+    import shmstore
+
+    serving = start(examples / "two_programs" / "server.py", name)
+    with shmstore.Store(name, size="1M") as store:
+        try:
+            store.wait("letters", timeout=30.0)
+            serving.send_signal(signum)
+            code, _, errors = finish(serving)
+            assert (code, errors) == (128 + signum, "")
+        finally:
+            with pytest.raises(shmstore.StoreDestroyed):
+                store["letters"]
+    assert segments_of(serving.pid) == []
+    assert segments_of(os.getpid()) == []
