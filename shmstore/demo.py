@@ -183,7 +183,8 @@ def end_with_the_parent(key: str) -> None:
             shmstore.destroy(key)
         except shmstore.ShmStoreError:
             pass  # the parent has done it, or another worker
-        os._exit(1)
+        finally:
+            os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
 

@@ -880,7 +880,7 @@ def destroy(key: str | int | os.PathLike[str]) -> None:
 
     Raises: StoreNotFound, StoreForeign, NotAStore (which is left alone).
     """
-    with Store[Any](key, create=False) as store:
+    with Store(key, create=False) as store:
         store.destroy()
 
 
@@ -897,7 +897,7 @@ def stores() -> list[StoreInfo]:
         if key == 0:
             continue
         try:
-            with Store[Any](key & 0xFFFFFFFF, create=False, readonly=True, owner="any", timeout=0) as store:
+            with Store(key & 0xFFFFFFFF, create=False, readonly=True, owner="any", timeout=0) as store:
                 found.append(store.info())
         except (errors.ShmStoreError, OSError, ValueError):
             continue  # no store, not ours to read, or gone since

@@ -162,21 +162,26 @@ def _remedy(kind: type) -> str:
     for name, remedy in _REMEDIES.items():
         if name in names:
             return remedy
-    if any("__dataclass_fields__" in vars(base) for base in _mro(kind)):
+    if any("__dataclass_fields__" in _DICT.__get__(base) for base in _mro(kind)):
         return "store dataclasses.asdict(x)"
     return _OTHERWISE
 
 
+# What type itself says about a type, past whatever its metaclass would.
+_MRO, _DICT, _MODULE, _QUALNAME = (
+    type.__dict__[name] for name in ("__mro__", "__dict__", "__module__", "__qualname__")
+)
+
+
 def _mro(kind: type) -> tuple[type, ...]:
-    """The bases of a type, past whatever its metaclass says."""
-    bases: tuple[type, ...] = type.__dict__["__mro__"].__get__(kind)
+    bases: tuple[type, ...] = _MRO.__get__(kind)
     return bases
 
 
 def type_name(kind: type) -> str:
     """Name a type as it is imported: ``decimal.Decimal``, but ``dict``."""
-    name: str = type.__dict__["__qualname__"].__get__(kind)
-    module = type.__dict__["__module__"].__get__(kind)
+    name: str = _QUALNAME.__get__(kind)
+    module = _MODULE.__get__(kind)
     return name if module == "builtins" else f"{module}.{name}"
 
 
@@ -191,4 +196,4 @@ def brief(node: Any, levels: int = 2) -> str:
     if kind is tuple and levels:
         inside = ", ".join(brief(part, levels - 1) for part in node[:3])
         return f"({inside}{', ...' if len(node) > 3 else ',' if len(node) == 1 else ''})"
-    return str(type.__dict__["__qualname__"].__get__(kind))
+    return str(_QUALNAME.__get__(kind))
