@@ -25,7 +25,7 @@ def open_store(name: str) -> None:
 def collatz(start: int) -> int:
     """Count the steps from a number to 1, unless some worker of some pool has done so before."""
     name = f"collatz:{start}"
-    steps = store.get(name)
+    steps: int | None = store.get(name)
     if steps is None:
         steps, number = 0, start
         while number != 1:

@@ -158,8 +158,8 @@ class Demo:
         process = self.workers[self.victim]
         process.kill()
         process.wait()
-        claims = {name: self.store.get(name) for name in self.store.keys(prefix=claim_name(""))}
-        held = [name.removeprefix(claim_name("")) for name, number in claims.items() if number == self.victim]
+        claims = self.store.get_many([claim_name(path) for path in self.files])
+        held = [path for path in self.files if claims.get(claim_name(path)) == self.victim]
         self.killed = Killed(self.victim, process.pid, seen, held)
 
     def _nobody_failed(self, round_: int) -> None:

@@ -78,8 +78,10 @@ def join_ints(numbers: tuple[int, ...]) -> bytes:
     for number in numbers:
         part = to_twos_complement(number)
         if len(part) > PART:
-            raise Unsupported(f"a number in it takes {len(part)} bytes, {PART} is the most",
-                              "store the numbers as ints of their own")
+            raise Unsupported(
+                f"a number in it takes {len(part)} bytes, {PART} is the most",
+                "store the numbers as ints of their own",
+            )
         payload += len(part).to_bytes(2, "big") + part
     return payload
 

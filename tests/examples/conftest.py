@@ -49,7 +49,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     for process, watchdog in started:
         watchdog.cancel()
         process.kill()
-        process.communicate()
+        process.wait()
+        for pipe in (process.stdout, process.stderr):
+            pipe.close()  # without reading to the end: whoever outlives the process would keep us waiting
 
 
 def _default_interrupt() -> None:
@@ -59,10 +61,10 @@ def _default_interrupt() -> None:
 
 @pytest.fixture
 def finish() -> Callable[["subprocess.Popen[str]"], tuple[int, str, str]]:
-    """Wait for a program and give its exit code and what it wrote; the watchdog's victims end with -9."""
+    """Wait for a program and all that write to its pipes; give its exit code and what they wrote."""
 
     def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-        out, err = process.communicate()
+        out, err = process.communicate(timeout=DEADLINE)
         return process.returncode, out, err
 
     return finish

@@ -35,7 +35,7 @@ SIZE = 27
 
 @pytest.fixture
 def key():
-    """A key of this process alone, above 2**31, where key_t is negative; what has it at the end is removed."""
+    """A key of this process alone, above 2**31, where key_t is negative; what has it at the end goes."""
     key = 0xA5000000 | os.getpid() & 0xFFFFFF
     yield key
     try:
@@ -267,6 +267,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: becomes s
 @needs_root
 @pytest.mark.parametrize("call", ["shmget({key}, 0, 0o600)", "shmat({shmid})", "shmctl({shmid}, IPC_STAT)",
                                   "shmctl({shmid}, IPC_RMID)"])  # fmt: skip
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # the child does system calls only
 def test_eacces_and_eperm_say_owner_and_mode(key, shmid, call):
     """Asked in a forked child, since another user may not be able to read this Python."""
     reader, writer = os.pipe()

@@ -1,0 +1,319 @@
+"""What the msgpack codec refuses to encode: where it lies, why, and what to do instead."""
+
+import collections
+import dataclasses
+import enum
+import io
+import pathlib
+import struct
+import uuid
+import zoneinfo
+from datetime import datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+
+import msgpack
+import pytest
+import shmstore  # noqa: F401  puts the compiled walks in place
+from shmstore.codecs import msgpack as codec
+from shmstore.codecs import scan
+from shmstore.errors import CodecError
+
+BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
+
+
+def nested(wrap, levels, inner=()):
+    value = wrap(*inner)
+    for _ in range(levels - 1):
+        value = wrap(value)
+    return value
+
+
+def wrap_list(*parts):
+    return list(parts)
+
+
+def wrap_tuple(*parts):
+    return parts
+
+
+def wrap_set(*parts):
+    return frozenset(parts)
+
+
+def wrap_slice(part=None):
+    return slice(part)
+
+
+def wrap_dict(part=None):
+    return {"k": part}
+
+
+WRAPS = [wrap_list, wrap_tuple, wrap_set, wrap_slice, wrap_dict]
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Text(str):
+    pass
+
+
+class Days(timedelta):
+    pass
+
+
+class Summer(tzinfo):
+    def utcoffset(self, when):
+        return timedelta(hours=2)
+
+    def tzname(self, when):
+        return "summer"
+
+    def dst(self, when):
+        return timedelta(hours=1)
+
+
+@dataclasses.dataclass
+class Record:
+    x: int
+
+
+Point = collections.namedtuple("Point", "x y")
+NOON = datetime(2026, 1, 1, 12)
+
+
+def a_zone_file():
+    """The smallest TZif file: UTC, no transitions."""
+    head = (
+        b"TZif" + b"\0" * 16 + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 0, 0, 0) + b"UTC\0"
+    )
+    return io.BytesIO(head)
+
+
+REFUSED = [
+    (Point(1, 2), r"test_codecs\.Point.*tuple\(x\), or x\._asdict"),
+    (Colour.RED, r"Colour.*\.value"),
+    (enum.IntEnum("Number", "ONE").ONE, r"Number.*\.value"),
+    (Record(1), r"Record.*dataclasses\.asdict"),
+    (collections.OrderedDict(a=1), r"collections\.OrderedDict.*dict\(x\)"),
+    (collections.defaultdict(int), r"collections\.defaultdict.*dict\(x\)"),
+    (collections.deque(), r"collections\.deque.*pickle"),
+    (Text("a"), r"Text.*str\(x\)"),
+    (type("Int", (int,), {})(1), r"Int.*int\(x\)"),
+    (type("Float", (float,), {})(1), r"Float.*float\(x\)"),
+    (type("Bytes", (bytes,), {})(b"1"), r"Bytes.*bytes\(x\)"),
+    (type("List", (list,), {})(), r"List.*list\(x\)"),
+    (type("Set", (set,), {})(), r"Set.*set\(x\)"),
+    (type("When", (datetime,), {})(2000, 1, 1), r"When"),
+    (type("Uuid", (uuid.UUID,), {})(int=1), r"Uuid"),
+    (bytearray(b"a"), r"bytearray.*bytes\(x\)"),
+    (memoryview(b"a"), r"memoryview.*bytes\(x\)"),
+    (msgpack.ExtType(1, b"\x90"), r"msgpack\.ext\.ExtType.*codec='raw'"),
+    (msgpack.Timestamp(1), r"msgpack\.ext\.Timestamp.*to_datetime"),
+    (pathlib.PurePosixPath("x"), r"PurePosixPath.*str\(x\)"),
+    ((x for x in ()), r"generator.*list\(x\)"),
+    (object(), r"object.*codec='pickle'"),
+    (int, r"type"),
+    (len, r"builtin_function_or_method"),
+    (timezone.utc, r"datetime\.timezone.*as part of a datetime"),
+    (BERLIN, r"zoneinfo\.ZoneInfo.*as part of a datetime"),
+    ("\ud800", r"a str with a lone surrogate at 0.*surrogateescape"),
+    (Fraction(1, 2**10000), r"fractions\.Fraction: a number in it takes 1251 bytes, 1024 is the most"),
+    (range(2**10000), r"range: a number in it takes"),
+]
+
+
+@pytest.mark.parametrize(("value", "message"), REFUSED, ids=lambda value: type(value).__name__)
+def test_what_is_not_on_the_list_is_refused_with_a_remedy(value, message):
+    with pytest.raises(CodecError, match=rf"^cannot encode \$: .*{message}"):
+        codec.encode(value)
+    with pytest.raises(CodecError, match=rf"^cannot encode \$\.users\[3\]\.avatar: .*{message}"):
+        codec.encode({"users": [{}, (), {1}, {"name": "x", "avatar": value}]})
+    with pytest.raises(CodecError, match=rf"^cannot encode \$\[1\]\[0\]: .*{message}"):
+        codec.encode((2**70, [value]))
+
+
+TZINFOS = [
+    (Summer(), r"a tzinfo of type Summer"),
+    (zoneinfo.ZoneInfo.no_cache("UTC"), r"no_cache"),
+    (timezone(Days(seconds=60)), r"subclass of timedelta"),
+    (timezone(timedelta(0), Text("x")), r"subclass of str"),
+    (timezone(timedelta(0), "\ud800"), r"lone surrogate"),
+]
+
+
+@pytest.mark.parametrize(("zone", "message"), TZINFOS, ids=lambda value: type(value).__name__)
+def test_other_zones_are_refused(zone, message):
+    for value in (NOON.replace(tzinfo=zone), NOON.time().replace(tzinfo=zone)):
+        with pytest.raises(CodecError, match=rf"^cannot encode \$\.at\.tzinfo: .*{message}.*; "):
+            codec.encode({"at": value})
+
+
+def test_zones_from_files_are_refused():
+    with_key = zoneinfo.ZoneInfo.from_file(a_zone_file(), key="Europe/Berlin")
+    without = zoneinfo.ZoneInfo.from_file(a_zone_file())
+    with pytest.raises(CodecError, match=r"\$\.tzinfo: .*read from a file"):
+        codec.encode(NOON.replace(tzinfo=with_key))
+    with pytest.raises(CodecError, match=r"\$\.tzinfo: .*without a key"):
+        codec.encode(NOON.replace(tzinfo=without))
+
+
+PATHS = [
+    ([[Colour.RED]], "$[0][0]"),
+    ({"a b": (1, Colour.RED)}, "$['a b'][1]"),
+    ({"": Colour.RED}, "$['']"),
+    ({7: {b"k": Colour.RED}}, "$[7][b'k']"),
+    ({(1, "x"): Colour.RED}, "$[(1, 'x')]"),
+    ({None: {True: {1.5: Colour.RED}}}, "$[None][True][1.5]"),
+    ({2**200: Colour.RED}, "$[an int of 201 bits]"),
+    ({"x" * 500: Colour.RED}, "$['" + "x" * 40 + "']"),
+    ({"s": {Colour.RED}}, "$.s{Colour}"),
+    ({"s": {("a", Colour.RED)}}, "$.s{('a', Colour)}[1]"),
+    ({"s": {(): frozenset({Colour.RED})}}, "$.s[()]{Colour}"),
+    ({Colour.RED: 1}, "$<key Colour>"),
+    ({"u": {("a", Colour.RED): 1}}, "$.u<key ('a', Colour)>[1]"),
+    ({"u": {(((1,),),): Colour.RED}}, "$.u[((tuple,),)]"),
+    ({(1, 2, 3, 4): Colour.RED}, "$[(1, 2, 3, ...)]"),
+    (slice(0, [Colour.RED]), "$.stop[0]"),
+]
+
+
+@pytest.mark.parametrize(("value", "path"), PATHS, ids=[path for _, path in PATHS])
+def test_paths_lead_to_it(value, path):
+    with pytest.raises(CodecError) as caught:
+        codec.encode(value)
+    assert str(caught.value).startswith(f"cannot encode {path}: objects of type test_codecs.Colour") or (
+        f"cannot encode {path}: objects of type " in str(caught.value) and "Colour" in str(caught.value)
+    )
+
+
+def test_the_first_one_is_named():
+    with pytest.raises(CodecError, match=r"\$\.b\[1\]"):
+        codec.encode({"a": [1, 2], "b": [1, Colour.RED], "c": Record(1), "d": {}})
+
+
+def test_a_class_that_claims_to_be_another_is_refused():
+    class Liar(type):
+        def __eq__(cls, other):
+            return True
+
+        def __hash__(cls):
+            return hash(Decimal)
+
+        def __getattribute__(cls, name):
+            raise RuntimeError("the metaclass was asked")
+
+    class Fake(metaclass=Liar):
+        def __repr__(self):
+            raise RuntimeError("the object was asked")
+
+        __iter__ = __hash__ = __repr__
+
+    impostor = type("Decimal", (), {"__module__": "decimal", "__qualname__": "Decimal"})
+    for kind in (Fake, impostor):
+        value = object.__new__(kind)
+        for outer in ([value], (value,), {"k": value}):
+            with pytest.raises(CodecError, match=r"^cannot encode \$.*objects of type "):
+                codec.encode(outer)
+    heir = type.__call__(Liar, "Heir", (int,), {})
+    with pytest.raises(CodecError, match=r"Heir"):
+        codec.encode([int.__new__(heir, 1)])
+
+
+def test_cycles_are_named():
+    ring = []
+    ring.append({"self": ring})
+    with pytest.raises(CodecError, match=r"^cannot encode \$\[0\]\.self: it is inside itself; "):
+        codec.encode(ring)
+    twisted = ([],)
+    twisted[0].append(slice(twisted))
+    with pytest.raises(CodecError, match=r"^cannot encode \$\[0\]\[0\]\.stop: it is inside itself; "):
+        codec.encode(twisted)
+    shared = [1]
+    assert codec.decode(codec.encode([shared, shared])) == [[1], [1]]
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_depth_ends_at_256(wrap):
+    deepest = nested(wrap, 256)
+    assert repr(codec.decode(codec.encode(deepest))) == repr(deepest)
+    with pytest.raises(CodecError, match=r"more than 256 containers inside one another; "):
+        codec.encode(nested(wrap, 257))
+
+
+def test_depth_of_a_key_counts_from_its_dict():
+    assert codec.decode(codec.encode({nested(wrap_tuple, 255): 1})) == {nested(wrap_tuple, 255): 1}
+    with pytest.raises(CodecError, match=r"^cannot encode \$<key .*more than 256 containers"):
+        codec.encode({nested(wrap_tuple, 256): 1})
+
+
+def test_long_paths_are_shortened():
+    with pytest.raises(CodecError) as caught:
+        codec.encode(nested(wrap_list, 200, [Colour.RED]))
+    assert " ...185 more... " in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_a_value_of_shared_parts_does_not_grow_without_end(monkeypatch):
+    monkeypatch.setattr(codec, "_scan", scan.scan)
+    monkeypatch.setattr(scan, "NODES", 10_000)
+    value = []
+    for _ in range(100):
+        value = [value, value]
+    with pytest.raises(CodecError, match=r"^cannot encode \$: more than [0-9]+ objects"):
+        codec.encode(value)
+
+
+@pytest.mark.slow
+def test_the_compiled_walk_ends_there_too():
+    value = []
+    for _ in range(100):
+        value = [value, value]
+    with pytest.raises(CodecError, match=r"^cannot encode \$: more than 134217728 objects"):
+        codec.encode(value)
+
+
+def test_copies_of_copies_are_limited():
+    inner = b"x" * (1 << 20)
+    assert codec.decode(codec.encode(nested(wrap_tuple, 20, [inner]))) == nested(wrap_tuple, 20, [inner])
+    with pytest.raises(CodecError, match=r"10[0-9]+ bytes, most of them in tuples.*use lists"):
+        codec.encode(nested(wrap_tuple, 200, [inner]))
+    assert codec.decode(codec.encode(nested(wrap_list, 200, [inner]))) == nested(wrap_list, 200, [inner])
+
+
+# ---- the compiled walk -------------------------------------------------------------------------------------
+
+
+def test_the_compiled_walks_are_in_place():
+    assert codec._scan is not scan.scan and codec._scan_packed is not scan.scan_packed
+    assert type(codec._scan) is type(len)
+
+
+KINDS = [
+    (None, 0), (True, 0), (1, 0), (2**64 - 1, 0), (-(2**63), 0), (1.5, 0), ("x", 0), (b"x", 0), ([[]], 0),
+    ({1: {}}, 0),
+    (2**64, 1), (-(2**63) - 1, 1), ((), 1), (set(), 1), (frozenset(), 1), (slice(1), 1), (range(1), 1),
+    (object(), 1),
+    ([1, (2,)], 1), ({(): 1}, 1), ({1: 2**64}, 1), (Decimal(1), 1), (int, 1), ("\ud800", 0),
+    (bytearray(), 2), (memoryview(b""), 2), (Text(), 2), (Point(1, 2), 2), ([{"a": bytearray()}], 2),
+    ({Text("a"): 1}, 2), (slice(0, bytearray()), 2), ({Text("a")}, 2), ((Text("a"),), 2),
+    (msgpack.ExtType(1, b""), 2),
+    (b"x" * 65535, 0), (b"x" * 65536, 4), ([b"x" * 65536], 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("walk", [scan.scan, lambda value: codec._scan(value)], ids=["python", "installed"])
+def test_kinds_of_values(walk):
+    for value, kind in KINDS:
+        assert walk(value) == kind, value
+    for wrap in WRAPS:
+        assert walk(nested(wrap, 256)) < scan.REFUSED
+        assert walk(nested(wrap, 257)) == scan.REFUSED
+
+
+def test_the_walk_over_bytes_takes_bytes():
+    for wrong in (bytearray(b"\xc0"), memoryview(b"\xc0"), "x", None):
+        if type(codec._scan_packed) is type(len):
+            with pytest.raises(TypeError):
+                codec._scan_packed(wrong)
