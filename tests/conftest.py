@@ -12,6 +12,12 @@ import pytest
 import shmstore
 
 
+@pytest.fixture(autouse=True)
+def outside_the_checkout(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that tests start must find the installed package, not the checkout."""
+    monkeypatch.chdir(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture
 def key() -> Iterator[str]:
     """A name that no other test has; what is left under it is removed."""

@@ -71,7 +71,7 @@ def row(output: str, name: str) -> list[float]:
 
 
 def test_a_worker_is_killed_and_nothing_is_lost(start_demo, finish, assert_nothing_left):
-    """Enough files that the kill comes in the middle; the exit code says that the second round found them all."""
+    """Enough files for a kill in the middle; exit code 0 says that the second round found them all."""
     files = 300
     process = start_demo("--limit", files, "--workers", 3)
     code, output, errors = finish(process)
@@ -146,14 +146,14 @@ def test_interrupted_at_a_random_moment(start_demo, finish, assert_nothing_left,
         assert code in (0, -signum)
 
 
-@pytest.mark.parametrize("signum, expected", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_interrupted_at_work(start_demo, finish, segments_of, assert_nothing_left, signum, expected):
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_at_work(start_demo, finish, segments_of, assert_nothing_left, signum):
     process = start_demo()  # everything: it cannot be over soon
     assert "workers analyse" in process.stdout.readline()
     assert len(segments_of(process.pid)) == 1
     process.send_signal(signum)
     code, _, errors = finish(process)
-    assert code == expected
+    assert code == 128 + signum  # 130 for Ctrl-C
     assert errors == f"stopped by {signal.Signals(signum).name}; nothing is left behind\n"
     assert_nothing_left(process.pid)
 
