@@ -7,6 +7,7 @@ import os
 
 from shmstore import errors
 from shmstore._core import ffi, lib
+from shmstore.codecs import msgpack as _msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,3 +232,19 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
         f"{store}: {wanted}{stats.bytes_free} bytes free, the largest run {stats.largest_free}; nothing was "
         "changed; delete something, set a ttl, or create the store with a larger size"
     )
+
+
+def _log_death(handle: int, pid: int, deaths: int, rebuilds: int) -> None:
+    import logging
+
+    logging.getLogger("shmstore").warning(
+        "process %d died while attached; its locks and memory were taken over by process %d (deaths seen by this "
+        "handle: %d, arenas rebuilt: %d)", pid, os.getpid(), deaths, rebuilds,
+    )  # fmt: skip
+
+
+lib.shms_glue_tell(id(_log_death))
+
+_loose: dict[str, Any] = {}
+lib.shms_glue_bind(id(_loose), 0)
+_msgpack.install_scan(_loose["scan"], _loose["scan_packed"])

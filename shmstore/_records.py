@@ -10,7 +10,7 @@ __all__ = ["ClientInfo", "Stats", "StoreInfo"]
 
 
 class _Record:
-    __slots__ = ()
+    __slots__: tuple[str, ...] = ()
 
     def __init__(self, **values: Any) -> None:
         for field in self.__slots__:
@@ -32,7 +32,7 @@ class _Record:
         return _restore, (type(self), self.as_dict())
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and self.as_dict() == other.as_dict()  # type: ignore[attr-defined]
+        return isinstance(other, _Record) and type(other) is type(self) and self.as_dict() == other.as_dict()
 
     def __hash__(self) -> int:
         return hash(tuple(self.as_dict().values()))

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from typing import Protocol
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from typing import Protocol
 
-    class Output(Protocol):
-        """What a command presents itself with."""
 
-        def line(self, text: str = "") -> None:
-            """Write a line."""
+class Output(Protocol):
+    """What a command presents itself with."""
 
-        def progress(self, title: str) -> AbstractContextManager[Callable[[float], None]]:
-            """Give a function that shows how much is done, from 0 to 1."""
+    def line(self, text: str = "") -> None:
+        """Write a line."""
 
-        def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-            """Show rows of text; columns whose title starts with ">" are aligned to the right."""
+    def progress(self, title: str) -> AbstractContextManager[Callable[[float], None]]:
+        """Give a function that shows how much is done, from 0 to 1."""
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Show rows of text; columns whose title starts with ">" are aligned to the right."""
 
 
 def choose_output() -> Output:

@@ -15,18 +15,9 @@ from shmstore.errors import CodecError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, Protocol
+    from typing import Any
 
-    class Codec(Protocol):
-        """What ``Store(codec=...)`` and ``decoders=`` accept, beside the names of the built-in ones."""
-
-        @property
-        def name(self) -> str: ...
-
-        def encode(self, obj: Any, /) -> bytes: ...
-
-        def decode(self, data: bytes, /) -> Any: ...
-
+    from shmstore.codecs.protocol import Codec
 
 __all__ = ["BUILTIN", "NAME_SIZE", "CustomCodec", "resolve"]
 

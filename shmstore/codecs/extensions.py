@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from typing import Any
     from uuid import UUID
 
-    Encoder = Callable[[Any], bytes]
-    Decoder = Callable[[bytes], Any]
+    _Encoder = Callable[[Any], bytes]
+    _Decoder = Callable[[bytes], Any]
 
 TUPLE, SET, FROZENSET, SLICE = 1, 2, 3, 4
 INT, DECIMAL, FRACTION, RANGE, COMPLEX = 5, 6, 7, 8, 9
@@ -182,7 +182,7 @@ def decode_uuid(data: bytes) -> UUID:
 
 # ---- the registry ------------------------------------------------------------------------------------------
 
-LEAVES: dict[int, Decoder] = {
+LEAVES: dict[int, _Decoder] = {
     INT: decode_int,
     DECIMAL: decode_decimal,
     FRACTION: decode_fraction,
@@ -195,7 +195,7 @@ LEAVES: dict[int, Decoder] = {
     UUID_: decode_uuid,
 }
 
-_PRESENT: list[tuple[type, int, Encoder]] = [
+_PRESENT: list[tuple[type, int, _Encoder]] = [
     (int, INT, to_twos_complement),  # msgpack asks only for those that it cannot hold
     (range, RANGE, encode_range),
     (complex, COMPLEX, encode_complex),
@@ -205,25 +205,25 @@ _PRESENT: list[tuple[type, int, Encoder]] = [
     (timedelta, TIMEDELTA, moments.encode_timedelta),
 ]
 
-_LATER: list[tuple[str, str, int, Encoder]] = [
+_LATER: list[tuple[str, str, int, _Encoder]] = [
     ("decimal", "Decimal", DECIMAL, encode_decimal),
     ("fractions", "Fraction", FRACTION, encode_fraction),
     ("uuid", "UUID", UUID_, encode_uuid),
 ]
 
 # By the id of the type, whose own hash and == belong to its metaclass; _KEPT keeps the ids from being reused.
-ENCODERS: dict[int, tuple[int, Encoder]] = {id(kind): (code, encode) for kind, code, encode in _PRESENT}
+ENCODERS: dict[int, tuple[int, _Encoder]] = {id(kind): (code, encode) for kind, code, encode in _PRESENT}
 _KEPT: list[type] = [kind for kind, _, _ in _PRESENT]
 
 
-def register(kind: type, code: int, encode: Encoder) -> tuple[int, Encoder]:
+def register(kind: type, code: int, encode: _Encoder) -> tuple[int, _Encoder]:
     """Let *encode* write objects of exactly this type."""
     _KEPT.append(kind)
     found = ENCODERS[id(kind)] = (code, encode)
     return found
 
 
-def find(kind: type) -> tuple[int, Encoder] | None:
+def find(kind: type) -> tuple[int, _Encoder] | None:
     """Return code and encoder of a type, or None: a class of the same name elsewhere is not the same type."""
     found = ENCODERS.get(id(kind))
     if found is not None:

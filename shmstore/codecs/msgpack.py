@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    Pack = Callable[[object], bytes]
-    Scan = Callable[[Any], int]
+    _Pack = Callable[[object], bytes]
+    _Scan = Callable[[Any], int]
 
 __all__ = ["UNCHECKED", "UNPACK_OPTIONS", "decode", "encode", "failure", "install_scan", "name", "refusal"]
 
@@ -36,11 +36,11 @@ name = "msgpack"
 
 UNCHECKED = scan.DEPTH  # so many bytes cannot nest deeper than is allowed, nor claim much
 
-_scan: Scan = scan.scan
-_scan_packed: Scan = scan.scan_packed
+_scan: _Scan = scan.scan
+_scan_packed: _Scan = scan.scan_packed
 
 
-def install_scan(value: Scan, packed: Scan) -> None:
+def install_scan(value: _Scan, packed: _Scan) -> None:
     """Put the compiled walks of ``csrc/scan.h`` in the place of those in ``codecs/scan.py``."""
     global _scan, _scan_packed
     _scan = value
@@ -52,10 +52,10 @@ def install_scan(value: Scan, packed: Scan) -> None:
 # Bound pack methods of idle packers. Two kinds: a packer without `default` is asked for plain values alone,
 # one with it is not re-entrant. A packer that raised is dropped, and so is one whose buffer (256 KiB at
 # first) had to grow: otherwise one large value would hold its size for as long as the process lives.
-_plain: list[Pack] = []
+_plain: list[_Pack] = []
 _take_plain = _plain.pop
 _keep_plain = _plain.append
-_extended: list[Pack] = []
+_extended: list[_Pack] = []
 _KEEP_BYTES = 256 * 1024
 _KEEP_PACKERS = 16
 

@@ -200,6 +200,11 @@ void shms_events(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t 
     *pid = h ? h->s.last_dead_pid : 0;
 }
 
+int shms_usable(int64_t handle) {
+    struct shms_handle *h;
+    return usable(handle, &h);
+}
+
 int shms_look_now(int64_t handle) {
     struct shms_handle *h;
     int rc = usable(handle, &h);

@@ -74,7 +74,9 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
 uint32_t shms_blamed(int64_t handle, char *program, uint32_t size);
 /* Deaths dealt with by this handle so far, arenas rebuilt, and the last one's process id. */
 void shms_events(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid);
-/* 1 while the process may use the handle without the kernel knowing better (looks at the kernel now). */
+/* SHMS_OK, SHMS_CLOSED or SHMS_DESTROYED: by what the segment says; and by what the kernel says now. In a forked
+ * child either makes the handle a client of its own, which shms_w_* do not. */
+int shms_usable(int64_t handle);
 int shms_look_now(int64_t handle);
 uint64_t shms_now(void);
 /* The first n bytes of memory that a handle has attached, for tests that scribble; NULL if closed. */

@@ -78,7 +78,6 @@ static int64_t place(struct shms_store *s) {
         h->codec = SHMS_CODEC_MSGPACK;
         h->blamed_pid = 0;
         h->deaths_told = 0;
-        h->s.fork_epoch = shms_fork_epoch;
         shms_attachments_add(&h->s);
         shms_handles[index] = h;
         shms_store_release(&h->word, generation << 32);
@@ -100,6 +99,7 @@ void *shms_w_open(const struct shms_open_wish *wish, struct shms_open_found *fou
         free(o);
         return NULL;
     }
+    o->s.fork_epoch = shms_fork_epoch; /* not in shms_adopt: a signal handler may fork between the two */
     return o;
 }
 

@@ -1,0 +1,231 @@
+"""Many names: batches, iteration and views. None of it is a snapshot; each item is an operation of its own."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, KeysView, ValuesView
+
+from shmstore import errors
+from shmstore._core import ffi, lib
+from shmstore._entries import ADD, SET, Entries
+from shmstore._names import ALL_NAMES, Name, prefix_of, raw_name
+from shmstore._sentinels import DEFAULT, MISSING
+from shmstore.codecs import msgpack as _msgpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, TypeVar
+
+    from shmstore._sentinels import Default
+
+    _V = TypeVar("_V")
+else:
+    _V = object
+
+__all__ = ["Batches", "Items", "Names", "Values"]
+
+_BATCH = 1 << 16  # bytes of names fetched by one call; at least one name of 32 KiB fits
+
+
+class Batches(Entries[_V]):
+    """The whole mapping."""
+
+    __slots__ = ()
+
+    def get_many(self, names: Iterable[Name]) -> dict[Name, _V]:
+        """Return copies of the values of those names that are there. Not a snapshot; each value is whole."""
+        wanted = tuple(names)
+        found = self._get_many(wanted)
+        if len(found) == 1:
+            raise self._fail(found)
+        hits, packed, others = found
+        try:
+            values = dict(zip(hits, _msgpack.decode(packed), strict=True))
+        except errors.CodecError:
+            values = {}  # one of them is bad: say which, by asking one by one
+            others = wanted
+        for name in others:
+            value = self.get(name, MISSING)
+            if value is not MISSING:
+                values[name] = value
+        return values
+
+    def _store_many(self, items: Mapping[Name, _V] | Iterable[tuple[Name, _V]], ttl: Any, mode: int) -> int:
+        pairs: Mapping[Name, _V] = items if isinstance(items, dict) else dict(items)
+        names = tuple(pairs)
+        for name in names:
+            raw_name(name)
+        encode = self._encode
+        bodies = tuple([encode(value) for value in pairs.values()])
+        given = True if ttl is DEFAULT else ttl
+        if type(self._codec_number) is int:
+            result = self._put_many(names, bodies, given, mode, self._codec_number)
+            if type(result) is int:
+                return result
+            status, stored = result
+        else:
+            stored, status = 0, 0
+            for name, body in zip(names, bodies, strict=True):
+                result = self._put(name, body, given, mode, 0, False, self._codec_number)
+                if type(result) is not int:
+                    status = result[0]
+                    break
+                stored += result != 0
+            if not status:
+                return stored
+        error = self._fail(status)
+        error.args = (f"{error.args[0]} ({stored} of {len(names)} items were stored before)", *error.args[1:])
+        raise error
+
+    def put_many(
+        self, items: Mapping[Name, _V] | Iterable[tuple[Name, _V]], *, ttl: float | None | Default = DEFAULT
+    ) -> int:
+        """Store many values; return how many. All are encoded first, so a CodecError changes nothing; then they
+        are put one by one, and a failure says how many were stored."""
+        return self._store_many(items, ttl, SET)
+
+    def add_many(
+        self, items: Mapping[Name, _V] | Iterable[tuple[Name, _V]], *, ttl: float | None | Default = DEFAULT
+    ) -> int:
+        """Store those whose name is absent; return how many that were. Otherwise as :meth:`put_many`."""
+        return self._store_many(items, ttl, ADD)
+
+    def delete_many(self, names: Iterable[Name]) -> int:
+        """Remove many entries; return how many there were."""
+        result = self._delete_many(tuple(names))
+        if type(result) is int:
+            return result
+        raise self._fail(result)
+
+    def update(self, other: Any = (), /, **more: _V) -> None:
+        """As ``dict.update``, by :meth:`put_many`."""
+        pairs: dict[Name, _V] = {}
+        pairs.update(other, **more)
+        self.put_many(pairs)
+
+    def clear(self) -> None:
+        """Remove every entry. Not atomic: what others put meanwhile may stay."""
+        batch: list[Name] = []
+        for name in self._walk(b"", ALL_NAMES):
+            batch.append(name)
+            if len(batch) == 1000:
+                self.delete_many(batch)
+                batch.clear()
+        self.delete_many(batch)
+
+    def _walk(self, prefix: bytes, kind: int) -> Iterator[Name]:
+        """All names of a kind. One that is present throughout comes exactly once."""
+        cursor, filled = ffi.new("uint64_t *"), ffi.new("uint64_t *")
+        buffer = ffi.new("uint8_t[]", _BATCH)
+        while cursor[0] != 2**64 - 1:
+            status = lib.shms_next_names(self._handle, cursor, prefix, len(prefix), kind, buffer, _BATCH, filled)
+            if status:
+                raise self._fail(status)
+            names = ffi.unpack(ffi.cast("char *", buffer), filled[0])
+            at = 0
+            while at < len(names):
+                mark = int.from_bytes(names[at : at + 4], "little")
+                length = mark & 0x7FFFFFFF
+                raw = names[at + 4 : at + 4 + length]
+                at += 4 + length
+                yield raw if mark >> 31 else raw.decode()
+
+    def __iter__(self) -> Iterator[Name]:
+        return self._walk(b"", ALL_NAMES)
+
+    def keys(self, prefix: Name = "") -> Names:
+        """The names, or those that begin with *prefix* (and are of its type). A live view, not a snapshot."""
+        return Names(self, prefix)
+
+    def items(self) -> Items[_V]:
+        """Names and copies of values. A live view, not a snapshot; entries that go meanwhile are left out."""
+        return Items(self)
+
+    def values(self) -> Values[_V]:
+        """Copies of values. A live view, not a snapshot."""
+        return Values(self)
+
+    def __len__(self) -> int:
+        """Count the unexpired entries; exact when nobody writes. Cost: a walk through the table in use."""
+        count = lib.shms_count_entries(self._handle, 0)
+        if count < 0:
+            raise self._fail(count)
+        return int(count)
+
+    def __bool__(self) -> bool:
+        count = lib.shms_count_entries(self._handle, 1)
+        if count < 0:
+            raise self._fail(count)
+        return bool(count)
+
+    def popitem(self) -> tuple[Name, _V]:
+        """Remove some entry and return it with its name; each comes once, whoever asks.
+
+        Raises: KeyError if the store is empty.
+        """
+        for name in self._walk(b"", ALL_NAMES):
+            value = self.pop(name, MISSING)
+            if value is not MISSING:
+                return name, value
+        raise KeyError(f"store {self._key.shown} is empty")
+
+class Names(KeysView["str | bytes"]):
+    """The names of a store, or those with a prefix."""
+
+    __slots__ = ("_prefix", "_raw", "_kind")
+
+    def __init__(self, store: Batches[Any], prefix: Name = "") -> None:
+        super().__init__(store)
+        self._prefix = prefix
+        self._raw, self._kind = prefix_of(prefix)
+
+    def __iter__(self) -> Iterator[Name]:
+        store: Any = self._mapping  # type: ignore[attr-defined]
+        return store._walk(self._raw, self._kind)  # type: ignore[no-any-return]
+
+    def __contains__(self, name: object) -> bool:
+        if self._prefix and not (isinstance(name, type(self._prefix)) and name.startswith(self._prefix)):  # type: ignore[arg-type]
+            return False
+        return isinstance(name, (str, bytes)) and name in self._mapping  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        if not self._prefix and self._kind == ALL_NAMES:
+            return len(self._mapping)  # type: ignore[attr-defined]
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"<names of {self._mapping!r}>"  # type: ignore[attr-defined]
+
+
+def _batches(store: Batches[_V]) -> Iterator[tuple[Name, _V]]:
+    batch: list[Name] = []
+    for name in store:
+        batch.append(name)
+        if len(batch) == 100:
+            yield from store.get_many(batch).items()
+            batch.clear()
+    yield from store.get_many(batch).items()
+
+
+class Items(ItemsView["str | bytes", _V]):
+    """Names and values of a store, fetched in batches."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[tuple[Name, _V]]:
+        return _batches(self._mapping)  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<items of {self._mapping!r}>"  # type: ignore[attr-defined]
+
+
+class Values(ValuesView[_V]):
+    """Values of a store, fetched in batches."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[_V]:
+        return (value for _, value in _batches(self._mapping))  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<values of {self._mapping!r}>"  # type: ignore[attr-defined]

@@ -1,0 +1,247 @@
+"""One name at a time: every operation here is linearizable among all processes and threads."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+
+from msgpack import unpackb  # type: ignore[import-untyped]
+
+from shmstore import errors
+from shmstore._attachment import NAMES_OF_CODECS
+from shmstore._core import lib
+from shmstore._names import Name
+from shmstore._sentinels import DEFAULT, MISSING
+from shmstore._waiting import Waiting
+from shmstore.codecs import msgpack as _msgpack
+from shmstore.codecs.msgpack import UNCHECKED, ext_hook
+from shmstore.codecs.msgpack import failure as decode_failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from shmstore._sentinels import Default
+
+    _V = TypeVar("_V")
+else:
+    _V = object  # a subscript at run time needs something; typing itself takes 9 ms to import
+
+__all__ = ["Entries"]
+
+SET, ADD, REPLACE, CAS = range(4)  # enum shms_mode in op.h
+
+
+class Entries(Waiting, MutableMapping["str | bytes", _V]):
+    """A mapping without its iteration: what is done to one entry."""
+
+    __slots__ = ()
+
+    def get(self, name: Name, default: Any = None) -> Any:
+        """Return a copy of the value, or *default* if the name is absent or expired.
+
+        Atomic: the value as it was at one moment of the call. Waits for no writer.
+
+        Cost: the decoder's, and some 200 ns.
+
+        Raises: CodecError for a value of a codec that this handle was not opened with.
+        """
+        data = self._get(name)
+        if type(data) is bytes:
+            if len(data) > UNCHECKED:
+                return _msgpack.decode(data)
+            try:
+                return unpackb(data, ext_hook=ext_hook, strict_map_key=False)
+            except MemoryError:
+                raise
+            except Exception as error:
+                raise decode_failure(data, error) from error
+        if data is None:
+            return default
+        return self._decode_pair(data)
+
+    def __getitem__(self, name: Name) -> _V:
+        value: _V = self.get(name, MISSING)
+        if value is MISSING:
+            raise KeyError(name)
+        return value
+
+    def _decode_pair(self, pair: tuple[Any, ...]) -> Any:
+        if len(pair) == 1:
+            raise self._fail(pair)
+        return self._decode(pair[0], pair[1])
+
+    def _decode(self, number: int | str, data: bytes) -> Any:
+        if number == lib.SHMS_CODEC_MSGPACK:
+            return _msgpack.decode(data)
+        codec = number if type(number) is str else NAMES_OF_CODECS.get(number, f"number {number}")  # type: ignore[arg-type]
+        reader = self._codecs.get(codec)
+        if reader is None:
+            raise errors.CodecError(
+                f"store {self._key.shown}: the value was put with the codec {codec!r}, and this handle reads "
+                f"{', '.join(sorted(self._codecs))}; if you trust whoever put it, open the store with "
+                f"decoders=({codec!r},)"
+            )
+        return reader.decode(data)
+
+    def __contains__(self, name: object) -> bool:
+        result = self._contains(name)
+        if result is True or result is False:
+            return bool(result)
+        raise self._fail(result)
+
+    def put(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> int:
+        """Store a copy of *value* under *name*, replacing what is there; return its version.
+
+        Atomic: others see the old value or the new one, whole. A put that fails changes nothing.
+        ttl: seconds to live; None for ever; by default the handle's.
+
+        Cost: the encoder's, and some 200 ns.
+
+        Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.
+        """
+        body = self._encode(value)
+        if ttl is DEFAULT and type(self._codec_number) is int:
+            version = self._put(name, body)
+        else:
+            version = self._put(name, body, True if ttl is DEFAULT else ttl, SET, 0, False, self._codec_number)
+        if type(version) is int:
+            return version
+        raise self._fail(version, len(body))
+
+    def __setitem__(self, name: Name, value: _V) -> None:
+        self.put(name, value)
+
+    def _put_if(self, name: Name, value: _V, ttl: Any, mode: int, expected: int, keep: bool) -> int:
+        body = self._encode(value)
+        version = self._put(name, body, True if ttl is DEFAULT else ttl, mode, expected, keep, self._codec_number)
+        if type(version) is int:
+            return version
+        raise self._fail(version, len(body))
+
+    def add(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> bool:
+        """Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds."""
+        return self._put_if(name, value, ttl, ADD, 0, False) != 0
+
+    def replace(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> bool:
+        """Store *value* only if the name is present; tell whether it was."""
+        return self._put_if(name, value, ttl, REPLACE, 0, False) != 0
+
+    def get_versioned(self, name: Name) -> tuple[_V, int]:
+        """Return the value and its version, both of one moment.
+
+        A version is an opaque int above 0 that never comes twice in the store's life; no order is promised.
+
+        Raises: KeyError, CodecError.
+        """
+        found = self._get_versioned(name)
+        if found is None:
+            raise KeyError(name)
+        if len(found) == 1:
+            raise self._fail(found)
+        version, codec, data = found
+        return self._decode(codec, data), version
+
+    def cas(self, name: Name, value: _V, version: int, *, ttl: float | None | Default = DEFAULT) -> bool:
+        """Store *value* only if the name still has *version* (0: is absent); tell whether it had."""
+        if isinstance(version, bool) or not isinstance(version, int):
+            raise TypeError(f"a version is an int, not {type(version).__name__}")
+        if not 0 <= version < 2**64:
+            raise ValueError(f"no store gives the version {version}")
+        return self._put_if(name, value, ttl, CAS, version, False) != 0
+
+    def modify(self, name: Name, function: Callable[[_V], _V], default: Any = MISSING) -> _V:
+        """Replace the value by ``function(value)``, atomically, and return the new one.
+
+        *function* gets a copy, runs while nothing is locked, and is called again if somebody was faster. A name
+        that is absent starts with *default*. The entry keeps its time to live.
+
+        Raises: KeyError if the name is absent and there is no default; whatever *function* raises.
+        """
+        while True:
+            found = self._get_versioned(name)
+            if found is None:
+                if default is MISSING:
+                    raise KeyError(name)
+                new, version = function(default), 0
+            elif len(found) == 1:
+                raise self._fail(found)
+            else:
+                new, version = function(self._decode(found[1], found[2])), found[0]
+            if self._put_if(name, new, DEFAULT, CAS, version, True):
+                return new
+
+    def setdefault(self, name: Name, default: Any = None) -> Any:
+        """Return the value; if the name is absent, store *default* first and return it. Atomic."""
+        value = self.get(name, MISSING)
+        while value is MISSING:
+            if self.add(name, default):
+                return default
+            value = self.get(name, MISSING)
+        return value
+
+    def delete(self, name: Name) -> bool:
+        """Remove the entry; tell whether there was one."""
+        gone = self._delete(name, 0)
+        if gone is True or gone is False:
+            return bool(gone)
+        raise self._fail(gone)
+
+    def __delitem__(self, name: Name) -> None:
+        if not self.delete(name):
+            raise KeyError(name)
+
+    def pop(self, name: Name, default: Any = MISSING) -> Any:
+        """Remove the entry and return its value; of all who pop it at once, one gets it.
+
+        Raises: KeyError if the name is absent and no default is given. A value that cannot be decoded stays.
+        """
+        while True:
+            found = self._get_versioned(name)
+            if found is None:
+                if default is MISSING:
+                    raise KeyError(name)
+                return default
+            if len(found) == 1:
+                raise self._fail(found)
+            value = self._decode(found[1], found[2])
+            gone = self._delete(name, found[0])
+            if gone is True:
+                return value
+            if type(gone) is tuple:
+                raise self._fail(gone)
+
+    def incr(self, name: Name, by: int = 1, *, initial: int = 0) -> int:
+        """Add to an integer, atomically, and return the sum; an absent name starts at *initial*.
+
+        64 bits, signed. The entry keeps its time to live; a new one gets the handle's.
+
+        Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.
+        """
+        result = self._incr(name, by, initial)
+        if type(result) is int:
+            return result
+        raise self._fail(result, 9)
+
+    def decr(self, name: Name, by: int = 1, *, initial: int = 0) -> int:
+        """Subtract from an integer; otherwise as :meth:`incr`."""
+        return self.incr(name, -by, initial=initial)
+
+    def touch(self, name: Name, ttl: float | None | Default = DEFAULT) -> bool:
+        """Give the entry a new time to live (seconds; None: for ever); tell whether there is one."""
+        touched = self._touch(name, True if ttl is DEFAULT else ttl)
+        if touched is True or touched is False:
+            return bool(touched)
+        raise self._fail(touched)
+
+    def ttl(self, name: Name) -> float | None:
+        """Seconds that the entry has left; None: for ever.
+
+        Raises: KeyError if the name is absent.
+        """
+        left = self._time_left(name)
+        if left is None:
+            raise KeyError(name)
+        if type(left) is tuple:
+            raise self._fail(left)
+        return left / 1e9 if left else None

@@ -1,0 +1,90 @@
+"""What the administrator asks a store: figures, who is attached, whether all is well."""
+
+from __future__ import annotations
+
+from shmstore import errors
+from shmstore._attachment import Attachment
+from shmstore._core import ffi, lib
+from shmstore._native import seconds_to_ns
+from shmstore._records import ClientInfo, Stats, StoreInfo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Health"]
+
+
+class Health(Attachment):
+    """An attachment that tells how the store is."""
+
+    __slots__ = ()
+
+    def stats(self) -> Stats:
+        """Figures of the store, at no particular moment. Cost: independent of the number of entries."""
+        raw = ffi.new("struct shms_stats *")
+        status = lib.shms_get_stats(self._handle, raw)
+        if status:
+            raise self._fail(status)
+        return Stats(**{field: getattr(raw, field) for field in Stats.__slots__})
+
+    def info(self) -> StoreInfo:
+        """What the kernel and the header say of the store."""
+        self._look()
+        return _info_of(self._info())
+
+    def clients(self) -> list[ClientInfo]:
+        """The processes that are attached for writing. Cost: some 50 us each."""
+        room = 64
+        while True:
+            raw = ffi.new("struct shms_client_info[]", room)
+            count = lib.shms_get_clients(self._handle, raw, room)
+            if count < 0:
+                raise self._fail(count)
+            if count <= room:
+                break
+            room = count
+        return [
+            ClientInfo(
+                number=c.number,
+                pid=c.pid,
+                program=ffi.string(c.program).decode(errors="replace"),
+                alive={0: False, 1: True, 2: None}[c.alive],
+                attached_at=c.attached / 1e9,
+                is_me=bool(c.self),
+            )
+            for c in raw[0:count]
+        ]
+
+    def check(self) -> None:
+        """Verify every invariant that the format states (``docs/format.md``), while others go on working.
+
+        Cost: a walk through everything; writers of one part of the heap wait meanwhile.
+
+        Raises: StoreCorrupt naming the invariant; StoreDestroyed; LockTimeout.
+        """
+        self._look()
+        what = ffi.new("char[200]")
+        status = lib.shms_w_check(self._handle, seconds_to_ns(self._timeout, "timeout"), what, 200)
+        if status == lib.SHMS_CORRUPT:
+            raise errors.StoreCorrupt(f"store {self._key.shown}: {ffi.string(what).decode()}")
+        if status:
+            raise self._fail(status)
+
+    def recover(self) -> int:
+        """Look for dead processes now and free what they held; return how many there were."""
+        self._look()
+        count = lib.shms_w_recover(self._handle)
+        if count < 0:
+            raise self._fail(count)
+        return int(count)
+
+
+def _info_of(raw: Any) -> StoreInfo:
+    name = bytes(ffi.buffer(raw.name, raw.name_length)).decode(errors="surrogateescape")
+    return StoreInfo(
+        key=raw.key, id=raw.id, name=name if raw.name_kind in (1, 3) else None, size=raw.size, mode=raw.mode,
+        uid=raw.uid, gid=raw.gid, creator=raw.creator_pid, creator_uid=raw.creator_uid, created=raw.created / 1e9,
+        attached=raw.attached, format_version=raw.format, max_entries=raw.max_entries or None,
+        max_clients=raw.clients, uuid=bytes(ffi.buffer(raw.uuid, 16)).hex(), readonly=bool(raw.readonly),
+    )  # fmt: skip

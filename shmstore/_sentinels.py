@@ -1,0 +1,36 @@
+"""Arguments that were not given."""
+
+from __future__ import annotations
+
+__all__ = ["DEFAULT", "MISSING", "Default", "UnsaidInt", "UnsaidStr"]
+
+
+class Default:
+    """Stands for "what the handle was opened with"."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+DEFAULT = Default("DEFAULT")
+MISSING = Default("MISSING")
+
+
+class UnsaidStr(str):
+    """A default that can be told from the same value given by the caller."""
+
+    __slots__ = ()
+
+
+class UnsaidInt(int):
+    """A default that can be told from the same value given by the caller."""
+
+    __slots__ = ()

@@ -1,0 +1,96 @@
+"""Waiting for a name to change: asleep on a futex, with the interpreter's lock given up."""
+
+from __future__ import annotations
+
+from shmstore._health import Health
+from shmstore._core import ffi, lib
+from shmstore._names import Name, raw_name
+from shmstore._native import seconds_to_ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Waiting"]
+
+_SLICE = 100_000_000  # ns: how long a waiting call stays away from Python
+
+
+class Waiting(Health):
+    """An attachment that can wait."""
+
+    __slots__ = ()
+
+    def wait(self, name: Name, *, after: int | None = None, timeout: float | None = None, spin: float = 0.0) -> int:
+        """Sleep until the name exists with a version other than *after*; return that version.
+
+        With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by
+        the change. *spin*: seconds to look without sleeping first, for answers in less than a microsecond.
+
+        Ctrl-C ends it at once, and other threads run meanwhile.
+
+        Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.
+        """
+        return self._wait(name, after, timeout, spin, None)
+
+    def _wait(self, name: Name, after: int | None, timeout: float | None, spin: float, stop: Any) -> int:
+        raw, kind = raw_name(name)
+        left = seconds_to_ns(timeout, "timeout")
+        spinning = seconds_to_ns(spin, "spin")
+        end = lib.shms_now() + left
+        version = ffi.new("uint64_t *")
+        while True:
+            status = lib.shms_usable(self._handle)  # also makes a forked child a client, with the lock held
+            if status:
+                raise self._fail(status)
+            nap = max(1, min(_SLICE, left))
+            status = lib.shms_w_wait(
+                self._handle, raw, len(raw), kind, after is not None, after or 0, nap, min(spinning, nap), version
+            )
+            if status == lib.SHMS_OK:
+                return int(version[0])
+            if status != lib.SHMS_AGAIN:
+                raise self._fail(status)
+            self._look()
+            left = end - lib.shms_now()
+            spinning = max(0, spinning - nap)
+            if stop is not None and stop():
+                return 0
+            if left <= 0:
+                raise TimeoutError(f"store {self._key.shown}: {name!r} did not change within {timeout} s")
+
+    async def wait_async(
+        self, name: Name, *, after: int | None = None, timeout: float | None = None, spin: float = 0.0
+    ) -> int:
+        """As :meth:`wait`, without blocking the event loop: a thread of its own sleeps. Cancelling ends it."""
+        import asyncio
+        import threading
+
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
+        cancelled = threading.Event()
+
+        def settle(result: int, error: BaseException | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(result)
+            else:
+                done.set_exception(error)
+
+        def sleeper() -> None:
+            result, error = 0, None
+            try:
+                result = self._wait(name, after, timeout, spin, cancelled.is_set)
+            except BaseException as e:
+                error = e
+            try:
+                loop.call_soon_threadsafe(settle, result, error)
+            except RuntimeError:
+                pass  # the loop is gone, and with it whoever waited
+
+        threading.Thread(target=sleeper, name="shmstore-wait", daemon=True).start()
+        try:
+            return await done
+        finally:
+            cancelled.set()
