@@ -35,7 +35,7 @@ class Attachment:
     __slots__ = (
         "__weakref__", "_codec", "_codec_number", "_codecs", "_contains", "_delete", "_delete_many", "_encode",
         "_get", "_get_many", "_get_versioned", "_handle", "_incr", "_key", "_options", "_put", "_put_many",
-        "_time_left", "_timeout", "_touch", "_uuid", "_version",
+        "_time_left", "_timeout", "_touch", "_uuid", "_version", "_view",
     )  # fmt: skip
 
     def __init__(
@@ -149,6 +149,7 @@ class Attachment:
         self._get_many = calls["get_many"]
         self._put_many = calls["put_many"]
         self._delete_many = calls["delete_many"]
+        self._view = calls["view"]
         self._uuid = bytes(ffi.buffer(self._info().uuid, 16))
         _opened[handle] = os.getpid()
 

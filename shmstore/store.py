@@ -25,7 +25,7 @@ __all__ = ["DEFAULT", "Store", "destroy", "open", "stores"]
 class Store(Batches[_V]):
     """A mapping from names to objects in one segment of shared memory, shared by all who know its key.
 
-    One name:   get, [], in, put, []=, add, replace, delete, del, pop, setdefault, touch, ttl
+    One name:   get, [], in, put, []=, add, replace, delete, del, pop, setdefault, touch, ttl, view
     Counters:   incr, decr
     Together:   get_versioned, cas, modify, wait, wait_async
     Many names: get_many, put_many, add_many, delete_many, keys, items, values, update, clear, popitem

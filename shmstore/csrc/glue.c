@@ -128,7 +128,7 @@ int shms_glue_bind(uintptr_t dict, int64_t handle) {
     if (!self)
         return -1;
     int rc = handle ? bind(target, shms_glue_reads, self) | bind(target, shms_glue_writes, self) |
-                          bind(target, shms_glue_batches, self)
+                          bind(target, shms_glue_batches, self) | bind(target, shms_glue_views, self)
                     : bind(target, loose, self);
     Py_DECREF(self);
     return rc;

@@ -66,6 +66,6 @@ int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint
 int shms_call_expiry(struct shms_call *c, PyObject *ttl, uint64_t *expiry);
 
 /* The function tables of glue_read.c and glue_write.c, ended by NULL. */
-extern PyMethodDef shms_glue_reads[], shms_glue_writes[], shms_glue_batches[];
+extern PyMethodDef shms_glue_reads[], shms_glue_writes[], shms_glue_batches[], shms_glue_views[];
 
 #endif

@@ -30,10 +30,25 @@ void shms_handle_leave(struct shms_handle *h) {
         detach(h);
 }
 
-/* In a forked child the parent's threads that were inside do not exist. */
+void shms_handle_view_add(struct shms_handle *h) {
+    h->views++;
+    shms_fetch_add_acq_rel(&h->word, 1);
+}
+
+void shms_handle_view_remove(struct shms_handle *h) {
+    h->views--;
+    shms_handle_leave(h);
+}
+
+struct shms_handle *shms_handle_of_view(int64_t handle) {
+    struct shms_handle *h = handle > 0 ? shms_handles[(uint32_t)handle & (SHMS_HANDLES_MAX - 1)] : NULL;
+    return h && h->views && shms_load_acquire(&h->word) >> 32 == (uint64_t)handle >> 16 ? h : NULL;
+}
+
+/* In a forked child the parent's threads that were inside do not exist; the views of its Python objects do. */
 static void forget_parents_calls(struct shms_handle *h) {
     uint64_t w = shms_load_acquire(&h->word);
-    while (!shms_cas_acq_rel(&h->word, &w, w & ~(SHMS_HANDLE_CLOSING - 1)))
+    while (!shms_cas_acq_rel(&h->word, &w, (w & ~(SHMS_HANDLE_CLOSING - 1)) | h->views))
         ;
 }
 
@@ -77,6 +92,7 @@ static int64_t place(struct shms_store *s) {
         h->ttl = 0;
         h->codec = SHMS_CODEC_MSGPACK;
         h->blamed_pid = 0;
+        h->views = 0;
         h->deaths_told = 0;
         shms_attachments_add(&h->s);
         shms_handles[index] = h;

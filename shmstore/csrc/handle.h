@@ -15,6 +15,7 @@ struct shms_handle {
     uint64_t timeout, ttl; /* ns; ttl 0: for ever */
     uint32_t codec;
     uint32_t blamed_pid;
+    uint32_t views;        /* open ones; each counts as a call inside */
     uint64_t deaths_told;  /* of s.takeovers, how many were logged */
 };
 #define SHMS_HANDLE_CLOSING (1ull << 31)
@@ -35,6 +36,11 @@ static inline struct shms_handle *shms_handle_get(int64_t handle) {
 /* Counted: for calls that give the interpreter's lock up. Pairs with leave, which may detach. */
 struct shms_handle *shms_handle_enter(int64_t handle);
 void shms_handle_leave(struct shms_handle *h);
+/* A view counts as a call that is inside until it ends; with the interpreter's lock held. */
+void shms_handle_view_add(struct shms_handle *h);
+void shms_handle_view_remove(struct shms_handle *h);
+/* Also of a closed handle: NULL only if there never was one. */
+struct shms_handle *shms_handle_of_view(int64_t handle);
 static inline bool shms_handle_closing(struct shms_handle *h) {
     return (shms_load_acquire(&h->word) & SHMS_HANDLE_CLOSING) != 0;
 }

@@ -1,0 +1,31 @@
+/* glue_view.c: view for Python. */
+#include "glue_call.h"
+#include "view.h"
+
+/* view(name): (address, length, pin, epoch), to be ended by shms_view_end; None when absent */
+static PyObject *view(PyObject *self, PyObject *name) {
+    struct shms_call c;
+    struct shms_name n;
+    struct shms_view v;
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_begin(&c, self);
+    if (rc == SHMS_OK && (rc = shms_call_name(name, &bytes, &length, &kind)) == SHMS_OK) {
+        shms_name_init(&c.h->s, &n, bytes, length, kind);
+        while ((rc = shms_view_begin(c.h, &n, &v)) == SHMS_BUSY)
+            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK)
+                break;
+    }
+    shms_call_end(&c);
+    if (rc == SHMS_MISS)
+        Py_RETURN_NONE;
+    if (rc == SHMS_OK)
+        return Py_BuildValue("(KKII)", (unsigned long long)(uintptr_t)v.bytes, (unsigned long long)v.length, v.pin,
+                             v.epoch);
+    return shms_call_failed(rc);
+}
+
+PyMethodDef shms_glue_views[] = {
+    {"view", view, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
