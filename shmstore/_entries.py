@@ -19,11 +19,12 @@ from shmstore.codecs.msgpack import failure as decode_failure
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypeVar, overload
 
     from shmstore._sentinels import Default
 
     _V = TypeVar("_V")
+    _T = TypeVar("_T")
 else:
     _V = object  # a subscript at run time needs something; typing itself takes 9 ms to import
 
@@ -36,6 +37,13 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
     """A mapping without its iteration: what is done to one entry."""
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @overload
+        def get(self, name: Name, default: None = None) -> _V | None: ...
+        @overload
+        def get(self, name: Name, default: _V | _T) -> _V | _T: ...
 
     def get(self, name: Name, default: Any = None) -> Any:
         """Return a copy of the value, or *default* if the name is absent or expired.
@@ -221,6 +229,13 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
     def __delitem__(self, name: Name) -> None:
         if not self.delete(name):
             raise KeyError(name)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def pop(self, name: Name, default: Default = MISSING) -> _V: ...
+        @overload
+        def pop(self, name: Name, default: _V | _T) -> _V | _T: ...
 
     def pop(self, name: Name, default: Any = MISSING) -> Any:
         """Remove the entry and return its value; of all who pop it at once, one gets it.

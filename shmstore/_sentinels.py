@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 __all__ = ["DEFAULT", "MISSING", "Default", "UnsaidInt", "UnsaidStr"]
 
 
@@ -21,7 +25,7 @@ class Default:
 
 
 DEFAULT = Default("DEFAULT")
-MISSING = Default("MISSING")
+MISSING: Any = Default("MISSING")  # Any: it stands where a value of any type could
 
 
 class UnsaidStr(str):
