@@ -15,7 +15,7 @@ from shmstore.codecs import resolve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
     from typing_extensions import Self
@@ -167,6 +167,14 @@ class Attachment:
             raise self._fail(status)
         return raw
 
+    def _away(self, call: Callable[..., int], *args: object) -> int:
+        """Make a call that gives the interpreter's lock up; again if a signal handler forked before it began."""
+        status = lib.SHMS_FORKED
+        while status == lib.SHMS_FORKED:
+            self._look()
+            status = call(self._handle, *args)
+        return status
+
     def _look(self) -> None:
         """Is the handle usable, by the kernel's word of now?"""
         status = lib.shms_look_now(self._handle)
@@ -191,8 +199,7 @@ class Attachment:
 
         Cost: giving the memory back, by whoever detaches last.
         """
-        self._look()
-        status = lib.shms_w_destroy(self._handle)
+        status = self._away(lib.shms_w_destroy)
         if status == lib.SHMS_SYSTEM:
             raise errors.StoreSystemError(
                 1, f"store {self._key.shown}: only its owner or creator may remove it (shmctl IPC_RMID)"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from shmstore._sentinels import Default
 
     _V = TypeVar("_V")
+    # A Mapping is invariant in its key, so a dict[str, V] is none of the third.
+    _Pairs = Mapping[str, _V] | Mapping[bytes, _V] | Mapping[Name, _V] | Iterable[tuple[Name, _V]]
 else:
     _V = object
 
@@ -50,8 +52,8 @@ class Batches(Entries[_V]):
                 values[name] = value
         return values
 
-    def _store_many(self, items: Mapping[Name, _V] | Iterable[tuple[Name, _V]], ttl: Any, mode: int) -> int:
-        pairs: Mapping[Name, _V] = items if isinstance(items, dict) else dict(items)
+    def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
+        pairs: dict[Any, _V] = items if isinstance(items, dict) else dict(items)  # type: ignore[arg-type]
         names = tuple(pairs)
         for name in names:
             raw_name(name)
@@ -78,14 +80,14 @@ class Batches(Entries[_V]):
         raise error
 
     def put_many(
-        self, items: Mapping[Name, _V] | Iterable[tuple[Name, _V]], *, ttl: float | None | Default = DEFAULT
+        self, items: _Pairs[_V], *, ttl: float | None | Default = DEFAULT
     ) -> int:
         """Store many values; return how many. All are encoded first, so a CodecError changes nothing; then they
         are put one by one, and a failure says how many were stored."""
         return self._store_many(items, ttl, SET)
 
     def add_many(
-        self, items: Mapping[Name, _V] | Iterable[tuple[Name, _V]], *, ttl: float | None | Default = DEFAULT
+        self, items: _Pairs[_V], *, ttl: float | None | Default = DEFAULT
     ) -> int:
         """Store those whose name is absent; return how many that were. Otherwise as :meth:`put_many`."""
         return self._store_many(items, ttl, ADD)

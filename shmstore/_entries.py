@@ -176,9 +176,9 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             raise KeyError(name)
         if len(found) == 1:
             raise self._view_failure(name, found[0])
-        address, length, pin, epoch = found
+        address, length, pin, entry = found
         handle, end = self._handle, lib.shms_view_end
-        memory = ffi.gc(ffi.cast("uint8_t *", address), lambda _: end(handle, pin, epoch))
+        memory = ffi.gc(ffi.cast("uint8_t *", address), lambda _: end(handle, pin, entry))
         return memoryview(ffi.buffer(memory, length)).toreadonly()
 
     def _view_failure(self, name: Name, status: int) -> Exception:

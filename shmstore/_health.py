@@ -63,9 +63,8 @@ class Health(Attachment):
 
         Raises: StoreCorrupt naming the invariant; StoreDestroyed; LockTimeout.
         """
-        self._look()
         what = ffi.new("char[200]")
-        status = lib.shms_w_check(self._handle, seconds_to_ns(self._timeout, "timeout"), what, 200)
+        status = self._away(lib.shms_w_check, seconds_to_ns(self._timeout, "timeout"), what, 200)
         if status == lib.SHMS_CORRUPT:
             raise errors.StoreCorrupt(f"store {self._key.shown}: {ffi.string(what).decode()}")
         if status:
@@ -73,11 +72,10 @@ class Health(Attachment):
 
     def recover(self) -> int:
         """Look for dead processes now and free what they held; return how many there were."""
-        self._look()
-        count = lib.shms_w_recover(self._handle)
+        count = self._away(lib.shms_w_recover)
         if count < 0:
             raise self._fail(count)
-        return int(count)
+        return count
 
 
 def _info_of(raw: Any) -> StoreInfo:

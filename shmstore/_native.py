@@ -116,11 +116,6 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
             f"{store}: its System V key {bare:#010x} belongs to the store of {whose}; use another name"
         )
     if status == lib.SHMS_FORMAT:
-        if found.only_read or found.read_compatible:
-            return errors.FormatMismatch(
-                f"{store}: a newer version made it with features {found.read_compatible:#x} that this one can "
-                "read but not write; open it with readonly=True, or upgrade shmstore"
-            )
         return errors.FormatMismatch(
             f"{store}: it has format {found.format} (features {found.incompatible:#x}), this version knows "
             "format 1 (features 0x0); upgrade shmstore, or remove the store with the version that made it"
@@ -190,7 +185,13 @@ def failure(status: int, store: str, handle: int, timeout: float | None = None, 
     if status == lib.SHMS_DESTROYED:
         return errors.StoreDestroyed(f"{store}: it was removed, and what it held is gone; open it anew")
     if status == lib.SHMS_READ_ONLY:
-        return errors.ReadOnlyStore(f"{store}: this handle was opened with readonly=True")
+        info = ffi.new("struct shms_info *")
+        if lib.shms_get_info(handle, info) == lib.SHMS_OK and info.read_compatible:
+            return errors.ReadOnlyStore(
+                f"{store}: a newer version made it with features ({info.read_compatible:#x}) that this one can read "
+                "but not write, so it was opened as if with readonly=True; upgrade shmstore to write"
+            )
+        return errors.ReadOnlyStore(f"{store}: this handle was opened with readonly=True; open it without to write")
     if status == lib.SHMS_TIMEOUT:
         return errors.LockTimeout(
             f"{store}: gave up after {timeout} s: {blamed(handle)} holds a lock that this needs, and is alive "

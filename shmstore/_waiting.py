@@ -49,6 +49,8 @@ class Waiting(Health):
             )
             if status == lib.SHMS_OK:
                 return int(version[0])
+            if status == lib.SHMS_FORKED:
+                continue
             if status != lib.SHMS_AGAIN:
                 raise self._fail(status)
             self._look()

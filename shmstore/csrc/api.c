@@ -19,11 +19,24 @@ static int usable(int64_t handle, struct shms_handle **h) {
     return *h ? shms_handle_usable(*h) : SHMS_CLOSED;
 }
 
-int shms_w_destroy(int64_t handle) {
-    struct shms_handle *h = shms_handle_enter(handle);
-    if (!h)
+/* For calls that give the interpreter's lock up, which cannot become a client of their own: a child forked since the
+ * caller last looked (by a signal handler) is sent back to do that. */
+static int enter(int64_t handle, struct shms_handle **h) {
+    *h = shms_handle_enter(handle);
+    if (!*h)
         return SHMS_CLOSED;
-    int rc = h->s.readonly ? SHMS_READ_ONLY : shms_destroy(&h->s);
+    if ((*h)->s.fork_epoch == shms_fork_epoch)
+        return SHMS_OK;
+    shms_handle_leave(*h);
+    return SHMS_FORKED;
+}
+
+int shms_w_destroy(int64_t handle) {
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    rc = h->s.readonly ? SHMS_READ_ONLY : shms_destroy(&h->s);
     shms_handle_leave(h);
     return rc;
 }
@@ -145,12 +158,13 @@ int shms_next_names(int64_t handle, uint64_t *cursor, const char *prefix, uint32
 }
 
 int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
-    struct shms_handle *h = shms_handle_enter(handle);
-    if (!h)
-        return SHMS_CLOSED;
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
     _Atomic uint64_t *busy;
     uint64_t seen, end = shms_os_now() + timeout;
-    int rc = shms_look(&h->s);
+    rc = shms_look(&h->s);
     while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY) {
         rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
         if (h->s.readonly)
@@ -163,9 +177,10 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
 }
 
 int64_t shms_w_recover(int64_t handle) {
-    struct shms_handle *h = shms_handle_enter(handle);
-    if (!h)
-        return SHMS_CLOSED;
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
     int64_t n = h->s.readonly ? SHMS_READ_ONLY : (int64_t)shms_recover_all(&h->s, false);
     shms_handle_leave(h);
     return n;
@@ -173,12 +188,13 @@ int64_t shms_w_recover(int64_t handle) {
 
 int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version) {
-    struct shms_handle *h = shms_handle_enter(handle);
-    if (!h)
-        return SHMS_CLOSED;
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
     struct shms_name n;
     shms_name_init(&h->s, &n, name, length, kind);
-    int rc = shms_wait(&h->s, &n, has_after, after, nanoseconds, spin, version);
+    rc = shms_wait(&h->s, &n, has_after, after, nanoseconds, spin, version);
     if (rc == SHMS_AGAIN && shms_handle_closing(h))
         rc = SHMS_CLOSED;
     shms_handle_leave(h);

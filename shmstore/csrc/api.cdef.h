@@ -1,5 +1,5 @@
 /* The control surface that cffi binds. Handles are numbers, checked; functions named shms_w_* may wait and give
- * the interpreter's lock up, all others keep it. Times are in nanoseconds, sizes in bytes. */
+ * the interpreter's lock up, all others keep it. Before shms_w_* call shms_usable, and again after SHMS_FORKED. Times are in nanoseconds, sizes in bytes. */
 struct shms_open_wish {
     int32_t key;
     uint32_t name_kind;       /* 1 str, 2 int, 3 path */

@@ -14,7 +14,8 @@
 
 #define KEEP_FIRST (16ull << 20)
 #define ZOMBIES_LOOKED_AT 8
-#define FIT_STEPS 4096
+#define FIT_STEPS 256                /* of the one list whose runs may be too small, while there are other places */
+#define FIT_STEPS_AT_LAST (1u << 24) /* before StoreFull */
 
 static void classify(uint64_t bytes, uint32_t *fl, uint32_t *sl) {
     uint64_t g = bytes / SHMS_GRANULE;
@@ -134,8 +135,9 @@ static bool unlink_run(struct shms_store *s, uint32_t a, uint64_t offset, uint64
     return true;
 }
 
-/* A run of at least `bytes` whose remainder, if any, can be a run of its own: 0 if there is none. */
-static uint64_t find_run(struct shms_store *s, uint32_t a, uint64_t bytes) {
+/* A run of at least `bytes` whose remainder, if any, can be a run of its own: 0 if there is none. *found: its size,
+ * read once, for the segment's bytes may change between two looks. */
+static uint64_t find_run(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_t patience, uint64_t *found) {
     struct shms_arena *arena = &s->arenas[a];
     uint32_t fl, sl;
     /* First the lists in which every run is large enough, found by their bits .. */
@@ -152,8 +154,8 @@ static uint64_t find_run(struct shms_store *s, uint32_t a, uint64_t bytes) {
     }
     if (map) {
         uint64_t head = shms_load_relaxed(&arena->heads[fl][__builtin_ctz(map)]);
-        uint64_t size = run_size(s, a, head);
-        if (size >= bytes)
+        *found = run_size(s, a, head);
+        if (*found >= bytes)
             return head;
         suspect(s, a);
         return 0;
@@ -161,8 +163,8 @@ static uint64_t find_run(struct shms_store *s, uint32_t a, uint64_t bytes) {
     /* .. then the one list whose runs may be or may be not. */
     classify(bytes, &fl, &sl);
     uint64_t run = shms_load_relaxed(&arena->heads[fl][sl]);
-    for (int steps = 0; run && steps < FIT_STEPS; steps++) {
-        uint64_t size = run_size(s, a, run);
+    for (uint32_t steps = 0; run && steps < patience; steps++) {
+        uint64_t size = *found = run_size(s, a, run);
         if (!size) {
             suspect(s, a);
             return 0;
@@ -187,19 +189,25 @@ static uint64_t next_sequence(struct shms_store *s, uint32_t a) {
     return sequence;
 }
 
-static void reap_zombies(struct shms_store *s, uint32_t a);
+/* Not more blocks can be zombies than there are pins. */
+static uint64_t zombies_possible(struct shms_store *s) { return (uint64_t)s->client_count * s->pin_count; }
+static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some);
 
 int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t *offset) {
     struct shms_arena *arena = &s->arenas[a];
     bytes = shms_arena_capacity(bytes);
     if (shms_load_relaxed(&arena->zombies))
-        reap_zombies(s, a);
-    uint64_t run = find_run(s, a, bytes);
+        reap_zombies(s, a, ZOMBIES_LOOKED_AT);
+    uint64_t size = 0, run = find_run(s, a, bytes, FIT_STEPS, &size);
+    if (!run && shms_arena_end(s, a) - shms_min(shms_load_relaxed(&arena->top), shms_arena_end(s, a)) < bytes) {
+        /* Before StoreFull: whatever could be room, whatever it costs. */
+        reap_zombies(s, a, zombies_possible(s));
+        run = find_run(s, a, bytes, FIT_STEPS_AT_LAST, &size);
+    }
     if (shms_load_relaxed(&arena->suspect))
         return SHMS_CORRUPT;
     uint32_t prev_free = 0;
     if (run) {
-        uint64_t size = run_size(s, a, run);
         prev_free = shms_load_relaxed(&at(s, run)->tag) & SHMS_TAG_PREV_FREE;
         if (!unlink_run(s, a, run, size))
             return SHMS_CORRUPT;
@@ -312,10 +320,10 @@ bool shms_arena_free(struct shms_store *s, uint32_t a, uint64_t offset) {
 }
 
 /* Looks through some zombies: those that nobody reads any more become free. */
-static void reap_zombies(struct shms_store *s, uint32_t a) {
+static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some) {
     struct shms_arena *arena = &s->arenas[a];
     uint64_t offset = shms_load_relaxed(&arena->zombies), kept = 0, last = 0;
-    for (int i = 0; offset && i < ZOMBIES_LOOKED_AT; i++) {
+    for (uint64_t i = 0; offset && i < some; i++) {
         if (!shms_arena_block_size(s, a, offset)) {
             suspect(s, a);
             return;
@@ -341,7 +349,7 @@ static void reap_zombies(struct shms_store *s, uint32_t a) {
         return;
     }
     uint64_t tail = offset, next;
-    for (uint64_t steps = shms_load_relaxed(&arena->zombie_count); steps--; tail = next) {
+    for (uint64_t steps = zombies_possible(s); steps--; tail = next) {
         next = shms_arena_block_size(s, a, tail) ? shms_load_relaxed(&at(s, tail)->hash) : tail;
         if (!next) {
             shms_store_relaxed(&at(s, tail)->hash, kept);

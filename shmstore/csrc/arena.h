@@ -12,7 +12,8 @@
  *        record; unlock. Contents follow after a release fence, so that a reader who sees a byte of them sees
  *        another sequence than the former life's [block-life].
  *        free: sequence := 0, release fence, then links: the same argument.
- * CRASH  anywhere: the lock names the dead, recovery rebuilds. */
+ * CRASH  anywhere: the lock names the dead, recovery rebuilds. Between taking X out of its slot and X.sequence
+ *        := 0 readers may be copying X, so X is named in `doomed` before, and the rebuild begins by ending it. */
 #ifndef SHMS_ARENA_H
 #define SHMS_ARENA_H
 
@@ -25,6 +26,11 @@ uint64_t shms_arena_capacity(uint64_t bytes);
 int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t *offset);
 /* Frees, or makes a zombie of, a block that no slot refers to any more. False: the arena is now suspect. */
 bool shms_arena_free(struct shms_store *s, uint32_t a, uint64_t offset);
+/* REQUIRES: the block is about to be taken out of its slot. Should this process die before the block's sequence is
+ * gone, readers who copy it still take it for alive; the rebuild that follows ends it first of all (rebuild.c). */
+static inline void shms_arena_doom(struct shms_store *s, uint32_t a, uint64_t offset) {
+    shms_store_relaxed(&s->arenas[a].doomed, offset);
+}
 /* Capacity in bytes of the block at `offset` by its boundary tag; 0 if it cannot be one. */
 uint64_t shms_arena_block_size(struct shms_store *s, uint32_t a, uint64_t offset);
 

@@ -30,7 +30,7 @@
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, memory_order_acquire)
 #define shms_fence_acquire() atomic_thread_fence(memory_order_acquire)
 #define shms_fence_release() atomic_thread_fence(memory_order_release)
-/* Only where a store must be seen before a later load: pins (pin.c) and sleepers (bucket.h). */
+/* Only where a store must be seen before a later load: pins (pin.c) and sleepers (lock.h). */
 #define shms_fence_seq_cst() atomic_thread_fence(memory_order_seq_cst)
 
 /* Adds to a counter that one process alone writes: no locked instruction needed. */

@@ -37,6 +37,8 @@ static int follow_chain(struct chain *c) {
     if (top < at || top > shms_arena_end(s, c->arena))
         return BROKEN(c, "I6: the top of arena %u lies outside of it", c->arena);
     while (at < top) {
+        if (top - at < SHMS_BLOCK_MIN || at % SHMS_GRANULE)
+            return BROKEN(c, "I6: the chain of arena %u does not end at its top", c->arena);
         uint32_t tag = shms_load_relaxed(&block_of(c, at)->tag);
         if (!(tag & SHMS_TAG_FREE) && (bool)(tag & SHMS_TAG_PREV_FREE) != after_free)
             return BROKEN(c, "I6: the block at %#llx is wrong about its neighbour", (unsigned long long)at);
@@ -67,8 +69,6 @@ static int follow_chain(struct chain *c) {
         after_free = false;
         at += bytes;
     }
-    if (at != top)
-        return BROKEN(c, "I6: the chain of arena %u does not end at its top", c->arena);
     if (used != shms_load_relaxed(&arena->used) || c->count != shms_load_relaxed(&arena->blocks))
         return BROKEN(c, "I8: arena %u states %llu bytes in %llu blocks, its chain has %llu in %llu", c->arena,
                       (unsigned long long)shms_load_relaxed(&arena->used),

@@ -8,6 +8,10 @@
 uint32_t shms_fork_epoch = 1;
 static struct shms_store *attachments;
 static bool handler_installed;
+/* The list is changed by calls without the interpreter's lock, too; a fork happens while nobody changes it. */
+static pthread_mutex_t attachments_lock = PTHREAD_MUTEX_INITIALIZER;
+static void before_fork(void) { pthread_mutex_lock(&attachments_lock); }
+static void forked_parent(void) { pthread_mutex_unlock(&attachments_lock); }
 
 /* Runs in the child between fork() and its return there. The child is another process: it takes a place of its
  * own at its first call, and must not keep the parent's beacons burning. */
@@ -19,21 +23,28 @@ static void forked_child(void) {
             shms_os_close(s->beacon);
         s->beacon = -1;
     }
+    pthread_mutex_init(&attachments_lock, NULL);
 }
 
 void shms_attachments_add(struct shms_store *s) {
-    if (!handler_installed)
-        handler_installed = pthread_atfork(NULL, NULL, forked_child) == 0;
+    pthread_mutex_lock(&attachments_lock);
+    bool install = !handler_installed;
+    handler_installed = true;
     s->next = attachments;
     attachments = s;
+    pthread_mutex_unlock(&attachments_lock);
+    if (install && pthread_atfork(before_fork, forked_parent, forked_child) != 0)
+        handler_installed = false;
 }
 
 void shms_attachments_remove(struct shms_store *s) {
-    for (struct shms_store **p = &attachments; *p; p = &(*p)->next)
-        if (*p == s) {
-            *p = s->next;
-            return;
-        }
+    pthread_mutex_lock(&attachments_lock);
+    struct shms_store **p = &attachments;
+    while (*p && *p != s)
+        p = &(*p)->next;
+    if (*p)
+        *p = s->next;
+    pthread_mutex_unlock(&attachments_lock);
 }
 
 uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52); }
@@ -44,7 +55,7 @@ static void raise_high(struct shms_store *s, uint64_t count) {
         ;
 }
 
-/* REQUIRES: the entry is in state claiming, by this process, with word `entry`. */
+/* REQUIRES: the entry is in state claiming or inheriting, by this process, with word `entry`. */
 static bool become_live(struct shms_store *s, uint32_t index, uint64_t entry) {
     struct shms_client *c = shms_client_at(s, index);
     for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++) {
@@ -64,7 +75,6 @@ static bool become_live(struct shms_store *s, uint32_t index, uint64_t entry) {
     shms_store_relaxed(&c->net_ns, s->identity.net_ns);
     shms_store_relaxed(&c->beacon, s->beacon >= 0);
     shms_store_relaxed(&c->attached, shms_os_realtime());
-    raise_high(s, index + 1);
     uint64_t live = SHMS_WHO_WITH_STATE(entry, SHMS_ENTRY_LIVE);
     if (!shms_cas_acq_rel(&c->entry, &entry, live)) { /* release pairs with the acquire in shms_client_life */
         shms_os_close(s->beacon);
@@ -89,8 +99,30 @@ static bool claim_free(struct shms_store *s) {
             continue;
         uint64_t claim = SHMS_WHO(SHMS_WHO_GENERATION(w) + 1, SHMS_ENTRY_CLAIMING,
                                   shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
+        raise_high(s, i + 1); /* before: whoever dies from here on is looked at */
         if (shms_cas_acq_rel(&c->entry, &w, claim) && become_live(s, i, claim))
             return true;
+    }
+    return false;
+}
+
+static bool claim_dead(struct shms_store *s) {
+    for (uint32_t i = 0; i < s->client_count; i++) {
+        struct shms_client *c = shms_client_at(s, i);
+        uint64_t w = shms_load_acquire(&c->entry);
+        if (SHMS_WHO_STATE(w) != SHMS_ENTRY_DEAD)
+            continue;
+        uint64_t mine = SHMS_WHO(SHMS_WHO_GENERATION(w) + 1, SHMS_ENTRY_INHERITING,
+                                 shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
+        if (!shms_cas_acq_rel(&c->entry, &w, mine))
+            continue;
+        s->number = i + 1;
+        bool emptied = shms_recover_inherited(s, i, mine);
+        s->number = 0;
+        if (emptied && become_live(s, i, mine))
+            return true;
+        if (!emptied)
+            shms_cas_acq_rel(&c->entry, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_ENTRY_DEAD));
     }
     return false;
 }
@@ -101,10 +133,10 @@ int shms_client_claim(struct shms_store *s) {
     shms_os_identity(&s->identity);
     if (claim_free(s))
         return SHMS_OK;
-    /* A full registry: look closely who of them still lives. Recovery takes locks in the name of a client, so
-     * a process without a place can only free entries that leave nothing behind; recover.c knows which. */
-    shms_recover_idle(s);
-    return claim_free(s) ? SHMS_OK : SHMS_NO_CLIENT;
+    /* A full registry: look closely who of them still lives. Recovery takes arenas in the name of a client, so a
+     * process without a place can free only entries that leave no block or arena lock behind; others it inherits. */
+    shms_recover_all(s, false);
+    return claim_free(s) || claim_dead(s) ? SHMS_OK : SHMS_NO_CLIENT;
 }
 
 void shms_client_release(struct shms_store *s) {

@@ -6,6 +6,11 @@
  *
  * ORDER OF CLAIMING  free -> claiming (compare-and-swap, generation + 1); zero records, pins and pin bit; write
  *   identity; light the beacon; claiming -> live (compare-and-swap).
+ * INHERITING  When every place is taken and some belong to the dead, who left blocks or locks, there is nobody to
+ *   recover them: taking an arena needs a client's number. So the newcomer takes the dead one's:
+ *   dead -> inheriting (compare-and-swap, generation + 1, my pid); what the number holds is taken over and emptied
+ *   as in recover.c, in its own name; then on as above, inheriting -> live. What cannot be had (an arena behind a
+ *   stopped process): inheriting -> dead. CRASH while inheriting: it is dead again, with what is left to empty.
  * CRASH while claiming: nothing is owned. The entry is free again once somebody who shares the pid namespace
  *   finds the process gone; were that ever wrong, the claimant's own last exchange fails and it starts over. */
 #ifndef SHMS_CLIENTS_H

@@ -92,10 +92,10 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     return true;
 }
 
-enum settled { SETTLED_READY, SETTLED_WAIT, SETTLED_GONE, SETTLED_FOREIGN, SETTLED_FAILED };
+enum settled { SETTLED_READY, SETTLED_WAIT, SETTLED_GONE, SETTLED_FOREIGN, SETTLED_UNPLANNED, SETTLED_FAILED };
 
-/* Looks at an attached segment once, and initialises it if that is for us to do. */
-static enum settled settle(struct shms_header *h, const struct shms_geometry *g, const struct shms_open_wish *a,
+/* Looks at an attached segment once, and initialises it if that is for us to do. planned: whether *g is something. */
+static enum settled settle(struct shms_header *h, const struct shms_geometry *g, int planned, const struct shms_open_wish *a,
                            struct shms_open_found *r, const struct shmid_ds *d, uint64_t waited) {
     struct shms_identity me;
     uint64_t magic = shms_load_acquire(&h->magic), state = shms_load_acquire(&h->state);
@@ -107,13 +107,13 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
     if (magic != 0 && magic != SHMS_MAGIC_INIT)
         return SETTLED_FOREIGN;
     shms_os_identity(&me);
+    bool creator_gone = r->created || shms_os_process_life((uint32_t)d->shm_cpid, 0) == SHMS_GONE;
     uint32_t tag = shms_namespace_tag(me.pid_ns);
     if (magic == 0) {
         if (state != 0)
             return SETTLED_FOREIGN;
         if (!r->created) {
-            bool ours_to_be = d->shm_segsz == g->size && d->shm_perm.cuid == geteuid() &&
-                              shms_os_process_life((uint32_t)d->shm_cpid, 0) == SHMS_GONE;
+            bool ours_to_be = d->shm_segsz == g->size && d->shm_perm.cuid == geteuid() && creator_gone;
             if (!ours_to_be || !can_write)
                 return waited > BLANK_PATIENCE || !can_write || d->shm_segsz < SHMS_HEADER_SIZE ? SETTLED_FOREIGN
                                                                                                 : SETTLED_WAIT;
@@ -133,16 +133,26 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
             return SETTLED_WAIT;
     } else if (state != 0)
         return SETTLED_FOREIGN;
+    else if (!creator_gone) {
+        r->pid = (uint32_t)d->shm_cpid;
+        return SETTLED_WAIT; /* he is about to name himself */
+    }
     if (!can_write)
         return SETTLED_WAIT;
+    if (planned != SHMS_OK)
+        return SETTLED_UNPLANNED;
     if (d->shm_segsz < g->size)
         return SETTLED_FOREIGN; /* too small for what this opener would lay out: not for him to finish */
-    if (!shms_cas_acq_rel(&h->state, &state, mine))
+    if (!shms_cas_acq_rel(&h->state, &state, mine)) {
+        r->created = 0; /* somebody replaced us: the store will be his */
         return SETTLED_WAIT;
+    }
     if (!initialise(h, g, a, &me, mine, r->id))
         return SETTLED_FAILED;
-    if (!shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_READY)))
+    if (!shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_READY))) {
+        r->created = 0;
         return SETTLED_WAIT;
+    }
     shms_store_release(&h->magic, SHMS_MAGIC);
     r->created = 1;
     return SETTLED_READY;
@@ -155,14 +165,16 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
     r->incompatible = h->incompatible;
     r->read_compatible = h->read_compatible;
     r->name_kind = h->name_kind;
-    r->name_length = h->name_length <= SHMS_NAME_MAX ? h->name_length : 0;
+    r->name_length = *(volatile const uint32_t *)&h->name_length; /* once: it may change between test and use */
+    if (r->name_length > SHMS_NAME_MAX)
+        r->name_length = 0;
     memcpy(r->name, (const char *)h + SHMS_NAME_OFFSET, r->name_length);
     r->size = h->segment_size;
     r->max_entries = h->max_entries;
     r->mode = d->shm_perm.mode & 0777;
     if (h->format != SHMS_FORMAT_VERSION || (h->incompatible & ~SHMS_KNOWN_INCOMPATIBLE))
         return SHMS_FORMAT;
-    if (a->name_kind != 2 && (h->name_kind != a->name_kind || h->name_length != a->name_length ||
+    if (a->name_kind != 2 && (h->name_kind != a->name_kind || r->name_length != a->name_length ||
                               memcmp(r->name, a->name, a->name_length) != 0))
         return SHMS_COLLISION;
     if (a->uuid_given && memcmp(a->uuid, h->uuid, 16) != 0)
@@ -209,10 +221,8 @@ static int attach(struct shms_store *s, uint8_t *base, const struct shmid_ds *d,
         return rc == SHMS_CORRUPT ? corrupt(r, "a size or offset in the header") : rc;
     s->id = r->id;
     s->key = a->key;
-    s->readonly = a->readonly;
+    s->readonly = a->readonly || only_read;
     r->only_read = only_read;
-    if (only_read && !a->readonly)
-        return SHMS_FORMAT;
     shms_os_identity(&s->identity);
     s->looked_at = shms_os_now_coarse();
     s->sweep_cursor = s->identity.pid;
@@ -236,6 +246,7 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
         int rc = SHMS_OK;
         if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || shmget(a->key, 0, 0) < 0))
             return planned;
+        r->created = 0;
         r->id = find_segment(&g, a, r, &rc);
         if (rc == SHMS_AGAIN)
             continue;
@@ -259,7 +270,7 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
                 continue;
             return failed(r, "shmat");
         }
-        switch (settle(base, &g, a, r, &d, waited)) {
+        switch (settle(base, &g, planned, a, r, &d, waited)) {
         case SETTLED_READY:
             rc = compare(base, &g, a, r, &d);
             if (rc == SHMS_OK && (rc = attach(s, base, &d, a, r)) == SHMS_OK)
@@ -269,6 +280,9 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
         case SETTLED_FOREIGN:
             shmdt(base);
             return SHMS_NOT_A_STORE;
+        case SETTLED_UNPLANNED:
+            shmdt(base);
+            return planned;
         case SETTLED_FAILED:
             shmdt(base);
             return failed(r, "getrandom");

@@ -54,6 +54,7 @@ static bool take_out(struct shms_store *s, _Atomic uint64_t *slot, uint32_t numb
         _Atomic uint64_t *home = &s->buckets[shms_home_of(s, shms_load_relaxed(&b->hash))].lock;
         if (shms_bucket_in_use(s, shms_home_of(s, shms_load_relaxed(&b->hash))) &&
             SHMS_LOCK_OWNER(shms_lock_touch(home)) == 0) { /* [slot-then-home] */
+            shms_arena_doom(s, a, offset);
             done = shms_cas_acq_rel(slot, &word, 0);
             shms_lock_touch(home);
             if (done && !shms_arena_free(s, a, offset))
@@ -67,7 +68,7 @@ static bool take_out(struct shms_store *s, _Atomic uint64_t *slot, uint32_t numb
 }
 
 /* One group: takes out what has expired, and states the earliest expiry that is left. */
-static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now) {
+static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now, bool *everything) {
     _Atomic uint64_t *due = &s->due[group];
     uint64_t before = shms_load_acquire(due), earliest = 0, gone = 0;
     uint64_t last = shms_min((group + 1) * SHMS_GROUP_BUCKETS, s->bucket_count);
@@ -77,9 +78,12 @@ static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now) {
             uint64_t word, sequence, expiry = peek(s, slot, &word, &sequence);
             if (!expiry)
                 continue;
-            if (expiry <= now && take_out(s, slot, (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i), word, sequence)) {
-                gone++;
-                continue;
+            if (expiry <= now) {
+                if (take_out(s, slot, (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i), word, sequence)) {
+                    gone++;
+                    continue;
+                }
+                *everything &= shms_load_relaxed(slot) != word; /* else somebody took it out, or touched it */
             }
             uint64_t ms = expiry / 1000000 + 1;
             earliest = earliest && earliest < ms ? earliest : ms;
@@ -101,21 +105,22 @@ void shms_expire_some(struct shms_store *s) {
     for (uint64_t group = line * WORDS_LOOKED_AT; group < last; group++) {
         uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
         if (ms && ms <= now / 1000000) {
-            sweep(s, group, now);
+            bool everything = true;
+            sweep(s, group, now, &everything);
             s->sweep_cursor = line; /* there may be more in this line */
             return;
         }
     }
 }
 
-uint64_t shms_expire_all(struct shms_store *s) {
+uint64_t shms_expire_all(struct shms_store *s, bool *everything) {
     uint64_t gone = 0, now = shms_os_now();
     for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
         uint64_t last = shms_min((page + 1) * WORDS_LOOKED_AT, s->group_count);
         for (uint64_t group = page * WORDS_LOOKED_AT; group < last; group++) {
             uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
             if (ms && ms <= now / 1000000 + 1)
-                gone += sweep(s, group, now);
+                gone += sweep(s, group, now, everything);
         }
     }
     return gone;

@@ -18,8 +18,9 @@ void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry);
 void shms_expire_suspect(struct shms_store *s, uint64_t home);
 /* Looks at a handful of due words and sweeps at most one group; what every put does. */
 void shms_expire_some(struct shms_store *s);
-/* Everything that is due. Returns how many entries went. */
-uint64_t shms_expire_all(struct shms_store *s);
+/* Everything that is due. Returns how many entries went. *everything becomes false if one was passed over because a
+ * lock was busy. */
+uint64_t shms_expire_all(struct shms_store *s, bool *everything);
 
 static inline bool shms_mortal(const struct shms_store *s) { return shms_load_relaxed(&s->header->mortal) != 0; }
 

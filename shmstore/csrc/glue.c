@@ -12,6 +12,7 @@ int shms_call_begin(struct shms_call *c, PyObject *self) {
     c->number = PyLong_AsLongLong(self);
     c->deadline = 0;
     c->counted = false;
+    c->epoch = shms_fork_epoch;
     c->h = shms_handle_get(c->number);
     if (SHMS_UNLIKELY(!c->h))
         return SHMS_CLOSED;
@@ -24,7 +25,7 @@ void shms_call_count(struct shms_call *c) {
 }
 
 void shms_call_end(struct shms_call *c) {
-    if (c->counted)
+    if (c->counted && c->epoch == shms_fork_epoch)
         shms_handle_leave(c->h);
     c->counted = false;
 }
@@ -68,17 +69,18 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     else
         shms_os_nap(100000);
     PyEval_RestoreThread(state);
-    if (PyErr_CheckSignals() || tell_deaths(c) != SHMS_OK)
+    bool raised = PyErr_CheckSignals() || tell_deaths(c) != SHMS_OK;
+    bool forked = c->epoch != shms_fork_epoch;
+    if (SHMS_UNLIKELY(forked)) { /* the count is the parent's thread's, and was forgotten at the first call here */
+        c->counted = false;
+        c->epoch = shms_fork_epoch;
+    }
+    if (raised)
         return SHMS_RAISED;
     if (shms_handle_closing(c->h))
         return SHMS_CLOSED;
-    if (SHMS_UNLIKELY(s->fork_epoch != shms_fork_epoch)) {
-        /* A signal handler forked, and this is the child: what the call holds is the parent's. */
-        c->counted = false;
-        int rc = shms_handle_usable(c->h);
-        return rc == SHMS_OK ? SHMS_FORKED : rc;
-    }
-    return shms_handle_usable(c->h);
+    int rc = shms_handle_usable(c->h);
+    return rc == SHMS_OK && forked ? SHMS_FORKED : rc;
 }
 
 int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind) {

@@ -4,4 +4,4 @@ int shms_glue_bind(uintptr_t dict, int64_t handle);
 /* The callable that is told of deaths and rebuilds: called as f(handle, pid, deaths, rebuilds), no lock held. */
 int shms_glue_tell(uintptr_t callable);
 /* Ends a view, also of a handle that was closed meanwhile. */
-void shms_view_end(int64_t handle, uint32_t pin, uint32_t epoch);
+void shms_view_end(int64_t handle, uint32_t pin, uint64_t entry);

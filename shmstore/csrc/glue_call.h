@@ -20,14 +20,17 @@ struct shms_call {
     struct shms_handle *h;
     int64_t number;
     uint64_t deadline; /* 0: nothing was waited for yet */
+    uint32_t epoch;    /* the process that the call began in: a signal handler may fork during a wait */
     bool counted;
 };
 
+/* The last thing before the engine: argument conversions run Python code, which may close the handle or fork. */
 int shms_call_begin(struct shms_call *c, PyObject *self);
 /* Before giving the interpreter's lock up: SHMS_OK; from now on nobody detaches the store under this call. */
 void shms_call_count(struct shms_call *c);
 void shms_call_end(struct shms_call *c);
-/* Waits a slice for what op->busy says: SHMS_OK (try again), or what ends the call. */
+/* Waits a slice for what op->busy says: SHMS_OK (try again), or what ends the call. SHMS_FORKED: this process is a
+ * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. */
 int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 
 /* A str or bytes object as a name: SHMS_OK or SHMS_RAISED. */
@@ -62,8 +65,16 @@ struct shms_put {
 int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put);
 /* SHMS_OK, SHMS_MISS, SHMS_UNMET. */
 int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected);
-/* None: for ever; True: the handle's; a float: seconds. SHMS_OK or SHMS_RAISED. */
-int shms_call_expiry(struct shms_call *c, PyObject *ttl, uint64_t *expiry);
+/* A ttl argument in nanoseconds, before shms_call_begin. None: for ever, 0; True: the handle's, SHMS_TTL_OF_HANDLE; a
+ * number: seconds. SHMS_OK or SHMS_RAISED. */
+#define SHMS_TTL_OF_HANDLE UINT64_MAX
+int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds);
+/* When an entry that is put now expires; after shms_call_begin. */
+static inline uint64_t shms_call_expiry(const struct shms_call *c, uint64_t ttl) {
+    if (ttl == SHMS_TTL_OF_HANDLE)
+        ttl = c->h->ttl;
+    return SHMS_UNLIKELY(ttl) ? shms_os_now() + ttl : 0;
+}
 
 /* The function tables of glue_read.c and glue_write.c, ended by NULL. */
 extern PyMethodDef shms_glue_reads[], shms_glue_writes[], shms_glue_batches[], shms_glue_views[];

@@ -69,17 +69,14 @@ static int get_item(struct shms_call *c, PyObject *get, PyObject *name, struct b
 /* get_many(names): ([found names], msgpack array of their values, [names whose value has another codec]) */
 static PyObject *get_many(PyObject *self, PyObject *names) {
     struct shms_call c;
-    struct batch b = {NULL, 5, 4096};
+    struct batch b = {NULL, 5, 4096}; /* 5: the head of a msgpack array, filled in at the end */
     if (!PyTuple_Check(names)) {
         PyErr_SetString(PyExc_TypeError, "get_many: a tuple of names");
         return NULL;
     }
+    PyObject *found = PyList_New(0), *others = PyList_New(0), *result = NULL; /* may collect garbage: before begin */
     int rc = shms_call_begin(&c, self);
-    if (rc != SHMS_OK)
-        return shms_call_failed(rc);
-    PyObject *found = PyList_New(0), *others = PyList_New(0), *result = NULL;
-    b.bytes = malloc(b.room);
-    if (!found || !others || !b.bytes)
+    if (rc == SHMS_OK && (!found || !others || !(b.bytes = malloc(b.room))))
         rc = SHMS_NO_MEMORY;
     uint64_t hits = 0, misses = 0;
     Py_ssize_t count = PyTuple_Size(names);
@@ -119,19 +116,20 @@ static PyObject *stored(int rc, Py_ssize_t done) {
 /* put_many(names, bodies, ttl, mode, codec): how many were stored; (status, how many) on failure */
 static PyObject *put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) {
     struct shms_call c;
-    uint64_t expiry;
+    uint64_t ttl;
     if (argc != 5 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
         PyTuple_Size(args[0]) != PyTuple_Size(args[1])) {
         PyErr_SetString(PyExc_TypeError, "put_many: two tuples of one length, ttl, mode, codec");
         return NULL;
     }
+    enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
+    uint32_t codec = (uint32_t)PyLong_AsLong(args[4]) & SHMS_CODEC_MASK;
+    if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK)
+        return NULL;
     int rc = shms_call_begin(&c, self);
     if (rc != SHMS_OK)
         return shms_call_failed(rc);
-    if (shms_call_expiry(&c, args[2], &expiry) != SHMS_OK)
-        return NULL;
-    enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
-    uint32_t codec = args[4] == Py_True ? c.h->codec : (uint32_t)PyLong_AsLong(args[4]) & SHMS_CODEC_MASK;
+    uint64_t expiry = shms_call_expiry(&c, ttl);
     Py_ssize_t count = PyTuple_Size(args[0]), done = 0;
     for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
         const char *name;

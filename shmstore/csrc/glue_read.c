@@ -36,7 +36,7 @@ int shms_read_value(struct shms_call *c, const struct shms_name *n, struct shms_
     for (uint32_t tries = 0;; tries++) {
         int rc = shms_find(s, n, f), pinned = -1;
         if (rc == SHMS_BUSY || (tries && tries % 64 == 0)) {
-            if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
+            if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) /* it holds nothing here */
                 return rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
             continue;
         }
@@ -158,7 +158,7 @@ static int find_only(struct shms_call *c, PyObject *self, PyObject *name, struct
         return rc;
     shms_name_init(&c->h->s, &n, bytes, length, kind);
     while ((rc = shms_find(&c->h->s, &n, f)) == SHMS_BUSY)
-        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
+        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
             return rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
     return rc;
 }

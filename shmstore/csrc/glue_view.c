@@ -2,7 +2,7 @@
 #include "glue_call.h"
 #include "view.h"
 
-/* view(name): (address, length, pin, epoch), to be ended by shms_view_end; None when absent */
+/* view(name): (address, length, pin, entry), to be ended by shms_view_end; None when absent */
 static PyObject *view(PyObject *self, PyObject *name) {
     struct shms_call c;
     struct shms_name n;
@@ -13,15 +13,15 @@ static PyObject *view(PyObject *self, PyObject *name) {
     if (rc == SHMS_OK && (rc = shms_call_name(name, &bytes, &length, &kind)) == SHMS_OK) {
         shms_name_init(&c.h->s, &n, bytes, length, kind);
         while ((rc = shms_view_begin(c.h, &n, &v)) == SHMS_BUSY)
-            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK)
+            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
                 break;
     }
     shms_call_end(&c);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc == SHMS_OK)
-        return Py_BuildValue("(KKII)", (unsigned long long)(uintptr_t)v.bytes, (unsigned long long)v.length, v.pin,
-                             v.epoch);
+        return Py_BuildValue("(KKIK)", (unsigned long long)(uintptr_t)v.bytes, (unsigned long long)v.length, v.pin,
+                             (unsigned long long)v.entry);
     return shms_call_failed(rc);
 }
 

@@ -4,23 +4,18 @@
 
 #include <math.h>
 
-int shms_call_expiry(struct shms_call *c, PyObject *ttl, uint64_t *expiry) {
-    uint64_t nanoseconds;
-    if (ttl == Py_True)
-        nanoseconds = c->h->ttl;
-    else if (ttl == Py_None)
-        nanoseconds = 0;
-    else {
-        double seconds = PyFloat_AsDouble(ttl);
-        if (seconds == -1.0 && PyErr_Occurred())
-            return SHMS_RAISED;
-        if (!(seconds > 0)) {
-            PyErr_Format(PyExc_ValueError, "ttl is a number of seconds above 0, or None for ever, not %R", ttl);
-            return SHMS_RAISED;
-        }
-        nanoseconds = seconds > 3e9 ? 3000000000ull * SHMS_SECOND : (uint64_t)(seconds * 1e9) + 1;
+int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds) {
+    *nanoseconds = ttl == Py_True ? SHMS_TTL_OF_HANDLE : 0;
+    if (ttl == Py_True || ttl == Py_None)
+        return SHMS_OK;
+    double seconds = PyFloat_AsDouble(ttl);
+    if (seconds == -1.0 && PyErr_Occurred())
+        return SHMS_RAISED;
+    if (!(seconds > 0)) {
+        PyErr_Format(PyExc_ValueError, "ttl is a number of seconds above 0, or None for ever, not %R", ttl);
+        return SHMS_RAISED;
     }
-    *expiry = nanoseconds ? shms_os_now() + nanoseconds : 0;
+    *nanoseconds = seconds > 3e9 ? 3000000000ull * SHMS_SECOND : (uint64_t)(seconds * 1e9) + 1;
     return SHMS_OK;
 }
 
@@ -41,12 +36,13 @@ static int write_value(struct shms_call *c, struct shms_op *op, const struct shm
 }
 
 static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
-    bool made_room = false;
+    bool more = true; /* room to be made */
     for (;;) {
         int rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length, put->expiry);
-        if (rc == SHMS_FULL && !made_room) {
-            shms_make_room(op->s);
-            made_room = true;
+        if (rc == SHMS_FULL && more) {
+            more = !shms_make_room(op->s);
+            if (more && (rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
+                return rc == SHMS_TIMEOUT ? SHMS_FULL : rc;
         } else if (rc != SHMS_BUSY)
             return rc;
         else if ((rc = shms_call_wait(c, op->busy, op->seen)) != SHMS_OK)
@@ -65,7 +61,7 @@ static int put_once(struct shms_call *c, const char *name, uint32_t length, uint
     rc = reserve(c, &op, put);
     if (SHMS_LIKELY(rc == SHMS_OK))
         rc = write_value(c, &op, put);
-    bool made_room = false;
+    bool more = true;
     while (rc == SHMS_OK) {
         op.number = put->by;
         op.initial = put->initial;
@@ -74,10 +70,10 @@ static int put_once(struct shms_call *c, const char *name, uint32_t length, uint
         put->number = op.number;
         if (SHMS_LIKELY(rc == SHMS_OK))
             break;
-        if (rc == SHMS_TABLE_FULL && !made_room) {
-            shms_make_room(s);
-            made_room = true;
-            rc = SHMS_OK;
+        if (rc == SHMS_TABLE_FULL && more) {
+            more = !shms_make_room(s);
+            rc = more ? shms_call_wait(c, NULL, 0) : SHMS_OK;
+            rc = rc == SHMS_TIMEOUT ? SHMS_TABLE_FULL : rc;
         } else if (rc == SHMS_BUSY)
             rc = shms_call_wait(c, op.busy, op.seen);
     }
@@ -141,6 +137,26 @@ static uint32_t name_codec(uint8_t *extension, const char *name, Py_ssize_t leng
     return total;
 }
 
+/* The codec argument of put: True the handle's (left to the caller), a number, or a name. */
+static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) {
+    Py_ssize_t n;
+    if (codec == Py_True)
+        return SHMS_OK;
+    if (!PyUnicode_Check(codec)) {
+        p->codec = (uint32_t)PyLong_AsLong(codec) & SHMS_CODEC_MASK;
+        return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
+    }
+    const char *name = PyUnicode_AsUTF8AndSize(codec, &n);
+    if (name && n > 64)
+        PyErr_SetString(PyExc_ValueError, "a codec's name has at most 64 bytes");
+    if (!name || n > 64)
+        return SHMS_RAISED;
+    p->codec = SHMS_CODEC_NAMED;
+    p->extension = extension;
+    p->extension_length = name_codec(extension, name, n);
+    return SHMS_OK;
+}
+
 /* put(name, body[, ttl, mode, expected, keep, codec]): version, 0 if the condition does not hold.
  * ttl: True the handle's, None, seconds; codec: True the handle's, a number, or a name. */
 static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
@@ -151,41 +167,31 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     uint32_t length, kind;
     Py_ssize_t bytes;
     uint8_t extension[128];
+    uint64_t ttl = SHMS_TTL_OF_HANDLE;
+    bool codec_given = false;
     if (count != 2 && count != 7)
         return wrong_count("put");
-    int rc = shms_call_begin(&c, self);
-    if (rc != SHMS_OK)
-        return shms_call_failed(rc);
+    if (count == 7) {
+        p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
+        p.expected = PyLong_AsUnsignedLongLong(args[4]);
+        if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK ||
+            parse_codec(args[6], &p, extension) != SHMS_OK)
+            return NULL;
+        p.keep_expiry = args[5] == Py_True;
+        codec_given = args[6] != Py_True;
+    }
     if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK ||
         PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
         return NULL;
     p.body = body;
     p.length = (uint64_t)bytes;
-    p.codec = c.h->codec;
-    if (SHMS_LIKELY(count == 2))
-        p.expiry = SHMS_UNLIKELY(c.h->ttl) ? shms_os_now() + c.h->ttl : 0;
-    else {
-        if (shms_call_expiry(&c, args[2], &p.expiry) != SHMS_OK)
-            return NULL;
-        p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
-        p.expected = PyLong_AsUnsignedLongLong(args[4]);
-        p.keep_expiry = args[5] == Py_True;
-        if (PyUnicode_Check(args[6])) {
-            Py_ssize_t n;
-            const char *codec = PyUnicode_AsUTF8AndSize(args[6], &n);
-            if (codec && n > 64)
-                PyErr_SetString(PyExc_ValueError, "a codec's name has at most 64 bytes");
-            if (!codec || n > 64)
-                return NULL;
-            p.codec = SHMS_CODEC_NAMED;
-            p.extension = extension;
-            p.extension_length = name_codec(extension, codec, n);
-        } else if (args[6] != Py_True)
-            p.codec = (uint32_t)PyLong_AsLong(args[6]) & SHMS_CODEC_MASK;
-        if (PyErr_Occurred())
-            return NULL;
+    int rc = shms_call_begin(&c, self);
+    if (SHMS_LIKELY(rc == SHMS_OK)) {
+        if (!codec_given)
+            p.codec = c.h->codec;
+        p.expiry = shms_call_expiry(&c, ttl);
+        rc = shms_put_one(&c, name, length, kind, &p);
     }
-    rc = shms_put_one(&c, name, length, kind, &p);
     shms_call_end(&c);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromUnsignedLongLong(p.version);
@@ -201,11 +207,6 @@ static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     uint32_t length, kind;
     if (count != 3)
         return wrong_count("incr");
-    int rc = shms_call_begin(&c, self);
-    if (rc != SHMS_OK)
-        return shms_call_failed(rc);
-    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
-        return NULL;
     struct shms_put p = {.mode = SHMS_INCR, .length = 9, .codec = SHMS_CODEC_MSGPACK, .keep_expiry = true};
     p.by = PyLong_AsLongLong(args[1]);
     if (SHMS_UNLIKELY(p.by == -1 && PyErr_Occurred()))
@@ -213,8 +214,13 @@ static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     p.initial = PyLong_AsLongLong(args[2]);
     if (SHMS_UNLIKELY(p.initial == -1 && PyErr_Occurred()))
         return NULL;
-    p.expiry = SHMS_UNLIKELY(c.h->ttl) ? shms_os_now() + c.h->ttl : 0;
-    rc = shms_put_one(&c, name, length, kind, &p);
+    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
+        return NULL;
+    int rc = shms_call_begin(&c, self);
+    if (SHMS_LIKELY(rc == SHMS_OK)) {
+        p.expiry = shms_call_expiry(&c, SHMS_TTL_OF_HANDLE);
+        rc = shms_put_one(&c, name, length, kind, &p);
+    }
     shms_call_end(&c);
     return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : shms_call_failed(rc);
 }
@@ -226,13 +232,12 @@ static PyObject *delete(PyObject *self, PyObject *const *args, Py_ssize_t count)
     uint32_t length, kind;
     if (count != 2)
         return wrong_count("delete");
-    int rc = shms_call_begin(&c, self);
-    if (rc != SHMS_OK)
-        return shms_call_failed(rc);
     uint64_t expected = PyLong_AsUnsignedLongLong(args[1]);
-    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK || PyErr_Occurred())
+    if (PyErr_Occurred() || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
         return NULL;
-    rc = shms_remove_one(&c, name, length, kind, expected);
+    int rc = shms_call_begin(&c, self);
+    if (rc == SHMS_OK)
+        rc = shms_remove_one(&c, name, length, kind, expected);
     shms_call_end(&c);
     if (rc == SHMS_OK)
         Py_RETURN_TRUE;
@@ -248,15 +253,14 @@ static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t count) 
     struct shms_call c;
     const char *name;
     uint32_t length, kind;
-    uint64_t expiry;
+    uint64_t ttl;
     if (count != 2)
         return wrong_count("touch");
-    int rc = shms_call_begin(&c, self);
-    if (rc != SHMS_OK)
-        return shms_call_failed(rc);
-    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK || shms_call_expiry(&c, args[1], &expiry) != SHMS_OK)
+    if (shms_call_ttl(args[1], &ttl) != SHMS_OK || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
         return NULL;
-    rc = change(&c, name, length, kind, true, expiry);
+    int rc = shms_call_begin(&c, self);
+    if (rc == SHMS_OK)
+        rc = change(&c, name, length, kind, true, shms_call_expiry(&c, ttl));
     shms_call_end(&c);
     if (rc == SHMS_OK)
         Py_RETURN_TRUE;

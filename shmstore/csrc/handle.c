@@ -52,8 +52,18 @@ static void forget_parents_calls(struct shms_handle *h) {
         ;
 }
 
+/* Somebody held this process for dead. What other threads have in hand is lost with the place: they find out when
+ * they next wait, and until then nobody goes on. */
+static bool robbed(struct shms_store *s) { return s->me && shms_load_acquire(&s->me->entry) != s->entry; }
+
 int shms_handle_recheck(struct shms_handle *h) {
     struct shms_store *s = &h->s;
+    if (s->fork_epoch == shms_fork_epoch && SHMS_UNLIKELY(robbed(s))) {
+        if (shms_load_relaxed(&s->records_busy))
+            return SHMS_NO_CLIENT;
+        shms_os_close(s->beacon);
+        s->fork_epoch = shms_fork_epoch - 1;
+    }
     if (s->fork_epoch != shms_fork_epoch) {
         forget_parents_calls(h);
         s->beacon = -1;
@@ -115,12 +125,14 @@ void *shms_w_open(const struct shms_open_wish *wish, struct shms_open_found *fou
         free(o);
         return NULL;
     }
+    shms_attachments_add(&o->s); /* from here on a child does not keep its beacon burning */
     o->s.fork_epoch = shms_fork_epoch; /* not in shms_adopt: a signal handler may fork between the two */
     return o;
 }
 
 int64_t shms_adopt(void *opened) {
     struct opened *o = opened;
+    shms_attachments_remove(&o->s);
     int64_t handle = place(&o->s);
     if (handle < 0)
         shms_detach(&o->s);

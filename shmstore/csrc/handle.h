@@ -45,7 +45,8 @@ static inline bool shms_handle_closing(struct shms_handle *h) {
     return (shms_load_acquire(&h->word) & SHMS_HANDLE_CLOSING) != 0;
 }
 
-/* The rare cases of shms_handle_usable. */
+/* The rare cases of shms_handle_usable: destroyed; forked, and then this child becomes a client of its own; robbed of
+ * its place after its beacon was out (liveness.c), and then it takes another. */
 int shms_handle_recheck(struct shms_handle *h);
 
 #define SHMS_SECOND 1000000000ull

@@ -2,10 +2,10 @@
  * the same in prose). Version 1, little-endian, 64-bit; no pointer, no libc type.
  *
  * LAYOUT
- *   +--------+----------+---------+---------+-----+-------------+-------+------------+--------+---------+--
- *   | header | pin bits | clients | summary | due | slot table  | hints | namespaces | arenas | heap of | ..
- *   | 8 KiB  |          |         |         |     | (page)      |       |            |        | arena 0 |
- *   +--------+----------+---------+---------+-----+-------------+-------+------------+--------+---------+--
+ *   +--------+----------+---------+---------+-----+-------+------------+--------+-------------+---------+--
+ *   | header | pin bits | clients | summary | due | hints | namespaces | arenas | slot table  | heap of | ..
+ *   | 8 KiB  |          |         |         |     |       |            |        | (page)      | arena 0 |
+ *   +--------+----------+---------+---------+-----+-------+------------+--------+-------------+---------+--
  *   Where each region begins and how much it holds stands in the header; every region starts on a cache line,
  *   the slot table and each heap on a page. All of it starts as zero bytes, and zero is a valid state of
  *   everything but header and arenas, so regions that nobody touches cost nothing.
@@ -23,7 +23,7 @@
  *   I9  An allocated block is in a slot, in an operation record, or on the zombie list.
  *   I10 A page of the slot table that holds a lock or an entry has its bit in the summary.
  *   I11 An entry with an expiry lies in a group whose due time is not later.
- *   I12 A lock's owner is a live client.
+ *   I12 A lock's owner is a client: live, or dead and not yet recovered.
  *
  * WHO WRITES WHAT is said at each field: [create] once, by the creator, before the magic; [bucket], [arena]
  * under that lock; [owner] by the client that owns it; [any] any process, atomically. */
@@ -51,7 +51,13 @@
 /* ---- one word that says who and in which state: the header's creation word and each client's entry word
  *   63          48 47   44 43          32 31                         0
  *   | generation  | state | namespace tag |  process id               |  changed by compare-and-swap only */
-enum { SHMS_ENTRY_FREE = 0, SHMS_ENTRY_CLAIMING = 1, SHMS_ENTRY_LIVE = 2, SHMS_ENTRY_DEAD = 3 };
+enum {
+    SHMS_ENTRY_FREE = 0,
+    SHMS_ENTRY_CLAIMING = 1,
+    SHMS_ENTRY_LIVE = 2,
+    SHMS_ENTRY_DEAD = 3,
+    SHMS_ENTRY_INHERITING = 4 /* the next tenant is emptying the hands of the dead one (clients.h) */
+};
 enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, SHMS_STATE_DESTROYED = 3 };
 #define SHMS_WHO(generation, state, tag, pid)                                                              \
     (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0xfffu) << 32) | \
@@ -186,7 +192,8 @@ struct shms_arena {
     _Atomic uint64_t zombies; /* first block freed while pinned; linked through `hash` */
     _Atomic uint64_t zombie_count;
     _Atomic uint64_t returned; /* bytes given back and not allocated since, roughly */
-    uint64_t reserved[3];
+    _Atomic uint64_t doomed;   /* the block last taken out of its slot: readers may still be copying it */
+    uint64_t reserved[2];
     struct { /* eviction queues, reserved: all zero without a policy */
         _Atomic uint64_t head, tail, bytes, count;
     } queues[3];

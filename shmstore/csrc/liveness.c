@@ -9,15 +9,30 @@
  * it. A stopped or traced process is alive.
  *
  * A process that closes descriptors which it did not open puts its own beacon out. So a missing beacon alone
- * proves nothing where ids are shared; across pid namespaces it has to, and store.c relights beacons that were
- * put out by mistake at the next second of use. */
+ * proves nothing where ids are shared; across pid namespaces it has to, if it stays out for DARK: whoever put his
+ * own beacon out by mistake relights it at the next second of use (shms_look), long before. */
 #include "clients.h"
 
 #include <sys/shm.h>
 
+#define DARK 2500 /* ms */
+
 static bool only_me_attached(struct shms_store *s) {
     struct shmid_ds d;
     return shmctl(s->id, IPC_STAT, &d) == 0 && d.shm_nattch == 1;
+}
+
+/* Remembers since when this beacon was seen to be out: generation and index 32 | time in ms 32, by index. Two
+ * clients that share a place in the memory only make each other wait longer. */
+static bool dark_for_long(struct shms_store *s, uint32_t index, uint64_t entry) {
+    _Atomic uint64_t *memory = &s->dark[index % SHMS_DARK_REMEMBERED];
+    uint64_t who = (uint64_t)SHMS_WHO_GENERATION(entry) << 48 | (uint64_t)(index & 0xffff) << 32;
+    uint64_t ms = (shms_os_now_coarse() / 1000000) & 0xffffffff, known = shms_load_relaxed(memory);
+    if ((known & ~0xffffffffull) != who) {
+        shms_store_relaxed(memory, who | ms);
+        return false;
+    }
+    return ((ms - known) & 0xffffffff) >= DARK;
 }
 
 enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t entry) {
@@ -26,7 +41,7 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t e
     bool maybe_same_ns = SHMS_WHO_TAG(entry) == shms_namespace_tag(s->identity.pid_ns) && s->identity.pid_ns != 0;
     if (SHMS_WHO_STATE(entry) == SHMS_ENTRY_DEAD)
         return SHMS_GONE;
-    if (SHMS_WHO_STATE(entry) == SHMS_ENTRY_CLAIMING)
+    if (SHMS_WHO_STATE(entry) == SHMS_ENTRY_CLAIMING || SHMS_WHO_STATE(entry) == SHMS_ENTRY_INHERITING)
         return maybe_same_ns && shms_os_process_life(pid, 0) == SHMS_GONE ? SHMS_GONE : SHMS_UNKNOWN;
     if (SHMS_WHO_STATE(entry) != SHMS_ENTRY_LIVE)
         return SHMS_ALIVE;
@@ -47,12 +62,16 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t e
             return SHMS_GONE;
         return life;
     }
+    if (only_me_attached(s))
+        return SHMS_GONE;
     if (sees_beacon) {
         int seen = shms_os_beacon_seen(s->uuid, index + 1, SHMS_WHO_GENERATION(entry));
+        if (seen == 1)
+            shms_store_relaxed(&s->dark[index % SHMS_DARK_REMEMBERED], 0);
         if (seen >= 0)
-            return seen ? SHMS_ALIVE : SHMS_GONE;
+            return seen ? SHMS_ALIVE : dark_for_long(s, index, entry) ? SHMS_GONE : SHMS_UNKNOWN;
     }
-    return only_me_attached(s) ? SHMS_GONE : SHMS_UNKNOWN;
+    return SHMS_UNKNOWN;
 }
 
 bool shms_client_obviously_gone(struct shms_store *s, uint32_t index, uint64_t entry) {

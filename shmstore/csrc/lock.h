@@ -1,4 +1,4 @@
-/* lock.h: the lock word of buckets and arenas, taken and released; waiting for one is await.c's business.
+/* lock.h: the lock word of buckets and arenas, taken and released; waiting for one is shms_await's business (recover.c).
  *
  * INVARIANTS
  *   L1  Every change of the word is a read-modify-write of the whole word.

@@ -79,7 +79,7 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
     struct shms_store *s = op->s;
     op->busy = NULL;
     op->value_length = value_length;
-    op->expiry = expiry;
+    op->expiry = op->wanted = expiry;
     op->kind = codec | op->name.kind | (extension ? SHMS_FLAG_EXTENDED : 0);
     op->asked = SHMS_BLOCK_HEADER + extension_length + op->name.length + value_length +
                 (value_length >= SHMS_ALIGNED_FROM ? SHMS_LINE - 1 : 0);
@@ -114,15 +114,17 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
 void shms_op_end(struct shms_op *op) {
     if (op->index < 0 || op->epoch != shms_fork_epoch)
         return;
-    if (op->block && op->s->me)
+    if (op->block && op->s->me && shms_load_acquire(&op->s->me->entry) == op->s->entry) /* else it is lost, see handle.c */
         give_back(op->s, op->record, &op->seen, &op->busy); /* else it stays in the record for the next one */
     op->block = 0;
     shms_record_put(op->s, op->index);
     op->index = -1;
 }
 
-void shms_make_room(struct shms_store *s) {
+bool shms_make_room(struct shms_store *s) {
+    bool everything = true;
     shms_recover_all(s, false);
     if (shms_mortal(s))
-        shms_expire_all(s);
+        shms_expire_all(s, &everything);
+    return everything;
 }

@@ -36,6 +36,7 @@ struct shms_op {
     uint64_t value_length;
     uint64_t asked;             /* bytes that the block needs */
     uint64_t expiry;
+    uint64_t wanted;            /* the expiry asked for; keep_expiry may put the old value's in `expiry` */
     uint32_t kind;
     bool keep_expiry;           /* take the old value's expiry, if there is one */
     _Atomic uint64_t *busy;     /* after SHMS_BUSY: the lock; NULL = nothing to sleep on */
@@ -57,7 +58,7 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry);
 void shms_op_end(struct shms_op *op);
 
 /* After FULL or TABLE_FULL: everything that is due goes, everybody dead is emptied. May call the kernel; no lock
- * is held. */
-void shms_make_room(struct shms_store *s);
+ * is held. False: something was passed over because its lock was busy; worth another try. */
+bool shms_make_room(struct shms_store *s);
 
 #endif

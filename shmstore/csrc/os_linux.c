@@ -27,8 +27,25 @@ static uint64_t clock_ns(clockid_t clock) {
 
 /* INT64_MIN: not read yet. A process does not move to another time namespace, but its children may. */
 static _Atomic int64_t time_offset = INT64_MIN;
+static _Atomic int proc_is_mine = -1; /* -1: not looked at yet; children may be in another pid namespace */
 
-void shms_os_after_fork(void) { shms_store_relaxed(&time_offset, INT64_MIN); }
+void shms_os_after_fork(void) {
+    shms_store_relaxed(&time_offset, INT64_MIN);
+    shms_store_relaxed(&proc_is_mine, -1);
+}
+
+/* /proc may have been mounted for another pid namespace (unshare --pid without --mount-proc, a container with the
+ * host's): then what it says of a process id is said of somebody else. */
+static bool proc_counts_as_i_do(void) {
+    int known = shms_load_relaxed(&proc_is_mine);
+    if (known < 0) {
+        char self[32] = {0};
+        ssize_t n = readlink("/proc/self", self, sizeof self - 1);
+        known = n > 0 && strtol(self, NULL, 10) == (long)getpid();
+        shms_store_relaxed(&proc_is_mine, known);
+    }
+    return known;
+}
 
 static uint64_t namespace_inode(const char *path) {
     struct stat s;
@@ -108,7 +125,7 @@ enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
     if (pid == 0 || pid > INT32_MAX)
         return SHMS_UNKNOWN;
     snprintf(path, sizeof path, "/proc/%u/stat", pid);
-    if (!read_stat(path, &state, &threads, &start))
+    if (!proc_counts_as_i_do() || !read_stat(path, &state, &threads, &start))
         /* Hidden, or gone since: only the kernel's own word counts. */
         return shms_os_no_such_process(pid) ? SHMS_GONE : SHMS_UNKNOWN;
     if ((state == 'Z' || state == 'X') && threads <= 1)
@@ -123,7 +140,7 @@ enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
 int shms_os_process_maps(uint32_t pid, int id) {
     char path[64], line[512];
     snprintf(path, sizeof path, "/proc/%u/maps", pid);
-    FILE *f = fopen(path, "re");
+    FILE *f = proc_counts_as_i_do() ? fopen(path, "re") : NULL;
     if (!f)
         return -1;
     int found = 0, lines = 0;
@@ -141,7 +158,7 @@ int shms_os_process_maps(uint32_t pid, int id) {
 void shms_os_process_name(uint32_t pid, char *name, size_t size) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%u/comm", pid);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = proc_counts_as_i_do() ? open(path, O_RDONLY | O_CLOEXEC) : -1;
     ssize_t n = fd < 0 ? -1 : read(fd, name, size - 1);
     if (fd >= 0)
         close(fd);

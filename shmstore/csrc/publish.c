@@ -46,7 +46,11 @@ static int replace(struct shms_op *op, struct shms_found *x, uint64_t word) {
         op->busy = &s->arenas[a].lock;
         return -1;
     }
-    bool done = still_there(x) && shms_cas_acq_rel(x->slot, &was, word);
+    bool done = still_there(x);
+    if (done) {
+        shms_arena_doom(s, a, offset);
+        done = shms_cas_acq_rel(x->slot, &was, word);
+    }
     if (done) {
         if (word) {
             shms_store_release(&op->record->block, 0); /* after publishing [records-then-slots] */
@@ -153,9 +157,9 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
             home_unlock(op, reach);
             return rc;
         }
-        if (op->keep_expiry && present) {
-            op->expiry = x.expiry;
-            shms_store_relaxed(&b->expiry, x.expiry);
+        if (op->keep_expiry) { /* judged anew each time: the entry may have gone since the last */
+            op->expiry = present ? x.expiry : op->wanted;
+            shms_store_relaxed(&b->expiry, op->expiry);
         }
         if (there) {
             number = x.number;

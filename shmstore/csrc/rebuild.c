@@ -131,6 +131,19 @@ static uint64_t settle(struct shms_store *s, struct roots *r) {
     return kept;
 }
 
+/* The block that the dead took out of its slot last may still be read by somebody who found it there. Before any
+ * of its bytes changes its sequence goes, as in a free (arena.h). What a kept root covers is another life. */
+static void end_doomed(struct shms_store *s, uint32_t a, const struct roots *r) {
+    uint64_t offset = shms_load_relaxed(&s->arenas[a].doomed);
+    if (offset < shms_arena_base(s, a) || offset % SHMS_GRANULE || offset > shms_arena_end(s, a) - SHMS_BLOCK_MIN)
+        return;
+    for (uint64_t i = 0; i < r->count; i++)
+        if (offset >= r->items[i].offset && offset - r->items[i].offset < r->items[i].bytes)
+            return;
+    shms_store_relaxed(&((struct shms_block *)(s->base + offset))->sequence, 0);
+    shms_fence_release(); /* [block-life] */
+}
+
 int shms_rebuild(struct shms_store *s, uint32_t a) {
     struct roots r = {0};
     shms_store_relaxed(&s->arenas[a].suspect, 1); /* until this is done: a death inside is seen */
@@ -141,6 +154,7 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     if (r.count)
         qsort(r.items, r.count, sizeof *r.items, by_offset);
     r.count = settle(s, &r);
+    end_doomed(s, a, &r);
     uint64_t at = shms_arena_base(s, a);
     uint64_t top = r.count ? r.items[r.count - 1].offset + r.items[r.count - 1].bytes : at;
     shms_arena_reset(s, a);

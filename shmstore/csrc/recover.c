@@ -47,6 +47,7 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
         if (bucket >= s->bucket_count || !shms_bucket_in_use(s, bucket))
             continue;
         _Atomic uint64_t *lock = &s->buckets[bucket].lock;
+        shms_expire_suspect(s, bucket); /* before the unlock: then I11 holds whenever the bucket is unlocked */
         for (;;) {
             uint64_t w = shms_load_acquire(lock);
             if (SHMS_LOCK_OWNER(w) != number || move_on(c, dead, lock, w, 0))
@@ -54,13 +55,15 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
             if (shms_load_acquire(&c->entry) != dead)
                 return false; /* somebody else finished the job */
         }
-        shms_expire_suspect(s, bucket);
     }
     return true;
 }
 
+/* Rebuilds the arenas that the dead held or had a block of; false if one was busy: the entry stays dead until
+ * somebody gets round. One arena behind a stopped process's lock must not keep the others. */
 static bool rebuild_arenas(struct shms_store *s, struct shms_client *c, uint32_t number, uint64_t dead) {
     uint32_t wanted = 0;
+    bool complete = true;
     uint64_t seen;
     for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++) {
         uint64_t block = shms_load_acquire(&c->records[i].block);
@@ -75,16 +78,18 @@ static bool rebuild_arenas(struct shms_store *s, struct shms_client *c, uint32_t
             continue;
         if (!s->number)
             return false; /* no client yet: only places that left nothing like this can be freed */
-        if (held ? !move_on(c, dead, lock, w, s->number) : !shms_lock_try(s, lock, 4 * SHMS_SPINS, &seen))
-            return false; /* busy, or another finder was faster: the entry stays dead until somebody gets round */
+        if (held ? !move_on(c, dead, lock, w, s->number) : !shms_lock_try(s, lock, 4 * SHMS_SPINS, &seen)) {
+            complete = false; /* busy, or another finder was faster */
+            continue;
+        }
         if (held)
             shms_stat(s, SHMS_TAKEOVERS, 1);
-        int rc = shms_load_acquire(&c->entry) == dead ? shms_rebuild(s, a) : SHMS_OK;
+        /* What was taken over from the dead is rebuilt, even if another finder has freed the entry since. */
+        if ((held || shms_load_acquire(&c->entry) == dead) && shms_rebuild(s, a) != SHMS_OK)
+            complete = false;
         shms_arena_leave(s, a);
-        if (rc != SHMS_OK)
-            return false;
     }
-    return true;
+    return complete;
 }
 
 bool shms_recover_client(struct shms_store *s, uint32_t index) {
@@ -124,7 +129,10 @@ uint32_t shms_recover_all(struct shms_store *s, bool quick) {
     return recovered;
 }
 
-void shms_recover_idle(struct shms_store *s) { shms_recover_all(s, false); }
+bool shms_recover_inherited(struct shms_store *s, uint32_t index, uint64_t entry) {
+    struct shms_client *c = shms_client_at(s, index);
+    return release_buckets(s, c, index + 1, entry) && rebuild_arenas(s, c, index + 1, entry);
+}
 
 /* A lock whose owner's place is free breaks I12: the place is given up only after its locks. No process does
  * that, scribbled bytes do; the whole-word exchange makes sure that nobody released it meanwhile. */

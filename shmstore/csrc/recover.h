@@ -13,8 +13,9 @@ int shms_rebuild(struct shms_store *s, uint32_t a);
 bool shms_recover_client(struct shms_store *s, uint32_t index);
 /* All clients. quick: only those whose process id does not exist any more. Returns how many were recovered. */
 uint32_t shms_recover_all(struct shms_store *s, bool quick);
-/* For a process that is no client yet: frees the places of the dead that left nothing but bucket locks. */
-void shms_recover_idle(struct shms_store *s);
+/* REQUIRES: the entry at `index`, once dead, is now `entry`, inheriting by this process, whose number it is. Takes
+ * over and empties what the dead one had; false if something could not be had. */
+bool shms_recover_inherited(struct shms_store *s, uint32_t index, uint64_t entry);
 
 /* Takes an arena's lock and rebuilds it if it is suspect. False: busy, *seen names the holder. */
 bool shms_arena_enter(struct shms_store *s, uint32_t a, uint32_t spins, uint64_t *seen);

@@ -63,6 +63,7 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->arena_size = h->arena_size;
     s->heap_offset = h->heap_offset;
     uint64_t slots = h->slots_offset, due = h->due_offset, summary = h->summary_offset, hints = h->hints_offset;
+    uint64_t namespaces = h->namespaces_offset, namespace_count = h->namespace_count;
     uint64_t clients = h->clients_offset, pin_bits = h->pin_bits_offset, arenas = h->arenas_offset;
     s->sequence_multiplier = h->sequence_multiplier;
     s->sequence_xor = h->sequence_xor;
@@ -82,6 +83,7 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
         !region_fits(due, s->group_count * 8, s->size, SHMS_LINE) ||
         !region_fits(slots, s->bucket_count * SHMS_LINE, s->size, SHMS_PAGE) ||
         !region_fits(hints, s->bucket_count * SHMS_BUCKET_SLOTS, s->size, SHMS_LINE) ||
+        !region_fits(namespaces, namespace_count * sizeof(struct shms_namespace), s->size, SHMS_LINE) ||
         !region_fits(arenas, s->arena_count * sizeof(struct shms_arena), s->size, SHMS_LINE) ||
         !region_fits(s->heap_offset, s->arena_count * s->arena_size, s->size, SHMS_PAGE))
         return SHMS_CORRUPT;

@@ -11,6 +11,8 @@
 #include "layout.h"
 #include "os.h"
 
+#define SHMS_DARK_REMEMBERED 16u
+
 struct shms_store {
     uint8_t *base;
     uint64_t size;
@@ -43,7 +45,7 @@ struct shms_store {
     uint32_t pins_used;
     uint64_t looked_at;      /* coarse clock at the last look at the kernel's view of the segment */
     uint64_t sweep_cursor;   /* next line of due words (expire.c) */
-    uint64_t sweep_cursor_full;
+    _Atomic uint64_t dark[SHMS_DARK_REMEMBERED]; /* beacons seen to be out, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
     uint32_t last_dead_pid;  /* for the log: whose locks were taken over */
     uint64_t takeovers, rebuilds;

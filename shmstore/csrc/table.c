@@ -1,7 +1,9 @@
 /* table.c: see table.h. */
 #include "table.h"
 
-enum { LOOK_MATCH, LOOK_OTHER, LOOK_AGAIN, LOOK_CORRUPT };
+enum { LOOK_MATCH, LOOK_OTHER, LOOK_AGAIN, LOOK_VOID, LOOK_CORRUPT };
+/* LOOK_VOID: a block without a sequence stands in a slot. A free in progress shows this for an instant, since its two
+ * stores may be seen in either order; every one of SHMS_FIND_TRIES looks shows it only when it is so. */
 
 void shms_name_init(const struct shms_store *s, struct shms_name *n, const void *bytes, uint32_t length, uint32_t kind) {
     n->bytes = bytes;
@@ -49,8 +51,10 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
     if (SHMS_UNLIKELY(!b))
         return shms_load_acquire(slot) == w ? LOOK_CORRUPT : LOOK_AGAIN;
     uint64_t q = shms_load_acquire(&b->sequence);
-    if (SHMS_UNLIKELY(shms_load_acquire(slot) != w || q == 0))
+    if (SHMS_UNLIKELY(shms_load_acquire(slot) != w))
         return LOOK_AGAIN;
+    if (SHMS_UNLIKELY(q == 0))
+        return LOOK_VOID;
     const uint8_t *key;
     uint32_t key_length;
     bool sound = true;
@@ -76,7 +80,7 @@ static inline int probe(struct shms_store *s, const struct shms_name *n, struct 
     if (!shms_bucket_in_use(s, n->home))
         return SHMS_MISS;
     uint64_t tag = SHMS_SLOT_TAG(n->hash, n->home), bucket = n->home;
-    uint32_t reach = SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[bucket].lock)), tries = 0;
+    uint32_t reach = SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[bucket].lock)), tries = 0, voids = 0;
     bool found = false;
     struct shms_found found_at;
     for (uint32_t d = 0; d <= reach; d++) {
@@ -95,9 +99,11 @@ static inline int probe(struct shms_store *s, const struct shms_name *n, struct 
                 continue;
             }
             switch (look(s, &b->slots[i], w, n, f)) {
+            case LOOK_VOID:
+                voids++; /* fall through */
             case LOOK_AGAIN:
                 if (++tries > SHMS_FIND_TRIES)
-                    return SHMS_BUSY;
+                    return voids == tries ? SHMS_CORRUPT : SHMS_BUSY;
                 shms_count(&s->own_counters[SHMS_RETRIES], 1);
                 goto again;
             case LOOK_CORRUPT:
@@ -150,6 +156,7 @@ int shms_find_locked(struct shms_store *s, const struct shms_name *n, struct shm
 int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_found *f, const uint8_t **key,
               uint32_t *key_length) {
     _Atomic uint64_t *slot = &s->buckets[bucket].slots[index];
+    uint32_t voids = 0;
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
         uint64_t w = shms_load_acquire(slot);
         if (w == 0)
@@ -159,7 +166,7 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
         if (shms_load_acquire(slot) != w)
             continue;
         if (q == 0) {
-            if (!b)
+            if (!b || ++voids == SHMS_FIND_TRIES)
                 return SHMS_CORRUPT;
             continue;
         }

@@ -50,7 +50,7 @@ struct shms_name {
 
 void shms_name_init(const struct shms_store *s, struct shms_name *n, const void *bytes, uint32_t length, uint32_t kind);
 
-/* SHMS_OK, SHMS_MISS (also when expired), SHMS_BUSY (a storm: pin, or try later), SHMS_CORRUPT. */
+/* SHMS_OK, SHMS_MISS (also when expired), SHMS_BUSY (a storm: pin, or try later), SHMS_CORRUPT. Bounded. */
 int shms_find(struct shms_store *s, const struct shms_name *n, struct shms_found *f);
 
 /* For the holder of the home bucket's lock: expired entries are found (f->expiry tells), and *others is the

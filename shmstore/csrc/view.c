@@ -45,17 +45,17 @@ int shms_view_begin(struct shms_handle *h, const struct shms_name *n, struct shm
             return SHMS_UNMET;
         }
         shms_handle_view_add(h);
-        *view = (struct shms_view){f.value, f.value_length, (uint32_t)pin, shms_fork_epoch};
+        *view = (struct shms_view){f.value, f.value_length, (uint32_t)pin, s->entry};
         return SHMS_OK;
     }
     return SHMS_BUSY;
 }
 
-void shms_view_end(int64_t handle, uint32_t pin, uint32_t epoch) {
+void shms_view_end(int64_t handle, uint32_t pin, uint64_t entry) {
     struct shms_handle *h = shms_handle_of_view(handle);
     if (!h)
         return;
-    if (epoch == shms_fork_epoch && h->s.fork_epoch == epoch && h->s.me)
+    if (h->s.fork_epoch == shms_fork_epoch && h->s.me && h->s.entry == entry)
         shms_pin_clear(&h->s, (int)pin);
     shms_handle_view_remove(h);
 }

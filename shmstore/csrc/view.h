@@ -12,7 +12,8 @@
 struct shms_view {
     const uint8_t *bytes;
     uint64_t length;
-    uint32_t pin, epoch;
+    uint32_t pin;
+    uint64_t entry; /* the client whose pin it is */
 };
 
 /* The bytes of a value that is bytes (codec raw, or msgpack's bin), pinned. SHMS_OK, SHMS_MISS, SHMS_BUSY,

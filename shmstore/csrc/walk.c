@@ -3,6 +3,8 @@
 
 #include "expire.h"
 
+#define PATIENCE 100000u /* times that one call may be overtaken by writers */
+
 /* The next slot at or after `slot` in a page in use; UINT64_MAX at the end. */
 static uint64_t next_used(struct shms_store *s, uint64_t slot) {
     uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
@@ -18,7 +20,7 @@ static inline bool gone(const struct shms_found *f, uint64_t now) { return f->ex
 
 int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32_t prefix_length, uint32_t kind,
               uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
-    uint64_t now = shms_os_now();
+    uint64_t now = shms_os_now(), overtaken = 0;
     *filled = 0;
     for (uint64_t slot = *cursor; (slot = next_used(s, slot)) != UINT64_MAX; slot++) {
         struct shms_found f;
@@ -27,9 +29,9 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
         int rc;
         do
             rc = shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &f, &key, &length);
-        while (rc == SHMS_BUSY);
-        if (rc < 0)
-            return rc;
+        while (rc == SHMS_BUSY && ++overtaken < PATIENCE);
+        if (rc < 0 || rc == SHMS_BUSY)
+            return rc < 0 ? rc : SHMS_STORM;
         if (rc == SHMS_MISS || gone(&f, now))
             continue;
         if (kind != SHMS_WALK_ALL && ((f.kind & SHMS_FLAG_BYTES_KEY) != kind || length < prefix_length))
@@ -42,6 +44,8 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
         memcpy(buffer + *filled, &mark, 4);
         shms_copy_racy(buffer + *filled + 4, key, length);
         if (!shms_found_still(&f)) {
+            if (++overtaken >= PATIENCE)
+                return SHMS_STORM;
             slot--; /* changed while it was copied: once more */
             continue;
         }
