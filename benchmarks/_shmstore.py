@@ -1,0 +1,86 @@
+"""The contestant whose benchmark this is, used as the README uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import shmstore
+from benchmarks._guard import fresh_name
+
+TTL = 3600.0  # seconds: nothing expires while it is measured
+
+
+class Ours:
+    """A store of its own under a fresh name, destroyed at the end."""
+
+    name = "shmstore"
+
+    def __init__(self, stack: ExitStack, values: Mapping[Any, Any], *, size: str = "64M", codec: str = "msgpack") -> None:
+        self.key = fresh_name()
+        stack.callback(_destroy, self.key)
+        self.store: shmstore.Store[Any] = shmstore.Store(self.key, create=True, size=size, codec=codec)
+        stack.callback(self.store.close)
+        self.store.put_many(dict(values))
+
+    def get(self, names: Sequence[str]) -> None:
+        get = self.store.get
+        for name in names:
+            get(name)
+
+    miss = get
+
+    def put(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        put = self.store.put
+        for name, value in pairs:
+            put(name, value)
+
+    def put_ttl(self, pairs: Sequence[tuple[str, Any]]) -> None:
+        put, ttl = self.store.put, TTL
+        for name, value in pairs:
+            put(name, value, ttl=ttl)
+
+    def contains(self, names: Sequence[str]) -> None:
+        store = self.store
+        for name in names:
+            name in store
+
+    def incr(self, names: Sequence[str]) -> None:
+        incr = self.store.incr
+        for name in names:
+            incr(name)
+
+    def get_many(self, batches: Sequence[Sequence[str]]) -> None:
+        get_many = self.store.get_many
+        for names in batches:
+            get_many(names)
+
+    def put_many(self, batches: Sequence[Mapping[Any, Any]]) -> None:
+        put_many = self.store.put_many
+        for pairs in batches:
+            put_many(pairs)
+
+    # ---- one counter, several processes --------------------------------------------------------------------
+
+    @contextmanager
+    def joined(self) -> Iterator[Callable[[int], None]]:
+        """In another process: attach, and give what counts up by so many."""
+
+        def count(times: int) -> None:
+            incr = store.incr
+            for _ in range(times):
+                incr("counter")
+
+        with shmstore.Store[Any](self.key, create=False) as store:
+            yield count
+
+    def counted(self) -> int:
+        return int(self.store.get("counter", 0))
+
+
+def _destroy(key: str) -> None:
+    try:
+        shmstore.destroy(key)
+    except shmstore.StoreNotFound:
+        pass  # stopped before it was made
