@@ -49,13 +49,13 @@ ROWS = (
     Row("get_ttl", "get, with ttl", "mortal", "get"),
     Row("get_1k", "get 1 KB", "1k msgpack", "get", Bar(floor=0.8)),
     Row("put_1k", "put 1 KB", "1k msgpack", "put"),
-    Row("get_1k_raw", "get 1 KB, raw codec", "1k raw", "get", Bar(floor=0.8)),
+    Row("get_1k_raw", "get 1 KB, raw", "1k raw", "get", Bar(floor=0.8)),
     Row("get_100k", "get 100 KB", "100k msgpack", "get", Bar(floor=1.1), batch=100),
     Row("put_100k", "put 100 KB", "100k msgpack", "put", batch=100),
-    Row("get_100k_raw", "get 100 KB, raw codec", "100k raw", "get", Bar(floor=1.1), batch=100),
+    Row("get_100k_raw", "get 100 KB, raw", "100k raw", "get", Bar(floor=1.1), batch=100),
     Row("get_10m", "get 10 MB", "10m msgpack", "get", Bar(floor=1.1), batch=3),
     Row("put_10m", "put 10 MB", "10m msgpack", "put", batch=3),
-    Row("get_10m_raw", "get 10 MB, raw codec", "10m raw", "get", Bar(floor=1.1), batch=3),
+    Row("get_10m_raw", "get 10 MB, raw", "10m raw", "get", Bar(floor=1.1), batch=3),
 )
 TOGETHER = "incr_2"
 NAMES = (*(row.name for row in ROWS), TOGETHER)
