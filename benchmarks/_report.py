@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NOISY = 0.25  # a distance of quartiles, as a share of the median, from which a row says that it was disturbed
 
-HEADER = ("operation", ">shmstore", ">floor", ">x", ">bar", ">LMDB", ">x faster", ">bar", "faster", "bars")
+HEADER = ("operation", ">shmstore", ">floor", ">x", ">bar", ">LMDB", ">faster", ">bar", "bars")
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ class Result:
             f"{self.over_floor:.2f}" if self.over_floor else "",
             f"<= {self.bar.floor:g}" if self.bar.floor else "",
             self._figure("lmdb"),
-            f"{faster:.2f}" if faster else "",
+            f"{faster:.2f} {'yes' if faster > 1 else ' NO'}" if faster else "",
             self._bar_beside_lmdb(),
-            "" if faster is None else "yes" if faster > 1 else "NO",
             "" if not held else "held" if all(held.values()) else "MISSED",
         ]
 

@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds of small batches: a look, not a measurement")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per row; default 121, quick 7")
+    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per row; default 121, quick 21")
     parser.add_argument("--rows", type=_names, default=NAMES, metavar="A,B", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--seed", type=int, default=0, help="of the order of everything; default 0")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there")
@@ -118,7 +118,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _play(args: argparse.Namespace, cores: list[int]) -> Iterator[Result]:
     rng = random.Random(args.seed)
-    rounds = args.rounds or (7 if args.quick else 121)
+    rounds = args.rounds or (21 if args.quick else 121)
     chosen = [row for row in ROWS if row.name in args.rows]
     for name, rows in groupby(chosen, lambda row: row.ground):
         with resources() as stack:
