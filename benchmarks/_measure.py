@@ -5,6 +5,10 @@ contestants are not timed one after the other, but in rounds. In each round all 
 same operations on the same names, also in random order, and a figure is the median over the rounds. Ratios of
 such medians repeat within a few per cent where the figures themselves move by a third.
 
+Whoever had the turn before has filled the caches with his own data. So each turn begins with a pass that is not
+timed, and what is timed is a program that uses one store and little else. A program with much other data in
+between is nearer to `cold` turns, which have no such pass.
+
 A round times a whole batch, because reading the clock costs as much as a small operation; what iterating over
 the batch costs is subtracted. Single operations are timed in a pass of their own (`singles`), clock included.
 """
@@ -80,7 +84,9 @@ def undisturbed() -> Iterator[None]:
             gc.enable()
 
 
-def measure(contestants: Sequence[Contestant], *, rounds: int, batch: int, rng: random.Random) -> dict[str, Sample]:
+def measure(
+    contestants: Sequence[Contestant], *, rounds: int, batch: int, rng: random.Random, cold: bool = False
+) -> dict[str, Sample]:
     """Time batches of *batch* operations, *rounds* times for each contestant, in turn."""
     samples = {contestant.name: Sample() for contestant in contestants}
     positions = range(len(contestants[0].arguments))
@@ -89,6 +95,8 @@ def measure(contestants: Sequence[Contestant], *, rounds: int, batch: int, rng: 
             chosen = rng.sample(positions, min(batch, len(positions)))
             for contestant in rng.sample(contestants, len(contestants)):
                 arguments = [contestant.arguments[position] for position in chosen]
+                if not cold:
+                    contestant.run(arguments[::-1])
                 took = _time(contestant.run, arguments) - _time(_iterate, arguments)
                 if number >= 0:
                     samples[contestant.name].rounds.append(took / len(arguments) / contestant.items)

@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.line(sentence)
     output.line(f"\n{verdict(results)}.\n{describe(seen)}.")
     for path in filter(None, (args.json, RESULTS / "ops.json" if args.save else None)):
-        write(path, results, environment=about, load=seen, quick=args.quick, seed=args.seed)
+        write(path, results, environment=about, load=seen, quick=args.quick, cold=args.cold, seed=args.seed)
         output.line(f"written: {path}")
     return 0
 
@@ -101,6 +101,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few rounds of small batches: a look, not a measurement")
     parser.add_argument("--rounds", type=int, metavar="N", help="rounds per row; default 121, quick 21")
+    parser.add_argument("--cold", action="store_true", help="no untimed pass at the beginning of a turn")
     parser.add_argument("--rows", type=_names, default=NAMES, metavar="A,B", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--seed", type=int, default=0, help="of the order of everything; default 0")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there")
@@ -126,7 +127,7 @@ def _play(args: argparse.Namespace, cores: list[int]) -> Iterator[Result]:
             for row in rows:
                 contestants = place.contestants(row.operation)
                 batch = max(1, row.batch // 10) if args.quick else row.batch
-                samples = measure(contestants, rounds=rounds, batch=batch, rng=rng)
+                samples = measure(contestants, rounds=rounds, batch=batch, rng=rng, cold=args.cold)
                 if row.batch == SMALL:
                     singles(contestants, samples, count=1_000 if args.quick else 20_000, rng=rng)
                 yield Result(row.name, row.title, row.bar, samples, left_out=place.left_out)
