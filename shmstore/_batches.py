@@ -53,7 +53,7 @@ class Batches(Entries[_V]):
         return values
 
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
-        pairs: dict[Any, _V] = items if isinstance(items, dict) else dict(items)  # type: ignore[arg-type]
+        pairs: dict[Any, _V] = items if isinstance(items, dict) else dict(items)
         names = tuple(pairs)
         for name in names:
             raw_name(name)
