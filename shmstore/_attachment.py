@@ -9,7 +9,7 @@ import sys
 from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._keys import Key, parse_key, parse_size
-from shmstore._native import failure, open_handle, seconds_to_ns
+from shmstore._native import StoreCalls, failure, open_handle, seconds_to_ns
 from shmstore._sentinels import UnsaidInt, UnsaidStr
 from shmstore.codecs import resolve
 
@@ -28,14 +28,13 @@ _CODECS = {"raw": lib.SHMS_CODEC_RAW, "msgpack": lib.SHMS_CODEC_MSGPACK, "pickle
 NAMES_OF_CODECS = {number: name for name, number in _CODECS.items()}
 
 
-class Attachment:
+class Attachment(StoreCalls):
     """A handle on a store. Threads may share it; a forked child uses it as a client of its own."""
 
-    # The hot calls are bound once, here: each is a builtin with the handle in it.
+    # Calls that are bound once, here: each is a builtin with the handle in it. The hottest are methods of StoreCalls.
     __slots__ = (
-        "__weakref__", "_codec", "_codec_number", "_codecs", "_contains", "_delete", "_delete_many", "_encode",
-        "_get", "_get_many", "_get_versioned", "_handle", "_incr", "_key", "_options", "_put", "_put_many",
-        "_time_left", "_timeout", "_touch", "_uuid", "_version", "_view",
+        "__weakref__", "_codec", "_codec_number", "_codecs", "_delete_if", "_encode", "_get_versioned", "_key",
+        "_options", "_put_if_", "_time_left", "_timeout", "_touch", "_uuid", "_version", "_view",
     )  # fmt: skip
 
     def __init__(
@@ -133,22 +132,16 @@ class Attachment:
         self._handle = handle
         number = self._codec_number
         lib.shms_configure(
-            handle, wait, 0 if ttl is None else min(int(ttl * 1e9) + 1, 2**61), number if type(number) is int else 0
+            handle, wait, 0 if ttl is None else min(int(ttl * 1e9) + 1, 2**61), number if type(number) is int else lib.SHMS_CODEC_NAMED
         )
         calls: dict[str, Any] = {}
         lib.shms_glue_bind(id(calls), handle)
-        self._get = calls["get"]
         self._get_versioned = calls["get_versioned"]
-        self._contains = calls["contains"]
         self._version = calls["version"]
         self._time_left = calls["time_left"]
-        self._put = calls["put"]
-        self._incr = calls["incr"]
-        self._delete = calls["delete"]
+        self._put_if_ = calls["put"]
+        self._delete_if = calls["delete"]
         self._touch = calls["touch"]
-        self._get_many = calls["get_many"]
-        self._put_many = calls["put_many"]
-        self._delete_many = calls["delete_many"]
         self._view = calls["view"]
         self._uuid = bytes(ffi.buffer(self._info().uuid, 16))
         _opened[handle] = os.getpid()

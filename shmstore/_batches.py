@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, KeysView, ValuesView
 
-from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._entries import ADD, SET, Entries
 from shmstore._names import ALL_NAMES, Name, prefix_of, raw_name
 from shmstore._sentinels import DEFAULT, MISSING
-from shmstore.codecs import msgpack as _msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,48 +34,38 @@ class Batches(Entries[_V]):
 
     def get_many(self, names: Iterable[Name]) -> dict[Name, _V]:
         """Return copies of the values of those names that are there. Not a snapshot; each value is whole."""
-        wanted = tuple(names)
-        found = self._get_many(wanted)
-        if len(found) == 1:
+        found = self._get_many(tuple(names))
+        if type(found) is tuple:
             raise self._fail(found)
-        hits, packed, others = found
-        try:
-            values = dict(zip(hits, _msgpack.decode(packed), strict=True))
-        except errors.CodecError:
-            values = {}  # one of them is bad: say which, by asking one by one
-            others = wanted
-        for name in others:
-            value = self.get(name, MISSING)
-            if value is not MISSING:
-                values[name] = value
+        values: dict[Name, _V] = found
         return values
 
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
         pairs: dict[Any, _V] = items if isinstance(items, dict) else dict(items)
         names = tuple(pairs)
-        for name in names:
-            raw_name(name)
-        encode = self._encode
-        bodies = tuple([encode(value) for value in pairs.values()])
-        given = True if ttl is DEFAULT else ttl
         if type(self._codec_number) is int:
-            result = self._put_many(names, bodies, given, mode, self._codec_number)
+            result = self._put_many(names, tuple(pairs.values()), ttl, mode)
             if type(result) is int:
                 return result
             status, stored = result
         else:
-            stored, status = 0, 0
-            for name, body in zip(names, bodies, strict=True):
-                result = self._put(name, body, given, mode, 0, False, self._codec_number)
-                if type(result) is not int:
-                    status = result[0]
-                    break
-                stored += result != 0
+            status, stored = self._store_each(names, [self._encode(value) for value in pairs.values()], ttl, mode)
             if not status:
                 return stored
         error = self._fail(status)
         error.args = (f"{error.args[0]} ({stored} of {len(names)} items were stored before)", *error.args[1:])
         raise error
+
+    def _store_each(self, names: tuple[Any, ...], bodies: list[bytes], ttl: Any, mode: int) -> tuple[int, int]:
+        for name in names:
+            raw_name(name)
+        stored = 0
+        for name, body in zip(names, bodies, strict=True):
+            result = self._put_if_(name, body, ttl, mode, 0, False, self._codec_number)
+            if type(result) is not int:
+                return result[0], stored
+            stored += result != 0
+        return 0, stored
 
     def put_many(
         self, items: _Pairs[_V], *, ttl: float | None | Default = DEFAULT

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import MutableMapping
 
-from msgpack import unpackb  # type: ignore[import-untyped]
-
 from shmstore import errors
 from shmstore._attachment import NAMES_OF_CODECS
 from shmstore._core import ffi, lib
@@ -13,8 +11,6 @@ from shmstore._names import Name
 from shmstore._sentinels import DEFAULT, MISSING
 from shmstore._waiting import Waiting
 from shmstore.codecs import msgpack as _msgpack
-from shmstore.codecs.msgpack import UNCHECKED, ext_hook
-from shmstore.codecs.msgpack import failure as decode_failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,46 +34,22 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
+    if TYPE_CHECKING:  # in C: csrc/glue_type.c
 
         @overload
         def get(self, name: Name, default: None = None) -> _V | None: ...
         @overload
         def get(self, name: Name, default: _V | _T) -> _V | _T: ...
+        def get(self, name: Name, default: Any = None) -> Any: ...
 
-    def get(self, name: Name, default: Any = None) -> Any:
-        """Return a copy of the value, or *default* if the name is absent or expired.
-
-        Atomic: the value as it was at one moment of the call. Waits for no writer.
-
-        Cost: the decoder's, and some 200 ns.
-
-        Raises: CodecError for a value of a codec that this handle was not opened with.
-        """
-        data = self._get(name)
-        if type(data) is bytes:
-            if len(data) > UNCHECKED:
-                return _msgpack.decode(data)
-            try:
-                return unpackb(data, ext_hook=ext_hook, strict_map_key=False)
-            except MemoryError:
-                raise
-            except Exception as error:
-                raise decode_failure(data, error) from error
-        if data is None:
-            return default
-        return self._decode_pair(data)
-
-    def __getitem__(self, name: Name) -> _V:
-        value: _V = self.get(name, MISSING)
-        if value is MISSING:
-            raise KeyError(name)
-        return value
-
-    def _decode_pair(self, pair: tuple[Any, ...]) -> Any:
-        if len(pair) == 1:
-            raise self._fail(pair)
-        return self._decode(pair[0], pair[1])
+        def __getitem__(self, name: Name, /) -> _V: ...
+        def __contains__(self, name: object, /) -> bool: ...
+        def put(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> int: ...
+        def __setitem__(self, name: Name, value: _V, /) -> None: ...
+        def delete(self, name: Name, /) -> bool: ...
+        def __delitem__(self, name: Name, /) -> None: ...
+        def incr(self, name: Name, by: int = 1, *, initial: int = 0) -> int: ...
+        def decr(self, name: Name, by: int = 1, *, initial: int = 0) -> int: ...
 
     def _decode(self, number: int | str, data: bytes) -> Any:
         if number == lib.SHMS_CODEC_MSGPACK:
@@ -92,37 +64,12 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             )
         return reader.decode(data)
 
-    def __contains__(self, name: object) -> bool:
-        result = self._contains(name)
-        if result is True or result is False:
-            return bool(result)
-        raise self._fail(result)
-
-    def put(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> int:
-        """Store a copy of *value* under *name*, replacing what is there; return its version.
-
-        Atomic: others see the old value or the new one, whole. A put that fails changes nothing.
-        ttl: seconds to live; None for ever; by default the handle's.
-
-        Cost: the encoder's, and some 200 ns.
-
-        Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.
-        """
-        body = self._encode(value)
-        if ttl is DEFAULT and type(self._codec_number) is int:
-            version = self._put(name, body)
-        else:
-            version = self._put(name, body, True if ttl is DEFAULT else ttl, SET, 0, False, self._codec_number)
-        if type(version) is int:
-            return version
-        raise self._fail(version, len(body))
-
-    def __setitem__(self, name: Name, value: _V) -> None:
-        self.put(name, value)
+    def _put_slowly(self, name: Name, value: _V, ttl: Any) -> int:
+        return self._put_if(name, value, ttl, SET, 0, False)
 
     def _put_if(self, name: Name, value: _V, ttl: Any, mode: int, expected: int, keep: bool) -> int:
         body = self._encode(value)
-        version = self._put(name, body, True if ttl is DEFAULT else ttl, mode, expected, keep, self._codec_number)
+        version = self._put_if_(name, body, ttl, mode, expected, keep, self._codec_number)
         if type(version) is int:
             return version
         raise self._fail(version, len(body))
@@ -219,17 +166,6 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             value = self.get(name, MISSING)
         return value
 
-    def delete(self, name: Name) -> bool:
-        """Remove the entry; tell whether there was one."""
-        gone = self._delete(name, 0)
-        if gone is True or gone is False:
-            return bool(gone)
-        raise self._fail(gone)
-
-    def __delitem__(self, name: Name) -> None:
-        if not self.delete(name):
-            raise KeyError(name)
-
     if TYPE_CHECKING:
 
         @overload
@@ -251,31 +187,15 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             if len(found) == 1:
                 raise self._fail(found)
             value = self._decode(found[1], found[2])
-            gone = self._delete(name, found[0])
+            gone = self._delete_if(name, found[0])
             if gone is True:
                 return value
             if type(gone) is tuple:
                 raise self._fail(gone)
 
-    def incr(self, name: Name, by: int = 1, *, initial: int = 0) -> int:
-        """Add to an integer, atomically, and return the sum; an absent name starts at *initial*.
-
-        64 bits, signed. The entry keeps its time to live; a new one gets the handle's.
-
-        Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.
-        """
-        result = self._incr(name, by, initial)
-        if type(result) is int:
-            return result
-        raise self._fail(result, 9)
-
-    def decr(self, name: Name, by: int = 1, *, initial: int = 0) -> int:
-        """Subtract from an integer; otherwise as :meth:`incr`."""
-        return self.incr(name, -by, initial=initial)
-
     def touch(self, name: Name, ttl: float | None | Default = DEFAULT) -> bool:
         """Give the entry a new time to live (seconds; None: for ever); tell whether there is one."""
-        touched = self._touch(name, True if ttl is DEFAULT else ttl)
+        touched = self._touch(name, ttl)
         if touched is True or touched is False:
             return bool(touched)
         raise self._fail(touched)

@@ -7,6 +7,7 @@ import os
 
 from shmstore import errors
 from shmstore._core import ffi, lib
+from shmstore._sentinels import DEFAULT
 from shmstore.codecs import msgpack as _msgpack
 
 TYPE_CHECKING = False
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from shmstore._keys import Key
 
-__all__ = ["blamed", "failure", "open_handle", "seconds_to_ns", "user"]
+__all__ = ["StoreCalls", "blamed", "failure", "open_handle", "seconds_to_ns", "user"]
 
 _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
@@ -244,8 +245,33 @@ def _log_death(handle: int, pid: int, deaths: int, rebuilds: int) -> None:
     )  # fmt: skip
 
 
-lib.shms_glue_tell(id(_log_death))
+lib.shms_glue_tell(id(_log_death), id(DEFAULT))
 
 _loose: dict[str, Any] = {}
 lib.shms_glue_bind(id(_loose), 0)
 _msgpack.install_scan(_loose["scan"], _loose["scan_packed"])
+
+if TYPE_CHECKING:
+
+    from typing_extensions import disjoint_base
+
+    @disjoint_base
+    class StoreCalls:
+        """The hot calls, in C (csrc/glue_type.c), without the type of the values."""
+
+        _handle: int
+
+        def get(self, name: Any, default: Any = None) -> Any: ...
+        def __getitem__(self, name: Any, /) -> Any: ...
+        def __contains__(self, name: Any, /) -> bool: ...
+        def put(self, name: Any, value: Any, *, ttl: Any = ...) -> int: ...
+        def __setitem__(self, name: Any, value: Any, /) -> None: ...
+        def delete(self, name: Any, /) -> bool: ...
+        def __delitem__(self, name: Any, /) -> None: ...
+        def incr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
+        def decr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
+        def _get_many(self, names: tuple[Any, ...], /) -> Any: ...
+        def _put_many(self, names: tuple[Any, ...], values: tuple[Any, ...], ttl: Any, mode: int, /) -> Any: ...
+        def _delete_many(self, names: tuple[Any, ...], /) -> Any: ...
+else:
+    StoreCalls = _loose["StoreCalls"]

@@ -8,8 +8,8 @@
 
 static PyObject *told;
 
-int shms_call_begin(struct shms_call *c, PyObject *self) {
-    c->number = PyLong_AsLongLong(self);
+int shms_call_begin(struct shms_call *c, int64_t handle) {
+    c->number = handle;
     c->deadline = 0;
     c->counted = false;
     c->epoch = shms_fork_epoch;
@@ -130,13 +130,22 @@ int shms_glue_bind(uintptr_t dict, int64_t handle) {
     if (!self)
         return -1;
     int rc = handle ? bind(target, shms_glue_reads, self) | bind(target, shms_glue_writes, self) |
-                          bind(target, shms_glue_batches, self) | bind(target, shms_glue_views, self)
+                          bind(target, shms_glue_views, self)
                     : bind(target, loose, self);
     Py_DECREF(self);
+    if (!handle && rc == 0) {
+        PyObject *type = shms_make_type();
+        rc = type ? PyDict_SetItemString(target, "StoreCalls", type) : -1;
+        Py_XDECREF(type);
+    }
     return rc;
 }
 
-int shms_glue_tell(uintptr_t callable) {
+PyObject *shms_default;
+
+int shms_glue_tell(uintptr_t callable, uintptr_t missing) {
+    shms_default = (PyObject *)missing;
+    Py_XINCREF(shms_default);
     PyObject *old = told;
     told = (PyObject *)callable;
     Py_XINCREF(told);

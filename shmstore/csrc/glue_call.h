@@ -11,6 +11,7 @@
 #include "glue.h"
 #include "handle.h"
 #include "op.h"
+#include "pack.h"
 
 #define SHMS_RAISED (-1000)          /* a Python exception is pending */
 #define SHMS_GIVES_UP_FROM (8u << 20) /* bytes: shorter copies keep the interpreter's lock (docs/performance.md) */
@@ -25,7 +26,7 @@ struct shms_call {
 };
 
 /* The last thing before the engine: argument conversions run Python code, which may close the handle or fork. */
-int shms_call_begin(struct shms_call *c, PyObject *self);
+int shms_call_begin(struct shms_call *c, int64_t handle);
 /* Before giving the interpreter's lock up: SHMS_OK; from now on nobody detaches the store under this call. */
 void shms_call_count(struct shms_call *c);
 void shms_call_end(struct shms_call *c);
@@ -44,13 +45,32 @@ static inline PyObject *shms_call_failed(int status) {
     return Py_BuildValue("(i)", status);
 }
 
-/* The value of a found entry as a new bytes object; copies again until it is one life's: glue_read.c. */
-int shms_read_value(struct shms_call *c, const struct shms_name *n, struct shms_found *f, PyObject **value);
+/* A value as it was at one moment, copied out of the segment: glue_read.c. */
+#define SHMS_VALUE_INLINE 2048u
+struct shms_value {
+    PyObject *bytes;  /* owns the copy; NULL: it stands in `small` */
+    uint64_t length;
+    uint64_t version;
+    uint32_t codec;
+    bool is_bytes;    /* `bytes` is the object itself, its msgpack head taken off */
+    uint32_t extension_length;
+    uint8_t small[SHMS_VALUE_INLINE];
+    uint8_t extension[SHMS_EXT_MAX];
+};
+/* whole: as it is stored, in a bytes object. SHMS_OK, SHMS_MISS, or what ends the call. */
+int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct shms_value *v);
+/* The codec as Python knows it: a number, or the name that stands in the extension. New reference. */
+PyObject *shms_value_codec(const struct shms_value *v);
+/* The object, decoded here if it is plain, else by store._decode. Takes v->bytes. After shms_call_end: it may run
+ * Python code. */
+PyObject *shms_value_object(struct shms_value *v, PyObject *store);
 
 /* One put, from reserve to publish: SHMS_OK with *version, SHMS_UNMET with the version in the way, or a status. */
 struct shms_put {
     const char *body;
-    uint64_t length;
+    uint64_t length;          /* of head and body */
+    uint8_t head[5];          /* stands before the body */
+    uint32_t head_length;
     uint32_t codec;
     const void *extension;
     uint32_t extension_length;
@@ -65,8 +85,8 @@ struct shms_put {
 int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put);
 /* SHMS_OK, SHMS_MISS, SHMS_UNMET. */
 int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected);
-/* A ttl argument in nanoseconds, before shms_call_begin. None: for ever, 0; True: the handle's, SHMS_TTL_OF_HANDLE; a
- * number: seconds. SHMS_OK or SHMS_RAISED. */
+/* A ttl argument in nanoseconds, before shms_call_begin. None: for ever, 0; DEFAULT: the handle's,
+ * SHMS_TTL_OF_HANDLE; a number: seconds. SHMS_OK or SHMS_RAISED. */
 #define SHMS_TTL_OF_HANDLE UINT64_MAX
 int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds);
 /* When an entry that is put now expires; after shms_call_begin. */
@@ -77,6 +97,30 @@ static inline uint64_t shms_call_expiry(const struct shms_call *c, uint64_t ttl)
 }
 
 /* The function tables of glue_read.c and glue_write.c, ended by NULL. */
-extern PyMethodDef shms_glue_reads[], shms_glue_writes[], shms_glue_batches[], shms_glue_views[];
+extern PyMethodDef shms_glue_reads[], shms_glue_writes[], shms_glue_views[];
+
+/* shmstore.DEFAULT: "what the handle was opened with". Borrowed; its module lives as long as this one. */
+extern PyObject *shms_default;
+
+/* The base type of stores (glue_type.c), and its calls on many names (glue_many.c). */
+struct shms_store_object {
+    PyObject_HEAD
+    long long handle;
+};
+static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
+PyObject *shms_make_type(void);
+PyObject *shms_get_many(PyObject *self, PyObject *names);
+PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *shms_delete_many(PyObject *self, PyObject *names);
+
+/* A value to be put, packed here if it is plain, else by store._encode. The buffer lives as long as the put. */
+struct shms_encoded {
+    struct shms_packed packed;
+    PyObject *bytes; /* owned, or NULL */
+};
+/* Fills body, head, length and codec of *p: SHMS_OK, SHMS_RAISED, or SHMS_CODEC_NAMED if the codec is the user's own.
+ * Runs Python code: before shms_call_begin. */
+int shms_encode(PyObject *store, PyObject *value, struct shms_encoded *e, struct shms_put *p);
+void shms_encoded_free(struct shms_encoded *e);
 
 #endif

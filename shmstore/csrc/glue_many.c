@@ -4,181 +4,217 @@
 
 #include <stdlib.h>
 
-struct batch {
-    char *bytes;
-    size_t used, room;
-};
-
-static bool make_room(struct batch *b, uint64_t more) {
-    if (b->room - b->used >= more)
-        return true;
-    size_t room = b->room * 2 > b->used + more ? b->room * 2 : b->used + more;
-    char *bytes = realloc(b->bytes, room);
-    if (!bytes)
-        return false;
-    b->bytes = bytes;
-    b->room = room;
-    return true;
+/* Cache misses are most of the price, and they can overlap: some names ahead, first the buckets are asked for, then
+ * the blocks of the slots that have the name's tag. */
+#define AHEAD 8
+static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, Py_ssize_t count) {
+    struct shms_name n[AHEAD];
+    Py_ssize_t last = from + AHEAD < count ? from + AHEAD : count, known = 0;
+    for (Py_ssize_t i = from; i < last; i++) {
+        const char *bytes;
+        uint32_t length, kind;
+        PyObject *name = PyTuple_GetItem(names, i);
+        if ((!PyUnicode_Check(name) && !PyBytes_Check(name)) || shms_call_name(name, &bytes, &length, &kind) != SHMS_OK) {
+            PyErr_Clear(); /* its own turn will say what is wrong */
+            continue;
+        }
+        shms_name_init(s, &n[known], bytes, length, kind);
+        if (shms_bucket_in_use(s, n[known].home))
+            __builtin_prefetch(&s->buckets[n[known++].home]);
+    }
+    for (Py_ssize_t i = 0; i < known; i++) {
+        uint64_t tag = SHMS_SLOT_TAG(n[i].hash, n[i].home);
+        for (uint32_t k = 0; k < SHMS_BUCKET_SLOTS; k++) {
+            uint64_t w = shms_load_relaxed(&s->buckets[n[i].home].slots[k]);
+            if (w && SHMS_SLOT_TAG_OF(w) == tag) {
+                __builtin_prefetch(s->base + SHMS_SLOT_BLOCK(w)); /* a hint: any address will do */
+                __builtin_prefetch(s->base + SHMS_SLOT_BLOCK(w) + SHMS_LINE);
+            }
+        }
+    }
 }
 
-/* One item: appended to the batch (*other NULL), or another codec's (codec, bytes). */
-static int get_item(struct shms_call *c, PyObject *get, PyObject *name, struct batch *b, PyObject **other) {
+static int get_one(PyObject *self, PyObject *name, PyObject *found) {
+    struct shms_call c;
+    struct shms_name n;
+    struct shms_value v;
     const char *bytes;
     uint32_t length, kind;
-    struct shms_name n;
-    struct shms_found f;
-    *other = NULL;
     int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (rc != SHMS_OK || (rc = shms_call_begin(&c, shms_handle_of(self))) != SHMS_OK)
+        return rc;
+    shms_name_init(&c.h->s, &n, bytes, length, kind);
+    rc = shms_read(&c, &n, false, &v);
+    shms_call_end(&c);
     if (rc != SHMS_OK)
         return rc;
-    shms_name_init(&c->h->s, &n, bytes, length, kind);
-    for (int tries = 0; tries < 8; tries++) {
-        rc = shms_find(&c->h->s, &n, &f);
-        if (rc == SHMS_BUSY || (rc == SHMS_OK && (f.kind & SHMS_CODEC_MASK) != SHMS_CODEC_MSGPACK))
-            break;
-        if (rc != SHMS_OK)
-            return rc;
-        if (!make_room(b, f.value_length))
-            return SHMS_NO_MEMORY;
-        shms_copy_racy(b->bytes + b->used, f.value, f.value_length);
-        if (SHMS_LIKELY(shms_found_still(&f))) {
-            b->used += f.value_length;
-            return SHMS_OK;
-        }
-    }
-    /* Another codec, or a storm: the ordinary call knows what to do. */
-    PyObject *value = NULL;
-    rc = shms_read_value(c, &n, &f, &value);
-    if (rc != SHMS_OK)
-        return rc;
-    if ((f.kind & SHMS_CODEC_MASK) == SHMS_CODEC_MSGPACK) {
-        Py_ssize_t size = PyBytes_Size(value);
-        rc = make_room(b, (uint64_t)size) ? SHMS_OK : SHMS_NO_MEMORY;
-        if (rc == SHMS_OK) {
-            memcpy(b->bytes + b->used, PyBytes_AsString(value), (size_t)size);
-            b->used += (size_t)size;
-        }
-        Py_DECREF(value);
-        return rc;
-    }
-    Py_DECREF(value);
-    *other = Py_None; /* the caller asks again, one by one */
-    return SHMS_OK;
+    PyObject *value = shms_value_object(&v, self);
+    rc = value && PyDict_SetItem(found, name, value) == 0 ? SHMS_OK : SHMS_RAISED;
+    Py_XDECREF(value);
+    return rc;
 }
 
-/* get_many(names): ([found names], msgpack array of their values, [names whose value has another codec]) */
-static PyObject *get_many(PyObject *self, PyObject *names) {
-    struct shms_call c;
-    struct batch b = {NULL, 5, 4096}; /* 5: the head of a msgpack array, filled in at the end */
+/* _get_many(names): a dict, or a status */
+PyObject *shms_get_many(PyObject *self, PyObject *names) {
     if (!PyTuple_Check(names)) {
         PyErr_SetString(PyExc_TypeError, "get_many: a tuple of names");
         return NULL;
     }
-    PyObject *found = PyList_New(0), *others = PyList_New(0), *result = NULL; /* may collect garbage: before begin */
-    int rc = shms_call_begin(&c, self);
-    if (rc == SHMS_OK && (!found || !others || !(b.bytes = malloc(b.room))))
-        rc = SHMS_NO_MEMORY;
-    uint64_t hits = 0, misses = 0;
+    PyObject *found = PyDict_New();
     Py_ssize_t count = PyTuple_Size(names);
+    int rc = found ? SHMS_OK : SHMS_RAISED;
     for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
-        PyObject *name = PyTuple_GetItem(names, i), *other;
-        rc = get_item(&c, self, name, &b, &other);
-        if (rc == SHMS_MISS) {
-            misses++;
-            rc = SHMS_OK;
-        } else if (rc == SHMS_OK) {
-            hits += other == NULL;
-            rc = PyList_Append(other ? others : found, name) < 0 ? SHMS_RAISED : SHMS_OK;
+        if (i % AHEAD == 0) {
+            struct shms_call c; /* decoding runs Python code now and then: each item looks at the handle again */
+            if ((rc = shms_call_begin(&c, shms_handle_of(self))) != SHMS_OK)
+                break;
+            fetch_ahead(&c.h->s, names, i, count);
+            shms_call_end(&c);
         }
+        rc = get_one(self, PyTuple_GetItem(names, i), found);
+        rc = rc == SHMS_MISS ? SHMS_OK : rc;
     }
-    if (rc == SHMS_OK) {
-        uint32_t n = (uint32_t)PyList_Size(found);
-        b.bytes[0] = (char)0xdd;
-        for (int i = 0; i < 4; i++)
-            b.bytes[1 + i] = (char)(n >> (24 - 8 * i));
-        shms_stat(&c.h->s, SHMS_HITS, hits);
-        shms_stat(&c.h->s, SHMS_MISSES, misses);
-        result = Py_BuildValue("(Oy#O)", found, b.bytes, (Py_ssize_t)b.used, others);
+    if (rc == SHMS_OK && count == 0) {
+        struct shms_call c;
+        rc = shms_call_begin(&c, shms_handle_of(self));
+        shms_call_end(&c);
+    }
+    if (rc == SHMS_OK)
+        return found;
+    Py_XDECREF(found);
+    return shms_call_failed(rc);
+}
+
+/* What put_many has of each item once all are encoded. */
+struct item {
+    struct shms_put put;
+    PyObject *bytes; /* owned, or NULL */
+    size_t at;       /* else in the common buffer from here on, if `packed` */
+    bool packed;
+};
+
+/* Encodes them all into one buffer, but for those that are bytes already. */
+static int encode_all(PyObject *self, PyObject *values, struct item *items, struct shms_packed *buffer) {
+    Py_ssize_t count = PyTuple_Size(values);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        struct item *item = &items[i];
+        PyObject *value = PyTuple_GetItem(values, i);
+        struct shms_handle *h = shms_handle_get(shms_handle_of(self));
+        size_t before = item->at = buffer->length;
+        if ((!h || h->codec == SHMS_CODEC_MSGPACK) && !PyBytes_Check(value)) {
+            enum shms_pack_result packed = shms_pack(buffer, value);
+            if (SHMS_LIKELY(packed == SHMS_PACKED)) {
+                item->packed = true;
+                item->put.length = buffer->length - before;
+                item->put.codec = SHMS_CODEC_MSGPACK;
+                continue;
+            }
+            buffer->length = before;
+            if (packed == SHMS_PACK_NO_MEMORY)
+                return SHMS_NO_MEMORY;
+        }
+        struct shms_encoded e;
+        int rc = shms_encode(self, value, &e, &item->put);
+        if (rc != SHMS_OK) {
+            shms_encoded_free(&e);
+            return rc;
+        }
+        item->bytes = e.bytes; /* not packed: plain values were above */
+        if (!e.bytes && e.packed.length) {
+            item->bytes = PyBytes_FromStringAndSize((char *)e.packed.bytes, (Py_ssize_t)e.packed.length);
+            if (item->bytes)
+                item->put.body = PyBytes_AsString(item->bytes);
+        }
+        e.bytes = NULL;
+        shms_encoded_free(&e);
+        if (!item->bytes && !item->put.body)
+            return SHMS_RAISED;
+    }
+    return SHMS_OK;
+}
+
+static int check_names(PyObject *names) {
+    for (Py_ssize_t i = 0; i < PyTuple_Size(names); i++) {
+        const char *bytes;
+        uint32_t length, kind;
+        if (shms_call_name(PyTuple_GetItem(names, i), &bytes, &length, &kind) != SHMS_OK)
+            return SHMS_RAISED;
+    }
+    return SHMS_OK;
+}
+
+static int put_all(PyObject *self, PyObject *names, struct item *items, struct shms_packed *buffer, uint64_t ttl,
+                   enum shms_mode mode, Py_ssize_t *done) {
+    Py_ssize_t count = PyTuple_Size(names);
+    struct shms_call c;
+    int rc = shms_call_begin(&c, shms_handle_of(self));
+    for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
+        struct shms_put *p = &items[i].put;
+        const char *name;
+        uint32_t length, kind;
+        if ((rc = shms_call_name(PyTuple_GetItem(names, i), &name, &length, &kind)) != SHMS_OK)
+            break;
+        if (items[i].packed)
+            p->body = (char *)buffer->bytes + items[i].at;
+        p->mode = mode;
+        p->expiry = shms_call_expiry(&c, ttl);
+        c.deadline = 0; /* the timeout is each item's */
+        rc = shms_put_one(&c, name, length, kind, p);
+        *done += rc == SHMS_OK;
+        rc = rc == SHMS_UNMET ? SHMS_OK : rc;
     }
     shms_call_end(&c);
-    free(b.bytes);
-    Py_XDECREF(found);
-    Py_XDECREF(others);
-    return rc == SHMS_OK ? result : shms_call_failed(rc);
+    return rc;
 }
 
-static PyObject *stored(int rc, Py_ssize_t done) {
-    if (rc == SHMS_OK)
-        return PyLong_FromSsize_t(done);
-    return rc == SHMS_RAISED ? NULL : Py_BuildValue("(in)", rc, done);
-}
-
-/* put_many(names, bodies, ttl, mode, codec): how many were stored; (status, how many) on failure */
-static PyObject *put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) {
-    struct shms_call c;
+/* _put_many(names, values, ttl, mode): how many were stored; (status, how many) on failure */
+PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) {
     uint64_t ttl;
-    if (argc != 5 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
+    if (argc != 4 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
         PyTuple_Size(args[0]) != PyTuple_Size(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "put_many: two tuples of one length, ttl, mode, codec");
+        PyErr_SetString(PyExc_TypeError, "put_many: two tuples of one length, ttl, mode");
         return NULL;
     }
     enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
-    uint32_t codec = (uint32_t)PyLong_AsLong(args[4]) & SHMS_CODEC_MASK;
-    if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK)
+    if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK || check_names(args[0]) != SHMS_OK)
         return NULL;
-    int rc = shms_call_begin(&c, self);
-    if (rc != SHMS_OK)
-        return shms_call_failed(rc);
-    uint64_t expiry = shms_call_expiry(&c, ttl);
     Py_ssize_t count = PyTuple_Size(args[0]), done = 0;
-    for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
-        const char *name;
-        char *body;
-        uint32_t length, kind;
-        Py_ssize_t bytes;
-        rc = shms_call_name(PyTuple_GetItem(args[0], i), &name, &length, &kind);
-        if (rc != SHMS_OK || PyBytes_AsStringAndSize(PyTuple_GetItem(args[1], i), &body, &bytes) < 0) {
-            rc = SHMS_RAISED;
-            break;
-        }
-        struct shms_put p = {.body = body, .length = (uint64_t)bytes, .codec = codec, .expiry = expiry, .mode = mode};
-        rc = shms_put_one(&c, name, length, kind, &p);
-        done += rc == SHMS_OK;
-        if (rc == SHMS_UNMET)
-            rc = SHMS_OK;
-    }
-    shms_call_end(&c);
-    return stored(rc, done);
+    struct item *items = calloc((size_t)count + 1, sizeof *items);
+    struct shms_packed buffer;
+    shms_packed_init(&buffer);
+    int rc = items ? encode_all(self, args[1], items, &buffer) : SHMS_NO_MEMORY;
+    if (rc == SHMS_OK)
+        rc = put_all(self, args[0], items, &buffer, ttl, mode, &done);
+    for (Py_ssize_t i = 0; items && i < count; i++)
+        Py_XDECREF(items[i].bytes);
+    free(items);
+    shms_packed_free(&buffer);
+    if (rc == SHMS_OK)
+        return PyLong_FromSsize_t(done);
+    if (rc == SHMS_NO_MEMORY)
+        return PyErr_NoMemory();
+    return rc == SHMS_RAISED ? NULL : Py_BuildValue("(in)", rc, done);
 }
 
-/* delete_many(names): how many were there; (status, how many) on failure */
-static PyObject *delete_many(PyObject *self, PyObject *names) {
+/* _delete_many(names): how many were there, or a status */
+PyObject *shms_delete_many(PyObject *self, PyObject *names) {
     struct shms_call c;
     if (!PyTuple_Check(names)) {
         PyErr_SetString(PyExc_TypeError, "delete_many: a tuple of names");
         return NULL;
     }
-    int rc = shms_call_begin(&c, self);
-    if (rc != SHMS_OK)
-        return shms_call_failed(rc);
+    int rc = shms_call_begin(&c, shms_handle_of(self));
     Py_ssize_t count = PyTuple_Size(names), done = 0;
     for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
         const char *name;
         uint32_t length, kind;
         rc = shms_call_name(PyTuple_GetItem(names, i), &name, &length, &kind);
+        c.deadline = 0; /* the timeout is each item's */
         if (rc == SHMS_OK)
             rc = shms_remove_one(&c, name, length, kind, 0);
         done += rc == SHMS_OK;
-        if (rc == SHMS_MISS)
-            rc = SHMS_OK;
+        rc = rc == SHMS_MISS ? SHMS_OK : rc;
     }
     shms_call_end(&c);
-    return stored(rc, done);
+    return rc == SHMS_OK ? PyLong_FromSsize_t(done) : shms_call_failed(rc);
 }
-
-PyMethodDef shms_glue_batches[] = {
-    {"get_many", get_many, METH_O, NULL},
-    {"put_many", (PyCFunction)(void (*)(void))put_many, METH_FASTCALL, NULL},
-    {"delete_many", delete_many, METH_O, NULL},
-    {NULL, NULL, 0, NULL},
-};

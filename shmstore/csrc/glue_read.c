@@ -1,20 +1,21 @@
-/* glue_read.c: get, contains and their like. Readers take no lock and leave nothing to undo. */
+/* glue_read.c: copying values out. Readers take no lock and leave nothing to undo. */
 #include "glue_call.h"
+#include "number.h"
 #include "pin.h"
 
 #define TRIES_BEFORE_PIN 6
 
-/* Copies the value; with the interpreter's lock given up if it is large. */
-static bool copy(struct shms_call *c, const struct shms_found *f, char *to) {
-    if (SHMS_LIKELY(f->value_length < SHMS_GIVES_UP_FROM)) {
-        shms_copy_racy(to, f->value, f->value_length);
+/* Copies bytes out; with the interpreter's lock given up if they are many. */
+static bool copy(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes) {
+    if (SHMS_LIKELY(bytes < SHMS_GIVES_UP_FROM)) {
+        shms_copy_racy(to, from, bytes);
         return true;
     }
     shms_call_count(c);
     if (!c->counted)
         return false;
     PyThreadState *state = PyEval_SaveThread();
-    shms_copy_racy(to, f->value, f->value_length);
+    shms_copy_racy(to, from, bytes);
     PyEval_RestoreThread(state);
     return true;
 }
@@ -31,157 +32,161 @@ static int pin(struct shms_call *c, struct shms_found *f, int *pin) {
     return SHMS_AGAIN;
 }
 
-int shms_read_value(struct shms_call *c, const struct shms_name *n, struct shms_found *f, PyObject **value) {
+/* msgpack's bin 8, 16 or 32 around nothing but bytes: the length of its head, else 0. What is read here is checked
+ * with the rest of the copy. */
+static uint32_t bin_head(const struct shms_found *f) {
+    uint8_t head[5];
+    if (f->value_length < 2)
+        return 0;
+    shms_copy_racy(head, f->value, shms_min(f->value_length, sizeof head));
+    uint32_t width = 1u << ((head[0] - 0xc4) & 3);
+    if (head[0] < 0xc4 || head[0] > 0xc6 || f->value_length < 1 + width)
+        return 0;
+    return shms_big_endian(head + 1, (int)width) == f->value_length - 1 - width ? 1 + width : 0;
+}
+
+/* One copy, into where it will be needed: true if it could be made; whether it is one life's is for the caller. */
+static int copy_value(struct shms_call *c, const struct shms_found *f, bool whole, struct shms_value *v) {
+    const uint8_t *from = f->value;
+    v->codec = f->kind & SHMS_CODEC_MASK;
+    v->version = f->sequence;
+    v->length = f->value_length;
+    v->is_bytes = v->codec == SHMS_CODEC_RAW && !whole;
+    v->extension_length = 0;
+    if (SHMS_LIKELY(v->codec == SHMS_CODEC_MSGPACK && !whole)) {
+        uint32_t head = bin_head(f);
+        v->is_bytes = head != 0;
+        from += head;
+        v->length -= head;
+        if (SHMS_LIKELY(!head && v->length <= sizeof v->small)) {
+            shms_copy_racy(v->small, from, v->length);
+            return SHMS_OK;
+        }
+    }
+    if (v->codec == SHMS_CODEC_NAMED && f->extension) {
+        v->extension_length = f->extension_length;
+        shms_copy_racy(v->extension, f->extension, f->extension_length);
+    }
+    v->bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)v->length);
+    if (!v->bytes)
+        return SHMS_RAISED;
+    return copy(c, PyBytes_AsString(v->bytes), from, v->length) ? SHMS_OK : SHMS_CLOSED;
+}
+
+int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct shms_value *v) {
     struct shms_store *s = &c->h->s;
+    struct shms_found f;
+    v->bytes = NULL;
     for (uint32_t tries = 0;; tries++) {
-        int rc = shms_find(s, n, f), pinned = -1;
+        int rc = shms_find(s, n, &f), pinned = -1;
         if (rc == SHMS_BUSY || (tries && tries % 64 == 0)) {
             if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) /* it holds nothing here */
                 return rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
             continue;
         }
-        if (rc != SHMS_OK)
+        if (rc != SHMS_OK) {
+            if (rc == SHMS_MISS)
+                shms_stat(s, SHMS_MISSES, 1);
             return rc;
-        if (tries >= TRIES_BEFORE_PIN && (rc = pin(c, f, &pinned)) != SHMS_OK)
+        }
+        if (tries >= TRIES_BEFORE_PIN && (rc = pin(c, &f, &pinned)) != SHMS_OK)
             continue;
-        PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)f->value_length);
-        bool copied = bytes && copy(c, f, PyBytes_AsString(bytes));
-        bool still = copied && (pinned >= 0 || shms_found_still(f));
+        rc = copy_value(c, &f, whole, v);
+        bool still = rc == SHMS_OK && (pinned >= 0 || shms_found_still(&f));
         if (pinned >= 0)
             shms_pin_clear(s, pinned);
         if (SHMS_LIKELY(still)) {
-            *value = bytes;
+            shms_stat(s, SHMS_HITS, 1);
             return SHMS_OK;
         }
-        Py_XDECREF(bytes);
-        if (!bytes)
-            return SHMS_RAISED;
-        if (!copied)
-            return SHMS_CLOSED;
+        Py_CLEAR(v->bytes);
+        if (rc != SHMS_OK)
+            return rc;
         shms_stat(s, SHMS_RETRIES, 1);
     }
 }
 
-/* The codec as Python knows it: a number, or the name that stands in the extension. */
-static PyObject *codec_of(const struct shms_found *f, const uint8_t *extension, uint32_t length) {
-    uint32_t codec = f->kind & SHMS_CODEC_MASK;
-    if (codec != SHMS_CODEC_NAMED)
-        return PyLong_FromLong((long)codec);
-    for (uint32_t at = 8; at + 4 <= length;) {
+PyObject *shms_value_codec(const struct shms_value *v) {
+    if (v->codec != SHMS_CODEC_NAMED)
+        return PyLong_FromLong((long)v->codec);
+    for (uint32_t at = 8; at + 4 <= v->extension_length;) {
         uint16_t type, bytes;
-        memcpy(&type, extension + at, 2);
-        memcpy(&bytes, extension + at + 2, 2);
-        if (at + 4 + bytes > length)
+        memcpy(&type, v->extension + at, 2);
+        memcpy(&bytes, v->extension + at + 2, 2);
+        if (at + 4 + bytes > v->extension_length)
             break;
         if (type == SHMS_EXT_CODEC)
-            return PyUnicode_DecodeUTF8((const char *)extension + at + 4, bytes, "replace");
+            return PyUnicode_DecodeUTF8((const char *)v->extension + at + 4, bytes, "replace");
         at += (uint32_t)SHMS_ALIGN_UP(4u + bytes, 8);
     }
     return PyUnicode_FromString("?");
 }
 
-/* Reads one entry: *value and *codec (NULL: msgpack, the common one). */
-static int read_entry(struct shms_call *c, PyObject *name, struct shms_found *f, PyObject **value, PyObject **codec) {
-    const char *bytes;
-    uint32_t length, kind;
-    struct shms_name n;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (rc != SHMS_OK)
-        return rc;
-    *codec = NULL;
-    shms_name_init(&c->h->s, &n, bytes, length, kind);
-    for (;;) {
-        rc = shms_read_value(c, &n, f, value);
-        if (SHMS_LIKELY(rc == SHMS_OK && (f->kind & SHMS_CODEC_MASK) == SHMS_CODEC_MSGPACK)) {
-            shms_stat(&c->h->s, SHMS_HITS, 1);
-            return SHMS_OK;
+PyObject *shms_value_object(struct shms_value *v, PyObject *store) {
+    if (v->is_bytes)
+        return v->bytes;
+    if (v->codec == SHMS_CODEC_MSGPACK) {
+        PyObject *object =
+            shms_unpack(v->bytes ? (uint8_t *)PyBytes_AsString(v->bytes) : v->small, (size_t)v->length);
+        if (SHMS_LIKELY(object)) {
+            Py_XDECREF(v->bytes);
+            return object;
         }
-        if (rc == SHMS_MISS)
-            shms_stat(&c->h->s, SHMS_MISSES, 1);
-        if (rc != SHMS_OK)
-            return rc;
-        uint8_t extension[SHMS_EXT_MAX];
-        if (f->extension)
-            shms_copy_racy(extension, f->extension, f->extension_length);
-        if (f->extension && !shms_found_still(f)) {
-            Py_DECREF(*value);
-            continue;
-        }
-        shms_stat(&c->h->s, SHMS_HITS, 1);
-        *codec = codec_of(f, extension, f->extension ? f->extension_length : 0);
-        if (*codec)
-            return SHMS_OK;
-        Py_DECREF(*value);
-        return SHMS_RAISED;
+        if (!v->bytes)
+            v->bytes = PyBytes_FromStringAndSize((char *)v->small, (Py_ssize_t)v->length);
     }
-}
-
-/* get(name): bytes (msgpack), (codec, bytes), None */
-static PyObject *get(PyObject *self, PyObject *name) {
-    struct shms_call c;
-    struct shms_found f;
-    PyObject *value, *codec;
-    int rc = shms_call_begin(&c, self);
-    if (SHMS_LIKELY(rc == SHMS_OK))
-        rc = read_entry(&c, name, &f, &value, &codec);
-    shms_call_end(&c);
-    if (SHMS_LIKELY(rc == SHMS_OK))
-        return SHMS_LIKELY(!codec) ? value : Py_BuildValue("(NN)", codec, value);
-    if (rc == SHMS_MISS)
-        Py_RETURN_NONE;
-    return shms_call_failed(rc);
+    PyObject *codec = v->bytes ? shms_value_codec(v) : NULL;
+    PyObject *object = codec ? PyObject_CallMethod(store, "_decode", "OO", codec, v->bytes) : NULL;
+    Py_XDECREF(codec);
+    Py_XDECREF(v->bytes);
+    return object;
 }
 
 /* get_versioned(name): (version, codec, bytes), None */
 static PyObject *get_versioned(PyObject *self, PyObject *name) {
     struct shms_call c;
-    struct shms_found f;
-    PyObject *value, *codec;
-    int rc = shms_call_begin(&c, self);
-    if (rc == SHMS_OK)
-        rc = read_entry(&c, name, &f, &value, &codec);
+    struct shms_name n;
+    struct shms_value v;
+    const char *bytes;
+    uint32_t length, kind;
+    if (shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
+        return NULL;
+    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    if (rc == SHMS_OK) {
+        shms_name_init(&c.h->s, &n, bytes, length, kind);
+        rc = shms_read(&c, &n, true, &v);
+    }
     shms_call_end(&c);
-    if (rc == SHMS_OK)
-        return Py_BuildValue("(KNN)", (unsigned long long)f.sequence,
-                             codec ? codec : PyLong_FromLong(SHMS_CODEC_MSGPACK), value);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
-    return shms_call_failed(rc);
+    if (rc != SHMS_OK)
+        return shms_call_failed(rc);
+    PyObject *codec = shms_value_codec(&v);
+    return codec ? Py_BuildValue("(KNN)", (unsigned long long)v.version, codec, v.bytes) : NULL;
 }
 
-static int find_only(struct shms_call *c, PyObject *self, PyObject *name, struct shms_found *f) {
+static int find_only(PyObject *self, PyObject *name, struct shms_found *f) {
+    struct shms_call call, *c = &call;
     const char *bytes;
     uint32_t length, kind;
     struct shms_name n;
-    int rc = shms_call_begin(c, self);
-    if (rc != SHMS_OK || (rc = shms_call_name(name, &bytes, &length, &kind)) != SHMS_OK)
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (rc != SHMS_OK || (rc = shms_call_begin(c, PyLong_AsLongLong(self))) != SHMS_OK)
         return rc;
     shms_name_init(&c->h->s, &n, bytes, length, kind);
     while ((rc = shms_find(&c->h->s, &n, f)) == SHMS_BUSY)
-        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
-            return rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
+        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
+            rc = rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
+            break;
+        }
+    shms_call_end(c);
     return rc;
-}
-
-/* contains(name): bool */
-static PyObject *contains(PyObject *self, PyObject *name) {
-    struct shms_call c;
-    struct shms_found f;
-    int rc = find_only(&c, self, name, &f);
-    shms_call_end(&c);
-    if (rc == SHMS_OK)
-        Py_RETURN_TRUE;
-    if (rc == SHMS_MISS)
-        Py_RETURN_FALSE;
-    return shms_call_failed(rc);
 }
 
 /* version(name): int, 0 when absent */
 static PyObject *version(PyObject *self, PyObject *name) {
-    struct shms_call c;
     struct shms_found f;
-    int rc = find_only(&c, self, name, &f);
-    shms_call_end(&c);
+    int rc = find_only(self, name, &f);
     if (rc == SHMS_OK || rc == SHMS_MISS)
         return PyLong_FromUnsignedLongLong(rc == SHMS_OK ? f.sequence : 0);
     return shms_call_failed(rc);
@@ -189,10 +194,8 @@ static PyObject *version(PyObject *self, PyObject *name) {
 
 /* time_left(name): nanoseconds, 0 for ever, None when absent */
 static PyObject *time_left(PyObject *self, PyObject *name) {
-    struct shms_call c;
     struct shms_found f;
-    int rc = find_only(&c, self, name, &f);
-    shms_call_end(&c);
+    int rc = find_only(self, name, &f);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc != SHMS_OK)
@@ -204,9 +207,7 @@ static PyObject *time_left(PyObject *self, PyObject *name) {
 }
 
 PyMethodDef shms_glue_reads[] = {
-    {"get", get, METH_O, NULL},
     {"get_versioned", get_versioned, METH_O, NULL},
-    {"contains", contains, METH_O, NULL},
     {"version", version, METH_O, NULL},
     {"time_left", time_left, METH_O, NULL},
     {NULL, NULL, 0, NULL},

@@ -9,8 +9,10 @@ static PyObject *view(PyObject *self, PyObject *name) {
     struct shms_view v;
     const char *bytes;
     uint32_t length, kind;
-    int rc = shms_call_begin(&c, self);
-    if (rc == SHMS_OK && (rc = shms_call_name(name, &bytes, &length, &kind)) == SHMS_OK) {
+    if (shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
+        return NULL;
+    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    if (rc == SHMS_OK) {
         shms_name_init(&c.h->s, &n, bytes, length, kind);
         while ((rc = shms_view_begin(c.h, &n, &v)) == SHMS_BUSY)
             if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)

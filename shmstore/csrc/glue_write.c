@@ -1,13 +1,17 @@
-/* glue_write.c: put, incr, delete, touch. Each loops: try with the interpreter's lock held; what is busy is
+/* glue_write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the interpreter's lock held; what is busy is
  * awaited with it given up and nothing held; again. */
 #include "glue_call.h"
 
 #include <math.h>
 
 int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds) {
-    *nanoseconds = ttl == Py_True ? SHMS_TTL_OF_HANDLE : 0;
-    if (ttl == Py_True || ttl == Py_None)
+    *nanoseconds = ttl == shms_default ? SHMS_TTL_OF_HANDLE : 0;
+    if (ttl == shms_default || ttl == Py_None)
         return SHMS_OK;
+    if (PyBool_Check(ttl)) {
+        PyErr_SetString(PyExc_TypeError, "ttl is a number of seconds or None, not bool");
+        return SHMS_RAISED;
+    }
     double seconds = PyFloat_AsDouble(ttl);
     if (seconds == -1.0 && PyErr_Occurred())
         return SHMS_RAISED;
@@ -22,15 +26,18 @@ int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds) {
 static int write_value(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
     if (!put->body)
         return SHMS_OK;
-    if (SHMS_LIKELY(put->length < SHMS_GIVES_UP_FROM)) {
-        shms_write_racy(op->value, put->body, put->length);
+    shms_write_racy(op->value, put->head, put->head_length);
+    uint8_t *to = op->value + put->head_length;
+    uint64_t bytes = put->length - put->head_length;
+    if (SHMS_LIKELY(bytes < SHMS_GIVES_UP_FROM)) {
+        shms_write_racy(to, put->body, bytes);
         return SHMS_OK;
     }
     shms_call_count(c);
     if (!c->counted)
         return SHMS_CLOSED;
     PyThreadState *state = PyEval_SaveThread();
-    shms_write_racy(op->value, put->body, put->length);
+    shms_write_racy(to, put->body, bytes);
     PyEval_RestoreThread(state);
     return SHMS_OK;
 }
@@ -137,11 +144,9 @@ static uint32_t name_codec(uint8_t *extension, const char *name, Py_ssize_t leng
     return total;
 }
 
-/* The codec argument of put: True the handle's (left to the caller), a number, or a name. */
+/* The codec argument of put: a number, or a name. */
 static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) {
     Py_ssize_t n;
-    if (codec == Py_True)
-        return SHMS_OK;
     if (!PyUnicode_Check(codec)) {
         p->codec = (uint32_t)PyLong_AsLong(codec) & SHMS_CODEC_MASK;
         return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
@@ -157,8 +162,8 @@ static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) 
     return SHMS_OK;
 }
 
-/* put(name, body[, ttl, mode, expected, keep, codec]): version, 0 if the condition does not hold.
- * ttl: True the handle's, None, seconds; codec: True the handle's, a number, or a name. */
+/* put(name, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
+ * ttl: DEFAULT, None, seconds; codec: a number, or a name. */
 static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_call c;
     struct shms_put p = {.mode = SHMS_SET};
@@ -167,28 +172,19 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     uint32_t length, kind;
     Py_ssize_t bytes;
     uint8_t extension[128];
-    uint64_t ttl = SHMS_TTL_OF_HANDLE;
-    bool codec_given = false;
-    if (count != 2 && count != 7)
+    uint64_t ttl;
+    if (count != 7)
         return wrong_count("put");
-    if (count == 7) {
-        p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
-        p.expected = PyLong_AsUnsignedLongLong(args[4]);
-        if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK ||
-            parse_codec(args[6], &p, extension) != SHMS_OK)
-            return NULL;
-        p.keep_expiry = args[5] == Py_True;
-        codec_given = args[6] != Py_True;
-    }
-    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK ||
-        PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
+    p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
+    p.expected = PyLong_AsUnsignedLongLong(args[4]);
+    p.keep_expiry = args[5] == Py_True;
+    if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK || parse_codec(args[6], &p, extension) != SHMS_OK ||
+        shms_call_name(args[0], &name, &length, &kind) != SHMS_OK || PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
         return NULL;
     p.body = body;
     p.length = (uint64_t)bytes;
-    int rc = shms_call_begin(&c, self);
+    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
     if (SHMS_LIKELY(rc == SHMS_OK)) {
-        if (!codec_given)
-            p.codec = c.h->codec;
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, name, length, kind, &p);
     }
@@ -198,31 +194,6 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     if (rc == SHMS_UNMET)
         return PyLong_FromLong(0);
     return shms_call_failed(rc);
-}
-
-/* incr(name, by, initial): the new number */
-static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    struct shms_call c;
-    const char *name;
-    uint32_t length, kind;
-    if (count != 3)
-        return wrong_count("incr");
-    struct shms_put p = {.mode = SHMS_INCR, .length = 9, .codec = SHMS_CODEC_MSGPACK, .keep_expiry = true};
-    p.by = PyLong_AsLongLong(args[1]);
-    if (SHMS_UNLIKELY(p.by == -1 && PyErr_Occurred()))
-        return NULL;
-    p.initial = PyLong_AsLongLong(args[2]);
-    if (SHMS_UNLIKELY(p.initial == -1 && PyErr_Occurred()))
-        return NULL;
-    if (shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
-        return NULL;
-    int rc = shms_call_begin(&c, self);
-    if (SHMS_LIKELY(rc == SHMS_OK)) {
-        p.expiry = shms_call_expiry(&c, SHMS_TTL_OF_HANDLE);
-        rc = shms_put_one(&c, name, length, kind, &p);
-    }
-    shms_call_end(&c);
-    return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : shms_call_failed(rc);
 }
 
 /* delete(name, expected): True gone now, False was not there, None another version is */
@@ -235,7 +206,7 @@ static PyObject *delete(PyObject *self, PyObject *const *args, Py_ssize_t count)
     uint64_t expected = PyLong_AsUnsignedLongLong(args[1]);
     if (PyErr_Occurred() || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
         return NULL;
-    int rc = shms_call_begin(&c, self);
+    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
     if (rc == SHMS_OK)
         rc = shms_remove_one(&c, name, length, kind, expected);
     shms_call_end(&c);
@@ -258,7 +229,7 @@ static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t count) 
         return wrong_count("touch");
     if (shms_call_ttl(args[1], &ttl) != SHMS_OK || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
         return NULL;
-    int rc = shms_call_begin(&c, self);
+    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
     if (rc == SHMS_OK)
         rc = change(&c, name, length, kind, true, shms_call_expiry(&c, ttl));
     shms_call_end(&c);
@@ -272,7 +243,6 @@ static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t count) 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
 PyMethodDef shms_glue_writes[] = {
     {"put", FAST(put), METH_FASTCALL, NULL},
-    {"incr", FAST(incr), METH_FASTCALL, NULL},
     {"delete", FAST(delete), METH_FASTCALL, NULL},
     {"touch", FAST(touch), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},

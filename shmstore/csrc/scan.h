@@ -22,10 +22,10 @@
 
 #include <stdint.h>
 
-#include "scan_packed.h" /* SHMS_SCAN_DEPTH, and the same for packed bytes */
+#include "scan_limits.h"
+#include "scan_packed.h" /* the same for packed bytes */
 
 enum {
-    SHMS_SCAN_NODES = 1 << 27, /* about a second of walking */
     SHMS_SCAN_BLOB = 64 << 10, /* from here on msgpack's header is that of bin 32 */
 };
 

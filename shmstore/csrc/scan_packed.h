@@ -19,8 +19,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "scan_limits.h"
+
 enum {
-    SHMS_SCAN_DEPTH = 256,            /* containers inside one another; a scalar alone has depth 0 */
     SHMS_SCAN_LAST_NESTED = 4,        /* extension codes 1 to 4 hold one packed array: see docs/format.md */
     SHMS_SCAN_COPIES = 8,             /* unpacking may copy so many times the size ... */
     SHMS_SCAN_FREE_COPIES = 64 << 20, /* ... and so many bytes more */

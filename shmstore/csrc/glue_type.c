@@ -1,0 +1,361 @@
+/* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
+ *
+ * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
+ *   _fail(status[, asked]) -> exception     _decode(codec, bytes) -> object     _encode(object) -> bytes
+ *   _put_slowly(name, value, ttl) -> int    for codecs of the user's own
+ * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
+#include "glue_call.h"
+
+#include <limits.h>
+#include <structmember.h>
+
+#include "number.h"
+
+/* The exception for a status is made by the store, which knows its name and limits. */
+static PyObject *fail(PyObject *self, int status, uint64_t asked) {
+    if (status == SHMS_RAISED)
+        return NULL;
+    if (status == SHMS_NO_MEMORY)
+        return PyErr_NoMemory();
+    PyObject *error = asked == UINT64_MAX
+                          ? PyObject_CallMethod(self, "_fail", "i", status)
+                          : PyObject_CallMethod(self, "_fail", "iK", status, (unsigned long long)asked);
+    if (error)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    return NULL;
+}
+#define NOT_ASKED UINT64_MAX
+
+/* ---- arguments: `count` positional ones of names[], from `least` on optional; those from `positional` on only by
+ * name. Values into out[]; what was not given stays as it is. */
+struct signature {
+    const char *method;
+    const char *const *names;
+    int count, least, positional;
+};
+
+static bool parse_keyword(const struct signature *s, Py_ssize_t given, PyObject *keyword, PyObject *value,
+                          PyObject **out) {
+    for (int k = 0; k < s->count; k++)
+        if (PyUnicode_CompareWithASCIIString(keyword, s->names[k]) == 0) {
+            if (k < given) {
+                PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument %R", s->method, keyword);
+                return false;
+            }
+            out[k] = value;
+            return true;
+        }
+    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R", s->method, keyword);
+    return false;
+}
+
+static bool parse(const struct signature *s, PyObject *const *args, Py_ssize_t given, PyObject *keywords,
+                  PyObject **out) {
+    if (SHMS_UNLIKELY(given > s->positional)) {
+        PyErr_Format(PyExc_TypeError, "%s() takes at most %d positional arguments (%zd given)", s->method,
+                     s->positional, given);
+        return false;
+    }
+    for (Py_ssize_t i = 0; i < given; i++)
+        out[i] = args[i];
+    Py_ssize_t named = keywords ? PyTuple_Size(keywords) : 0;
+    for (Py_ssize_t i = 0; i < named; i++)
+        if (!parse_keyword(s, given, PyTuple_GetItem(keywords, i), args[given + i], out))
+            return false;
+    for (int i = 0; i < s->least; i++)
+        if (SHMS_UNLIKELY(!out[i])) {
+            PyErr_Format(PyExc_TypeError, "%s() needs the argument '%s'", s->method, s->names[i]);
+            return false;
+        }
+    return true;
+}
+
+/* ---- reading */
+
+/* The value; NULL without an exception: it is not there. */
+static PyObject *get_value(PyObject *self, PyObject *name) {
+    struct shms_call c;
+    struct shms_name n;
+    struct shms_value v;
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
+        shms_name_init(&c.h->s, &n, bytes, length, kind);
+        rc = shms_read(&c, &n, false, &v);
+        shms_call_end(&c);
+    }
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return shms_value_object(&v, self);
+    return rc == SHMS_MISS ? NULL : fail(self, rc, NOT_ASKED);
+}
+
+PyDoc_STRVAR(get_doc, "get($self, name, default=None)\n--\n\n"
+"Return a copy of the value, or *default* if the name is absent or expired.\n\n"
+"Atomic: the value as it was at one moment of the call. Waits for no writer.\n\n"
+"Cost: the decoder's, and some 100 ns.\n\n"
+"Raises: CodecError for a value of a codec that this handle was not opened with; StoreClosed, StoreDestroyed.");
+static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "default"};
+    static const struct signature signature = {"get", names, 2, 1, 2};
+    PyObject *a[2] = {NULL, Py_None};
+    if (!parse(&signature, args, count, keywords, a))
+        return NULL;
+    PyObject *value = get_value(self, a[0]);
+    if (SHMS_LIKELY(value != NULL) || PyErr_Occurred())
+        return value;
+    Py_INCREF(a[1]);
+    return a[1];
+}
+
+static PyObject *subscript(PyObject *self, PyObject *name) {
+    PyObject *value = get_value(self, name);
+    if (!value && !PyErr_Occurred())
+        PyErr_SetObject(PyExc_KeyError, name);
+    return value;
+}
+
+static int contains(PyObject *self, PyObject *name) {
+    struct shms_call c;
+    struct shms_name n;
+    struct shms_found f;
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
+        shms_name_init(&c.h->s, &n, bytes, length, kind);
+        while ((rc = shms_find(&c.h->s, &n, &f)) == SHMS_BUSY)
+            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
+                rc = rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
+                break;
+            }
+        shms_call_end(&c);
+    }
+    if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_MISS))
+        return rc == SHMS_OK;
+    fail(self, rc, NOT_ASKED);
+    return -1;
+}
+
+/* ---- writing */
+
+int shms_encode(PyObject *store, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
+    struct shms_handle *h = shms_handle_get(shms_handle_of(store));
+    char *bytes;
+    Py_ssize_t length;
+    shms_packed_init(&e->packed);
+    e->bytes = NULL;
+    p->head_length = 0;
+    p->codec = h ? h->codec : SHMS_CODEC_MSGPACK; /* of a closed handle: the call will say so */
+    if (Py_TYPE(value) == &PyBytes_Type && (p->codec == SHMS_CODEC_MSGPACK || p->codec == SHMS_CODEC_RAW)) {
+        PyBytes_AsStringAndSize(value, &bytes, &length);
+        if (p->codec == SHMS_CODEC_MSGPACK && (uint64_t)length <= UINT32_MAX)
+            p->head_length = shms_pack_bin_head(p->head, (uint64_t)length);
+        if (p->head_length || p->codec == SHMS_CODEC_RAW) {
+            p->body = bytes;
+            p->length = p->head_length + (uint64_t)length;
+            return SHMS_OK;
+        }
+    }
+    if (p->codec == SHMS_CODEC_NAMED)
+        return SHMS_CODEC_NAMED;
+    if (p->codec == SHMS_CODEC_MSGPACK) {
+        enum shms_pack_result packed = shms_pack(&e->packed, value);
+        if (SHMS_LIKELY(packed == SHMS_PACKED)) {
+            p->body = (char *)e->packed.bytes;
+            p->length = e->packed.length;
+            return SHMS_OK;
+        }
+        if (packed == SHMS_PACK_NO_MEMORY)
+            return SHMS_NO_MEMORY;
+        e->packed.length = 0;
+    }
+    e->bytes = PyObject_CallMethod(store, "_encode", "(O)", value);
+    if (!e->bytes || PyBytes_AsStringAndSize(e->bytes, &bytes, &length) < 0)
+        return SHMS_RAISED;
+    p->body = bytes;
+    p->length = (uint64_t)length;
+    return SHMS_OK;
+}
+
+void shms_encoded_free(struct shms_encoded *e) {
+    shms_packed_free(&e->packed);
+    Py_XDECREF(e->bytes);
+}
+
+/* SHMS_OK with the version, SHMS_RAISED. */
+static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl_given, uint64_t *version) {
+    struct shms_call c;
+    struct shms_put p = {.mode = SHMS_SET};
+    struct shms_encoded e;
+    const char *bytes;
+    uint32_t length, kind;
+    uint64_t ttl = SHMS_TTL_OF_HANDLE;
+    if ((ttl_given && shms_call_ttl(ttl_given, &ttl) != SHMS_OK) ||
+        shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
+        return SHMS_RAISED;
+    int rc = shms_encode(self, value, &e, &p);
+    if (SHMS_UNLIKELY(rc == SHMS_CODEC_NAMED)) {
+        PyObject *made = PyObject_CallMethod(self, "_put_slowly", "OOO", name, value, ttl_given ? ttl_given : shms_default);
+        *version = made ? PyLong_AsUnsignedLongLong(made) : 0;
+        Py_XDECREF(made);
+        return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
+    }
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
+        p.expiry = shms_call_expiry(&c, ttl);
+        rc = shms_put_one(&c, bytes, length, kind, &p);
+        shms_call_end(&c);
+    }
+    shms_encoded_free(&e);
+    *version = p.version;
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return SHMS_OK;
+    fail(self, rc, p.length);
+    return SHMS_RAISED;
+}
+
+PyDoc_STRVAR(put_doc, "put($self, name, value, *, ttl=...)\n--\n\n"
+"Store a copy of *value* under *name*, replacing what is there; return its version.\n\n"
+"Atomic: others see the old value or the new one, whole. A put that fails changes nothing.\n"
+"ttl: seconds to live; None for ever; by default the handle's.\n\n"
+"Cost: the encoder's, and some 200 ns.\n\n"
+"Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.");
+static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "value", "ttl"};
+    static const struct signature signature = {"put", names, 3, 2, 2};
+    PyObject *a[3] = {NULL, NULL, NULL};
+    uint64_t version;
+    if (!parse(&signature, args, count, keywords, a) || put_value(self, a[0], a[1], a[2], &version) != SHMS_OK)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(version);
+}
+
+/* True gone, False was not there, -1 raised */
+static int erase(PyObject *self, PyObject *name) {
+    struct shms_call c;
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK) {
+        rc = shms_remove_one(&c, bytes, length, kind, 0);
+        shms_call_end(&c);
+    }
+    if (rc == SHMS_OK || rc == SHMS_MISS)
+        return rc == SHMS_OK;
+    fail(self, rc, NOT_ASKED);
+    return -1;
+}
+
+PyDoc_STRVAR(delete_doc, "delete($self, name, /)\n--\n\nRemove the entry; tell whether there was one.");
+static PyObject *delete(PyObject *self, PyObject *name) {
+    int gone = erase(self, name);
+    return gone < 0 ? NULL : PyBool_FromLong(gone);
+}
+
+static int assign(PyObject *self, PyObject *name, PyObject *value) {
+    uint64_t version;
+    if (value)
+        return put_value(self, name, value, NULL, &version) == SHMS_OK ? 0 : -1;
+    int gone = erase(self, name);
+    if (gone == 0)
+        PyErr_SetObject(PyExc_KeyError, name);
+    return gone == 1 ? 0 : -1;
+}
+
+/* ---- counting */
+
+static PyObject *count_up(PyObject *self, PyObject *name, long long by, long long initial) {
+    struct shms_call c;
+    struct shms_put p = {
+        .mode = SHMS_INCR, .length = SHMS_NUMBER_MAX, .codec = SHMS_CODEC_MSGPACK, .keep_expiry = true};
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
+        p.by = by;
+        p.initial = initial;
+        p.expiry = shms_call_expiry(&c, SHMS_TTL_OF_HANDLE);
+        rc = shms_put_one(&c, bytes, length, kind, &p);
+        shms_call_end(&c);
+    }
+    return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : fail(self, rc, p.length);
+}
+
+static bool integer(PyObject *object, long long *n) {
+    if (!object)
+        return true;
+    *n = PyLong_AsLongLong(object);
+    return *n != -1 || !PyErr_Occurred();
+}
+
+static bool count_arguments(const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,
+                            PyObject **name, long long *by, long long *initial) {
+    static const char *const names[] = {"name", "by", "initial"};
+    struct signature signature = {method, names, 3, 1, 2};
+    PyObject *a[3] = {NULL, NULL, NULL};
+    if (!parse(&signature, args, count, keywords, a))
+        return false;
+    *name = a[0];
+    return integer(a[1], by) && integer(a[2], initial);
+}
+
+PyDoc_STRVAR(incr_doc, "incr($self, name, by=1, *, initial=0)\n--\n\n"
+"Add to an integer, atomically, and return the sum; an absent name starts at *initial*.\n\n"
+"64 bits, signed. The entry keeps its time to live; a new one gets the handle's.\n\n"
+"Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.");
+static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    PyObject *name;
+    long long by = 1, initial = 0;
+    return count_arguments("incr", args, count, keywords, &name, &by, &initial) ? count_up(self, name, by, initial)
+                                                                               : NULL;
+}
+
+PyDoc_STRVAR(decr_doc, "decr($self, name, by=1, *, initial=0)\n--\n\n"
+"Subtract from an integer; otherwise as incr().");
+static PyObject *decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    PyObject *name;
+    long long by = 1, initial = 0;
+    if (!count_arguments("decr", args, count, keywords, &name, &by, &initial))
+        return NULL;
+    if (by == LLONG_MIN) {
+        PyErr_SetString(PyExc_OverflowError, "decr cannot subtract -2**63");
+        return NULL;
+    }
+    return count_up(self, name, -by, initial);
+}
+
+/* ---- the type */
+
+#define FAST(f) ((PyCFunction)(void (*)(void))(f))
+static PyMethodDef methods[] = {
+    {"get", FAST(get), METH_FASTCALL | METH_KEYWORDS, get_doc},
+    {"put", FAST(put), METH_FASTCALL | METH_KEYWORDS, put_doc},
+    {"delete", delete, METH_O, delete_doc},
+    {"incr", FAST(incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
+    {"decr", FAST(decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
+    {"_get_many", shms_get_many, METH_O, NULL},
+    {"_put_many", FAST(shms_put_many), METH_FASTCALL, NULL},
+    {"_delete_many", shms_delete_many, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyMemberDef members[] = {
+    {"_handle", T_LONGLONG, offsetof(struct shms_store_object, handle), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyType_Slot slots[] = {
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_mp_subscript, subscript},
+    {Py_mp_ass_subscript, assign},
+    {Py_sq_contains, contains},
+    {0, NULL},
+};
+static PyType_Spec spec = {
+    .name = "shmstore._core.StoreCalls",
+    .basicsize = sizeof(struct shms_store_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = slots,
+};
+
+PyObject *shms_make_type(void) { return PyType_FromSpec(&spec); }
