@@ -14,6 +14,9 @@
 #define SHMS_ATOMIC_H
 
 #include <stdatomic.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #include "base.h"
 
 #define shms_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
@@ -60,8 +63,36 @@ static inline bool shms_equal_racy(const void *a, const void *b, size_t n) {
     return true;
 }
 #else
-static inline void shms_copy_racy(void *to, const void *from, size_t n) { memcpy(to, from, n); }
-static inline void shms_write_racy(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+/* From here on a copy does not fit beside its source in most caches' private levels, and going past them saves the
+ * read of every line that is about to be overwritten (docs/performance.md). */
+#define SHMS_STREAM_FROM (4u << 20)
+#ifdef __SSE2__
+static inline void shms_copy_stream(void *to, const void *from, size_t n) {
+    uint8_t *t = to;
+    const uint8_t *f = from;
+    size_t ahead = -(uintptr_t)t & 63u;
+    memcpy(t, f, ahead);
+    for (t += ahead, f += ahead, n -= ahead; n >= 64; t += 64, f += 64, n -= 64) {
+        __m128i a = _mm_loadu_si128((const __m128i *)f), b = _mm_loadu_si128((const __m128i *)(f + 16));
+        __m128i c = _mm_loadu_si128((const __m128i *)(f + 32)), d = _mm_loadu_si128((const __m128i *)(f + 48));
+        _mm_stream_si128((__m128i *)t, a);
+        _mm_stream_si128((__m128i *)(t + 16), b);
+        _mm_stream_si128((__m128i *)(t + 32), c);
+        _mm_stream_si128((__m128i *)(t + 48), d);
+    }
+    _mm_sfence(); /* streaming stores are ordered with nothing else: before the block is published */
+    memcpy(t, f, n);
+}
+#else
+static inline void shms_copy_stream(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+#endif
+static inline void shms_copy_racy(void *to, const void *from, size_t n) {
+    if (n < SHMS_STREAM_FROM)
+        memcpy(to, from, n);
+    else
+        shms_copy_stream(to, from, n);
+}
+static inline void shms_write_racy(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
 static inline bool shms_equal_racy(const void *a, const void *b, size_t n) { return memcmp(a, b, n) == 0; }
 #endif
 
