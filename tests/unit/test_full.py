@@ -182,7 +182,8 @@ def test_a_refused_put_changes_nothing(create, length):
     for write in (
         lambda name: store.put(name, bytes(60_000)), lambda name: store.replace(name, bytes(60_000)),
         lambda name: store.modify(name, lambda value: bytes(60_000)),
-        lambda name: store.cas(name, bytes(60_000), before[name][1]), lambda name: store.put_many({name: bytes(60_000)}),
+        lambda name: store.cas(name, bytes(60_000), before[name][1]),
+        lambda name: store.put_many({name: bytes(60_000)}),
         lambda name: store.update({name: bytes(60_000)}), lambda name: store.put("new", bytes(60_000)),
         lambda name: store.add("new", bytes(60_000)), lambda name: store.setdefault("new", bytes(60_000)),
     ):  # fmt: skip
