@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pathlib
 import pickle
 import select
 import signal
@@ -386,10 +387,9 @@ def test_exec_after_fork_gives_the_place_up(store):
             os._exit(1)
     try:
         deadline = time.monotonic() + 30
-        while store.recover() == 0 and time.monotonic() < deadline:
-            time.sleep(0.005)
-        with open(f"/proc/{pid}/comm") as file:
-            assert file.read().strip() == "sleep"
+        while pathlib.Path(f"/proc/{pid}/comm").read_text() != "sleep\n" and time.monotonic() < deadline:
+            time.sleep(0.002)
+        assert store.recover() == 1
         assert [client.is_me for client in store.clients()] == [True]
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -481,7 +481,9 @@ def test_fork_in_a_signal_handler(make, tmp_path):
     finally:
         busy.kill()
         busy.wait()
-    assert main.stderr == "" and main.returncode == 0
+    # A child may find that others before it ended without a word, and log it.
+    assert [line for line in main.stderr.splitlines() if "died while attached" not in line] == []
+    assert main.returncode == 0
     files = [file.read_text().split() for file in tmp_path.iterdir()]
     assert len(files) == 61
     assert {int(number) for numbers in files for number in numbers} == set(range(1, store["count"] + 1))
