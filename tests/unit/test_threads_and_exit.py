@@ -17,8 +17,6 @@ import pytest
 
 import shmstore
 
-THREADS = 4
-
 
 def run(program, *args):
     return subprocess.run(
