@@ -277,7 +277,8 @@ def test_another_user_reads(key, digest, mode, gid):
                 info = reader.info()
             with pytest.raises(shmstore.StoreSystemError) as refused:
                 Store(key, create=False)
-            return clients, info.mode, info.readonly, info.uid, refused.value.errno, key in {s.name for s in shmstore.stores()}
+            listed = key in {store.name for store in shmstore.stores()}
+            return clients, info.mode, info.readonly, info.uid, refused.value.errno, listed
 
         clients, *rest = as_user(NOBODY, gid, read)
         assert clients == [(os.getpid(), True)]
