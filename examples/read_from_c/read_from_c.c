@@ -169,8 +169,10 @@ static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const st
     at = name_at + name_length;
     v->length = lengths >> 24;
     v->codec = lengths & CODEC;
-    if (v->length >= 4096)
-        at = (at + 63) / 64 * 64;
+    if (v->length >= 4096) { /* msgpack: what follows a head of five bytes is aligned */
+        uint64_t head = v->codec == MSGPACK ? 5 : 0;
+        at = (at + head + 63) / 64 * 64 - head;
+    }
     sound = sound && name_length <= 32768 && at <= s->heap_end && v->length <= s->heap_end - at;
     bool match = sound && relaxed(block + HASH) == n->hash && name_length == n->length &&
                  (lengths & BYTES_NAME) == n->flag && memcmp(s->base + name_at, n->bytes, name_length) == 0;

@@ -73,6 +73,7 @@ static inline void shms_copy_stream(void *to, const void *from, size_t n) {
     size_t ahead = -(uintptr_t)t & 63u;
     memcpy(t, f, ahead);
     for (t += ahead, f += ahead, n -= ahead; n >= 64; t += 64, f += 64, n -= 64) {
+        _mm_prefetch((const char *)f + 1024, _MM_HINT_T0);
         __m128i a = _mm_loadu_si128((const __m128i *)f), b = _mm_loadu_si128((const __m128i *)(f + 16));
         __m128i c = _mm_loadu_si128((const __m128i *)(f + 32)), d = _mm_loadu_si128((const __m128i *)(f + 48));
         _mm_stream_si128((__m128i *)t, a);

@@ -103,7 +103,8 @@ static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line
 #define SHMS_DUE_MS(w) ((w) >> 24)
 #define SHMS_DUE(ms, count) (((uint64_t)(ms) << 24) | ((count) & 0xffffffull))
 
-/* ---- block: header, extension (flag), key, value; the value is 64-byte aligned from SHMS_ALIGNED_FROM up.
+/* ---- block: header, extension (flag), key, value; from SHMS_ALIGNED_FROM up the value is 64-byte
+ * aligned, or, if it is msgpack, what stands behind a head of five bytes (bin 32 and its like): bytes read in place.
  *   0 sequence | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 tag | 40 [extension] key [padding] value
  * A free run keeps its links where a block keeps hash and expiry, its size in `lengths`, and once more in its
  * last eight bytes. */
@@ -120,6 +121,12 @@ static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
 #define SHMS_BLOCK_HEADER 40u
 #define SHMS_BLOCK_MIN 48u
 #define SHMS_ALIGNED_FROM 4096u
+#define SHMS_ALIGNED_HEAD 5u
+/* Where a large value begins that may begin at `at`; codec: of the lengths word. */
+#define SHMS_ALIGN_VALUE(at, kind)                                                                          \
+    (((kind) & SHMS_CODEC_MASK) == SHMS_CODEC_MSGPACK                                                        \
+         ? SHMS_ALIGN_UP((at) + SHMS_ALIGNED_HEAD, SHMS_LINE) - SHMS_ALIGNED_HEAD                            \
+         : SHMS_ALIGN_UP((at), SHMS_LINE))
 #define SHMS_VALUE_MAX ((1ull << 40) - 1)
 #define SHMS_LENGTHS(value, key, codec) (((uint64_t)(value) << 24) | ((uint64_t)(key) << 8) | (codec))
 #define SHMS_LENGTHS_VALUE(w) ((w) >> 24)

@@ -53,7 +53,7 @@ static void fill(struct shms_op *op, const void *extension, uint32_t extension_l
     shms_write_racy(s->base + at, op->name.bytes, op->name.length);
     at += op->name.length;
     if (op->value_length >= SHMS_ALIGNED_FROM)
-        at = SHMS_ALIGN_UP(at, SHMS_LINE);
+        at = SHMS_ALIGN_VALUE(at, op->kind);
     op->value = s->base + at;
 }
 

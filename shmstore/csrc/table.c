@@ -37,7 +37,7 @@ static inline bool measure(const struct shms_store *s, struct shms_block *b, str
     *key = s->base + at;
     at += *key_length;
     if (f->value_length >= SHMS_ALIGNED_FROM)
-        at = SHMS_ALIGN_UP(at, SHMS_LINE);
+        at = SHMS_ALIGN_VALUE(at, f->kind);
     if (SHMS_UNLIKELY(at > s->heap_end || f->value_length > s->heap_end - at))
         return false;
     f->value = s->base + at;
