@@ -89,7 +89,7 @@ class Attachment(StoreCalls):
             raise TypeError(f"mode is an int such as 0o600, not {type(mode).__name__}")
         if mode_given and not 0 <= mode <= 0o777:
             raise ValueError(f"mode has permission bits only (0 to 0o777), not {mode:#o}")
-        if not (owner is None or owner == "any" or (isinstance(owner, int) and owner >= 0)):
+        if not (owner is None or owner == "any" or (isinstance(owner, int) and 0 <= owner < 2**32)):
             raise ValueError(f'owner is None, a uid, or "any", not {owner!r}')
         if not isinstance(decoders, (str, bytes)):  # resolve() refuses those
             decoders = tuple(decoders)
@@ -125,6 +125,7 @@ class Attachment(StoreCalls):
                 raise TypeError(f"ttl is a number of seconds or None, not {type(ttl).__name__}")
             if not ttl > 0:
                 raise ValueError(f"ttl is a number of seconds above 0, or None for ever, not {ttl!r}")
+            ttl = min(ttl, 3e9)  # a hundred years, as in csrc/glue_write.c
         handle = open_handle(
             self._key, create=create, size=size, size_given=size_given, max_entries=max_entries, mode=mode,
             mode_given=mode_given, owner=owner, readonly=readonly, timeout=wait, uuid=uuid,
@@ -132,7 +133,7 @@ class Attachment(StoreCalls):
         self._handle = handle
         number = self._codec_number
         lib.shms_configure(
-            handle, wait, 0 if ttl is None else min(int(ttl * 1e9) + 1, 2**61), number if type(number) is int else lib.SHMS_CODEC_NAMED
+            handle, wait, 0 if ttl is None else int(ttl * 1e9) + 1, number if type(number) is int else lib.SHMS_CODEC_NAMED
         )
         calls: dict[str, Any] = {}
         lib.shms_glue_bind(id(calls), handle)
@@ -178,7 +179,7 @@ class Attachment(StoreCalls):
     @property
     def closed(self) -> bool:
         """Whether this handle was closed."""
-        return self._handle == 0 or lib.shms_look_now(self._handle) == lib.SHMS_CLOSED
+        return bool(lib.shms_usable(self._handle) == lib.SHMS_CLOSED)
 
     def close(self) -> None:
         """Let go of the store, which lives on. Other threads inside finish or get StoreClosed. Idempotent."""
@@ -214,7 +215,9 @@ class Attachment(StoreCalls):
 
     def __repr__(self) -> str:
         try:
-            state = "closed" if self.closed else "read-only" if self._options[1] else "open"
+            status = lib.shms_usable(self._handle)
+            state = {lib.SHMS_CLOSED: "closed", lib.SHMS_DESTROYED: "destroyed"}.get(status)
+            state = state or ("read-only" if self._options[1] else "open")
             return f"<shmstore.Store {self._key.shown} {state}>"
         except Exception:
             return "<shmstore.Store>"
@@ -248,8 +251,7 @@ _opened: dict[int, int] = {}  # handles of this process, for the end
 def _close_all() -> None:
     """At exit: leave the registry clean. Daemon threads may still be inside, so with them nothing is closed, and
     the place is freed when somebody finds the process gone."""
-    threading = sys.modules.get("threading")
-    if threading is None or threading.active_count() <= 1:
+    if len(sys._current_frames()) <= 1:  # threads that `threading` knows nothing of, too
         for handle in list(_opened):
             lib.shms_close(handle)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, KeysView, ValuesView
 
+from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._entries import ADD, SET, Entries
 from shmstore._names import ALL_NAMES, Name, prefix_of, raw_name
@@ -118,7 +119,15 @@ class Batches(Entries[_V]):
                 length = mark & 0x7FFFFFFF
                 raw = names[at + 4 : at + 4 + length]
                 at += 4 + length
-                yield raw if mark >> 31 else raw.decode()
+                yield raw if mark >> 31 else self._text(raw)
+
+    def _text(self, raw: bytes) -> str:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise errors.StoreCorrupt(
+                f"store {self._key.shown}: a name that was put as str is no UTF-8 ({raw[:40]!r}); check() says more"
+            ) from None
 
     def __iter__(self) -> Iterator[Name]:
         return self._walk(b"", ALL_NAMES)
@@ -174,7 +183,7 @@ class Names(KeysView["str | bytes"]):
         return store._walk(self._raw, self._kind)  # type: ignore[no-any-return]
 
     def __contains__(self, name: object) -> bool:
-        if self._prefix and not (isinstance(name, type(self._prefix)) and name.startswith(self._prefix)):  # type: ignore[arg-type]
+        if self._kind != ALL_NAMES and not (isinstance(name, type(self._prefix)) and name.startswith(self._prefix)):  # type: ignore[arg-type]
             return False
         return isinstance(name, (str, bytes)) and name in self._mapping  # type: ignore[attr-defined]
 

@@ -76,4 +76,6 @@ def parse_size(size: int | str) -> int:
         bytes_ = size
     if bytes_ <= 0:
         raise ValueError(f"size must be positive, not {size!r}")
+    if bytes_ > 1 << 44:
+        raise ValueError(f"size is at most 16T, not {size!r}")
     return bytes_

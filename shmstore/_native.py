@@ -30,7 +30,7 @@ def seconds_to_ns(seconds: float | None, what: str) -> int:
         raise TypeError(f"{what} is a number of seconds, not {type(seconds).__name__}")
     if not seconds >= 0:
         raise ValueError(f"{what} is a number of seconds from 0, not {seconds!r}")
-    return min(int(seconds * 1e9), 2**62)
+    return int(min(seconds, 4e9) * 1e9)
 
 
 def user(uid: int) -> str:
@@ -132,7 +132,7 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
     if status == lib.SHMS_TOO_SMALL:
         return ValueError(
             f"{store}: size={wish.size} leaves too little for objects beside the table of "
-            f"{wish.max_entries or wish.size // 128} entries; make size larger (at least 64K) or "
+            f"{wish.max_entries or wish.size // 128} entries; make size larger (at least {found.minimum}) or "
             "max_entries smaller"
         )
     if status == lib.SHMS_TOO_LARGE:

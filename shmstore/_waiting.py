@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Waiting"]
 
-_SLICE = 100_000_000  # ns: how long a waiting call stays away from Python
+_SLICE = 100_000_000  # ns: how long a sleeping call stays away from Python, unless a signal wakes it
+_SPINNING_SLICE = 20_000_000  # a spinning one is not woken
 
 
 class Waiting(Health):
@@ -43,7 +44,7 @@ class Waiting(Health):
             status = lib.shms_usable(self._handle)  # also makes a forked child a client, with the lock held
             if status:
                 raise self._fail(status)
-            nap = max(1, min(_SLICE, left))
+            nap = max(1, min(_SPINNING_SLICE if spinning else _SLICE, left))
             status = lib.shms_w_wait(
                 self._handle, raw, len(raw), kind, after is not None, after or 0, nap, min(spinning, nap), version
             )

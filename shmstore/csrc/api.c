@@ -42,11 +42,10 @@ int shms_w_destroy(int64_t handle) {
 }
 
 int shms_get_info(int64_t handle, struct shms_info *info) {
-    struct shms_handle *h;
+    struct shms_handle *h = shms_handle_get(handle);
     struct shmid_ds d;
-    int rc = usable(handle, &h);
-    if (rc != SHMS_OK)
-        return rc;
+    if (!h)
+        return SHMS_CLOSED;
     struct shms_header *header = h->s.header;
     memset(info, 0, sizeof *info);
     if (shmctl(h->s.id, IPC_STAT, &d) == 0) {

@@ -56,6 +56,7 @@ int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t code
 /* No further call gets in; the last one that is inside detaches. */
 void shms_close(int64_t handle);
 int shms_w_destroy(int64_t handle);
+/* Also of a store that was destroyed meanwhile. */
 int shms_get_info(int64_t handle, struct shms_info *info);
 int shms_get_stats(int64_t handle, struct shms_stats *stats);
 /* Up to `room` clients; how many there are, or a status. */

@@ -9,8 +9,9 @@
  *   5 magic: -> "SHMSTORE"            release; pairs with the acquire load of whoever opens
  * CRASH  before 1: all zero, and the kernel names the creator (shm_cpid): once he is gone, an opener who would
  *   have made exactly this segment starts over; anybody else's zero segment is NotAStore. Between 1 and 4: the
- *   next opener proves the death and moves `state` to himself. Between 4 and 5: everything is written; the next
- *   opener writes the magic. Nothing is ever half open: until 5 there are no clients and no entries.
+ *   next opener proves the death, moves `state` to himself, removes the segment and makes one of his own, for the
+ *   dead one's size and mode were the dead one's. Between 4 and 5: everything is written; the next opener writes
+ *   the magic. Nothing is ever half open: until 5 there are no clients and no entries.
  * Openers wait in naps of a millisecond, up to their timeout; a stopped creator is named in the error. */
 #include "create.h"
 
@@ -113,10 +114,11 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
         if (state != 0)
             return SETTLED_FOREIGN;
         if (!r->created) {
-            bool ours_to_be = d->shm_segsz == g->size && d->shm_perm.cuid == geteuid() && creator_gone;
-            if (!ours_to_be || !can_write)
-                return waited > BLANK_PATIENCE || !can_write || d->shm_segsz < SHMS_HEADER_SIZE ? SETTLED_FOREIGN
-                                                                                                : SETTLED_WAIT;
+            r->pid = (uint32_t)d->shm_cpid;
+            if (!creator_gone) /* he is about to write the magic, unless this is no store at all */
+                return waited > BLANK_PATIENCE ? SETTLED_FOREIGN : SETTLED_WAIT;
+            if (!can_write || planned != SHMS_OK || d->shm_segsz != g->size || d->shm_perm.cuid != geteuid())
+                return SETTLED_FOREIGN;
         }
         shms_cas_acq_rel(&h->magic, &magic, SHMS_MAGIC_INIT); /* somebody else may have: the same thing */
     }
@@ -126,6 +128,8 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
             shms_store_release(&h->magic, SHMS_MAGIC);
         return SETTLED_WAIT;
     }
+    if (SHMS_WHO_STATE(state) == SHMS_STATE_DESTROYED)
+        return SETTLED_GONE;
     if (SHMS_WHO_STATE(state) == SHMS_STATE_INITIALISING) {
         r->pid = SHMS_WHO_PID(state);
         uint64_t start = shms_load_acquire(&h->creator_who) == state ? shms_load_relaxed(&h->creator_start) : 0;
@@ -141,14 +145,23 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
         return SETTLED_WAIT;
     if (planned != SHMS_OK)
         return SETTLED_UNPLANNED;
-    if (d->shm_segsz < g->size)
-        return SETTLED_FOREIGN; /* too small for what this opener would lay out: not for him to finish */
     if (!shms_cas_acq_rel(&h->state, &state, mine)) {
         r->created = 0; /* somebody replaced us: the store will be his */
         return SETTLED_WAIT;
     }
-    if (!initialise(h, g, a, &me, mine, r->id))
+    if (!r->created) {
+        if (shmctl(r->id, IPC_RMID, NULL) != 0 && errno != EINVAL && errno != EIDRM) {
+            failed(r, "shmctl");
+            shms_cas_acq_rel(&h->state, &mine, state); /* not ours to remove: as it was */
+            return SETTLED_FAILED;
+        }
+        shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_DESTROYED)); /* for who waits here */
+        return SETTLED_GONE;
+    }
+    if (!initialise(h, g, a, &me, mine, r->id)) {
+        failed(r, "getrandom");
         return SETTLED_FAILED;
+    }
     if (!shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_READY))) {
         r->created = 0;
         return SETTLED_WAIT;
@@ -234,6 +247,14 @@ static int attach(struct shms_store *s, uint8_t *base, const struct shmid_ds *d,
     return SHMS_OK;
 }
 
+/* A mode that keeps its maker out is noticed after the segment was made. */
+static int give_up(struct shms_open_found *r, const char *what) {
+    int rc = failed(r, what);
+    if (r->created)
+        shmctl(r->id, IPC_RMID, NULL);
+    return rc;
+}
+
 int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
     struct shms_geometry g;
     uint64_t start = shms_os_now();
@@ -244,8 +265,10 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
         patient = waited < a->timeout;
         struct shmid_ds d;
         int rc = SHMS_OK;
-        if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || shmget(a->key, 0, 0) < 0))
+        if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || shmget(a->key, 0, 0) < 0)) {
+            r->minimum = shms_geometry_least(a->max_entries);
             return planned;
+        }
         r->created = 0;
         r->id = find_segment(&g, a, r, &rc);
         if (rc == SHMS_AGAIN)
@@ -255,7 +278,7 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
         if (shmctl(r->id, IPC_STAT, &d) != 0) {
             if (errno == EINVAL || errno == EIDRM)
                 continue;
-            return failed(r, "shmctl");
+            return give_up(r, "shmctl");
         }
         r->uid = d.shm_perm.cuid;
         r->size = d.shm_segsz;
@@ -268,24 +291,29 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
         if (base == (void *)-1) {
             if (errno == EINVAL || errno == EIDRM)
                 continue;
-            return failed(r, "shmat");
+            return give_up(r, "shmat");
         }
         switch (settle(base, &g, planned, a, r, &d, waited)) {
         case SETTLED_READY:
             rc = compare(base, &g, a, r, &d);
-            if (rc == SHMS_OK && (rc = attach(s, base, &d, a, r)) == SHMS_OK)
+            if (rc == SHMS_OK && (rc = attach(s, base, &d, a, r)) == SHMS_OK && (rc = shms_look(s)) == SHMS_OK)
                 return SHMS_OK;
+            if (rc == SHMS_DESTROYED) { /* somebody removed it under our hands */
+                shms_detach(s);
+                continue;
+            }
             shmdt(base);
             return rc;
         case SETTLED_FOREIGN:
             shmdt(base);
             return SHMS_NOT_A_STORE;
         case SETTLED_UNPLANNED:
+            r->minimum = shms_geometry_least(a->max_entries);
             shmdt(base);
             return planned;
         case SETTLED_FAILED:
             shmdt(base);
-            return failed(r, "getrandom");
+            return SHMS_SYSTEM;
         case SETTLED_GONE:
         case SETTLED_WAIT:
             shmdt(base);
@@ -337,6 +365,7 @@ int shms_look(struct shms_store *s) {
         (rc == 0 && (d.shm_perm.mode & SHM_DEST) && !s->private_store)) {
         if (!s->readonly)
             mark_destroyed(s);
+        s->looked_at = 0; /* a read-only attachment cannot mark it: every call looks again */
         return SHMS_DESTROYED;
     }
     if (s->me && s->beacon >= 0 && !shms_os_descriptor_is_socket(s->beacon, s->beacon_inode)) {

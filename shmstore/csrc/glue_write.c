@@ -88,13 +88,29 @@ static int put_once(struct shms_call *c, const char *name, uint32_t length, uint
     return rc;
 }
 
+/* There is no room; but was it needed? add, replace and cas say what they would have said with room. */
+static int without_room(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, const struct shms_put *put,
+                        int rc) {
+    struct shms_name n;
+    struct shms_found f;
+    if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) || (put->mode != SHMS_ADD && put->mode != SHMS_REPLACE && put->mode != SHMS_CAS))
+        return rc;
+    shms_name_init(&c->h->s, &n, name, length, kind);
+    int found = shms_find(&c->h->s, &n, &f);
+    if (found != SHMS_OK && found != SHMS_MISS)
+        return rc;
+    uint64_t version = found == SHMS_OK ? f.sequence : 0;
+    bool met = put->mode == SHMS_ADD ? !version : put->mode == SHMS_REPLACE ? version != 0 : version == put->expected;
+    return met ? rc : SHMS_UNMET;
+}
+
 int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put) {
     int rc = SHMS_READ_ONLY;
     if (SHMS_LIKELY(!c->h->s.readonly))
         do
             rc = put_once(c, name, length, kind, put);
         while (SHMS_UNLIKELY(rc == SHMS_FORKED));
-    return rc;
+    return SHMS_LIKELY(rc == SHMS_OK) ? rc : without_room(c, name, length, kind, put, rc);
 }
 
 /* remove, or touch: operations without a block */

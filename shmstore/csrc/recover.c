@@ -92,6 +92,17 @@ static bool rebuild_arenas(struct shms_store *s, struct shms_client *c, uint32_t
     return complete;
 }
 
+/* Did it die in the midst of something? Most processes that go without a word had nothing in hand. */
+static bool left_something(struct shms_store *s, struct shms_client *c, uint32_t number) {
+    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++)
+        if (shms_load_relaxed(&c->records[i].bucket) || shms_load_relaxed(&c->records[i].block))
+            return true;
+    for (uint32_t a = 0; a < s->arena_count; a++)
+        if (SHMS_LOCK_OWNER(shms_load_relaxed(&s->arenas[a].lock)) == number)
+            return true;
+    return false;
+}
+
 bool shms_recover_client(struct shms_store *s, uint32_t index) {
     struct shms_client *c = shms_client_at(s, index);
     uint64_t w = shms_load_acquire(&c->entry);
@@ -108,7 +119,7 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
         if (!first && w != dead)
             return false;
     }
-    if (first) {
+    if (first && left_something(s, c, index + 1)) {
         s->takeovers++;
         s->last_dead_pid = SHMS_WHO_PID(w);
     }

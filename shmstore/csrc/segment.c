@@ -44,6 +44,19 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, struct shms_geometry
     return SHMS_OK;
 }
 
+uint64_t shms_geometry_least(uint64_t max_entries) {
+    struct shms_geometry g;
+    uint64_t low = 1, high = (1ull << 44) / SHMS_PAGE; /* pages: too few, enough */
+    while (high - low > 1) {
+        uint64_t middle = (low + high) / 2;
+        if (shms_geometry_plan(middle * SHMS_PAGE, max_entries, &g) == SHMS_OK)
+            high = middle;
+        else
+            low = middle;
+    }
+    return high * SHMS_PAGE;
+}
+
 static bool region_fits(uint64_t offset, uint64_t bytes, uint64_t size, uint64_t align) {
     return offset >= SHMS_HEADER_SIZE && offset % align == 0 && offset <= size && bytes <= size - offset;
 }

@@ -61,6 +61,8 @@ struct shms_geometry {
 };
 /* SHMS_TOO_SMALL when less than two fifths would be left to the heap. */
 int shms_geometry_plan(uint64_t size, uint64_t max_entries, struct shms_geometry *g);
+/* The least size that can be planned for so many entries. */
+uint64_t shms_geometry_least(uint64_t max_entries);
 
 /* Fills *s from a ready header; SHMS_OK, SHMS_CORRUPT, SHMS_FORMAT; *only_read: attach read-only. */
 int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *only_read);

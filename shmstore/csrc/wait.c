@@ -36,11 +36,11 @@ int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, u
     _Atomic uint64_t *lock = &s->buckets[n->home].lock;
     for (uint64_t i = 0;; i++) {
         uint64_t w = asleep_allowed ? shms_load_acquire(lock) : 0;
+        if (SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
+            return SHMS_DESTROYED;
         int rc = look(s, n, has_after, after, version, &expiry);
         if (rc != SHMS_AGAIN)
             return rc;
-        if (SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
-            return SHMS_DESTROYED;
         if (spin) {
             shms_pause();
             if (i % LOOKS_BETWEEN_CLOCKS)

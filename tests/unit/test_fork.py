@@ -494,8 +494,6 @@ def test_fork_in_a_signal_handler(make, tmp_path):
     store.check()
 
 
-@pytest.mark.xfail(strict=False, reason="shms_w_wait enters the inherited handle without looking for a fork, so the "
-                                        "next call of another thread resets the count of calls under it")  # fmt: skip
 def test_a_childs_first_call_is_a_spinning_wait(store):
     def use():
         faults = []

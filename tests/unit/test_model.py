@@ -368,7 +368,6 @@ class Against(RuleBasedStateMachine):
         assert stats.largest_free <= stats.bytes_free
 
 
-@pytest.mark.xfail(strict=False, reason="membership takes the empty bytes prefix for no prefix; iteration does not")
 def test_the_empty_bytes_prefix(store):
     store["a"] = store[b"b"] = 1
     keys = store.keys(b"")

@@ -333,8 +333,6 @@ def test_root_reads_what_another_user_made_only_if_told_to(foreign, digest):
 
 
 @needs_root
-@pytest.mark.xfail(strict=False, reason="the segment is made before it turns out that this mode keeps its maker out, "
-                                        "too, and stays, blank, under a key that is of no use then")  # fmt: skip
 @pytest.mark.parametrize("mode", [0o400, 0o200, 0o066])
 def test_a_mode_that_keeps_the_creator_out_leaves_nothing_behind(foreign, mode):
     def create():

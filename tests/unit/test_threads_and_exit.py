@@ -99,18 +99,8 @@ for turn in range(3):
 """
 
 
-PUT_MANY = pytest.mark.xfail(strict=False, reason="put_many on a closed (or destroyed) store raises ValueError, since "
-                                                  "the engine's refusal is a tuple of one there, too")  # fmt: skip
-
-SPIN = pytest.mark.xfail(strict=False, reason="a spinning wait looks for the name first, and only if it has to go on "
-                                              "whether the store was destroyed")  # fmt: skip
-
-
 @pytest.mark.parametrize("closers", [1, 3])
-@pytest.mark.parametrize(
-    "operation",
-    [pytest.param(text, id=name, marks=[PUT_MANY] * (name == "put many")) for name, text in OPERATIONS.items()],
-)
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 def test_close_while_threads_are_inside(make, operation, closers):
     """They finish what they do, or get StoreClosed; the last one out detaches."""
     store = make(size="128M", max_entries=1000)
@@ -160,16 +150,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        pytest.param(
-            call, id=name,
-            marks=[PUT_MANY] * (name in ("put_many", "add_many", "update")) + [SPIN] * (name == "spinning wait"),
-        )
-        for name, call in CALLS.items()
-    ],
-)
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_every_call_says_that_the_store_is_gone(make, call):
     store = make()
     store["a"] = 1
@@ -280,8 +261,6 @@ def test_the_process_ends_while_daemon_threads_are_inside(make, how, times):
     assert_nothing_is_held(store)
 
 
-@pytest.mark.xfail(strict=False, reason="at exit handles are closed if the threading module knows of no other thread; "
-                                        "those it does not know get StoreClosed, which is printed")  # fmt: skip
 def test_the_process_ends_while_threads_are_inside_that_threading_does_not_know(make):
     store = make(size="192M", max_entries=1000)
     faults = end_many(store, "nameless", 2)
@@ -516,8 +495,6 @@ keep.check()
 """
 
 
-@pytest.mark.xfail(strict=False, reason="arguments are turned into numbers, by code of the user's, after the handle was "
-                                        "looked up: what it closes is used all the same, and the process dies")  # fmt: skip
 @pytest.mark.parametrize(
     "call",
     [
@@ -565,8 +542,6 @@ assert closed == 60
 """
 
 
-@pytest.mark.xfail(sys.version_info < (3, 12), strict=False, reason="get_many makes lists after it looked the handle up, "
-                   "which may collect garbage, whose finalizer may close the handle: the process dies")  # fmt: skip
 def test_a_finalizer_closes_the_store_within_its_call(store):
     assert_quiet(run(CLOSING_COLLECTION, store.info().name))
 
