@@ -159,10 +159,10 @@ static inline uint32_t let_die(void (*act)(struct shms_store *s)) {
             act(s);
         kill(getpid(), SIGKILL);
     }
+    close(ends[1]);
     EXPECT(read(ends[0], &number, sizeof number) == sizeof number);
     EXPECT(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
     close(ends[0]);
-    close(ends[1]);
     return number;
 }
 
