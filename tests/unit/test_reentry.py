@@ -88,10 +88,9 @@ def said(key):
 
 
 CALLS = ["incr", "initial", "put", "add", "replace", "cas", "touch", "put_many", "add_many"]
-MISTOLD = pytest.mark.xfail(reason="put_many on a closed handle raises ValueError", strict=True)
 
 
-@pytest.mark.parametrize("call", [pytest.param(call, marks=MISTOLD if "many" in call else ()) for call in CALLS])
+@pytest.mark.parametrize("call", CALLS)
 def test_an_argument_that_closes_the_handle(said, call):
     lines = said(
         """
