@@ -231,6 +231,31 @@ static int check_locks(struct shms_store *s, char *what, size_t size) {
     return SHMS_OK;
 }
 
+/* I10: a page of the table that is not in the summary holds nothing. Only pages that are in memory are looked at, for
+ * looking at another would put it there. A page may be marked between the two looks, and then it does not count. */
+static int check_unmarked(struct shms_store *s, char *what, size_t size) {
+    enum { AT_ONCE = 256 };
+    uint8_t resident[AT_ONCE];
+    for (uint64_t first = 0; first < s->table_pages; first += AT_ONCE) {
+        uint64_t pages = shms_min(AT_ONCE, s->table_pages - first);
+        if (!shms_os_resident((uint8_t *)s->buckets + first * SHMS_PAGE, pages, resident))
+            return SHMS_OK;
+        for (uint64_t page = first; page < first + pages; page++) {
+            if (!(resident[page - first] & 1) || shms_page_in_use(s, page))
+                continue;
+            _Atomic uint64_t *words = (_Atomic uint64_t *)&s->buckets[page * SHMS_PAGE_BUCKETS];
+            uint64_t last = shms_min(s->bucket_count - page * SHMS_PAGE_BUCKETS, SHMS_PAGE_BUCKETS) * (SHMS_LINE / 8);
+            for (uint64_t i = 0; i < last; i++)
+                if (shms_load_acquire(&words[i]) && !shms_page_in_use(s, page)) {
+                    snprintf(what, size, "I10: page %llu of the slot table is in use and not in the summary",
+                             (unsigned long long)page);
+                    return SHMS_CORRUPT;
+                }
+        }
+    }
+    return SHMS_OK;
+}
+
 /* A read-only attachment takes no lock: it looks, and what it saw counts if the lock word did not move. */
 static bool enter(struct shms_store *s, uint32_t a, uint64_t *seen) {
     if (!s->readonly)
@@ -251,6 +276,8 @@ static bool leave(struct shms_store *s, uint32_t a, uint64_t seen) {
 int shms_check(struct shms_store *s, char *what, size_t size, _Atomic uint64_t **busy, uint64_t *seen) {
     if (!s->readonly)
         shms_recover_all(s, false);
+    if (check_unmarked(s, what, size) != SHMS_OK)
+        return SHMS_CORRUPT;
     for (uint32_t a = 0; a < s->arena_count; a++) {
         struct chain c = {.s = s, .arena = a, .what = what, .size = size};
         *busy = &s->arenas[a].lock;

@@ -50,6 +50,8 @@ void shms_os_nap(uint64_t nanoseconds);
 
 /* Gives whole pages back to the system; they read as zero afterwards. */
 void shms_os_give_back(void *from, uint64_t bytes);
+/* Which of `pages` pages of 4096 bytes from `from` on are in memory: one byte each, lowest bit. False: cannot be told. */
+bool shms_os_resident(void *from, uint64_t pages, uint8_t *resident);
 bool shms_os_random(void *to, size_t bytes);
 
 #endif

@@ -235,6 +235,10 @@ void shms_os_nap(uint64_t nanoseconds) {
 
 void shms_os_give_back(void *from, uint64_t bytes) { madvise(from, bytes, MADV_REMOVE); }
 
+bool shms_os_resident(void *from, uint64_t pages, uint8_t *resident) {
+    return sysconf(_SC_PAGESIZE) == 4096 && mincore(from, pages * 4096, resident) == 0;
+}
+
 bool shms_os_random(void *to, size_t bytes) {
     uint8_t *p = to;
     while (bytes) {

@@ -6,6 +6,9 @@ import sys
 
 import pytest
 
+import shmstore
+from shmstore import sysv
+
 SECONDS = 30  # nothing here takes a tenth of one
 
 PRELUDE = """
@@ -129,3 +132,16 @@ outcome(store.check)
 outcome(lambda: store.put("b", b"1"))
 """)
     assert said[0] == "StoreCorrupt" and said[1] in ("fine", "StoreCorrupt", "StoreFull")
+
+
+def test_a_page_of_the_table_that_the_summary_does_not_know(store):
+    """I10: nobody would look there, so what stands there could never be found."""
+    store["a"] = 1
+    with sysv.shmat(store.info().id) as memory:
+        summary = int.from_bytes(memory[200:208], "little")
+        before = bytes(memory[summary : summary + 8])
+        memory[summary : summary + 8] = bytes(8)
+        with pytest.raises(shmstore.StoreCorrupt, match="I10"):
+            store.check()
+        memory[summary : summary + 8] = before
+    store.check()
