@@ -9,7 +9,7 @@ import sys
 from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._keys import Key, parse_key, parse_size
-from shmstore._native import StoreCalls, failure, open_handle, seconds_to_ns
+from shmstore._native import StoreCalls, failure, open_handle, seconds_to_ns, tell_news
 from shmstore._sentinels import UnsaidInt, UnsaidStr
 from shmstore.codecs import resolve
 
@@ -146,6 +146,7 @@ class Attachment(StoreCalls):
         self._view = calls["view"]
         self._uuid = bytes(ffi.buffer(self._info().uuid, 16))
         _opened[handle] = os.getpid()
+        tell_news(handle)
 
     # ---- failing ------------------------------------------------------------------------------------------
 
@@ -167,6 +168,7 @@ class Attachment(StoreCalls):
         while status == lib.SHMS_FORKED:
             self._look()
             status = call(self._handle, *args)
+        tell_news(self._handle)
         return status
 
     def _look(self) -> None:

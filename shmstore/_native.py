@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from shmstore._keys import Key
 
-__all__ = ["StoreCalls", "blamed", "failure", "open_handle", "seconds_to_ns", "user"]
+__all__ = ["StoreCalls", "blamed", "failure", "open_handle", "seconds_to_ns", "tell_news", "user"]
 
 _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
@@ -194,10 +194,14 @@ def failure(status: int, store: str, handle: int, timeout: float | None = None, 
             )
         return errors.ReadOnlyStore(f"{store}: this handle was opened with readonly=True; open it without to write")
     if status == lib.SHMS_TIMEOUT:
-        return errors.LockTimeout(
+        import logging
+
+        message = (
             f"{store}: gave up after {timeout} s: {blamed(handle)} holds a lock that this needs, and is alive "
             "(stopped, or swapped out); nothing was changed; continue or kill that process"
         )
+        logging.getLogger("shmstore").warning("process %d refuses to take over: %s", os.getpid(), message)
+        return errors.LockTimeout(message)
     if status == lib.SHMS_STORM:
         return errors.LockTimeout(
             f"{store}: overtaken by overwrites of this entry for {timeout} s; a handle that may write "
@@ -236,16 +240,27 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     )
 
 
-def _log_death(handle: int, pid: int, deaths: int, rebuilds: int) -> None:
+def _log_news(handle: int, pid: int, deaths: int, rebuilds: int) -> None:
     import logging
 
-    logging.getLogger("shmstore").warning(
-        "process %d died while attached; its locks and memory were taken over by process %d (deaths seen by this "
-        "handle: %d, arenas rebuilt: %d)", pid, os.getpid(), deaths, rebuilds,
-    )  # fmt: skip
+    logger = logging.getLogger("shmstore")
+    if pid:
+        logger.warning(
+            "process %d died in the midst of something; its locks and memory were taken over by process %d (deaths "
+            "seen by this handle: %d, arenas rebuilt: %d)", pid, os.getpid(), deaths, rebuilds,
+        )  # fmt: skip
+    else:
+        logger.warning("process %d rebuilt %d arenas, whose bookkeeping did not fit", os.getpid(), rebuilds)
 
 
-lib.shms_glue_tell(id(_log_death), id(DEFAULT))
+def tell_news(handle: int) -> None:
+    """Log what this handle took over or rebuilt since the last time. Calls that wait do so themselves."""
+    deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
+    if lib.shms_news(handle, deaths, rebuilds, pid):
+        _log_news(handle, pid[0], deaths[0], rebuilds[0])
+
+
+lib.shms_glue_tell(id(_log_news), id(DEFAULT))
 
 _loose: dict[str, Any] = {}
 lib.shms_glue_bind(id(_loose), 0)

@@ -73,8 +73,9 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version);
 /* Who held the lock that an operation last gave up waiting for: his process id or 0, and his program. */
 uint32_t shms_blamed(int64_t handle, char *program, uint32_t size);
-/* Deaths dealt with by this handle so far, arenas rebuilt, and the last one's process id. */
-void shms_events(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid);
+/* 1 if there is something that was not asked for yet: deaths dealt with by this handle so far, arenas rebuilt, and
+ * the last one's process id. */
+uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid);
 /* SHMS_OK, SHMS_CLOSED or SHMS_DESTROYED: by what the segment says; and by what the kernel says now. In a forked
  * child either makes the handle a client of its own, which shms_w_* do not. */
 int shms_usable(int64_t handle);

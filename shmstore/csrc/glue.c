@@ -31,11 +31,10 @@ void shms_call_end(struct shms_call *c) {
 }
 
 /* Logging is Python code: it runs here, where no engine lock is held. */
-static int tell_deaths(struct shms_call *c) {
+static int tell(struct shms_call *c) {
     struct shms_store *s = &c->h->s;
-    if (SHMS_LIKELY(s->takeovers == c->h->deaths_told) || !told)
+    if (!shms_handle_news(c->h) || !told)
         return SHMS_OK;
-    c->h->deaths_told = s->takeovers;
     PyObject *r = PyObject_CallFunction(told, "LIKK", (long long)c->number, (unsigned)s->last_dead_pid,
                                         (unsigned long long)s->takeovers, (unsigned long long)s->rebuilds);
     Py_XDECREF(r);
@@ -69,7 +68,7 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     else
         shms_os_nap(100000);
     PyEval_RestoreThread(state);
-    bool raised = PyErr_CheckSignals() || tell_deaths(c) != SHMS_OK;
+    bool raised = PyErr_CheckSignals() || tell(c) != SHMS_OK;
     bool forked = c->epoch != shms_fork_epoch;
     if (SHMS_UNLIKELY(forked)) { /* the count is the parent's thread's, and was forgotten at the first call here */
         c->counted = false;

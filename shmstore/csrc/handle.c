@@ -52,6 +52,13 @@ static void forget_parents_calls(struct shms_handle *h) {
         ;
 }
 
+bool shms_handle_news(struct shms_handle *h) {
+    bool news = h->s.takeovers != h->deaths_told || h->s.rebuilds != h->rebuilds_told;
+    h->deaths_told = h->s.takeovers;
+    h->rebuilds_told = h->s.rebuilds;
+    return news;
+}
+
 /* Somebody held this process for dead. What other threads have in hand is lost with the place: they find out when
  * they next wait, and until then nobody goes on. */
 static bool robbed(struct shms_store *s) { return s->me && shms_load_acquire(&s->me->entry) != s->entry; }
@@ -103,7 +110,7 @@ static int64_t place(struct shms_store *s) {
         h->codec = SHMS_CODEC_MSGPACK;
         h->blamed_pid = 0;
         h->views = 0;
-        h->deaths_told = 0;
+        h->deaths_told = h->rebuilds_told = 0;
         shms_attachments_add(&h->s);
         shms_handles[index] = h;
         shms_store_release(&h->word, generation << 32);

@@ -16,7 +16,7 @@ struct shms_handle {
     uint32_t codec;
     uint32_t blamed_pid;
     uint32_t views;        /* open ones; each counts as a call inside */
-    uint64_t deaths_told;  /* of s.takeovers, how many were logged */
+    uint64_t deaths_told, rebuilds_told; /* of s.takeovers and s.rebuilds, how many were logged */
 };
 #define SHMS_HANDLE_CLOSING (1ull << 31)
 #define SHMS_HANDLES_MAX 65536u
@@ -44,6 +44,9 @@ struct shms_handle *shms_handle_of_view(int64_t handle);
 static inline bool shms_handle_closing(struct shms_handle *h) {
     return (shms_load_acquire(&h->word) & SHMS_HANDLE_CLOSING) != 0;
 }
+
+/* Was anybody taken over or anything rebuilt since this was last asked? */
+bool shms_handle_news(struct shms_handle *h);
 
 /* The rare cases of shms_handle_usable: destroyed; forked, and then this child becomes a client of its own; robbed of
  * its place after its beacon was out (liveness.c), and then it takes another. */

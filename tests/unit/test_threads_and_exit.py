@@ -246,7 +246,7 @@ def end_many(store, how, times):
                 process.kill()
                 process.wait()
             # The next one may warn that the last one went without a word: a place of somebody who is gone.
-            lines = [line for line in output.splitlines() if "died while attached" not in line]
+            lines = [line for line in output.splitlines() if "died in the midst of" not in line]
             if lines or process.returncode:
                 faults.append((process.returncode, lines))
     return faults
