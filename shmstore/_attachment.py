@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import sys
 
 from shmstore import errors
 from shmstore._core import ffi, lib
@@ -250,12 +249,10 @@ def _attach(
 _opened: dict[int, int] = {}  # handles of this process, for the end
 
 
-def _close_all() -> None:
-    """At exit: leave the registry clean. Daemon threads may still be inside, so with them nothing is closed, and
-    the place is freed when somebody finds the process gone."""
-    if len(sys._current_frames()) <= 1:  # threads that `threading` knows nothing of, too
-        for handle in list(_opened):
-            lib.shms_close(handle)
+def _leave_all() -> None:
+    """At exit: leave the registry clean. Daemon threads may still be inside or about to be, so nothing is closed."""
+    for handle in list(_opened):
+        lib.shms_leave(handle)
 
 
-atexit.register(_close_all)
+atexit.register(_leave_all)

@@ -55,6 +55,9 @@ int64_t shms_adopt(void *opened);
 int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec);
 /* No further call gets in; the last one that is inside detaches. */
 void shms_close(int64_t handle);
+/* At the process's end: gives the place in the registry up, if nothing is in hand. The handle stays usable, for
+ * threads that do not know yet: their next call takes another place. */
+void shms_leave(int64_t handle);
 int shms_w_destroy(int64_t handle);
 /* Also of a store that was destroyed meanwhile. */
 int shms_get_info(int64_t handle, struct shms_info *info);

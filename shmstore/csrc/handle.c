@@ -160,6 +160,15 @@ void shms_close(int64_t handle) {
         detach(h);
 }
 
+void shms_leave(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    struct shms_store *s = h ? &h->s : NULL;
+    if (!s || !s->me || s->fork_epoch != shms_fork_epoch || shms_load_relaxed(&s->records_busy) || s->pins_used)
+        return;
+    shms_client_release(s);
+    s->fork_epoch = shms_fork_epoch - 1;
+}
+
 int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec) {
     struct shms_handle *h = shms_handle_get(handle);
     if (!h)

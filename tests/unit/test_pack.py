@@ -34,6 +34,7 @@ def shared():
     store = shmstore.Store(f"shmstore-pack-{os.getpid()}", size="8M")
     yield store
     store.destroy()
+    store.close()
 
 
 def stored(store, name="k"):
