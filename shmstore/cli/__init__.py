@@ -1,7 +1,7 @@
 """The command ``shmstore``. Each subcommand is a module of this package with ``add_to(subparsers)``.
 
-Exit codes: 0 done, 1 failed (with a sentence on standard error), 2 wrong arguments, 128 + N ended by signal N
-(130 for Ctrl-C).
+What it can end with is in ``_failures.py``, which store KEY means in ``_target.py``, how names and values are
+written in ``_names.py``, ``_values.py`` and ``_typed.py``. docs/cli.md says it to users.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import sys
 
 import shmstore
 from shmstore.cli import demo
+from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, explain
+from shmstore.cli._parser import CommandParser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,30 +22,88 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-COMMANDS = (demo,)
+COMMANDS = (
+    demo,
+)  # fmt: skip
+
+DESCRIPTION = """\
+A shared object store in shared memory. KEY is the name that programs give to shmstore.open(), or the
+store's System V key as ipcs -m prints it (0x...). Looking attaches read-only and creates nothing.
+"""
+
+_LONGEST_INT = 1_000_000  # digits that are read and written; Python's own limit is 4300
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
-    parser = argparse.ArgumentParser("shmstore", description="A shared object store in shared memory.")
-    parser.add_argument("--version", action="version", version=f"shmstore {shmstore.__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
-        command.add_to(subparsers)
-    args = parser.parse_args(argv)
-
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without the sign for micro gets a question mark
+    _prepare()
     try:
-        code: int = args.run(args)
-        sys.stdout.flush()
+        code = _run(argv)
+        _flush()
         return code
     except KeyboardInterrupt:
-        return 130
+        return _leave(INTERRUPTED)
     except BrokenPipeError:
-        # The reader (head, less) has gone; what is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except shmstore.ShmStoreError as error:
-        print(f"shmstore: {error}", file=sys.stderr)
-        return 1
+        return _leave(FAILED)  # the reader (head, less) has gone, and knows it
+    except (shmstore.ShmStoreError, Failure, OSError, MemoryError) as error:
+        code, sentence = explain(error)
+        _complain(sentence)
+        return _leave(code)
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    parser = argparse.ArgumentParser(
+        "shmstore", description=DESCRIPTION, allow_abbrev=False,
+        epilog=f"'shmstore COMMAND --help' has examples.\n\n{CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"shmstore {shmstore.__version__}")
+    subparsers = parser.add_subparsers(
+        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+    )
+    for command in COMMANDS:
+        command.add_to(subparsers)
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as end:  # --help and --version, too: what they print must be flushed here, not at exit
+        return end.code if isinstance(end.code, int) else FAILED
+    code: int = args.run(args)
+    return code
+
+
+def _prepare() -> None:
+    if sys.stdout is None:  # closed by whoever started this
+        sys.stdout = open(os.devnull, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a sign shows its number
+    if hasattr(sys, "set_int_max_str_digits"):
+        sys.set_int_max_str_digits(_LONGEST_INT)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Failure(FAILED, f"standard output: {error.strerror or error}") from None
+
+
+def _complain(sentence: str) -> None:
+    if sys.stderr is not None and sentence:
+        try:
+            print(f"shmstore: {sentence}", file=sys.stderr)
+        except OSError:
+            pass
+
+
+def _leave(code: int) -> int:
+    """Drop what is buffered if it cannot be written, so that the interpreter does not fail on it at exit."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        try:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (OSError, ValueError):
+            pass
+    return code

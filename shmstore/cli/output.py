@@ -1,4 +1,4 @@
-"""Progress bars and tables: by rich where it is installed (extra ``[cli]``), in plain text otherwise."""
+"""Progress bars and tables: by rich on a terminal where it is installed (extra ``[cli]``), in plain text otherwise."""
 
 from __future__ import annotations
 
@@ -10,10 +10,30 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
+    from typing import Any
+
+__all__ = ["Cell", "Output", "PlainOutput", "RichOutput", "choose_output", "is_terminal", "print_json"]
+
+
+class Cell(str):
+    """Text of a table with a meaning, which is a colour where there are colours."""
+
+    __slots__ = ("meaning",)
+    meaning: str
+
+    def __new__(cls, text: str, meaning: str) -> Cell:
+        cell = super().__new__(cls, text)
+        cell.meaning = meaning
+        return cell
+
+
+_STYLES = {"name": "bold", "quiet": "dim", "good": "green", "notice": "yellow", "bad": "bold red"}
 
 
 class Output(Protocol):
     """What a command presents itself with."""
+
+    width: int | None  # columns, None where nothing bounds them
 
     def line(self, text: str = "") -> None:
         """Write a line."""
@@ -25,18 +45,48 @@ class Output(Protocol):
         """Show rows of text; columns whose title starts with ">" are aligned to the right."""
 
 
+def is_terminal() -> bool:
+    """Whether somebody looks at standard output."""
+    return sys.stdout.isatty()
+
+
 def choose_output() -> Output:
-    """Give rich output if rich can be imported, else plain."""
-    try:
-        return RichOutput()
-    except ImportError:
-        return PlainOutput()
+    """Give rich output on a terminal if rich can be imported, else plain: a pipe gets no colours and no folded names."""
+    if is_terminal():
+        try:
+            return RichOutput()
+        except ImportError:
+            pass
+    return PlainOutput()
+
+
+def print_json(document: Any, *, line: bool = False) -> None:
+    """Write a JSON document, indented; or as one line of many."""
+    import json
+
+    encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
+    text = json.dumps(document, ensure_ascii=encoding != "utf8", indent=None if line else 2)
+    print(text.encode(errors="backslashreplace").decode(), flush=line)
+
+
+def _columns(text: str) -> int:
+    """How wide text is on a terminal."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 class PlainOutput:
     """Text only; a bar is drawn only where somebody is looking."""
 
-    width = 40
+    bar = 40
+
+    def __init__(self) -> None:
+        from shutil import get_terminal_size
+
+        self.width = get_terminal_size().columns if is_terminal() else None
 
     def line(self, text: str = "") -> None:
         print(text, flush=True)
@@ -47,28 +97,30 @@ class PlainOutput:
 
         def show(fraction: float) -> None:
             nonlocal drawn
-            filled = int(fraction * self.width)
-            if filled != drawn and sys.stdout.isatty():
+            filled = int(fraction * self.bar)
+            if filled != drawn and is_terminal():
                 drawn = filled
-                bar = "#" * filled + "." * (self.width - filled)
+                bar = "#" * filled + "." * (self.bar - filled)
                 print(f"\r{title} [{bar}] {fraction:4.0%}", end="", flush=True)
 
         try:
             yield show
         finally:
-            print() if sys.stdout.isatty() else print(title, flush=True)
+            print() if is_terminal() else print(title, flush=True)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         names = [name.removeprefix(">") for name in header]
-        widths = [max(len(cell) for cell in column) for column in zip(names, *rows)]
-        print(f"\n{title}")
+        widths = [max(map(_columns, column)) for column in zip(names, *rows)]
+        if title:
+            print(f"\n{title}")
         heading = [names, ["-" * width for width in widths]] if any(names) else []
         for row in [*heading, *rows]:
-            cells = [
-                cell.rjust(width) if name.startswith(">") else cell.ljust(width)
-                for cell, width, name in zip(row, widths, header)
-            ]
+            cells = []
+            for cell, width, name in zip(row, widths, header):
+                pad = " " * (width - _columns(cell))
+                cells.append(pad + cell if name.startswith(">") else cell + pad)
             print("  ".join(cells).rstrip())
+        sys.stdout.flush()
 
 
 class RichOutput:
@@ -77,8 +129,8 @@ class RichOutput:
     def __init__(self) -> None:
         from rich.console import Console
 
-        # Into a file or a pipe there is no width to keep to, and a name must not be cut.
-        self._console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+        self._console = Console(highlight=False)
+        self.width: int | None = self._console.width
 
     def line(self, text: str = "") -> None:
         self._console.print(text, markup=False, soft_wrap=True)
@@ -93,15 +145,21 @@ class RichOutput:
             yield lambda fraction: bar.update(task, completed=fraction)
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", show_header=any(header))
+        table = Table(
+            title=title or None, title_style="bold", title_justify="left", box=None, pad_edge=False,
+            padding=(0, 2, 0, 0), show_header=any(header), header_style="dim",
+        )  # fmt: skip
         for name in header:
-            title = name.removeprefix(">")
-            table.add_column(title, justify="right" if title != name else "left", overflow="fold")
+            column = name.removeprefix(">")
+            right = name != column
+            table.add_column(
+                Text(column), justify="right" if right else "left", no_wrap=right, overflow="fold"
+            )
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        self._console.print()
+            table.add_row(*(Text(cell, style=_STYLES.get(getattr(cell, "meaning", ""), "")) for cell in row))
+        if title:
+            self._console.print()
         self._console.print(table)

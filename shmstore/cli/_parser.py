@@ -1,0 +1,31 @@
+"""The parser of a command: options may stand anywhere among the arguments, as users of GNU tools expect."""
+
+from __future__ import annotations
+
+import argparse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+__all__ = ["CommandParser"]
+
+
+class CommandParser(argparse.ArgumentParser):
+    """``put KEY NAME --text VALUE`` works as ``put KEY NAME VALUE --text``, which argparse alone does not give
+    where an argument is optional."""
+
+    _inside = False
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        if self._inside:
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            found, unknown = self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
+        if unknown:
+            self.error(f"there is no use for {' '.join(map(repr, unknown))} here")
+        return found, unknown

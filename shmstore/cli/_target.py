@@ -1,0 +1,130 @@
+"""Which store a command means, and how it is opened: the arguments that all commands share."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from pathlib import Path
+
+from shmstore import errors
+from shmstore._keys import parse_key
+from shmstore.cli._failures import CODES, NOT_THERE, WRONG, Failure
+from shmstore.cli._human import parse_duration, parse_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shmstore import Store
+    from shmstore.cli._segments import Segment
+
+__all__ = ["add_command", "add_json", "add_key", "add_store", "key_of", "no_such", "open_store", "segment_of", "shown_key"]
+
+KEY_HELP = "the store's name, or its System V key as ipcs -m prints it: 0x0d583413"
+
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}")
+
+
+def add_command(subparsers: Any, name: str, about: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Add a command with its examples and the exit codes at the end of its help."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=about, description=description, epilog=f"examples:\n{_indent(examples)}\n\n{CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    return parser
+
+
+def _indent(examples: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in examples.strip().splitlines())
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = "one JSON document instead of text") -> None:
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def add_key(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add KEY, and how it is to be understood."""
+    parser.add_argument("key", metavar="KEY", nargs="?" if optional else None, help=KEY_HELP)
+    group = parser.add_argument_group("which store")
+    kind = group.add_mutually_exclusive_group()
+    kind.add_argument("--path", action="store_true", help="KEY is the path of an existing file (ftok)")
+    kind.add_argument("--name", action="store_true", help="KEY is a name, even if it looks like 0x...")
+    if optional:
+        group.add_argument("--id", type=int, metavar="N", help="the segment with this id (shmid of ipcs -m), instead of KEY")
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add KEY and how the store is opened."""
+    add_key(parser)
+    group = parser.add_argument_group("opening it")
+    group.add_argument("--owner", metavar="USER", help='trust stores of this user, too; "any": of everybody')
+    group.add_argument("--timeout", metavar="TIME", default="5", help="for a lock that somebody stopped holds (default: 5 s)")
+    add_json(parser)
+
+
+def key_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
+    """What the arguments say, as ``shmstore.open`` takes it."""
+    text: str = args.key
+    key: str | int | os.PathLike[str] = text
+    if args.path:
+        key = Path(text)
+    elif not args.name and _NUMBER.fullmatch(text):
+        key = int(text, 16)
+    try:
+        parse_key(key)
+    except ValueError as error:
+        raise Failure(WRONG, str(error)) from None
+    except OSError as error:
+        raise Failure(NOT_THERE, f"{error.strerror or error}: {text}") from None
+    return key
+
+
+def shown_key(args: argparse.Namespace) -> str:
+    """The key as error messages of the package name it."""
+    return parse_key(key_of(args)).shown
+
+
+def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: Any) -> Store[Any]:
+    """Attach to the store that the arguments mean: read-only, and without creating it, unless told otherwise."""
+    from shmstore import Store
+
+    owner: int | str | None = args.owner
+    if owner is not None and owner != "any":
+        owner = parse_user(str(owner))
+    options.setdefault("create", False)
+    key = key_of(args)
+    try:
+        return Store(key, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options)
+    except errors.StoreNotFound:
+        raise no_such(args) from None
+    except ValueError as error:
+        raise Failure(WRONG, str(error)) from None
+
+
+def no_such(args: argparse.Namespace) -> Failure:
+    """There is no store with this key."""
+    parsed = parse_key(key_of(args))
+    number = parsed.number & 0xFFFFFFFF
+    hint = ""
+    if parsed.kind == 1 and args.key.isascii() and args.key.isdigit() and 0 < int(args.key) < 2**32:
+        hint = f"; the number {args.key} is the key {int(args.key):#x}"
+    where = "" if parsed.kind == 2 else f" (key {number:#010x})"
+    return Failure(NOT_THERE, f"there is no store {parsed.shown}{where} in this IPC namespace{hint}")
+
+
+def segment_of(args: argparse.Namespace) -> Segment:
+    """The segment that KEY or --id means, whatever is in it."""
+    from shmstore.cli._segments import segment_by_id, segment_by_key
+
+    if (args.key is None) == (args.id is None):
+        raise Failure(WRONG, "give either KEY or --id N")
+    if args.id is not None:
+        found = segment_by_id(args.id)
+        if found is None:
+            raise Failure(NOT_THERE, f"there is no segment with id {args.id} in this IPC namespace")
+        return found
+    found = segment_by_key(parse_key(key_of(args)).number & 0xFFFFFFFF)
+    if found is None:
+        raise no_such(args)
+    return found
