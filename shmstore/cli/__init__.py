@@ -12,7 +12,7 @@ import os
 import sys
 
 import shmstore
-from shmstore.cli import demo
+from shmstore.cli import demo, info, ls
 from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, explain
 from shmstore.cli._parser import CommandParser
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    demo,
+    ls, info, demo,
 )  # fmt: skip
 
 DESCRIPTION = """\

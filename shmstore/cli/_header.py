@@ -1,0 +1,43 @@
+"""The first page of a store, read without attaching as a store: what ``ls`` and ``info`` say of any segment.
+
+The fields are those of docs/format.md. Nothing is believed: a name is bytes that somebody wrote.
+"""
+
+from __future__ import annotations
+
+import struct
+
+__all__ = ["DESTROYED", "FORMAT", "HEADER_SIZE", "Header", "parse_header"]
+
+HEADER_SIZE = 8192
+FORMAT = 1
+DESTROYED = 3  # the state, bits 47..44 of the creation word
+
+_MAGIC, _MAGIC_INIT = b"SHMSTORE", b"SHMSINIT"
+_NAME_AT, _NAME_MAX = 4096, 4095
+_KINDS = {1: "name", 2: "number", 3: "path", 4: "private"}
+
+
+class Header:
+    """What the creator of a store wrote on its first page."""
+
+    def __init__(self, page: bytes) -> None:
+        magic, state, self.format = struct.unpack_from("<8sQI", page)
+        self.complete = magic == _MAGIC
+        self.destroyed = (state >> 44) & 0xF == DESTROYED
+        (self.size,) = struct.unpack_from("<Q", page, 48)
+        self.uuid = page[56:72].hex()
+        self.created = struct.unpack_from("<Q", page, 104)[0] / 1e9
+        self.creator, self.creator_uid, kind, length = struct.unpack_from("<IIII", page, 152)
+        self.max_entries = struct.unpack_from("<Q", page, 168)[0] or None
+        (self.max_clients,) = struct.unpack_from("<I", page, 192)
+        self.kind = _KINDS.get(kind, f"kind {kind}")
+        raw = page[_NAME_AT : _NAME_AT + min(length, _NAME_MAX)]
+        self.name = raw.decode(errors="backslashreplace") if kind in (1, 3) and self.complete else None
+
+
+def parse_header(page: bytes) -> Header | None:
+    """The header that a segment begins with; None if it is no store's."""
+    if len(page) < HEADER_SIZE or page[:8] not in (_MAGIC, _MAGIC_INIT):
+        return None
+    return Header(page)
