@@ -12,7 +12,17 @@ import os
 import sys
 
 import shmstore
-from shmstore.cli import demo, info, ls
+from shmstore.cli import (
+    counter,
+    delete,
+    demo,
+    get,
+    info,
+    keys,
+    ls,
+    put,
+    ttl,
+)
 from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, explain
 from shmstore.cli._parser import CommandParser
 
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    ls, info, demo,
+    ls, info, get, put, delete, keys, counter, ttl, demo,
 )  # fmt: skip
 
 DESCRIPTION = """\

@@ -1,0 +1,44 @@
+"""``shmstore del``: remove entries."""
+
+from __future__ import annotations
+
+import sys
+
+from shmstore.cli._failures import NOT_THERE, told
+from shmstore.cli._names import parse_name
+from shmstore.cli._target import add_command, add_store, open_store, shown_key
+from shmstore.cli.output import print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+EXAMPLES = """
+shmstore del quickstart user:1 user:2
+shmstore del quickstart --force lock         # no failure if it is gone already
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    about = "Remove entries. The names that are there go, even if others are not; then the exit code is 3."
+    parser = add_command(subparsers, "del", "remove entries", about, EXAMPLES)
+    add_store(parser)
+    parser.add_argument("entries", metavar="NAME", nargs="+", help="bytes and special names in quotes, as Python writes them")
+    parser.add_argument("-f", "--force", action="store_true", help="a name that is absent is no failure")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    names = [parse_name(entry) for entry in args.entries]
+    with open_store(args, readonly=False) as store, told():
+        missing = [name for name in names if not store.delete(name)]
+    if args.json:
+        from shmstore.cli._typed import name_to_json
+
+        print_json({"deleted": len(names) - len(missing), "missing": [name_to_json(name) for name in missing]})
+    if not missing or args.force:
+        return 0
+    if sys.stderr is not None:
+        print(f"shmstore: store {shown_key(args)} has no {', '.join(map(repr, missing))}", file=sys.stderr)
+    return NOT_THERE

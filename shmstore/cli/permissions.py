@@ -1,0 +1,121 @@
+"""``shmstore chmod`` and ``shmstore chown``: change who may attach (IPC_SET)."""
+
+from __future__ import annotations
+
+import re
+
+from shmstore.cli._failures import WRONG, Failure
+from shmstore.cli._human import mode as show_mode
+from shmstore.cli._human import parse_user, user
+from shmstore.cli._target import add_command, add_json, add_key, segment_of
+from shmstore.cli.output import choose_output, print_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from shmstore.cli._segments import Segment
+
+CHMOD = """\
+Change a store's permissions. MODE is octal (0640) or symbolic (g+r, o-rw, u=rw,g=r). Who is attached already
+stays attached; only the owner, the creator and root may change it.
+"""
+
+CHOWN = """\
+Change a store's owner, or its group with :GROUP. The creator stays what it was: whose stores are trusted goes
+by the creator. Only the owner, the creator and root may change it.
+"""
+
+_SYMBOLIC = re.compile(r"([ugoa]*)([-+=])([rwx]*)")
+_SHIFTS = {"u": 6, "g": 3, "o": 0}
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(
+        subparsers, "chmod", "change a store's permissions", CHMOD,
+        "shmstore chmod 0660 quickstart\nshmstore chmod g+r quickstart\nshmstore chmod 0600 --id 65538",
+    )  # fmt: skip
+    parser.add_argument("change", metavar="MODE", help="0640, or g+r")
+    add_key(parser, optional=True)
+    add_json(parser)
+    parser.set_defaults(run=chmod)
+
+    parser = add_command(
+        subparsers, "chown", "change a store's owner", CHOWN,
+        "shmstore chown postgres quickstart\nshmstore chown :www-data quickstart\nshmstore chown 1000:1000 --id 65538",
+    )  # fmt: skip
+    parser.add_argument("change", metavar="USER[:GROUP]", help="names or numbers")
+    add_key(parser, optional=True)
+    add_json(parser)
+    parser.set_defaults(run=chown)
+
+
+def chmod(args: argparse.Namespace) -> int:
+    segment = _segment(args)
+    return _set(args, segment, segment.uid, segment.gid, parse_mode(args.change, segment.mode & 0o777))
+
+
+def chown(args: argparse.Namespace) -> int:
+    segment = _segment(args)
+    owner, colon, group = args.change.partition(":")
+    if not owner and not group:
+        raise Failure(WRONG, "give USER, USER:GROUP or :GROUP")
+    uid = parse_user(owner) if owner else segment.uid
+    gid = _parse_group(group) if colon and group else segment.gid
+    return _set(args, segment, uid, gid, segment.mode & 0o777)
+
+
+def parse_mode(text: str, now: int) -> int:
+    """Permission bits, octal or as a change of those of *now*."""
+    if re.fullmatch(r"0?o?[0-7]{1,4}", text) and (bits := int(text.replace("o", ""), 8)) <= 0o777:
+        return bits
+    for clause in text.split(","):
+        match = _SYMBOLIC.fullmatch(clause)
+        if match is None:
+            raise Failure(WRONG, f"{text!r} is no mode; give 0640, or u=rw,g+r,o-rwx")
+        who = match[1].replace("a", "ugo") or "ugo"
+        bits = sum({"r": 4, "w": 2, "x": 1}[letter] for letter in set(match[3]))
+        for letter in set(who):
+            part = bits << _SHIFTS[letter]
+            if match[2] == "=":
+                now &= ~(7 << _SHIFTS[letter])
+            now = now & ~part if match[2] == "-" else now | part
+    return now
+
+
+def _parse_group(text: str) -> int:
+    if text.isascii() and text.isdigit():
+        return int(text)
+    try:
+        import grp
+
+        return grp.getgrnam(text).gr_gid
+    except (ImportError, KeyError):
+        raise Failure(WRONG, f"there is no group {text!r}; give a name or a number") from None
+
+
+def _segment(args: argparse.Namespace) -> Segment:
+    """The segment, which must be a store unless it is given by its id. An unreadable one is taken at its key's word."""
+    from shmstore.cli._identity import require_store, same_store
+    from shmstore.cli._segments import look
+
+    found = look(segment_of(args))
+    same_store(args, found)
+    require_store(args, found, "changed")
+    return found.segment
+
+
+def _set(args: argparse.Namespace, segment: Segment, uid: int, gid: int, mode: int) -> int:
+    from shmstore import sysv
+
+    if not 0 <= uid < 2**32 - 1 or not 0 <= gid < 2**32 - 1:
+        raise Failure(WRONG, "a uid or gid is below 2**32 - 1")
+    wish = object.__new__(sysv.ShmidDs)  # of an owner without the right to read IPC_STAT gets none
+    wish.uid, wish.gid, wish.mode = uid, gid, mode
+    sysv.shmctl(segment.id, sysv.IPC_SET, wish)
+    if args.json:
+        print_json({"id": segment.id, "uid": uid, "gid": gid, "mode": show_mode(mode)})
+    else:
+        choose_output().line(f"segment {segment.id}: owner {user(uid)}, gid {gid}, mode {show_mode(mode)}")
+    return 0
