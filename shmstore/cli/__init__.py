@@ -13,6 +13,9 @@ import sys
 
 import shmstore
 from shmstore.cli import (
+    check,
+    clear,
+    clients,
     counter,
     delete,
     demo,
@@ -21,7 +24,9 @@ from shmstore.cli import (
     keys,
     ls,
     put,
+    stats,
     ttl,
+    watch,
 )
 from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, explain
 from shmstore.cli._parser import CommandParser
@@ -33,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    ls, info, get, put, delete, keys, counter, ttl, demo,
+    ls, info, get, put, delete, keys, counter, ttl, watch, stats, clients, check, clear, demo,
 )  # fmt: skip
 
 DESCRIPTION = """\
