@@ -23,7 +23,9 @@ from shmstore.cli import (
     info,
     keys,
     ls,
+    permissions,
     put,
+    remove,
     stats,
     ttl,
     watch,
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    ls, info, get, put, delete, keys, counter, ttl, watch, stats, clients, check, clear, demo,
+    ls, info, get, put, delete, keys, counter, ttl, watch, stats, clients, check, clear, permissions, remove, demo,
 )  # fmt: skip
 
 DESCRIPTION = """\
