@@ -19,6 +19,7 @@ from shmstore.cli import (
     counter,
     delete,
     demo,
+    doctor,
     get,
     info,
     keys,
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    ls, info, get, put, delete, keys, counter, ttl, watch, stats, clients, check, clear, permissions, remove, demo,
+    ls, info, get, put, delete, keys, counter, ttl, watch, stats, clients, check, clear, permissions, remove,
+    doctor, demo,
 )  # fmt: skip
 
 DESCRIPTION = """\

@@ -1,0 +1,125 @@
+"""Checks of what the kernel gives: limits of System V memory, /dev/shm, huge pages, memory that may be locked."""
+
+from __future__ import annotations
+
+import resource
+
+from shmstore.cli._doctor import Finding, Machine, note, ok, problem
+from shmstore.cli._human import amount
+
+__all__ = ["CHECKS"]
+
+DEFAULT_SIZE = 64 << 20  # of a store that nobody gave a size
+DOCKER_SHM = 64 << 20  # what a container's /dev/shm has if nobody says more
+UNLIMITED = 1 << 60
+ROOT_SETS = "as root: sysctl -w"
+
+
+def table(machine: Machine) -> Finding:
+    """Does the kernel have System V shared memory, and does /proc show it?"""
+    if machine.exists("/proc/sysvipc/shm"):
+        return ok("System V", f"{len(machine.segments())} segments in this IPC namespace")
+    return problem(
+        "System V", "/proc/sysvipc/shm is missing: the kernel lacks CONFIG_SYSVIPC, or /proc is hidden; a store needs the first",
+        "mount -t proc proc /proc, or another kernel (gVisor and old WSL have none)",
+    )
+
+
+def shmmax(machine: Machine) -> Finding:
+    """How large may one segment be?"""
+    limit = machine.number("/proc/sys/kernel/shmmax")
+    if limit is None:
+        return note("shmmax", "kernel.shmmax cannot be read")
+    if limit >= UNLIMITED:
+        return ok("shmmax", "a segment may have any size")
+    total = machine.memory("MemTotal") or 0
+    if limit < DEFAULT_SIZE:
+        return problem(
+            "shmmax", f"a segment has at most {amount(limit)}, less than a store of the default size ({amount(DEFAULT_SIZE)})",
+            f"{ROOT_SETS} kernel.shmmax={max(total, 1 << 30)}",
+        )
+    if limit < total // 2:
+        return note("shmmax", f"a segment has at most {amount(limit)}", f"{ROOT_SETS} kernel.shmmax={total}")
+    return ok("shmmax", f"a segment may have {amount(limit)}")
+
+
+def shmall(machine: Machine) -> Finding:
+    """How much may all segments have together?"""
+    limit = machine.number("/proc/sys/kernel/shmall")
+    if limit is None:
+        return note("shmall", "kernel.shmall cannot be read")
+    taken = sum(-(-segment.size // machine.page) for segment in machine.segments())
+    left = max(0, limit - taken) * machine.page
+    if limit * machine.page >= UNLIMITED:
+        return ok("shmall", f"segments take {amount(taken * machine.page)} together, without a limit")
+    says = f"segments take {amount(taken * machine.page)} of the {amount(limit * machine.page)} allowed together"
+    fix = f"{ROOT_SETS} kernel.shmall={max(limit * 2, (taken * machine.page + (1 << 30)) // machine.page)}"
+    if left < DEFAULT_SIZE:
+        return problem("shmall", f"{says}: no room for a store of the default size ({amount(DEFAULT_SIZE)})", fix)
+    return ok("shmall", says) if left > (1 << 30) else note("shmall", says, fix)
+
+
+def shmmni(machine: Machine) -> Finding:
+    """How many segments may there be?"""
+    limit = machine.number("/proc/sys/kernel/shmmni")
+    if limit is None:
+        return note("shmmni", "kernel.shmmni cannot be read")
+    count = len(machine.segments())
+    says = f"{count} of {limit} segments exist"
+    fix = f"{ROOT_SETS} kernel.shmmni={min(32768, limit * 2)}"
+    if count >= limit:
+        return problem("shmmni", f"{says}: no store can be created", f"{fix}; or shmstore ls, and shmstore rm what nobody needs")
+    return note("shmmni", says, fix) if count > limit * 0.8 else ok("shmmni", says)
+
+
+def dev_shm(machine: Machine) -> Finding:
+    """Is there room for POSIX shared memory? System V segments are not bound by it."""
+    room = machine.room("/dev/shm")
+    if room is None or "/dev/shm" not in machine.mounts():
+        return note(
+            "/dev/shm", "there is none: POSIX shared memory will not work; stores in System V memory do",
+            "as root: mount -t tmpfs -o mode=1777 tmpfs /dev/shm",
+        )
+    total, free = room
+    if total and free < total // 10:
+        return problem(
+            "/dev/shm", f"{amount(free)} of {amount(total)} are free: POSIX shared memory is about to fail (bus error); System V segments are not bound by it",
+            "ls -lS /dev/shm, and remove what nobody needs; or as root: mount -o remount,size=2G /dev/shm",
+        )
+    if total and total <= DOCKER_SHM:
+        return note(
+            "/dev/shm", f"it has {amount(total)}, a container's default: enough for little POSIX memory; System V segments are not bound by it",
+            "docker run --shm-size=2g, or keep stores in System V memory, as they are by default",
+        )
+    return ok("/dev/shm", f"{amount(free)} of {amount(total)} are free")
+
+
+def huge_pages(machine: Machine) -> Finding:
+    """Are there huge pages? Only who asks for them needs any."""
+    total, free, size = (machine.memory(field) for field in ("HugePages_Total", "HugePages_Free", "Hugepagesize"))
+    if size is None:
+        return note("huge pages", "this kernel has none")
+    if not total:
+        return ok("huge pages", f"none are set aside (vm.nr_hugepages=0; {amount(size)} each); only SHM_HUGETLB needs them")
+    group = machine.number("/proc/sys/vm/hugetlb_shm_group")
+    who = f"; root and group {group} may have them" if machine.uid and group else ""
+    says = f"{free or 0} of {total} are free, {amount(size)} each{who}"
+    if not free:
+        return note("huge pages", says, f"{ROOT_SETS} vm.nr_hugepages={total * 2}")
+    return ok("huge pages", says)
+
+
+def locking(machine: Machine) -> Finding:
+    """May this process lock memory?"""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if machine.uid == 0 or soft == resource.RLIM_INFINITY:
+        return ok("memlock", "any amount of memory may be locked")
+    if soft < DEFAULT_SIZE:
+        return note(
+            "memlock", f"this user may lock {amount(soft)} into memory, less than a store; only SHM_LOCK needs it",
+            "ulimit -l unlimited (as root, or in /etc/security/limits.conf; systemd: LimitMEMLOCK=infinity)",
+        )
+    return ok("memlock", f"{amount(soft)} may be locked into memory")
+
+
+CHECKS = (table, shmmax, shmall, shmmni, dev_shm, huge_pages, locking)
