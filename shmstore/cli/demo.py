@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from contextlib import contextmanager
 
-from shmstore.cli.output import choose_output
+from shmstore.cli._target import add_command, add_json
+from shmstore.cli.output import PlainOutput, choose_output, print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from shmstore._demo_parent import Answer, Demo
@@ -22,12 +25,20 @@ is removed at the end.
 """
 
 
+EXAMPLES = """
+shmstore demo
+shmstore demo --workers 4 --no-kill --limit 500
+shmstore demo --json | jq '.rounds[].seconds'
+"""
+
+
 def add_to(subparsers: Any) -> None:
     about = "analyse Python's standard library in several processes"
-    parser = subparsers.add_parser("demo", help=about, description=DESCRIPTION)
+    parser = add_command(subparsers, "demo", about, DESCRIPTION.strip(), EXAMPLES)
     parser.add_argument("--workers", type=positive, metavar="N", help="default: one per CPU, 3 to 8")
     parser.add_argument("--no-kill", action="store_true", help="let all the workers live")
     parser.add_argument("--limit", type=positive, metavar="N", help="analyse only the first N files")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -41,7 +52,7 @@ def positive(text: str) -> int:
 def run(args: argparse.Namespace) -> int:
     from shmstore._demo_parent import DemoError, Interrupted, running  # the other commands need none of it
 
-    output = choose_output()
+    output = Silent() if args.json else choose_output()
     workers = args.workers or min(8, max(3, len(os.sched_getaffinity(0))))
     try:
         with running(workers, not args.no_kill, args.limit) as demo:
@@ -52,8 +63,43 @@ def run(args: argparse.Namespace) -> int:
     except DemoError as error:
         print(f"shmstore demo: {error}", file=sys.stderr)
         return 1
-    present(demo, answer, output)  # everything is cleaned up by now
+    if args.json:  # everything is cleaned up by now
+        print_json(as_document(demo, answer))
+    else:
+        present(demo, answer, output)
     return 0
+
+
+class Silent(PlainOutput):
+    """Shows nothing while a document is being made."""
+
+    def line(self, text: str = "") -> None:
+        pass
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[Callable[[float], None]]:
+        yield lambda fraction: None
+
+
+def as_document(demo: Demo, answer: Answer) -> dict[str, Any]:
+    """For JSON."""
+    killed = demo.killed
+    return {
+        "workers": len(demo.workers),
+        "files": len(demo.files),
+        "killed": None if killed is None else {"worker": killed.worker, "pid": killed.pid, "seen": killed.seen},
+        "rounds": [
+            {
+                "seconds": played.seconds, "computed": played.computed, "found": played.found,
+                "p50": played.percentile(50), "p99": played.percentile(99),
+            }
+            for played in (demo.rounds[1], demo.rounds[2])
+        ],
+        "answer": {
+            **{name: value for name, value in vars(answer).items() if name != "longest"},
+            "longest": [{"lines": lines, "name": name, "where": where} for lines, name, where in answer.longest],
+        },
+    }  # fmt: skip
 
 
 def play(demo: Demo, output: Output) -> Answer:
@@ -106,8 +152,6 @@ def present(demo: Demo, answer: Answer, output: Output) -> None:
         [">lines", "function", "where"],
         [[str(lines), name, where] for lines, name, where in answer.longest],
     )
-
-
     output.line(
         f"\nIt has {answer.functions:,} functions and {answer.classes:,} classes in {answer.lines:,} lines; "
         f"{answer.unreadable} files could not be parsed."
