@@ -32,7 +32,7 @@ from shmstore.cli import (
     watch,
 )
 from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, explain
-from shmstore.cli._parser import CommandParser
+from shmstore.cli._parser import CommandParser, Parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare()
     try:
         code = _run(argv)
-        _flush()
+        sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return _leave(INTERRUPTED)
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "shmstore", description=DESCRIPTION, allow_abbrev=False,
         epilog=f"'shmstore COMMAND --help' has examples.\n\n{CODES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -97,15 +97,6 @@ def _prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a sign shows its number
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(_LONGEST_INT)
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise Failure(FAILED, f"standard output: {error.strerror or error}") from None
 
 
 def _complain(sentence: str) -> None:

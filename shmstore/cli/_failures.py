@@ -34,6 +34,9 @@ _HINTS: tuple[tuple[type[Exception], str], ...] = (
 )
 
 
+_WRITING = (errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT, errno.EBADF)
+
+
 class Failure(Exception):
     """Ends a command with an exit code and a sentence."""
 
@@ -54,6 +57,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         return FAILED, sentence if not hints else f"{sentence} (here: {hints[0]})"
     if isinstance(error, MemoryError):
         return FAILED, sentence or "out of memory"
+    if error.__class__ is OSError and error.filename is None and error.errno in _WRITING:
+        return FAILED, f"standard output: {error.strerror}"
     if isinstance(error, OSError):
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
         return FAILED, f"{error.strerror or error}{where}"

@@ -9,10 +9,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-__all__ = ["CommandParser"]
+__all__ = ["CommandParser", "Parser"]
 
 
-class CommandParser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """Does not swallow it when its help cannot be written."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message and file is not None:
+            file.write(message)
+
+
+class CommandParser(Parser):
     """``put KEY NAME --text VALUE`` works as ``put KEY NAME VALUE --text``, which argparse alone does not give
     where an argument is optional."""
 

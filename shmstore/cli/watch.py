@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from shmstore import Store
 
-    Change = tuple[str | bytes, int]  # a name, and its new version; 0: it is gone
+Change = tuple[str | bytes, int]  # a name, and its new version; 0: it is gone
 
 DESCRIPTION = """\
 Print each change of the names given, or of all names, until Ctrl-C or until the store is removed (then the
