@@ -1,0 +1,195 @@
+"""``shmstore doctor`` on machines of paper: each check says what would bite, and only then."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from shmstore.cli import _doctor_limits as limits
+from shmstore.cli import _doctor_surroundings as surroundings
+from shmstore.cli._doctor import Machine
+
+GIB = 1 << 30
+HEADER = "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n"
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A machine of files: machine(**{"/path": content}), uid 1000, 4 GiB of memory."""
+
+    def machine(files=None, **fields):
+        content = {
+            "/proc/sysvipc/shm": HEADER,
+            "/proc/meminfo": "MemTotal: 4194304 kB\nMemAvailable: 2097152 kB\nSwapTotal: 0 kB\nHugepagesize: 2048 kB\nHugePages_Total: 0\nHugePages_Free: 0\n",
+            "/proc/self/mounts": "tmpfs /dev/shm tmpfs rw 0 0\nproc /proc proc rw 0 0\n",
+            **(files or {}),
+        }
+        for path, text in content.items():
+            target = tmp_path / path[1:]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(str(text))
+        made = Machine(str(tmp_path))
+        made.uid, made.page = 1000, 4096
+        for name, value in fields.items():
+            setattr(made, name, value)
+        return made
+
+    return machine
+
+
+def row(shmid=1, size=4096, mode="600", uid=1000, nattch=1, rss=0, swap=0):
+    return f"{shmid} {shmid} {mode} {size} 1 1 {nattch} {uid} 0 {uid} 0 0 0 0 {rss} {swap}\n"
+
+
+def level(finding, *words):
+    assert all(word in finding.says for word in words), finding.says
+    assert (finding.level == "problem") <= bool(finding.fix)
+    return finding.level
+
+
+def test_shmmax(machine):
+    path = "/proc/sys/kernel/shmmax"
+    assert level(limits.shmmax(machine({path: 18446744073692774399})), "any size") == "ok"
+    assert level(limits.shmmax(machine({path: 4 << 20})), "4M", "64M") == "problem"
+    assert level(limits.shmmax(machine({path: GIB})), "1G") == "note"
+    assert level(limits.shmmax(machine({path: 3 * GIB}))) == "ok"
+
+
+def test_shmall(machine):
+    path, table = "/proc/sys/kernel/shmall", "/proc/sysvipc/shm"
+    assert level(limits.shmall(machine({path: 18446744073692774399}))) == "ok"
+    full = machine({path: GIB // 4096, table: HEADER + row(size=GIB - 4096)})
+    assert level(limits.shmall(full), "no room") == "problem"
+    assert limits.shmall(full).fix.startswith("as root: sysctl -w kernel.shmall=")
+    assert level(limits.shmall(machine({path: GIB // 2048, table: HEADER + row(size=GIB + 5)}))) == "note"
+
+
+def test_shmmni(machine):
+    path, table = "/proc/sys/kernel/shmmni", "/proc/sysvipc/shm"
+    assert level(limits.shmmni(machine({path: 4096, table: HEADER + row()})), "1 of 4096") == "ok"
+    nine = HEADER + "".join(row(i) for i in range(9))
+    assert level(limits.shmmni(machine({path: 10, table: nine}))) == "note"
+    assert level(limits.shmmni(machine({path: 9, table: nine})), "no store can be created") == "problem"
+
+
+def test_dev_shm(machine):
+    assert level(limits.dev_shm(machine(room=lambda path: (8 * GIB, 8 * GIB))), "8G of 8G") == "ok"
+    assert level(limits.dev_shm(machine(room=lambda path: (64 << 20, 64 << 20))), "64M", "not bound") == "note"
+    assert level(limits.dev_shm(machine(room=lambda path: (64 << 20, 1 << 20))), "bus error") == "problem"
+    assert level(limits.dev_shm(machine(room=lambda path: None)), "none") == "note"
+
+
+def test_huge_pages(machine):
+    info = "Hugepagesize: 2048 kB\nHugePages_Total: 4\nHugePages_Free: {}\n"
+    assert level(limits.huge_pages(machine())) == "ok"
+    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(3)})), "3 of 4", "2M") == "ok"
+    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(0), "/proc/sys/vm/hugetlb_shm_group": 27})), "group 27") == "note"
+    assert level(limits.huge_pages(machine({"/proc/meminfo": ""}))) == "note"
+
+
+def test_no_system_v(machine, tmp_path):
+    made = machine()
+    assert level(limits.table(made), "0 segments") == "ok"
+    (tmp_path / "proc/sysvipc/shm").unlink()
+    assert level(limits.table(made), "CONFIG_SYSVIPC") == "problem"
+
+
+def test_namespaces(machine):
+    def links(**inodes):
+        return lambda path: f"{os.path.basename(path)}:[{inodes.get(os.path.basename(path), surroundings.FIRST[os.path.basename(path)])}]"
+
+    assert level(surroundings.namespaces(machine(link=links()))) == "ok"
+    assert level(surroundings.namespaces(machine(link=links(ipc=4026532000))), "IPC namespace of its own") == "note"
+    assert level(surroundings.namespaces(machine(link=links(pid=4026532000))), "pid namespace") == "note"
+    assert level(surroundings.namespaces(machine(link=lambda path: None))) == "ok"
+
+
+def test_hidden_proc(machine):
+    mounts = {"/proc/self/mounts": "proc /proc proc rw,hidepid=invisible 0 0\n"}
+    assert level(surroundings.hidden_proc(machine(mounts)), "hidepid=invisible") == "note"
+    assert level(surroundings.hidden_proc(machine(mounts, uid=0))) == "ok"
+    assert level(surroundings.hidden_proc(machine({"/proc/self/mounts": "proc /proc proc rw,hidepid=0 0 0\n"}))) == "ok"
+
+
+SYSTEMD = {"/run/systemd/system/x": ""}
+
+
+def test_remove_ipc(machine, tmp_path):
+    check = surroundings.remove_ipc
+    assert level(check(machine()), "does not run") == "ok"
+    assert level(check(machine(SYSTEMD)), "RemoveIPC=yes (the default)") == "problem"
+    assert level(check(machine(SYSTEMD, uid=999)), "system user") == "ok"
+    assert level(check(machine(SYSTEMD, uid=0))) == "ok"
+    assert level(check(machine({**SYSTEMD, "/etc/login.defs": "# x\nSYS_UID_MAX 1500\n"}))) == "ok"
+    (tmp_path / "etc/login.defs").unlink()
+    assert level(check(machine({**SYSTEMD, "/etc/systemd/logind.conf": "[Login]\n#RemoveIPC=no\n"}))) == "problem"
+    assert level(check(machine({"/etc/systemd/logind.conf": "[Login]\nRemoveIPC=no\n"})), "/etc/systemd/logind.conf") == "ok"
+    assert level(check(machine({"/usr/lib/systemd/logind.conf.d/50.conf": "[Login]\nRemoveIPC=yes\n"})), "50.conf") == "problem"
+    assert level(check(machine({"/etc/systemd/logind.conf.d/50.conf": "[Login]\nRemoveIPC=off\n"}))) == "ok"  # shadows
+    assert level(check(machine({"/etc/systemd/logind.conf.d/60.conf": "no section\n"}))) == "ok"
+    assert level(check(machine({"/etc/systemd/logind.conf.d/70.conf": "[Login]\nRemoveIPC=1\n"}))) == "problem"
+    lingering = {"/var/lib/systemd/linger/" + surroundings.user(1000): ""}
+    assert level(check(machine(lingering)), "lingers") == "note"
+
+
+def test_memory_and_swap(machine):
+    table = "/proc/sysvipc/shm"
+    assert level(surroundings.memory(machine({table: HEADER + row(size=GIB)})), "2G of 4G", "1G") == "ok"
+    assert level(surroundings.memory(machine({table: HEADER + row(size=9 * GIB, rss=GIB)})), "8G") == "problem"
+    assert level(surroundings.swap(machine())) == "ok"
+    assert level(surroundings.swap(machine({table: HEADER + row(swap=1 << 20)})), "1M") == "note"
+    assert level(surroundings.overcommit(machine({"/proc/sys/vm/overcommit_memory": 0}))) == "ok"
+    assert level(surroundings.overcommit(machine({"/proc/sys/vm/overcommit_memory": 2})), "whole size") == "note"
+
+
+def test_control_groups(machine, tmp_path):
+    check, table = surroundings.control_group, "/proc/sysvipc/shm"
+    group = {"/proc/self/cgroup": "0::/a/b\n", table: HEADER + row(size=GIB)}
+    assert level(check(machine(group))) == "ok"
+    assert level(check(machine({**group, "/sys/fs/cgroup/a/b/memory.max": "max\n", "/sys/fs/cgroup/a/memory.max": 2 * GIB})), "2G", "1G") == "note"
+    assert level(check(machine({**group, "/sys/fs/cgroup/a/b/memory.max": GIB // 2})), "512M") == "problem"
+    old = {**group, "/proc/self/cgroup": "4:memory:/c\n2:cpu:/a/b\n", "/sys/fs/cgroup/memory/c/memory.limit_in_bytes": 9223372036854771712}
+    assert level(check(machine(old))) == "ok"
+    assert level(check(machine({**old, "/sys/fs/cgroup/memory/c/memory.limit_in_bytes": GIB // 4})), "256M") == "problem"
+
+
+def test_permissions_and_left_overs(machine):
+    table = "/proc/sysvipc/shm"
+    assert level(surroundings.permissions(machine({table: HEADER + row(mode="666", uid=5)}))) == "ok"
+    found = surroundings.permissions(machine({table: HEADER + row(7, mode="666")}))
+    assert level(found, "mode 0666") == "problem" and found.fix == "shmstore chmod o-w --id 7"
+    assert level(surroundings.forgotten(machine({table: HEADER + row(nattch=0, rss=4096)})), "1 of your segments") == "ok"
+    assert level(surroundings.forgotten(machine({table: HEADER + row(nattch=0, rss=GIB)})), "1G") == "note"
+    assert level(surroundings.forgotten(machine({table: HEADER + row(mode="1600")})), "1 removed") == "note"
+
+
+def test_a_machine_that_says_nothing(tmp_path):
+    """Every check stands a machine without /proc, /sys and /etc."""
+    empty = Machine(str(tmp_path / "nothing"))
+    for check in (*limits.CHECKS, *surroundings.CHECKS):
+        assert check(empty).level in ("ok", "note", "problem")
+
+
+def test_here(cli):
+    done = cli("doctor", "--json")
+    document = done.json
+    assert [check["level"] for check in document["checks"]].count("problem") == document["problems"]
+    assert done.code == (1 if document["problems"] else 0) and done.err == ""
+    assert all(check["fix"] for check in document["checks"] if check["level"] == "problem")
+    text = cli("doctor")
+    assert text.code == done.code and text.lines[-1].endswith(".")
+
+
+def test_in_a_container_s_dev_shm(as_user):
+    """A 64 MB /dev/shm in a mount namespace of its own: said, with the way out."""
+    probe = "mount -t tmpfs -o size=64m tmpfs /dev/shm"
+    command = f"{probe} && exec '{sys.executable}' -m shmstore doctor"
+    done = subprocess.run(["unshare", "--mount", "--ipc", "sh", "-c", command], capture_output=True, text=True, cwd="/")
+    if "System V" not in done.stdout:
+        pytest.skip(f"no mount namespace to be had: {done.stderr}")
+    assert "it has 64M, a container's default" in done.stdout
+    assert "System V segments are not bound by it" in done.stdout
+    assert "this is an IPC namespace of its own" in done.stdout

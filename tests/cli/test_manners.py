@@ -1,0 +1,192 @@
+"""How the command behaves in a shell: streams, signals, terminals, colours, help. Never a traceback."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+
+COMMANDS = "ls info get put del keys incr ttl watch stats clients check clear chmod chown rm doctor demo".split()
+
+
+def on_a_terminal(*argv, columns=80, **environment) -> str:
+    """What a command writes to a terminal of so many columns."""
+    main, end = pty.openpty()
+    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shmstore", *map(str, argv)], stdin=end, stdout=end, stderr=end, cwd="/",
+        env={**inherited, "TERM": "xterm", "COLUMNS": str(columns), **environment},
+    )  # fmt: skip
+    os.close(end)
+    written = b""
+    while select.select([main], [], [], 20)[0]:
+        try:
+            part = os.read(main, 65536)
+        except OSError:  # EIO: the other end is closed
+            break
+        if not part:
+            break
+        written += part
+    process.wait(timeout=20)
+    os.close(main)
+    return written.decode().replace("\r\n", "\n")
+
+
+# ---- help ----
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help(cli, command):
+    done = cli(command, "--help").ok()
+    assert "exit codes:" in done.out
+    assert "examples:" in done.out
+    assert "--json" in done.out
+    assert max(map(len, done.lines)) <= 120
+
+
+def test_every_command_is_in_the_help(cli):
+    text = cli("--help").ok().out
+    for command in COMMANDS:
+        assert re.search(rf"^    {command} +\S", text, re.M), command
+    assert cli("--version").ok().out.startswith("shmstore ")
+
+
+@pytest.mark.parametrize("argv", [[], ["nope"], ["get"], ["get", "k"], ["ls", "x"], ["ls", "--nope"], ["incr", "k", "n", "x"], ["get", "k", "n", "m"]])
+def test_wrong_arguments(cli, argv):
+    done = cli(*argv)
+    assert done.code == 2 and done.out == "" and done.err.startswith("usage: ")
+
+
+def test_options_may_stand_anywhere(store, key, cli):
+    for argv in (["put", key, "a", "--text", "v"], ["put", "--text", key, "a", "v"], ["put", key, "--text", "a", "v"]):
+        cli(*argv).ok()
+        assert store.pop("a") == "v"
+    cli("put", "--text", key, "--", "-n", "--text").ok()
+    assert store["-n"] == "--text"
+    assert cli("incr", key, "--json", "n", "-5").ok().json["value"] == -5
+    assert cli("del", key, "-n", "--json", "n", "--force").code == 2  # a name that begins with a dash goes behind --
+    assert cli("del", key, "n", "--json", "--", "-n").ok().json["deleted"] == 2
+
+
+# ---- streams ----
+
+
+def test_a_reader_that_goes_away(store, key, script):
+    store.put_many({f"{i:06}" + "x" * 500: i for i in range(500)})
+    process = script("keys", key)
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=20) == 1
+    assert process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("argv", [["ls"], ["--help"], ["ls", "--json"], ["doctor"]])
+def test_standard_output_is_full(script, argv):
+    with open("/dev/full", "wb") as full:
+        process = script(*argv, stdout=full)
+        assert process.wait(timeout=20) == 1
+    assert process.stderr.read() == b"shmstore: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams(store, key, closed):
+    command = f"'{sys.executable}' -m shmstore"
+    for argv, code in (("ls", 0), (f"put {key} a 1", 0), (f"get {key} nope", 3), ("get", 2)):
+        done = subprocess.run(["sh", "-c", f"{command} {argv} {closed}"], capture_output=True, text=True, cwd="/")
+        assert done.returncode == code, (argv, done)
+        assert "Traceback" not in done.stderr
+    if "<&-" in closed:
+        done = subprocess.run(["sh", "-c", f"{command} put {key} a {closed}"], capture_output=True, cwd="/")
+        assert done.returncode == 2
+
+
+def test_ascii_output(store, key, script):
+    store["é日"] = "\u2713"
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    out, err = script("get", key, "é日", env=environment).communicate(timeout=20)
+    assert (out, err) == (b"\\u2713\n", b"")
+    out, _ = script("keys", key, "--json", env=environment).communicate(timeout=20)
+    assert b'"\\u00e9\\u65e5"' in out
+
+
+def test_ctrl_c(store, key, script):
+    process = script("get", key, "never", "--wait", "60s")
+    before = time.monotonic()
+    while store.info().attached < 2 and time.monotonic() < before + 10:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10) == (b"", b"")
+    assert process.returncode == 130
+
+
+# ---- terminals ----
+
+
+def test_colours_only_on_a_terminal(store, key, cli):
+    pytest.importorskip("rich")
+    store["a"] = 1
+    assert "\x1b[" in on_a_terminal("ls")
+    assert "\x1b[" not in on_a_terminal("ls", NO_COLOR="1").replace("\x1b[1m", "").replace("\x1b[2m", "").replace("\x1b[0m", "")
+    assert "\x1b" not in on_a_terminal("ls", TERM="dumb")
+    for command in (["ls"], ["info", key], ["stats", key], ["keys", key, "-l"], ["clients", key], ["doctor"]):
+        assert "\x1b" not in cli(*command).out
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_tables_fit_the_terminal(store, key, columns):
+    store.put_many({"user:1": "x" * 500, "n": 1})
+    for command in (["ls"], ["info", key], ["stats", key], ["keys", key, "-l"], ["doctor"], ["clients", key]):
+        text = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(*command, columns=columns))
+        for line in text.splitlines():
+            assert len(line.rstrip()) <= columns, (command, line)
+
+
+def test_a_long_value_is_broken_into_lines(store, key):
+    store["a"] = list(range(100))
+    assert max(map(len, on_a_terminal("get", key, "a", columns=60).splitlines())) <= 60
+
+
+def test_control_characters_do_not_reach_a_terminal(store, key, cli):
+    store["a"] = "\x1b]0;title\x07 \x1b[2Jtext\n\ttab"
+    assert on_a_terminal("get", key, "a") == "\\x1b]0;title\\x07 \\x1b[2Jtext\n\ttab\n"
+    assert cli("get", key, "a").ok().out == "\x1b]0;title\x07 \x1b[2Jtext\n\ttab\n"
+
+
+def test_without_rich_it_is_plain_and_aligned(store, key):
+    store.put_many({"日本": 1, "a": "x"})
+    program = "import sys; sys.modules['rich'] = None\nfrom shmstore.cli import main\nsys.exit(main(sys.argv[1:]))"
+    for command in (["ls"], ["info", key], ["stats", key], ["keys", key, "-l"], ["clients", key], ["doctor"]):
+        done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, cwd="/")
+        assert (done.returncode, done.stderr) == (0, "") or command == ["doctor"], (command, done)
+        assert "\x1b" not in done.stdout
+    lines = subprocess.run([sys.executable, "-c", program, "keys", key, "-l"], capture_output=True, text=True, cwd="/").stdout.splitlines()
+    assert lines[2:] == ["a     str      2", "日本  int      1"]
+
+
+def test_starting_is_quick_to_import():
+    """Neither rich nor json nor ast is loaded before a command needs it."""
+    program = "import sys, shmstore.cli; print([m for m in ('rich', 'json', 'ast', 'pprint', 'pwd', 'configparser', 'asyncio') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, cwd="/")
+    assert done.stdout.strip() == "[]", done
+
+
+
+
+def test_demo_as_json(script):
+    import json
+
+    process = script("demo", "--limit", 60, "--workers", 2, "--json")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    document = json.loads(out)
+    assert (document["files"], document["workers"]) == (60, 2)
+    assert document["rounds"][1]["computed"] == 0 and len(document["answer"]["longest"]) == 10
