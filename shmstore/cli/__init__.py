@@ -6,7 +6,6 @@ written in ``_names.py``, ``_values.py`` and ``_typed.py``. docs/cli.md says it 
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
@@ -32,7 +31,7 @@ from shmstore.cli import (
     watch,
 )
 from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, explain
-from shmstore.cli._parser import CommandParser, Parser
+from shmstore.cli._parser import CommandParser, HelpFormatter, Parser
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def _run(argv: Sequence[str] | None) -> int:
     parser = Parser(
         "shmstore", description=DESCRIPTION, allow_abbrev=False,
         epilog=f"'shmstore COMMAND --help' has examples.\n\n{CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"shmstore {shmstore.__version__}")
     subparsers = parser.add_subparsers(

@@ -184,9 +184,9 @@ def forgotten(machine: Machine) -> Finding:
     idle = [segment for segment in segments if segment.nattch == 0 and segment.uid == machine.uid]
     ghosts = [segment for segment in segments if segment.destroyed]
     held, waiting = sum(one.rss + one.swap for one in idle), sum(one.rss + one.swap for one in ghosts)
-    says = f"{len(idle)} of your segments ({amount(held)} of memory) are attached by nobody"
+    says = f"nobody is attached to {len(idle)} of your segments ({amount(held)} of memory)"
     if ghosts:
-        says += f"; {len(ghosts)} removed ones ({amount(waiting)}) wait for their last process"
+        says += f"; segments removed, but still attached: {len(ghosts)} ({amount(waiting)})"
     if held + waiting > (machine.memory("MemTotal") or 0) // 20 or ghosts:
         return note("left over", says, "shmstore ls, and shmstore rm what nobody needs")
     return ok("left over", says)

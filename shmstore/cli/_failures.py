@@ -22,7 +22,7 @@ exit codes:
   1    failed; a sentence on standard error says why
   2    wrong arguments
   3    not there: no such store, segment or name (any more)
-  4    not done: it is refused without --force, or the condition of --add does not hold
+  4    not done: refused without --force, or --add found the name taken
   130  ended by Ctrl-C
 """
 
@@ -54,6 +54,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         return NOT_THERE, sentence
     if isinstance(error, errors.ShmStoreError):
         hints = [hint for kind, hint in _HINTS if isinstance(error, kind)]
+        if isinstance(error, errors.CodecError) and "decoders=('pickle',)" in sentence:
+            hints = ["--pickle reads it"]
         return FAILED, sentence if not hints else f"{sentence} (here: {hints[0]})"
     if isinstance(error, MemoryError):
         return FAILED, sentence or "out of memory"

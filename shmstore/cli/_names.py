@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shmstore._names import Name
 
-__all__ = ["parse_name", "printable", "show_name"]
+__all__ = ["parse_name", "printable", "raw_argument", "show_name"]
 
 _LITERAL = re.compile(r"""b?(['"]).*\1""", re.S)
 _BEGINS_LITERAL = re.compile(r"""b?['"]""")
@@ -35,9 +35,7 @@ def parse_name(text: str) -> Name:
     try:
         text.encode()
     except UnicodeEncodeError:
-        import os
-
-        raw = os.fsencode(text)
+        raw = raw_argument(text)
         raise Failure(WRONG, f"the name {raw!r} is no UTF-8; if the name is bytes, write it as {raw!r}") from None
     if not (len(text) > 1 and _LITERAL.fullmatch(text)):
         return text
@@ -52,6 +50,14 @@ def parse_name(text: str) -> Name:
     if not isinstance(name, (str, bytes)):
         raise Failure(WRONG, f"the name {text} is in quotes, but not as Python writes a str or bytes")
     return name
+
+
+def raw_argument(text: str) -> bytes:
+    """An argument as UTF-8; bytes of the command line that were none are themselves again."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise Failure(WRONG, f"{text!r} is no text: it holds a lone surrogate") from None
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from pathlib import Path
 
 from shmstore import errors
 from shmstore._keys import parse_key
 from shmstore.cli._failures import CODES, NOT_THERE, WRONG, Failure
 from shmstore.cli._human import parse_duration, parse_user
+from shmstore.cli._parser import HelpFormatter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_command(subparsers: Any, name: str, about: str, description: str, exampl
     """Add a command with its examples and the exit codes at the end of its help."""
     parser: argparse.ArgumentParser = subparsers.add_parser(
         name, help=about, description=description, epilog=f"examples:\n{_indent(examples)}\n\n{CODES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        formatter_class=HelpFormatter, allow_abbrev=False,
     )  # fmt: skip
     return parser
 
@@ -68,6 +68,8 @@ def key_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
     text: str = args.key
     key: str | int | os.PathLike[str] = text
     if args.path:
+        from pathlib import Path
+
         key = Path(text)
     elif not args.name and _NUMBER.fullmatch(text):
         key = int(text, 16)

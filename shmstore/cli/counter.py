@@ -20,7 +20,7 @@ Add to an int, atomically among all processes, and print the sum. A name that is
 EXAMPLES = """
 shmstore incr quickstart hits
 shmstore incr quickstart stock -3
-shmstore incr quickstart visitors:today --ttl 1d   # the time to live is that of a new counter
+shmstore incr quickstart visitors:today --ttl 1d       # that of a new counter
 """
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 shmstore del quickstart user:1 user:2
-shmstore del quickstart --force lock         # no failure if it is gone already
+shmstore del quickstart --force lock      # no failure if it is gone already
 """
 
 

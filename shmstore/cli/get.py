@@ -27,9 +27,9 @@ which put --typed reads.
 EXAMPLES = """
 shmstore get quickstart user:1
 shmstore get quickstart user:1 --json | jq .visits
-shmstore get quickstart report --wait 30s         # sleep until somebody puts it
+shmstore get quickstart report --wait 30s        # until somebody puts it
 shmstore get quickstart image --raw > image.png
-shmstore get quickstart "b'\\xff'"                 # a name that is bytes, as Python writes it
+shmstore get quickstart "b'\\xff'"               # a name that is bytes
 """
 
 

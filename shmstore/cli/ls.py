@@ -22,8 +22,8 @@ does) and the objects of /dev/shm. Remarkable states:
 
   foreign     made by another user than you and root; opening it wants --owner
   unreadable  its mode does not let you look, so what it is cannot be said
-  destroyed   removed, and kept alive only by the processes that are still attached
-  unfinished  being created, or its creator died over it; the next who opens it finishes it
+  destroyed   removed, and kept only by processes that are still attached
+  unfinished  being created, or its creator died; who opens it next finishes it
   corrupt     says that it is a store, and is none that can be opened
   locked      locked into memory
 """

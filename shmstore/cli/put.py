@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 from shmstore.cli._failures import NOT_THERE, UNMET, WRONG, Failure, told
 from shmstore.cli._human import parse_duration
-from shmstore.cli._names import parse_name
+from shmstore.cli._names import parse_name, raw_argument
 from shmstore.cli._target import add_command, add_store, open_store, shown_key
 from shmstore.cli._values import parse_json
 from shmstore.cli.output import print_json
@@ -142,7 +141,7 @@ def _read(args: argparse.Namespace) -> tuple[bytes, str]:
         with open(args.file, "rb") as file:
             return file.read(), f"the file {args.file}"
     if args.value is not None and args.value != "-":
-        return os.fsencode(args.value), "VALUE"
+        return raw_argument(args.value), "VALUE"
     if sys.stdin is None:
         raise Failure(WRONG, "there is no VALUE, and standard input is closed")
     buffer = getattr(sys.stdin, "buffer", None)

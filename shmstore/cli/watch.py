@@ -33,7 +33,7 @@ attaches as a client; otherwise read-only, looking every 2 ms. Without names the
 
 EXAMPLES = """
 shmstore watch quickstart
-shmstore watch quickstart job:report --count 1 && shmstore get quickstart job:report
+shmstore watch quickstart job:report --count 1 && echo reported
 shmstore watch quickstart --json | jq -r .name
 """
 

@@ -105,6 +105,17 @@ def test_a_value_that_cannot_be_read_does_not_end_it(make, key, watching):
     assert process.wait(timeout=10) == 0
 
 
+def test_a_reader_that_goes_away(store, key, watching):
+    process, line = watching(key, "a")
+    until_attached(store)
+    store["a"] = 1
+    line()
+    process.stdout.close()
+    store["a"] = 2
+    assert process.wait(timeout=10) == 1
+    assert process.stderr.read() == b""
+
+
 def test_stats_end_with_the_store(make, key, script):
     store = make()
     process = script("stats", key, "--watch", "--interval", "10ms")
