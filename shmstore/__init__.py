@@ -17,6 +17,7 @@ except ImportError as _error:
     ) from _error
 
 from shmstore._records import ClientInfo, Stats, StoreInfo
+from shmstore.codecs.registry import register
 from shmstore.errors import (
     CodecError,
     FormatMismatch,
@@ -63,5 +64,6 @@ __all__ = [
     "ValueTooLarge",
     "destroy",
     "open",
+    "register",
     "stores",
 ]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # By id: the == of a type belongs to its metaclass.
 _NATIVE = {id(kind) for kind in (str, float, bool, bytes, type(None))}
 _CONTAINERS = {id(kind) for kind in (dict, list, tuple, set, frozenset, slice)}
-_OTHERWISE = "convert it first, or use codec='pickle' or a codec of your own"
+_OTHERWISE = "convert it first, register() its class, or use codec='pickle' or a codec of your own"
 
 # What a class derives from, and what its object is best stored as; the first that fits.
 _REMEDIES = {
@@ -39,8 +39,18 @@ _REMEDIES = {
     "int": "store int(x)",
     "float": "store float(x)",
     "bytes": "store bytes(x)",
-    "bytearray": "store bytes(x)",
-    "memoryview": "store bytes(x)",
+    "bytearray": "store bytearray(x)",
+    "array.array": "store array.array(x.typecode, x)",
+    "numpy.ma.MaskedArray": "store x.data and x.mask",
+    "numpy.ma.core.MaskedArray": "store x.data and x.mask",
+    "numpy.ndarray": "store numpy.array(x, subok=False)",
+    "pandas.Timestamp": "store x.to_datetime64(), or x.to_pydatetime()",
+    "pandas._libs.tslibs.timestamps.Timestamp": "store x.to_datetime64(), or x.to_pydatetime()",
+    "pandas.Timedelta": "store x.to_timedelta64(), or x.to_pytimedelta()",
+    "pandas._libs.tslibs.timedeltas.Timedelta": "store x.to_timedelta64(), or x.to_pytimedelta()",
+    "pyarrow.lib.Array": "put it into a table: pyarrow.table({'name': x})",
+    "pyarrow.lib.ChunkedArray": "put it into a table: pyarrow.table({'name': x})",
+    "msgspec.Struct": "open the store with codec='msgspec', or store msgspec.structs.asdict(x)",
     "generator": "store list(x)",
     "msgpack.ext.Timestamp": "store x.to_datetime()",
     "datetime.tzinfo": "store it as part of a datetime or time",

@@ -2,8 +2,9 @@
 
 Codes 1 to 4 hold other values (one packed array) and are built where the packers are, in
 ``codecs/msgpack.py``. The others are leaves: a function to bytes and one back, here and in
-``codecs/moments.py``. A leaf has one spelling, and its decoder refuses every other. ``docs/format.md`` has
-the table; changing an entry changes the format.
+``codecs/moments.py``; from 15 on in modules that ``codecs/registry.py`` imports when they are needed. A leaf
+has one spelling, and its decoder refuses every other. ``docs/format.md`` has the table; changing an entry
+changes the format.
 
 An object's type is looked up by identity. ``decimal``, ``fractions``, ``uuid`` and ``zoneinfo`` are not
 imported for it: whoever holds an instance has imported them.
@@ -33,12 +34,18 @@ TUPLE, SET, FROZENSET, SLICE = 1, 2, 3, 4
 INT, DECIMAL, FRACTION, RANGE, COMPLEX = 5, 6, 7, 8, 9
 DATETIME, DATE, TIME, TIMEDELTA = 10, 11, 12, 13
 UUID_ = 14
+BYTEARRAY, MEMORYVIEW, ARRAY = 15, 16, 17
+NDARRAY, NUMPY_SCALAR, ARROW, PANDAS = 18, 19, 20, 21
+
+LARGE = range(BYTEARRAY, PANDAS + 1)  # mostly one piece of memory, which their decoders take as it lies
 
 NAMES = {
     TUPLE: "tuple", SET: "set", FROZENSET: "frozenset", SLICE: "slice",
     INT: "int", DECIMAL: "Decimal", FRACTION: "Fraction", RANGE: "range", COMPLEX: "complex",
     DATETIME: "datetime", DATE: "date", TIME: "time", TIMEDELTA: "timedelta",
     UUID_: "UUID",
+    BYTEARRAY: "bytearray", MEMORYVIEW: "memoryview", ARRAY: "array.array",
+    NDARRAY: "numpy array", NUMPY_SCALAR: "numpy scalar", ARROW: "Arrow", PANDAS: "pandas",
 }  # fmt: skip
 
 PART = 1024  # bytes of a number in a Fraction or range: reducing and counting them takes quadratic time
@@ -231,4 +238,14 @@ def find(kind: type) -> tuple[int, _Encoder] | None:
     for module, name, code, encode in _LATER:
         if getattr(sys.modules.get(module), name, None) is kind:
             return register(kind, code, encode)
-    return None
+    from shmstore.codecs import registry
+
+    return registry.find(kind)
+
+
+_NATIVE = (str, int, float, bool, bytes, type(None), list, dict, tuple, set, frozenset, slice)
+
+
+def is_native(kind: type) -> bool:
+    """Tell whether objects of a type are written without an encoder of their own."""
+    return any(kind is known for known in _NATIVE)

@@ -1,9 +1,10 @@
 """The default codec: msgpack on the wire, objects back equal and of the same type.
 
 ``encode(obj) -> bytes`` and ``decode(bytes) -> obj`` keep None, bool, int of any size, float, str, bytes,
-list, dict, tuple, set, frozenset, complex, range, slice, datetime, date, time, timedelta, Decimal, Fraction
-and UUID. The type is looked at exactly: everything else (subclasses and named tuples, enums, dataclasses,
-bytearray ...) is ``CodecError``, with the path to it, and never comes back as something that looks like it.
+list, dict, tuple, set, frozenset, complex, range, slice, datetime, date, time, timedelta, Decimal, Fraction,
+UUID, bytearray, memoryview, array.array, what numpy, pyarrow and pandas bring, and what was registered. The
+type is looked at exactly: everything else (subclasses and named tuples, enums, dataclasses ...) is
+``CodecError``, with the path to it, and never comes back as something that looks like it.
 So are cycles and containers more than 256 deep, and whatever bytes are no such object. Shared parts are
 written once for each reference to them, as msgpack has no references.
 
@@ -17,7 +18,7 @@ import struct
 
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped]
 
-from shmstore.codecs import extensions, scan
+from shmstore.codecs import extensions, registry, scan, standin
 from shmstore.codecs.explain import explain, type_name
 from shmstore.codecs.refusal import Unsupported
 from shmstore.errors import CodecError
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
     _Pack = Callable[[object], bytes]
     _Scan = Callable[[Any], int]
 
-__all__ = ["UNCHECKED", "UNPACK_OPTIONS", "decode", "encode", "failure", "install_scan", "name", "refusal"]
+__all__ = ["UNCHECKED", "UNPACK_OPTIONS", "check", "decode", "encode", "failure", "install_scan", "name", "refusal",
+           "scan_bytes", "scan_value"]  # fmt: skip
 
 name = "msgpack"
 
@@ -45,6 +47,16 @@ def install_scan(value: _Scan, packed: _Scan) -> None:
     global _scan, _scan_packed
     _scan = value
     _scan_packed = packed
+
+
+def scan_value(value: object) -> int:
+    """Say how *value* can be packed: the walk that is installed."""
+    return _scan(value)
+
+
+def scan_bytes(packed: bytes) -> int:
+    """Say whether *packed* is sound: the walk that is installed."""
+    return _scan_packed(packed)
 
 
 # ---- encoding ----------------------------------------------------------------------------------------------
@@ -92,13 +104,22 @@ def _encode_other(obj: Any, kind: int) -> bytes:
     """Encode what the walk did not find plain."""
     if kind == scan.BLOB and len(obj) < 2**32:
         return _BIN32.pack(0xC6, len(obj)) + obj  # type: ignore[no-any-return]
-    if kind != scan.EXTENDED:
+    if kind != scan.EXTENDED and kind != scan.REFUSED:
         raise explain(obj, kind)
     try:
-        packed = _pack_extended(obj)
-    except MemoryError:
+        whole = standin.whole(obj)
+        if whole is not None:
+            return whole
+        value = obj
+        if kind == scan.REFUSED:
+            value = standin.stand_in(obj)
+            verdict = _scan(value)
+            if verdict > scan.EXTENDED:
+                raise explain(obj, verdict)
+        packed = _pack_extended(value)
+    except (MemoryError, CodecError):
         raise
-    except Unsupported:
+    except (Unsupported, standin.Refused):
         raise explain(obj, kind) from None
     except Exception as error:
         raise explain(obj, kind, error) from error
@@ -166,13 +187,12 @@ def _hook(inner: Callable[[int, bytes], Any] | None) -> Callable[[int, bytes], A
     def ext_hook(code: int, data: bytes) -> Any:
         try:
             leaf = extensions.LEAVES.get(code)
+            if leaf is None and not extensions.TUPLE <= code <= extensions.SLICE:
+                leaf = registry.leaf(code)
+                if leaf is None:
+                    raise CodecError(f"cannot decode: {registry.unknown(code)}")
             if leaf is not None:
                 return leaf(data)
-            if not extensions.TUPLE <= code <= extensions.SLICE:
-                raise CodecError(
-                    f"cannot decode: extension code {code} is unknown to this version of shmstore; "
-                    "it was written by a newer one, or by another program"
-                )
             if inner is not None:
                 elements = unpackb(data, ext_hook=inner, strict_map_key=False)
             else:
@@ -216,14 +236,22 @@ def decode(data: bytes) -> Any:
     Raises: CodecError for bytes that are no such object, unknown extension codes, and what exceeds the
     limits.
     """
-    if len(data) > UNCHECKED and _scan_packed(data) > 1:
-        raise refusal(data)
+    if len(data) > UNCHECKED:
+        check(data)
+        if data[0] == 0xC9 and data[5] in extensions.LARGE:  # nothing else: its memory need not be copied out
+            return ext_hook(data[5], memoryview(data)[6:])  # type: ignore[arg-type]
     try:
         return unpackb(data, ext_hook=ext_hook, strict_map_key=False)
     except MemoryError:
         raise
     except Exception as error:
         raise failure(data, error) from error
+
+
+def check(data: bytes) -> None:
+    """Raise the CodecError for bytes that would nest too deeply or take memory out of all proportion."""
+    if _scan_packed(data) > 1:
+        raise refusal(data)
 
 
 _FOREIGN = "it was not written by this codec, or it is damaged: put it again or delete it"

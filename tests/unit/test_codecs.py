@@ -1,5 +1,6 @@
 """The msgpack codec by example: the wire format byte for byte, what survives, packers and threads."""
 
+import array
 import decimal
 import fractions
 import struct
@@ -15,7 +16,7 @@ from fractions import Fraction
 import msgpack
 import pytest
 import shmstore  # noqa: F401  puts the compiled walks in place
-from shmstore.codecs import extensions, scan
+from shmstore.codecs import extensions, registry, scan
 from shmstore.codecs import msgpack as codec
 from shmstore.errors import CodecError
 
@@ -55,10 +56,14 @@ WIRE = [
     (uuid.UUID(int=1), 14, "00" * 15 + "01"),
     (uuid.UUID(int=1, is_safe=uuid.SafeUUID.safe), 14, "00" * 15 + "01 01"),
     (uuid.UUID(int=1, is_safe=uuid.SafeUUID.unsafe), 14, "00" * 15 + "01 00"),
+    (bytearray(b"ab"), 15, "61 62"),
+    (memoryview(b"ab"), 16, "01 42 01 01 00" + "00" * 7 + "02 61 62"),
+    (memoryview(bytearray(8)).cast("i", (1, 2)), 16, "00 69 04 02 00" + "00" * 7 + "01" + "00" * 7 + "02" + "00" * 8),
+    (array.array("h", [1, -1]), 17, "68 02 00 01 00 ff ff"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("value", "code", "payload"), WIRE, ids=repr)
+@pytest.mark.parametrize(("value", "code", "payload"), WIRE, ids=[f"{code}:{text[:40]}" for _, code, text in WIRE])
 def test_payloads_are_as_documented(value, code, payload):
     packed = ext(code, bytes.fromhex(payload))
     assert codec.encode(value) == packed
@@ -69,8 +74,10 @@ def test_payloads_are_as_documented(value, code, payload):
 
 
 def test_every_code_has_a_vector_and_a_name():
-    assert {code for _, code, _ in WIRE} == set(extensions.NAMES) == set(range(1, 15))
-    assert set(extensions.LEAVES) == set(range(scan.LAST_NESTED + 1, 15))
+    assert {code for _, code, _ in WIRE} == set(range(1, 18))  # 18 to 21 are in test_arrays and test_arrow
+    assert set(range(1, 22)) == {code for code in extensions.NAMES if code < registry.FIRST}
+    for code in range(scan.LAST_NESTED + 1, 20):
+        assert callable(extensions.LEAVES.get(code) or registry.leaf(code))
 
 
 def test_what_msgpack_has_goes_as_it_is():
@@ -149,7 +156,7 @@ def test_a_failure_leaves_nothing_behind():
         ["x" * 100_000, "\ud800"],
         [(1, 2), "x" * 1000, "\ud800"],
         [(1, [2, object()])],
-        [(bytearray(),)],
+        [(bytearray(), object())],
     ):
         for _ in range(3):
             with pytest.raises(CodecError):
@@ -275,7 +282,7 @@ def test_importing_the_codecs_is_light():
     script = """
 import sys
 import shmstore.codecs
-heavy = "decimal fractions uuid zoneinfo pickle typing dataclasses enum re json logging asyncio inspect"
+heavy = "array numpy msgspec decimal fractions uuid zoneinfo pickle typing dataclasses enum re json logging asyncio inspect"
 print([name for name in heavy.split() if name in sys.modules])
 from shmstore.codecs import msgpack as codec
 assert codec.decode(codec.encode((1, {2}, 3j))) == (1, {2}, 3j)

@@ -121,7 +121,7 @@ print([path for path in opened if not os.path.realpath(path).startswith(tuple(ro
     assert "the time zone 'Nowhere/City' is unknown on this machine" in errors[KEYS.index("Nowhere/City")]
 
 
-@pytest.mark.parametrize("code", [0, 15, 16, 77, 127, -2, -128])
+@pytest.mark.parametrize("code", [0, 22, 63, 77, 127, -2, -128])
 def test_unknown_codes_are_named(code):
     for data in (ext(code, b""), ext(code, b"abc"), b"\x91" + ext(code, b"x" * 300)):
         with pytest.raises(CodecError, match=rf"^cannot decode: extension code {code} is unknown"):

@@ -1,0 +1,154 @@
+"""numpy arrays and scalars: their elements as they lie in memory, behind a description of the dtype.
+
+An array comes back equal, with its dtype (byte order and padding included), its shape, its order (Fortran if
+it was contiguous in that order and not in C's too; C otherwise) and its writeability. Strides of other kinds
+are not kept. What comes back is nobody else's memory: writeable arrays are copied out of the value's bytes,
+read-only ones stay in them, so a large array that is stored read-only is read with one copy less.
+
+Exactly ``numpy.ndarray`` and numpy's own scalar types: matrices, masked and record arrays are refused.
+Whoever holds such an object has imported numpy; this module imports it to read one.
+"""
+
+from __future__ import annotations
+
+from shmstore.codecs.buffers import pad_after, skip_pad
+from shmstore.codecs.dtypes import ELEMENTS, dtype_from, dtype_to
+from shmstore.codecs.optional import need
+from shmstore.codecs.refusal import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from shmstore.codecs.buffers import _Memory
+
+__all__ = ["NDARRAY", "SCALAR", "decode_ndarray", "decode_scalar", "ndarray_parts", "scalar_parts", "types"]
+
+NDARRAY, SCALAR = 18, 19
+
+FORTRAN, READ_ONLY = 1, 2
+
+_HEAD = 5  # bytes: flags, padding, dimensions, length of the dtype in two
+_TEXT, _BYTES = b"\xa1U", b"\xa1S"  # a str_ and a bytes_ keep zeros at their end, which elements do not
+
+
+def _memory(array: Any) -> Any:
+    """Return the elements of a contiguous array as bytes, without a copy."""
+    if array.nbytes == 0:
+        return b""
+    flat = array if array.flags.c_contiguous else array.T
+    return flat.reshape(-1).view("u1")
+
+
+def ndarray_parts(array: Any) -> tuple[list[Any], int]:
+    """Write flags, shape and dtype, then the elements."""
+    dtype = dtype_to(array.dtype)
+    flags = array.flags
+    fortran = flags.f_contiguous and not flags.c_contiguous
+    size = array.nbytes
+    if size == 0 and array.size > ELEMENTS:
+        raise Unsupported(f"{array.size} elements of no bytes, {ELEMENTS} is the most", "store its shape")
+    start = _HEAD + 8 * array.ndim + len(dtype)
+    pad = pad_after(start, size)
+    head = bytes((fortran * FORTRAN | (not flags.writeable) * READ_ONLY, len(pad), array.ndim))
+    shape = b"".join(length.to_bytes(8, "big") for length in array.shape)
+    if not flags.forc:
+        array = array.copy("C")
+    parts = [head, len(dtype).to_bytes(2, "big"), shape, dtype, pad, _memory(array)]
+    return parts, start + len(pad) + size
+
+
+def decode_ndarray(data: _Memory) -> Any:
+    """Read an array."""
+    np = need("numpy", "numpy")
+    flags, pad, dimensions, high, low = data[:_HEAD]
+    if flags > FORTRAN | READ_ONLY:
+        raise ValueError(f"unknown flags {flags:#x}")
+    start = _HEAD + 8 * dimensions
+    shape = tuple([int.from_bytes(data[at : at + 8], "big") for at in range(_HEAD, start, 8)])
+    size = high << 8 | low
+    dtype = dtype_from(bytes(data[start : start + size]))
+    if dtype.subdtype is not None:
+        raise ValueError("no array has a dtype of subarrays")
+    start = skip_pad(data, start + size, pad)
+    elements = 1
+    for length in shape:
+        elements *= length
+    if elements * dtype.itemsize != len(data) - start:
+        raise ValueError("shape and dtype do not fit the bytes")
+    if dtype.itemsize == 0 and elements > ELEMENTS:
+        raise ValueError(f"{elements} elements of no bytes, {ELEMENTS} is the most")
+    order = "F" if flags & FORTRAN else "C"
+    array = np.ndarray(shape, dtype, data, start, order=order) if elements * dtype.itemsize else None
+    if array is None or not array.flags.aligned or array.flags.writeable or not flags & READ_ONLY:
+        copy = np.empty(shape, dtype, order)
+        if array is not None:
+            _memory(copy)[:] = np.frombuffer(data, "u1", -1, start)
+        array = copy
+        array.flags.writeable = not flags & READ_ONLY
+    if flags & FORTRAN and array.flags.c_contiguous:
+        raise ValueError("an array in both orders is in C's")
+    _check_text(array)
+    return array
+
+
+def _check_text(array: Any) -> None:
+    """Refuse elements that are no characters: Python makes no str of them."""
+    dtype = array.dtype
+    if dtype.names is not None:
+        for name in dtype.names:
+            _check_text(array[name])
+    elif dtype.char == "U" and array.nbytes:
+        if not array.flags.c_contiguous:
+            array = array.copy("C")
+        if array.reshape(-1).view(dtype.byteorder.replace("=", "<").replace("|", "<") + "u4").max() > 0x10FFFF:
+            raise ValueError("a text holds what is no character")
+
+
+# ---- scalars -----------------------------------------------------------------------------------------------
+
+
+def scalar_parts(value: Any) -> tuple[list[Any], int]:
+    """Write the dtype, then the bytes; of a str_ the UTF-8."""
+    np = need("numpy", "numpy")
+    kind = type(value)
+    if kind is np.str_:
+        try:
+            dtype, memory = _TEXT, value.encode()
+        except UnicodeEncodeError:
+            raise Unsupported("a text with a lone surrogate",
+                              "store bytes: s.encode('utf-8', 'surrogateescape')") from None  # fmt: skip
+    elif kind is np.bytes_:
+        dtype, memory = _BYTES, bytes(value)
+    else:
+        dtype, memory = dtype_to(value.dtype), value.tobytes()
+    return [len(dtype).to_bytes(2, "big"), dtype, memory], 2 + len(dtype) + len(memory)
+
+
+def decode_scalar(data: _Memory) -> Any:
+    """Read a scalar."""
+    np = need("numpy", "numpy")
+    start = 2 + int.from_bytes(data[:2], "big")
+    packed, memory = bytes(data[2:start]), bytes(data[start:])
+    if packed == _TEXT:
+        return np.str_(memory.decode())
+    if packed == _BYTES:
+        return np.bytes_(memory)
+    dtype = dtype_from(packed)
+    if dtype.subdtype is not None or dtype.char in "SU":
+        raise ValueError("no scalar has such a dtype")
+    if dtype.itemsize != len(memory):
+        raise ValueError("the dtype does not fit the bytes")
+    array = np.empty((), dtype)
+    if memory:
+        array.reshape(-1).view("u1")[:] = np.frombuffer(memory, "u1")
+    _check_text(array)
+    return array[()]
+
+
+def types() -> list[tuple[type, int, Callable[[Any], tuple[list[Any], int]]]]:
+    """Return type, code and parts of what this module stores."""
+    np = need("numpy", "numpy")
+    scalars = [np.dtype(char).type for char in "?bhilqBHILQefdgFDGSUVMm"]
+    return [(np.ndarray, NDARRAY, ndarray_parts), *((kind, SCALAR, scalar_parts) for kind in scalars)]

@@ -1,0 +1,161 @@
+"""Types that are looked up when they are first met: those of other packages, and those that users register.
+
+``find`` and ``leaf`` are asked for what ``codecs/extensions.py`` does not know. A package's types are looked
+for only if it has been imported (somebody holds an instance), and its codes import it.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import allocate_lock
+
+from shmstore.codecs import extensions
+from shmstore.codecs.refusal import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
+    _Parts = Callable[[Any], tuple[list[Any], int]]
+
+__all__ = ["FIRST", "LAST", "PARTS", "find", "leaf", "register"]
+
+FIRST, LAST = 64, 127  # codes for the types of users
+
+PARTS: dict[int, _Parts] = {}  # by the id of the type: what to write, as pieces to be joined
+
+# Where a type comes from (the root of its __module__), and the module here that stores it.
+_SOURCES = {
+    "builtins": "buffers", "array": "buffers", "numpy": "arrays", "pyarrow": "arrow", "pandas": "frames",
+}  # fmt: skip
+# Code: the module here and its function.
+_READERS = {
+    15: ("buffers", "decode_bytearray"),
+    16: ("buffers", "decode_memoryview"),
+    17: ("buffers", "decode_array"),
+    18: ("arrays", "decode_ndarray"),
+    19: ("arrays", "decode_scalar"),
+    20: ("arrow", "decode_arrow"),
+    21: ("frames", "decode_frame"),
+}
+_MODULE = type.__dict__["__module__"]
+_lock = allocate_lock()
+_users: dict[int, type] = {}  # code: class
+
+
+def _module(name: str) -> Any:
+    return getattr(__import__(f"shmstore.codecs.{name}").codecs, name)
+
+
+# ---- looking up --------------------------------------------------------------------------------------------
+
+
+def find(kind: type) -> tuple[int, Callable[[Any], bytes]] | None:
+    """Return code and encoder of a type that has not been met before, or None."""
+    module = _MODULE.__get__(kind)
+    if type(module) is not str:
+        return None
+    root = module.partition(".")[0]
+    source = _SOURCES.get(root)
+    if source is None or root not in sys.modules:
+        return None
+    for known, code, parts in _module(source).types():
+        if known is kind:
+            PARTS[id(kind)] = parts
+            return extensions.register(kind, code, _joined(parts))
+    return None
+
+
+def _joined(parts: _Parts) -> Callable[[Any], bytes]:
+    def encode(value: Any) -> bytes:
+        return b"".join(parts(value)[0])
+
+    return encode
+
+
+def leaf(code: int) -> Callable[[Any], Any] | None:
+    """Return the decoder of a code that has not been met before, or None."""
+    reader = _READERS.get(code)
+    if reader is None:
+        return None
+    found = extensions.LEAVES[code] = getattr(_module(reader[0]), reader[1])
+    return found  # type: ignore[no-any-return]
+
+
+def unknown(code: int) -> str:
+    """Say why nothing can be made of a code."""
+    if FIRST <= code <= LAST:
+        return (f"extension code {code} is unknown here: codes {FIRST} to {LAST} are for types that a program "
+                f"registers; call shmstore.register({code}, ...) as the program did that put the value")  # fmt: skip
+    return (f"extension code {code} is unknown to this version of shmstore; "
+            "it was written by a newer one, or by another program")  # fmt: skip
+
+
+# ---- types of users ----------------------------------------------------------------------------------------
+
+
+def register(code: int, cls: type[_T], encode: Callable[[_T], bytes], decode: Callable[[bytes], _T]) -> None:
+    """Store objects of a class of yours, in this process: *encode* makes bytes of one, *decode* one of bytes.
+
+    code: 64 to 127, recorded with each value. Programs that share a store must mean the same by it.
+    cls: exactly this class; its subclasses remain ``CodecError``.
+
+    Whatever the codec would refuse may be registered, a named tuple or an enum too, and is then stored
+    wherever it lies in a value: also as a member of a set or a dict's key. What *decode* returns must be
+    equal to what was put and of the same class; nobody checks that. Both run while nothing is locked, and
+    must not change what is being stored. What they raise becomes ``CodecError``.
+
+    Registering the same again does nothing. Threads may register at once; a value that is being read or
+    written meanwhile is treated as before or as after it.
+
+    Raises: ValueError if code or class is taken; TypeError for what is no code, class or function.
+    """
+    if type(code) is not int:
+        raise TypeError(f"an extension code is an int, not {type(code).__name__}")
+    if not FIRST <= code <= LAST:
+        raise ValueError(f"codes of one's own are from {FIRST} to {LAST}, not {code}; the others are the package's")
+    if not isinstance(cls, type):
+        raise TypeError(f"cls is a class, not {type(cls).__name__}")
+    if not callable(encode) or not callable(decode):
+        raise TypeError("encode and decode are functions")
+    entry = (encode, decode)
+    with _lock:
+        holder = _users.get(code)
+        if holder is cls and _functions[code] == entry:
+            return
+        if holder is not None:
+            raise ValueError(f"code {code} is registered for {holder.__qualname__} already")
+        if any(known is cls for known in _users.values()):
+            raise ValueError(f"{cls.__qualname__} is registered with another code already")
+        if extensions.is_native(cls) or extensions.find(cls) is not None:
+            raise ValueError(f"{cls.__qualname__} is stored already, in a way that every program knows")
+        _users[code] = cls
+        _functions[code] = entry
+        extensions.NAMES[code] = cls.__qualname__
+        extensions.LEAVES[code] = _reader(decode)
+        extensions.register(cls, code, _writer(code, encode))
+
+
+_functions: dict[int, tuple[Any, Any]] = {}
+
+
+def _reader(decode: Callable[[bytes], Any]) -> Callable[[Any], Any]:
+    def read(data: Any) -> Any:
+        return decode(data if type(data) is bytes else bytes(data))
+
+    return read
+
+
+def _writer(code: int, encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    def write(value: Any) -> bytes:
+        encoded = encode(value)
+        if type(encoded) is not bytes:
+            raise Unsupported(
+                f"the function registered for code {code} returned {type(encoded).__name__}, not bytes",
+                "return bytes(...)",
+            )
+        return encoded
+
+    return write
