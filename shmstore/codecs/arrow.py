@@ -1,0 +1,163 @@
+"""Arrow tables and record batches, as Arrow's own IPC stream.
+
+Schema, metadata, dictionaries and chunks (but for those without rows) are what the stream keeps. A table that comes
+back uses the value's bytes in place. A class derived from ``pyarrow.Table`` is refused, and so is a type of
+its own that pyarrow would not know again.
+
+The stream is read as that of a stranger: compressed bodies are refused, for they may claim any size, and every
+buffer is checked before the table is handed out.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from shmstore.codecs.buffers import pad_after, skip_pad
+from shmstore.codecs.optional import need
+from shmstore.codecs.refusal import Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from shmstore.codecs.buffers import _Memory
+
+__all__ = ["ARROW", "arrow_parts", "decode_arrow", "read_table", "types", "write_table"]
+
+ARROW = 20
+TABLE, BATCH = 1, 2
+
+
+def write_table(table: Any) -> Any:
+    """Return the IPC stream of a table or record batch, as a buffer.
+
+    Raises: Unsupported.
+    """
+    pa = need("pyarrow", "arrow")
+    sink = pa.BufferOutputStream()
+    try:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write(table)
+    except pa.ArrowException as error:
+        raise Unsupported(f"pyarrow does not write it: {str(error)[:200]}", "convert its columns") from None
+    return sink.getvalue()
+
+
+def read_table(data: _Memory) -> Any:
+    """Return the table whose IPC stream this is; it stays in these bytes.
+
+    Raises: ValueError and what pyarrow raises.
+    """
+    pa = need("pyarrow", "arrow")
+    _check(memoryview(data))
+    source = pa.BufferReader(pa.py_buffer(data))
+    with pa.ipc.open_stream(source) as reader:
+        table = reader.read_all()
+    if source.tell() != len(data):
+        raise ValueError("bytes are left over")
+    table.validate(full=True)
+    return table
+
+
+def arrow_parts(value: Any) -> tuple[list[Any], int]:
+    """Write the kind, padding, and the IPC stream."""
+    pa = need("pyarrow", "arrow")
+    kind = BATCH if type(value) is pa.RecordBatch else TABLE
+    stream = write_table(value)
+    for field in value.schema:
+        _refuse_unknown(pa, field.type, field.name)
+    pad = pad_after(2, stream.size)
+    return [bytes((kind, len(pad))), pad, stream], 2 + len(pad) + stream.size
+
+
+def _refuse_unknown(pa: Any, kind: Any, name: str) -> None:
+    """A type that Python code defined comes back only where that code has run."""
+    if isinstance(kind, (pa.ExtensionType, pa.UnknownExtensionType)):
+        raise Unsupported(f"column {name[:80]!r} has the type {kind.extension_name[:80]!r} of its own",
+                          "store its storage: column.combine_chunks().storage")  # fmt: skip
+    for number in range(kind.num_fields):
+        _refuse_unknown(pa, kind.field(number).type, name)
+
+
+def decode_arrow(data: _Memory) -> Any:
+    """Read a table or record batch."""
+    kind, pad = data[:2]
+    if kind not in (TABLE, BATCH):
+        raise ValueError(f"unknown kind {kind}")
+    table = read_table(memoryview(data)[skip_pad(data, 2, pad) :])
+    if kind == TABLE:
+        return table
+    batches = table.to_batches()
+    if len(batches) > 1:
+        raise ValueError("a record batch is one")
+    if batches:
+        return batches[0]
+    pa = need("pyarrow", "arrow")
+    return pa.RecordBatch.from_pylist([], table.schema)
+
+
+# ---- a look at the messages --------------------------------------------------------------------------------
+
+_RECORD_BATCH, _DICTIONARY_BATCH = 3, 2  # Message.header_type in Arrow's Message.fbs
+
+
+def _check(stream: memoryview) -> None:
+    """Refuse bodies that are compressed, and lengths that lead out of the stream."""
+    at, end = 0, len(stream)
+    while at + 8 <= end:
+        mark, size = struct.unpack_from("<Ii", stream, at)
+        if mark != 0xFFFFFFFF:
+            raise ValueError("this is no IPC stream")
+        at += 8
+        if size == 0:
+            break
+        if not 0 < size <= end - at:
+            raise ValueError("a message is cut short")
+        body = _message(stream[at : at + size])
+        at += size
+        if not 0 <= body <= end - at:
+            raise ValueError("a body is cut short")
+        at += body
+    else:
+        raise ValueError("the stream has no end")
+    if at != end:
+        raise ValueError("bytes are left over")
+
+
+def _message(metadata: memoryview) -> int:
+    """Return the length of a message's body."""
+    try:
+        message = struct.unpack_from("<I", metadata, 0)[0]
+        kind = _slot(metadata, message, 1)
+        header = _slot(metadata, message, 2)
+        body = _slot(metadata, message, 3)
+        kind = metadata[kind] if kind else 0
+        if kind in (_RECORD_BATCH, _DICTIONARY_BATCH) and header:
+            batch = header + struct.unpack_from("<I", metadata, header)[0]
+            if kind == _DICTIONARY_BATCH:
+                data = _slot(metadata, batch, 1)
+                if not data:
+                    raise ValueError("a dictionary has no data")
+                batch = data + struct.unpack_from("<I", metadata, data)[0]
+            if _slot(metadata, batch, 3):
+                raise ValueError("its bodies are compressed")
+        length: int = struct.unpack_from("<q", metadata, body)[0] if body else 0
+        return length
+    except (struct.error, IndexError):
+        raise ValueError("a message is damaged") from None
+
+
+def _slot(metadata: memoryview, table: int, number: int) -> int:
+    """Return where a flatbuffer table has its field, 0 if it has none."""
+    vtable = table - struct.unpack_from("<i", metadata, table)[0]
+    if vtable < 0 or 4 + 2 * number + 2 > struct.unpack_from("<H", metadata, vtable)[0]:
+        return 0
+    offset: int = struct.unpack_from("<H", metadata, vtable + 4 + 2 * number)[0]
+    return table + offset if offset else 0
+
+
+def types() -> list[tuple[type, int, Callable[[Any], tuple[list[Any], int]]]]:
+    """Return type, code and parts of what this module stores."""
+    pa = need("pyarrow", "arrow")
+    return [(pa.Table, ARROW, arrow_parts), (pa.RecordBatch, ARROW, arrow_parts)]

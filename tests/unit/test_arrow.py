@@ -1,0 +1,245 @@
+"""Arrow tables, record batches and pandas objects: exact, or refused with a remedy."""
+
+import datetime
+import random
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+import shmstore  # noqa: F401  puts the compiled walks in place
+from shmstore.codecs import msgpack as codec
+from shmstore.errors import CodecError
+
+pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+
+
+def ext(code, payload):
+    return b"\xc9" + len(payload).to_bytes(4, "big") + bytes([code]) + payload
+
+
+def round_trip(value):
+    back = codec.decode(codec.encode(value))
+    assert type(back) is type(value)
+    return back
+
+
+# ---- Arrow -------------------------------------------------------------------------------------------------
+
+
+def tables():
+    words = pa.array(["u", "v", None, "u"]).dictionary_encode()
+    table = pa.table({"i": [1, 2, None, 4], "s": ["x", "y", None, ""], "d": words, "l": [[1], [], None, [2, 3]]})
+    yield table
+    yield table.replace_schema_metadata({"key": "value"})
+    yield pa.concat_tables([table, table.slice(1, 2)])
+    yield pa.table({"t": pa.array([1, 2], pa.timestamp("ns", "Europe/Berlin")), "b": pa.array([b"x", None], pa.large_binary())})
+    yield pa.table({"n": pa.nulls(3), "m": pa.array([Decimal("1.5"), None, Decimal(2)]), "x": [{"a": 1}, None, {"a": 2}]})
+    yield pa.table({"a": pa.array([], pa.int32())})
+    yield pa.table({})
+    yield pa.table([[1], [2]], names=["same", "same"])
+    yield pa.table({"big": pa.array(range(100_000))})
+
+
+@pytest.mark.parametrize("table", list(tables()), ids=[f"table{n}" for n in range(9)])
+def test_tables_survive(table):
+    back = round_trip(table)
+    assert back.equals(table, check_metadata=True)
+    if table.num_rows:  # chunks without rows are not kept
+        assert [column.num_chunks for column in back.columns] == [column.num_chunks for column in table.columns]
+    back.validate(full=True)
+    assert codec.encode(back) == codec.encode(table)
+
+
+def test_record_batches_survive():
+    batch = pa.record_batch({"a": [1, 2], "b": ["x", None]})
+    for value in (batch, batch.slice(1), batch.slice(0, 0), pa.record_batch({"big": pa.array(range(50_000))})):
+        assert round_trip(value).equals(value, check_metadata=True)
+    assert codec.decode(codec.encode([batch, (batch,)]))[1][0].equals(batch)
+
+
+def test_a_large_table_is_read_in_place():
+    packed = codec.encode(pa.table({"a": pa.array(range(100_000))}))
+    before = pa.total_allocated_bytes()
+    table = codec.decode(packed)
+    assert pa.total_allocated_bytes() - before < 10_000
+    assert table["a"][99_999].as_py() == 99_999
+
+
+class Own(pa.ExtensionType):
+    def __init__(self):
+        super().__init__(pa.int64(), "shmstore.tests.own")
+
+    def __arrow_ext_serialize__(self):
+        return b""
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage, serialized):
+        return cls()
+
+
+def test_what_arrow_would_not_know_again_is_refused():
+    column = pa.ExtensionArray.from_storage(Own(), pa.array([1, 2]))
+    with pytest.raises(CodecError, match=r"^cannot encode \$\.t: pyarrow\.lib\.Table: column 'o' has the type 'shmstore.*; store its storage"):
+        codec.encode({"t": pa.table({"o": column})})
+    with pytest.raises(CodecError, match=r"put it into a table"):
+        codec.encode(pa.array([1]))
+    with pytest.raises(CodecError, match=r"put it into a table"):
+        codec.encode(pa.chunked_array([[1]]))
+
+
+def test_compressed_streams_are_refused():
+    sink = pa.BufferOutputStream()
+    table = pa.table({"a": pa.array(range(1000))})
+    if not pa.Codec.is_available("lz4"):
+        pytest.skip("this pyarrow has no lz4")
+    with pa.ipc.new_stream(sink, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as writer:
+        writer.write(table)
+    with pytest.raises(CodecError, match=r"extension 20 \(Arrow\) of .* compressed"):
+        codec.decode(ext(20, b"\1\0" + sink.getvalue().to_pybytes()))
+
+
+def test_streams_that_lie_are_refused():
+    stream = codec.encode(pa.table({"a": [1, 2]}))[6:]
+    good = stream if stream[:1] == b"\1" else codec.encode(pa.table({"a": [1, 2]}))[4:]
+    assert codec.decode(ext(20, good))["a"].to_pylist() == [1, 2]
+    for payload in (b"", b"\1", b"\1\0", b"\3" + good[1:], b"\1\1" + good[2:], good + b"\0" * 8, good[:-8], good[:50], b"\1\0" + b"\xff" * 16,
+                    b"\1\0" + b"\xff\xff\xff\xff\0\0\0\0", good[:2] + good[10:]):  # fmt: skip
+        with pytest.raises(CodecError, match=r"^cannot decode: extension 20 \(Arrow\)"):
+            codec.decode(ext(20, payload))
+
+
+FUZZ = """
+import random, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
+import shmstore
+from shmstore.codecs import msgpack as codec
+rng = random.Random(int(sys.argv[1]))
+seeds = [bytes.fromhex(line) for line in sys.stdin]
+values = errors = 0
+for n in range(int(sys.argv[2])):
+    data = bytearray(rng.choice(seeds))
+    for _ in range(rng.randint(1, 3)):
+        data[rng.randrange(8, len(data))] = rng.choice((0, 1, 127, 128, 255, rng.randrange(256)))
+    try:
+        found = codec.decode(bytes(data))
+    except shmstore.CodecError:
+        errors += 1
+    else:
+        repr(found)
+        values += 1
+print(values, errors)
+"""
+
+
+def fuzz(values, rounds):
+    """In another process, with 4 GB of addresses: a crash there is a failure here."""
+    seed = random.randrange(1 << 30)
+    lines = "\n".join(codec.encode(value).hex() for value in values)
+    run = subprocess.run([sys.executable, "-c", FUZZ, str(seed), str(rounds)], input=lines, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, (seed, run.returncode, run.stderr[-2000:])
+    found, refused = map(int, run.stdout.split())
+    assert found + refused == rounds and refused > 0
+
+
+def test_damaged_tables_crash_nobody():
+    fuzz(list(tables())[:7], 1500)
+
+
+# ---- pandas ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pd():
+    return pytest.importorskip("pandas", reason="pandas is not installed")
+
+
+def frames(pd):
+    import numpy as np
+
+    days = pd.date_range("2026-01-01", periods=3, freq="D", tz="Europe/Berlin")
+    pairs = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", None])
+    yield pd.DataFrame({"i": [1, 2, 3], "f": [1.5, np.nan, 2], "s": ["x", "y", None], "b": [True, False, True]})
+    yield pd.DataFrame(np.arange(6).reshape(2, 3))
+    yield pd.DataFrame(np.zeros((2, 2)), columns=["same", "same"])
+    yield pd.DataFrame({"a": [1, 2, 3]}, index=days)
+    yield pd.DataFrame({"a": [1, 2]}, index=pairs)
+    yield pd.DataFrame(np.zeros((2, 2)), columns=pairs)
+    yield pd.DataFrame({True: [1], None: [2], 1.5: [3], ("t", 1): [4]})
+    yield pd.DataFrame({"c": pd.Categorical(["a", "b", None], categories=["b", "a", "z"], ordered=True)})
+    yield pd.DataFrame({"i": pd.array([1, None], "Int64"), "b": pd.array([True, None], "boolean"), "f": pd.array([1.5, None], "Float32")})
+    yield pd.DataFrame({"t": pd.to_datetime(["2026-01-01", None]), "d": pd.to_timedelta([1, None]), "p": pd.period_range("2026-01", periods=2, freq="M")})
+    yield pd.DataFrame({"n": pd.interval_range(0, 2), "w": pd.array([1, None], "int64[pyarrow]")})
+    yield pd.DataFrame({"o": pd.Series([None, np.nan, "a"], dtype=object), "m": [1, "a", (1, {2})], "d": [{"k": 1}, {}, None]})
+    yield pd.DataFrame({"day": [datetime.date(2026, 1, 1)], "dec": [Decimal("1.50")], "raw": [b"x"], "z": [1j]})
+    yield pd.DataFrame({"swapped": np.array([1, 2], ">i4"), "small": np.array([1, 2], "f2")})
+    yield pd.DataFrame()
+    yield pd.DataFrame(index=range(5))
+    yield pd.DataFrame(columns=["a", "b"])
+    yield pd.DataFrame({"a": [1]}).rename_axis(columns="columns", index="rows")
+    yield pd.DataFrame({"a": [1, 2]}, index=[1.5, np.nan])
+    yield pd.DataFrame({"big": np.arange(50_000)})
+
+
+def equal(pd, a, b):
+    if isinstance(a, pd.DataFrame):
+        pd.testing.assert_frame_equal(a, b, check_freq=True, check_column_type=True, check_index_type=True, check_exact=True)
+        assert a.attrs == b.attrs
+    elif isinstance(a, pd.Series):
+        pd.testing.assert_series_equal(a, b, check_freq=True, check_exact=True)
+    else:
+        pd.testing.assert_index_equal(a, b, exact=True)
+        assert getattr(a, "freq", None) == getattr(b, "freq", None)
+
+
+def test_frames_survive(pd):
+    for frame in frames(pd):
+        equal(pd, frame, round_trip(frame))
+        for series in [frame.iloc[:, at] for at in range(frame.shape[1])]:
+            equal(pd, series, round_trip(series))
+        for index in (frame.index, frame.columns):
+            equal(pd, index, round_trip(index))
+
+
+def test_a_frame_that_comes_back_can_be_changed(pd):
+    frame = pd.DataFrame({"a": range(20_000), "s": ["x"] * 20_000})
+    frame.attrs["unit"] = ("m", 1)
+    packed = codec.encode(frame)
+    back = codec.decode(packed)
+    back.loc[0, "a"] = 7
+    back["s"] = "y"
+    equal(pd, codec.decode(packed), frame)
+
+
+def test_what_would_not_come_back_is_refused(pd):
+    import numpy as np
+
+    for frame, message in [
+        (pd.DataFrame({"a": [1], "o": [object()]}), r"object"),
+        (pd.DataFrame({"a": pd.arrays.SparseArray([0, 0, 1])}), r"Sparse"),
+        (pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False), r"flags"),
+        (pd.DataFrame({"a": pd.array(["x", None], "string[python]")}), r"column 0 .*would not come back the same"),
+        (type("Frame", (pd.DataFrame,), {})({"a": [1]}), r"Frame"),
+        (pd.DataFrame({np.dtype("f8"): [1]}), r"."),
+        (pd.Timestamp("2026-01-01"), r"to_datetime64"),
+        (pd.Timedelta(1), r"to_timedelta64"),
+    ]:
+        with pytest.raises(CodecError, match=rf"^cannot encode \$\[0\].*{message}"):
+            codec.encode([frame])
+
+
+def test_damaged_frames_crash_nobody(pd):
+    fuzz([frame for frame in frames(pd) if len(frame) < 100], 400)
+
+
+def test_neither_package_is_imported_without_need():
+    script = """
+import sys
+import shmstore
+from shmstore.codecs import msgpack as codec
+import numpy
+codec.decode(codec.encode([numpy.arange(3), bytearray(b"x"), numpy.float64(1)]))
+print([name for name in ("pyarrow", "pandas") if name in sys.modules])
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert run.stdout == "[]\n", run.stderr
