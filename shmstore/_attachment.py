@@ -25,6 +25,7 @@ __all__ = ["Attachment"]
 
 _CODECS = {"raw": lib.SHMS_CODEC_RAW, "msgpack": lib.SHMS_CODEC_MSGPACK, "pickle": lib.SHMS_CODEC_PICKLE}
 NAMES_OF_CODECS = {number: name for name, number in _CODECS.items()}
+_CODECS["msgspec"] = lib.SHMS_CODEC_MSGPACK  # the same bytes: whoever reads msgpack reads them
 
 
 class Attachment(StoreCalls):
@@ -33,7 +34,7 @@ class Attachment(StoreCalls):
     # Calls that are bound once, here: each is a builtin with the handle in it. The hottest are methods of StoreCalls.
     __slots__ = (
         "__weakref__", "_codec", "_codec_number", "_codecs", "_delete_if", "_encode", "_get_versioned", "_key",
-        "_options", "_put_if_", "_time_left", "_timeout", "_touch", "_uuid", "_version", "_view",
+        "_options", "_put_if_", "_time_left", "_timeout", "_touch", "_typed", "_uuid", "_version", "_view",
     )  # fmt: skip
 
     def __init__(
@@ -61,7 +62,8 @@ class Attachment(StoreCalls):
         owner: whose stores to trust beside mine and root's: a uid, or "any".
         readonly: attach without the right to write; leaves no trace in the store.
         ttl: seconds that entries live when a call says nothing; None: for ever.
-        codec: "msgpack", "raw", "pickle" (trusted stores only!), or an object with name, encode, decode.
+        codec: "msgpack", "msgspec" (the same bytes, faster, and Structs), "raw", "pickle" (trusted stores only!), or
+            an object with name, encode, decode.
         decoders: further codecs that this handle may read.
         timeout: seconds to wait for a lock whose holder is alive but does not go on.
 
@@ -116,6 +118,7 @@ class Attachment(StoreCalls):
         owner, readonly, ttl, codec, decoders, timeout = self._options
         self._codec, self._codecs = resolve(codec, decoders)
         self._encode = self._codec.encode
+        self._typed: Any = self._codecs.get("msgspec")  # reads msgpack, also as a given type
         self._codec_number: Any = _CODECS.get(self._codec.name, self._codec.name)
         self._timeout = timeout
         wait = seconds_to_ns(timeout, "timeout")

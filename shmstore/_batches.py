@@ -13,11 +13,12 @@ from shmstore._sentinels import DEFAULT, MISSING
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, TypeVar
+    from typing import Any, TypeVar, overload
 
     from shmstore._sentinels import Default
 
     _V = TypeVar("_V")
+    _T = TypeVar("_T")
     # A Mapping is invariant in its key, so a dict[str, V] is none of the third.
     _Pairs = Mapping[str, _V] | Mapping[bytes, _V] | Mapping[Name, _V] | Iterable[tuple[Name, _V]]
 else:
@@ -33,12 +34,27 @@ class Batches(Entries[_V]):
 
     __slots__ = ()
 
-    def get_many(self, names: Iterable[Name]) -> dict[Name, _V]:
-        """Return copies of the values of those names that are there. Not a snapshot; each value is whole."""
+    if TYPE_CHECKING:
+
+        @overload
+        def get_many(self, names: Iterable[Name]) -> dict[Name, _V]: ...
+        @overload
+        def get_many(self, names: Iterable[Name], *, type: type[_T]) -> dict[Name, _T]: ...
+        @overload
+        def get_many(self, names: Iterable[Name], *, type: Any) -> dict[Name, Any]: ...
+
+    def get_many(self, names: Iterable[Name], *, type: Any = None) -> dict[Name, Any]:
+        """Return copies of the values of those names that are there. Not a snapshot; each value is whole.
+
+        type: read each value as this type; for handles of codec "msgspec".
+        """
+        if type is not None:
+            found = {name: self._get_typed(name, MISSING, type) for name in names}
+            return {name: value for name, value in found.items() if value is not MISSING}
         found = self._get_many(tuple(names))
-        if type(found) is tuple:
+        if found.__class__ is tuple:
             raise self._fail(found)
-        values: dict[Name, _V] = found
+        values: dict[Name, Any] = found
         return values
 
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:

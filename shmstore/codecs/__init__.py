@@ -3,7 +3,8 @@
 A codec is anything with three attributes: ``name`` (a str, recorded beside each value), ``encode(obj) ->
 bytes`` and ``decode(bytes) -> obj``. Three come with the package: ``msgpack`` (the default), ``raw`` (bytes
 alone) and ``pickle``. A value names the codec it was written with, but that only selects among those that a
-handle was opened with: what lies in a store cannot make a reader load a pickle that it did not ask for.
+handle was opened with: what lies in a store cannot make a reader load a pickle that it did not ask for. A
+fourth, ``msgspec``, is another way to read and write what ``msgpack`` does; its values are recorded as msgpack.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BUILTIN", "NAME_SIZE", "CustomCodec", "resolve"]
 
-BUILTIN = ("msgpack", "raw", "pickle")
+BUILTIN = ("msgpack", "msgspec", "raw", "pickle")
 NAME_SIZE = 64  # bytes of UTF-8
 _NAMES = ", ".join(map(repr, BUILTIN))
 
@@ -31,7 +32,8 @@ def resolve(codec: str | Codec, decoders: Iterable[str | Codec] = ()) -> tuple[C
 
     msgpack and raw always read; pickle only if it is asked for by this name.
 
-    Raises: TypeError for what is no codec, ValueError for an unknown name or one that cannot be used.
+    Raises: TypeError for what is no codec, ValueError for an unknown name or one that cannot be used,
+        ImportError for "msgspec" without that package.
     """
     if isinstance(decoders, (str, bytes)):
         raise TypeError(f"decoders must be a sequence of codecs, not {decoders!r}; write ({decoders!r},)")
@@ -56,6 +58,10 @@ def _resolve_one(codec: str | Codec) -> Codec:
         from shmstore.codecs import pickle
 
         return pickle
+    if codec == "msgspec":
+        from shmstore.codecs import msgspec
+
+        return msgspec
     raise ValueError(f"unknown codec {codec!r}; use one of {_NAMES} or a codec object")
 
 

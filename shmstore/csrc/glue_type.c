@@ -3,6 +3,7 @@
  * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
  *   _fail(status[, asked]) -> exception     _decode(codec, bytes) -> object     _encode(object) -> bytes
  *   _put_slowly(name, value, ttl) -> int    for codecs of the user's own
+ *   _get_typed(name, default, type) -> object
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "glue_call.h"
 
@@ -91,17 +92,20 @@ static PyObject *get_value(PyObject *self, PyObject *name) {
     return rc == SHMS_MISS ? NULL : fail(self, rc, NOT_ASKED);
 }
 
-PyDoc_STRVAR(get_doc, "get($self, name, default=None)\n--\n\n"
+PyDoc_STRVAR(get_doc, "get($self, name, default=None, *, type=None)\n--\n\n"
 "Return a copy of the value, or *default* if the name is absent or expired.\n\n"
-"Atomic: the value as it was at one moment of the call. Waits for no writer.\n\n"
+"Atomic: the value as it was at one moment of the call. Waits for no writer.\n"
+"type: read the value as this type, a msgspec.Struct say; for handles of codec \"msgspec\".\n\n"
 "Cost: the decoder's, and some 100 ns.\n\n"
-"Raises: CodecError for a value of a codec that this handle was not opened with; StoreClosed, StoreDestroyed.");
+"Raises: CodecError for a value of a codec that this handle was not opened with, or of another type; StoreClosed, StoreDestroyed.");
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"name", "default"};
-    static const struct signature signature = {"get", names, 2, 1, 2};
-    PyObject *a[2] = {NULL, Py_None};
+    static const char *const names[] = {"name", "default", "type"};
+    static const struct signature signature = {"get", names, 3, 1, 2};
+    PyObject *a[3] = {NULL, Py_None, Py_None};
     if (!parse(&signature, args, count, keywords, a))
         return NULL;
+    if (a[2] != Py_None)
+        return PyObject_CallMethod(self, "_get_typed", "OOO", a[0], a[1], a[2]);
     PyObject *value = get_value(self, a[0]);
     if (SHMS_LIKELY(value != NULL) || PyErr_Occurred())
         return value;

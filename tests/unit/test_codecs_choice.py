@@ -72,7 +72,7 @@ def test_resolve_gives_the_writer_and_the_readers():
 @pytest.mark.parametrize(
     ("codec_", "decoders", "error", "message"),
     [
-        ("json", (), ValueError, "unknown codec 'json'; use one of 'msgpack', 'raw', 'pickle'"),
+        ("json", (), ValueError, "unknown codec 'json'; use one of 'msgpack', 'msgspec', 'raw', 'pickle'"),
         ("", (), ValueError, "unknown codec ''"),
         (None, (), TypeError, "NoneType has no 'name'"),
         (7, (), TypeError, "int has no 'name'"),
@@ -85,6 +85,7 @@ def test_resolve_gives_the_writer_and_the_readers():
         (Upper("msgpack"), (), ValueError, "'msgpack' is taken"),
         (Upper("pickle"), (), ValueError, "'pickle' is taken"),
         (Upper("raw"), (), ValueError, "'raw' is taken"),
+        (Upper("msgspec"), (), ValueError, "'msgspec' is taken"),
         (Upper(""), (), ValueError, "1 to 64 bytes"),
         (Upper("ü" * 33), (), ValueError, "1 to 64 bytes"),
         (Upper("a\0"), (), ValueError, "NUL"),

@@ -1,0 +1,210 @@
+"""The bytes of codec "msgpack", written and read by msgspec, which is faster; and values read as a given type.
+
+What is plain is handed to msgspec; everything else takes the way of ``codecs/msgpack.py``, so that the bytes,
+the types that are stored and the errors are the same, and the values are recorded as msgpack. In two things
+this codec does more:
+
+- It stores ``msgspec.Struct`` objects, as the map (or array, with ``array_like``) that msgspec makes of them.
+  Their fields follow the rules of all values, and an enum in a field is stored as its value, if the field's
+  type gives it back. Who reads such a value without ``type=`` gets the dict or list.
+- ``decode_as`` reads straight into a type. What msgspec cannot take from an extension (datetime, tuple, UUID,
+  Decimal ...) is decoded first and then converted.
+
+Importing this module imports msgspec.
+"""
+
+from __future__ import annotations
+
+import enum
+
+try:
+    import msgspec
+except ImportError as _error:
+    raise ModuleNotFoundError(
+        "codec 'msgspec' needs the package msgspec: pip install 'shmstore[fast]', or use codec='msgpack', which "
+        "reads and writes the same bytes"
+    ) from _error
+
+from shmstore.codecs import msgpack, scan
+from shmstore.codecs.explain import type_name
+from shmstore.errors import CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["convert", "decode", "decode_as", "encode", "name"]
+
+name = "msgspec"
+
+
+def _ext_hook(code: int, data: memoryview) -> Any:
+    return msgpack.ext_hook(code, bytes(data))
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(ext_hook=_ext_hook).decode
+
+
+# ---- encoding ----------------------------------------------------------------------------------------------
+
+
+def encode(obj: object) -> bytes:
+    """Return *obj* packed, with the bytes that codec "msgpack" gives.
+
+    Raises: CodecError naming the path to what cannot be stored, the cause and the remedy.
+    """
+    kind = msgpack.scan_value(obj)
+    if kind == scan.PLAIN:
+        try:
+            return _encode(obj)
+        except MemoryError:
+            raise
+        except Exception:
+            return msgpack.encode(obj)  # it says what is wrong
+    if kind == scan.EXTENDED:
+        if isinstance(obj, msgspec.Struct):
+            if msgpack.scan_value(list(msgspec.structs.astuple(obj))) == scan.PLAIN:
+                return _encode_struct(obj)
+            return msgpack.encode(_expand(obj, 0))
+        first = obj[0] if type(obj) is list and obj else None
+        if isinstance(first, msgspec.Struct):
+            return msgpack.encode(_expand(obj, 0))
+    try:
+        return msgpack.encode(obj)
+    except CodecError:
+        plain = _expand(obj, 0)
+        if plain is obj:
+            raise
+    return msgpack.encode(plain)
+
+
+def _encode_struct(obj: msgspec.Struct) -> bytes:
+    try:
+        return _encode(obj)
+    except MemoryError:
+        raise
+    except Exception:
+        return msgpack.encode(_expand(obj, 0))
+
+
+def _expand(node: Any, depth: int) -> Any:
+    """Return *node* with dicts and lists in the place of Structs; itself if it holds none."""
+    kind = type(node)
+    if depth > scan.DEPTH:
+        return node
+    if kind is list or kind is tuple:
+        parts = [_expand(part, depth + 1) for part in node]
+        if all(a is b for a, b in zip(parts, node, strict=False)):
+            return node
+        return kind(parts)
+    if kind is dict:
+        items = [(key, part, _expand(part, depth + 1)) for key, part in node.items()]
+        if all(part is plain for _, part, plain in items):
+            return node
+        return {key: plain for key, _, plain in items}
+    if isinstance(node, msgspec.Struct):
+        return _struct(node, depth)
+    return node
+
+
+def _struct(node: msgspec.Struct, depth: int) -> Any:
+    kind = type(node)
+    config = node.__struct_config__
+    values = [_value(part, depth + 1) for part in msgspec.structs.astuple(node)]
+    plain: Any
+    if config.array_like:
+        plain = values if config.tag is None else [config.tag, *values]
+    else:
+        plain = {} if config.tag is None else {config.tag_field: config.tag}
+        for key, value in zip(node.__struct_encode_fields__, values, strict=True):
+            if value is not msgspec.UNSET:
+                plain[key] = value
+    if any(isinstance(part, enum.Enum) for part in msgspec.structs.astuple(node)):
+        _check_enums(node, kind, plain)
+    return plain
+
+
+def _value(part: Any, depth: int) -> Any:
+    return part.value if isinstance(part, enum.Enum) else _expand(part, depth)
+
+
+def _check_enums(node: msgspec.Struct, kind: type, plain: Any) -> None:
+    again: Any
+    try:
+        again = msgspec.convert(plain, kind)
+    except msgspec.ValidationError:
+        again = None
+    for field, before in zip(node.__struct_fields__, msgspec.structs.astuple(node), strict=True):
+        if isinstance(before, enum.Enum) and getattr(again, field, None) is not before:
+            raise CodecError(
+                f"cannot encode $: field {field!r} of {type_name(kind)} holds a {type_name(type(before))}, which its "
+                f"type would not give back; annotate the field as {type(before).__qualname__}, or store its .value"
+            )
+
+
+# ---- decoding ----------------------------------------------------------------------------------------------
+
+
+def decode(data: bytes) -> Any:
+    """Return the object that *data* holds.
+
+    Raises: CodecError.
+    """
+    if msgpack.scan_bytes(data) != scan.SOUND or data[0] in _EXTENSIONS:
+        return msgpack.decode(data)
+    try:
+        return _decode(data)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise msgpack.failure(data, error) from error
+
+
+_EXTENSIONS = frozenset((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))
+_MANY = 256
+
+_readers: dict[Any, msgspec.msgpack.Decoder[Any]] = {}  # by type
+
+
+def _reader(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    try:
+        found = _readers.get(kind)
+    except TypeError:  # not hashable
+        return msgspec.msgpack.Decoder(kind, ext_hook=_ext_hook)
+    if found is None:
+        if len(_readers) >= _MANY:
+            _readers.clear()
+        found = _readers[kind] = msgspec.msgpack.Decoder(kind, ext_hook=_ext_hook)
+    return found
+
+
+def decode_as(data: bytes, kind: Any) -> Any:
+    """Return the object that *data* holds, as *kind*: a Struct, or whatever msgspec takes for a type.
+
+    Raises: CodecError if it is of another type; TypeError if *kind* is nothing that msgspec reads.
+    """
+    reader = _reader(kind)
+    if msgpack.scan_bytes(data) != scan.SOUND:
+        return convert(msgpack.decode(data), kind)
+    try:
+        return reader.decode(data)
+    except MemoryError:
+        raise
+    except Exception:
+        return convert(decode(data), kind)  # perhaps an extension where a type is wanted that it stands for
+
+
+def convert(value: Any, kind: Any) -> Any:
+    """Return a value that was read without a type as *kind*.
+
+    Raises: CodecError if it is of another type.
+    """
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise CodecError(f"cannot decode as {_shown(kind)}: {error}; read it without type= to see what it is") from error
+
+
+def _shown(kind: Any) -> str:
+    return type_name(kind) if type(kind) is type or isinstance(kind, type) else str(kind)
