@@ -1,0 +1,77 @@
+"""What one Python puts another gets, with codec "msgpack" and with "msgspec".
+
+Other interpreters are those of SHMSTORE_PYTHONS (paths with a colon between), and those of pyenv; each needs
+shmstore installed. Without any, the one that runs the tests talks to itself, in two processes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).with_name("every_value.py")
+PROBE = """
+import importlib.util, shmstore, sys
+found = [name for name in ("numpy", "pyarrow", "msgspec") if importlib.util.find_spec(name)]
+assert hasattr(shmstore, "register")
+print("%d.%d" % sys.version_info[:2], *found)
+"""
+
+
+def run(*command: object) -> str:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@lru_cache(maxsize=None)
+def about(python: str) -> list[str]:
+    """Version and packages of an interpreter; nothing if it has no shmstore of this kind."""
+    try:
+        return run(python, "-c", PROBE).split()
+    except (AssertionError, OSError):
+        return []
+
+
+def interpreters() -> list[str]:
+    given = [path for path in os.environ.get("SHMSTORE_PYTHONS", "").split(":") if path]
+    pyenv = sorted(map(str, Path.home().glob(".pyenv/versions/*/bin/python")))
+    others: dict[str, str] = {}
+    for python in given or pyenv:
+        if about(python):
+            others.setdefault(about(python)[0], python)
+    return [sys.executable, *others.values()]
+
+
+@pytest.mark.parametrize("readers", ["msgpack", "msgspec"])
+@pytest.mark.parametrize("writers", ["msgpack", "msgspec"])
+def test_every_value_goes_from_each_to_each(make, key, writers, readers):
+    make(size="16M")
+    pythons = interpreters()
+    done = 0
+    for writer in pythons:
+        for reader in pythons:
+            common = [name for name in about(writer)[1:] if name in about(reader)]
+            if "msgspec" in (writers, readers) and "msgspec" not in common:
+                continue
+            if len(pythons) > 1 and writer == reader:
+                continue
+            run(writer, PROGRAM, key, writers, "put", *common)
+            lines = run(reader, PROGRAM, key, readers, "get", *common).splitlines()
+            assert len(lines) > 25
+            assert [line for line in lines if not line.endswith("\tTrue\tTrue")] == []
+            done += 1
+    if not done:
+        pytest.skip("msgspec is not installed")
+
+
+def test_several_versions_were_tried():
+    versions = [about(python)[0] for python in interpreters()]
+    if len(set(versions)) < 2:
+        pytest.skip("no other Python with shmstore installed: set SHMSTORE_PYTHONS to the paths of some")
+    assert versions
