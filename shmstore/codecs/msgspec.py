@@ -207,4 +207,4 @@ def convert(value: Any, kind: Any) -> Any:
 
 
 def _shown(kind: Any) -> str:
-    return type_name(kind) if type(kind) is type or isinstance(kind, type) else str(kind)
+    return type_name(kind) if issubclass(type(kind), type) else str(kind)  # list[int] claims to be a type in 3.10

@@ -334,7 +334,8 @@ needs_msgspec = pytest.mark.skipif(fast is None, reason="msgspec is not installe
 @given(values)
 def test_msgspec_writes_the_same_bytes_and_reads_the_same_objects(value):
     data = fast.encode(value)
-    assert data == codec.encode(value)
+    if scan.scan(value) != scan.REFUSED:  # else sets are copied first, and their order is any
+        assert data == codec.encode(value)
     assert same(fast.decode(data), value)
 
 
