@@ -82,6 +82,8 @@ def decode_ndarray(data: _Memory) -> Any:
     order = "F" if flags & FORTRAN else "C"
     array = np.ndarray(shape, dtype, data, start, order=order) if elements * dtype.itemsize else None
     if array is None or not array.flags.aligned or array.flags.writeable or not flags & READ_ONLY:
+        if len(data) >= _ROOMY:
+            _settle()
         copy = np.empty(shape, dtype, order)
         if array is not None:
             _memory(copy)[:] = np.frombuffer(data, "u1", -1, start)
@@ -91,6 +93,23 @@ def decode_ndarray(data: _Memory) -> Any:
         raise ValueError("an array in both orders is in C's")
     _check_text(array)
     return array
+
+
+_ROOMY = 1 << 20
+_settled = False
+
+
+def _settle() -> None:
+    """Let glibc keep a few dozen MB that are freed, once for the process.
+
+    It gives memory back at twice the largest mapping that it has seen freed: the value's bytes and the array
+    together reach that every time, and touching 8 MB of new pages takes 14 ms where copying takes 0.5. A
+    mapping of 31 MB that comes and goes, untouched, puts the limit at 62; glibc stops learning at 32.
+    """
+    global _settled
+    if not _settled:
+        _settled = True
+        bytes(31 << 20)
 
 
 def _check_text(array: Any) -> None:
