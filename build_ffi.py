@@ -57,10 +57,11 @@ for cdef in cdefs:
     ffibuilder.cdef("".join(line for line in cdef.read_text().splitlines(True) if not line.startswith("#")))
 ffibuilder.set_source(
     "shmstore._core",
-    "".join(f'#include "{CSRC / name}"\n' for name in ("api.h", "sysv.h", "glue.h")) + KEEP_THE_LOCK,
+    "".join(f'#include "{CSRC / name}"\n' for name in ("api.h", "sysv.h", "posix.h", "glue.h")) + KEEP_THE_LOCK,
     sources=relative(sources),
     depends=[*relative(headers), "build_ffi.py"],  # build_ffi.py reaches the sdist this way
     include_dirs=["."],
+    libraries=["rt"],  # shm_open and shm_unlink, before glibc 2.34
     define_macros=[("Py_LIMITED_API", "0x030a0000")],  # 3.10: METH_FASTCALL and PyUnicode_AsUTF8AndSize
     py_limited_api=True,
     extra_compile_args=["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-Wall", "-Wextra",
