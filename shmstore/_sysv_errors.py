@@ -1,6 +1,7 @@
 """Say what the kernel said only as a number: whose segment it is, how large, which limit was met.
 
-/proc/sysvipc/shm shows every segment to everybody, also to those who may not attach it.
+/proc/sysvipc/shm, and failing that SHM_STAT_ANY, show every segment to everybody, also to those who may not
+attach it.
 """
 
 from __future__ import annotations
@@ -8,85 +9,141 @@ from __future__ import annotations
 import errno
 import os
 
+from shmstore._limits import PAGE, free_huge_pages, huge_page_sizes, limit, mapping_at, mappings, ulimit
+from shmstore._sysv_flags import (
+    IPC_SET,
+    SHM_HUGE_MASK,
+    SHM_HUGE_SHIFT,
+    SHM_HUGETLB,
+    SHM_LOCK,
+    SHM_REMAP,
+    SHM_RND,
+    SHM_STAT,
+    SHM_STAT_ANY,
+    SHMLBA,
+)
+from shmstore._sysv_table import rows_of_proc, segments
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shmstore._sysv_records import ShmidDs
+
+__all__ = ["about_id", "about_shmat", "about_shmctl", "about_shmget", "failure"]
+
 
 def failure(call: str, code: int, advice: str) -> OSError:
     return OSError(code, f"{call}: {os.strerror(code)}: {advice}")
 
 
-class _Row:
-    """One line of /proc/sysvipc/shm."""
-
-    def __init__(self, line: bytes) -> None:
-        key, shmid, perms, size, _cpid, _lpid, _nattch, uid, _gid, cuid = line.split()[:10]
-        self.key, self.shmid, self.size = int(key), int(shmid), int(size)
-        self.mode = int(perms, 8) & 0o777
-        self.uid, self.cuid = int(uid), int(cuid)
-
-    def __str__(self) -> str:
-        creator = "" if self.cuid == self.uid else f" (created by uid {self.cuid})"
-        return f"segment {self.shmid} of uid {self.uid}{creator}, mode {self.mode:04o}, {self.size} bytes"
+def _table() -> list[ShmidDs]:
+    rows = rows_of_proc()
+    if rows is None:
+        try:
+            return [segment.stat for segment in segments() if segment.stat]
+        except OSError:
+            return []  # the message must do without
+    return rows
 
 
-def _table() -> list[_Row]:
-    try:
-        with open("/proc/sysvipc/shm", "rb") as lines:
-            return [_Row(line) for line in list(lines)[1:]]
-    except (OSError, ValueError):
-        return []  # /proc is hidden: the message must do without
+def _of_key(key: int) -> ShmidDs | None:
+    return next((row for row in _table() if row.key == key), None) if key else None
 
 
-def _limit(name: str) -> str:
-    try:
-        with open(f"/proc/sys/{name.replace('.', '/')}", "rb") as file:
-            return f"{name} is {int(file.read())}"
-    except (OSError, ValueError):
-        return f"{name} cannot be read"
+def _of_id(shmid: int) -> ShmidDs | None:
+    return next((row for row in _table() if row.id == shmid), None)
+
+
+def _told(row: ShmidDs) -> str:
+    creator = "" if row.cuid == row.uid else f" (created by uid {row.cuid})"
+    return f"segment {row.id} of uid {row.uid}{creator}, mode {row.mode & 0o777:04o}, {row.size} bytes"
 
 
 def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
     name = f"key {key & 0xFFFFFFFF:#010x}"
-    table = _table()
-    row = next((row for row in table if row.key == key != 0), None)
     if code == errno.ENOENT:
         return f"no segment has {name} in this IPC namespace; pass IPC_CREAT | 0o600 to create one"
+    row = _of_key(key)
     if code == errno.EEXIST:
-        return f"{name} is taken by {row or 'another segment'}; leave IPC_EXCL out to use it"
+        return f"{name} is taken by {_told(row) if row else 'another segment'}; leave IPC_EXCL out to use it"
     if code == errno.EACCES:
         wish = f"you are uid {os.geteuid()} and ask for mode {shmflg & 0o777:04o}"
-        return f"{name} is {row or 'not open to you'}; {wish}"
+        return f"{name} is {_told(row) if row else 'not open to you'}; {wish}"
     if code == errno.EINVAL and row:
         return f"{name} has {row.size} bytes, fewer than the {size} asked for; ask for at most that, or for 0"
+    if code == errno.EINVAL and shmflg & SHM_HUGETLB and (power := shmflg >> SHM_HUGE_SHIFT & SHM_HUGE_MASK):
+        known = ", ".join(f"{pages // 1024} kB" for pages in huge_page_sizes()) or "none"
+        return f"huge pages of {(1 << power) // 1024} kB asked for; this kernel has: {known}"
     if code == errno.EINVAL:
-        return f"{size} bytes asked for; a new segment has 1 to shmmax bytes: {_limit('kernel.shmmax')}"
+        return f"{size} bytes asked for; a new segment has 1 to shmmax bytes: {limit('kernel.shmmax')}"
     if code == errno.ENOSPC:
-        page = os.sysconf("SC_PAGE_SIZE")
-        pages = sum((row.size + page - 1) // page for row in table)
-        return (
-            f"{size} bytes asked for; {_limit('kernel.shmmni')} segments, {len(table)} exist; "
-            f"{_limit('kernel.shmall')} pages of {page} bytes, {pages} are taken; "
-            "remove unused segments (ipcs -m, ipcrm) or raise the limit (sysctl)"
-        )
+        remedy = "remove unused segments (ipcs -m, ipcrm) or raise the limit (sysctl)"
+        return f"{size} bytes asked for; {_counted()}; {remedy}"
+    if code == errno.ENOMEM and shmflg & SHM_HUGETLB:
+        return f"{size} bytes asked for; {free_huge_pages()}; raise vm.nr_hugepages (sysctl) or leave SHM_HUGETLB out"
     if code == errno.ENOMEM:
         return (
-            f"{size} bytes asked for; {_limit('kernel.shmmax')}, {_limit('vm.overcommit_memory')}; "
-            "SHM_NORESERVE sets no memory aside, SHM_HUGETLB needs free huge pages (vm.nr_hugepages)"
+            f"{size} bytes asked for; {limit('kernel.shmmax')}, {limit('vm.overcommit_memory')}; "
+            "ask for less, or pass SHM_NORESERVE, which sets no memory aside"
         )
     if code == errno.EPERM:
-        return f"SHM_HUGETLB needs CAP_IPC_LOCK or membership in a group; {_limit('vm.hugetlb_shm_group')}"
+        return f"SHM_HUGETLB needs CAP_IPC_LOCK or membership in a group: {limit('vm.hugetlb_shm_group')}"
     return f"{name}, {size} bytes, shmflg {shmflg:#o}"
 
 
+def _counted() -> str:
+    """The two limits on all segments together, each beside what is used of it."""
+    table = _table()
+    pages = sum((row.size + PAGE - 1) // PAGE for row in table)
+    return (
+        f"{limit('kernel.shmmni')} segments, {len(table)} exist; "
+        f"{limit('kernel.shmall')} pages of {PAGE} bytes, {pages} are taken"
+    )
+
+
 def about_id(code: int, shmid: int) -> str:
-    row = next((row for row in _table() if row.shmid == shmid), None)
+    """What can be said of any call that takes an id."""
+    row = _of_id(shmid)
     if code == errno.EIDRM:
         return f"segment {shmid} was removed"
     if code in (errno.EACCES, errno.EPERM):
-        return f"it is {row or f'segment {shmid}'}; you are uid {os.geteuid()}"
+        return f"it is {_told(row) if row else f'segment {shmid}'}; you are uid {os.geteuid()}"
     if code == errno.EINVAL and row is None:
         return f"no segment has id {shmid} in this IPC namespace: it was removed, or never existed"
-    if code == errno.EINVAL:
-        return f"it is {row}; an address must be free and a multiple of the page size (or SHM_RND)"
     if code == errno.ENOMEM:
-        limits = f"ulimit -v, {_limit('vm.max_map_count')}"
-        return f"this process has no room for {row or f'segment {shmid}'} ({limits})"
-    return str(row or f"segment {shmid}")
+        limits = f"{ulimit('v')}, {limit('vm.max_map_count')}, {len(mappings())} mappings exist"
+        return f"this process has no room for {_told(row) if row else f'segment {shmid}'}; {limits}"
+    return _told(row) if row else f"segment {shmid}"
+
+
+def about_shmat(code: int, shmid: int, shmaddr: int, shmflg: int) -> str:
+    row = _of_id(shmid)
+    if code != errno.EINVAL or row is None:
+        return about_id(code, shmid)
+    it = f"it is {_told(row)}"
+    if shmaddr == 0:
+        return f"{it}; SHM_REMAP needs an address" if shmflg & SHM_REMAP else it
+    if shmaddr % SHMLBA and not shmflg & SHM_RND:
+        return f"{it}; {shmaddr:#x} is no multiple of {SHMLBA} (SHMLBA); add SHM_RND to round it down"
+    there = mapping_at(shmaddr // SHMLBA * SHMLBA, row.size)
+    if there and not shmflg & SHM_REMAP:
+        return f"{it}; {shmaddr:#x} is taken by {there}; SHM_REMAP would replace that"
+    return f"{it}; {shmaddr:#x} is no address that it can have"
+
+
+def about_shmctl(code: int, shmid: int, cmd: int) -> str:
+    if cmd in (SHM_STAT, SHM_STAT_ANY):
+        if code == errno.EINVAL:
+            return f"no segment is at index {shmid} (or this kernel has no SHM_STAT_ANY: Linux 4.17)"
+        return f"the segment at index {shmid} is not for you, uid {os.geteuid()}, to read; SHM_STAT_ANY shows it"
+    if code == errno.EPERM:
+        doing = "its owner, its creator and CAP_SYS_ADMIN may do this"
+        if cmd == SHM_LOCK:
+            doing = f"its owner and its creator may lock as much as {ulimit('l')}, CAP_IPC_LOCK without limit"
+        return f"{about_id(code, shmid)}; {doing}"
+    if code == errno.ENOMEM and cmd == SHM_LOCK:
+        row = _of_id(shmid)
+        it = _told(row) if row else f"segment {shmid}"
+        return f"{it} is more than may be locked: {ulimit('l')}, for all of uid {os.getuid()}"
+    if code == errno.EINVAL and cmd == IPC_SET and (row := _of_id(shmid)):
+        return f"it is {_told(row)}; the uid or gid asked for does not exist in this user namespace"
+    return about_id(code, shmid)

@@ -1,0 +1,87 @@
+"""The limits that the kernel sets to shared memory, as words for a message: each by its name and current value."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["PAGE", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "mappings", "room", "ulimit"]
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+_RESOURCES = {"f": "RLIMIT_FSIZE", "l": "RLIMIT_MEMLOCK", "n": "RLIMIT_NOFILE", "v": "RLIMIT_AS"}
+
+
+def limit(name: str) -> str:
+    """A sysctl such as kernel.shmmni."""
+    try:
+        with open(f"/proc/sys/{name.replace('.', '/')}", "rb") as file:
+            return f"{name} is {int(file.read())}"
+    except (OSError, ValueError):
+        return f"{name} cannot be read"
+
+
+def ulimit(letter: str) -> str:
+    """What the shell's ``ulimit`` says of this process, in its unit for descriptors and in bytes for the rest."""
+    import resource  # only a message needs it
+
+    soft, _ = resource.getrlimit(getattr(resource, _RESOURCES[letter]))
+    if soft == resource.RLIM_INFINITY:
+        return f"ulimit -{letter} is unlimited"
+    return f"ulimit -{letter} is {soft}" + " bytes" * (letter != "n")
+
+
+def room(folder: str) -> str:
+    """The size of the file system of a folder, /dev/shm above all, and what is left of it."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return f"{folder} cannot be looked at"
+    size, free = found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize
+    files = f", {found.f_files} files of which {found.f_ffree} are free" if found.f_files else ""
+    return f"{folder} has {size} bytes of which {free} are free{files}"
+
+
+def huge_page_sizes() -> list[int]:
+    """The sizes of huge pages, in bytes, that this kernel knows."""
+    try:
+        names = os.listdir("/sys/kernel/mm/hugepages")
+        return sorted(int(name.removeprefix("hugepages-").removesuffix("kB")) * 1024 for name in names)
+    except (OSError, ValueError):
+        return []
+
+
+def free_huge_pages() -> str:
+    """How many huge pages of each size are free, and of how many."""
+    words = []
+    for size in huge_page_sizes():
+        counts = []
+        for name in ("free_hugepages", "nr_hugepages"):
+            try:
+                with open(f"/sys/kernel/mm/hugepages/hugepages-{size // 1024}kB/{name}", "rb") as file:
+                    counts.append(file.read().decode().strip())
+            except OSError:
+                counts.append("?")
+        words.append(f"{counts[0]} of {counts[1]} huge pages of {size // 1024} kB are free")
+    return ", ".join(words) or "this kernel has no huge pages"
+
+
+def mappings() -> list[tuple[int, int, str]]:
+    """What this process has mapped: first address, address behind the last, name."""
+    try:
+        with open("/proc/self/maps", encoding="utf-8", errors="replace") as lines:
+            rows = [line.split(maxsplit=5) for line in lines]
+    except OSError:
+        return []
+    found = []
+    for row in rows:
+        start, _, stop = row[0].partition("-")
+        found.append((int(start, 16), int(stop, 16), row[5].strip() if len(row) == 6 else "private memory"))
+    return found
+
+
+def mapping_at(address: int, size: int) -> str | None:
+    """What lies in a range of addresses already."""
+    for start, stop, name in mappings():
+        if start < address + max(size, 1) and address < stop:
+            return f"{name} at {start:#x} to {stop:#x}"
+    return None

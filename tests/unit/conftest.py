@@ -1,0 +1,163 @@
+"""What the tests of system calls share: a key, and children who are somebody else or live in another namespace."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import struct
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from shmstore.sysv import IPC_RMID, shmctl, shmget
+
+STRANGER = 54321  # a uid that nobody has
+CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
+MS_REC_PRIVATE = 0x4000 | 0x40000
+
+
+@pytest.fixture
+def free_key() -> Iterator[int]:
+    """A key of this process alone, above 2**31, where key_t is negative; what has it at the end goes."""
+    key = 0xA5000000 | os.getpid() & 0xFFFFFF
+    yield key
+    try:
+        shmctl(shmget(key, 0), IPC_RMID)
+    except FileNotFoundError:
+        pass
+
+
+@pytest.fixture
+def in_child() -> Callable[..., Any]:
+    """Call something in a forked child and give its result, or raise its OSError here.
+
+    Forked, since another user may not be able to read this Python; and a child that ends badly takes its
+    namespaces with it.
+    """
+
+    def in_child(
+        function: Callable[[], Any], *, uid: int | None = None, before: Callable[[], object] | None = None
+    ) -> Any:
+        if (uid is not None or before is not None) and os.geteuid() != 0:
+            pytest.skip("needs root: becomes somebody else, or sets limits")
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                if before is not None:
+                    before()
+                if uid is not None:
+                    os.setgroups([])
+                    os.setgid(uid)
+                    os.setuid(uid)
+                answer = (True, function())
+            except NoNamespace:
+                answer = (False, None)
+            except OSError as error:
+                answer = (False, error.args)
+            except BaseException:
+                answer = (False, (traceback.format_exc(),))
+            with open(writer, "wb") as pipe:
+                pickle.dump(answer, pipe)
+            os._exit(0)
+        os.close(writer)
+        with open(reader, "rb") as pipe:
+            told = pipe.read()
+        _, status = os.waitpid(child, 0)
+        assert told, f"the child ended with status {status}"
+        well, answer = pickle.loads(told)
+        if well:
+            return answer
+        if answer is None:
+            pytest.skip("namespaces are not allowed here")
+        assert len(answer) > 1, answer[0]
+        raise OSError(*answer)
+
+    return in_child
+
+
+class NoNamespace(Exception):
+    pass
+
+
+def _call(name: str, *arguments: Any) -> None:
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments) != 0:
+        raise NoNamespace(name, os.strerror(ctypes.get_errno()))
+
+
+@pytest.fixture
+def unshare_ipc() -> Callable[..., None]:
+    """Enter an IPC namespace of one's own, with these limits: shmmni=2."""
+
+    def unshare_ipc(**limits: int) -> None:
+        _call("unshare", CLONE_NEWIPC)
+        for name, value in limits.items():
+            with open(f"/proc/sys/kernel/{name}", "w") as file:
+                file.write(str(value))
+
+    return unshare_ipc
+
+
+@pytest.fixture
+def small_dev_shm() -> Callable[[str], None]:
+    """Enter a mount namespace whose /dev/shm has options such as "size=64K"."""
+
+    def small_dev_shm(options: str) -> None:
+        _call("unshare", CLONE_NEWNS)
+        _call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
+        _call("mount", b"tmpfs", b"/dev/shm", b"tmpfs", 0, options.encode())
+
+    return small_dev_shm
+
+
+@pytest.fixture
+def hide_proc() -> Callable[[], None]:
+    """Enter a mount namespace without /proc/sysvipc."""
+
+    def hide_proc() -> None:
+        _call("unshare", CLONE_NEWNS)
+        _call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
+        _call("mount", b"tmpfs", b"/proc/sysvipc", b"tmpfs", 0, None)
+
+    return hide_proc
+
+
+@pytest.fixture
+def forbid_shmctl() -> Callable[..., None]:
+    """Let the kernel answer these commands of shmctl with an errno, by a seccomp filter, for the rest of a process."""
+
+    def forbid_shmctl(code: int, *commands: int) -> None:
+        number = {"x86_64": 31, "aarch64": 195}[os.uname().machine]
+        count = len(commands)
+        rows = [(0x20, 0, 0, 0), (0x15, 0, count + 1, number), (0x20, 0, 0, 24)]  # this call? its second argument:
+        rows += [(0x15, count - at, 0, command) for at, command in enumerate(commands)]
+        rows += [(0x06, 0, 0, 0x7FFF0000), (0x06, 0, 0, 0x00050000 | code)]  # allow; refuse with errno
+        filter_ = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *row) for row in rows))
+        program = ctypes.create_string_buffer(struct.pack("HxxxxxxQ", len(rows), ctypes.addressof(filter_)))
+        _call("prctl", 38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+        _call("prctl", 22, 2, ctypes.byref(program))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+
+    return forbid_shmctl
+
+
+def _created_here() -> set[int]:
+    with open("/proc/sysvipc/shm") as lines:
+        rows = [line.split() for line in list(lines)[1:]]
+    return {int(row[1]) for row in rows if int(row[4]) == os.getpid()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Whoever creates a segment or an object in /dev/shm removes it."""
+    segments, objects = _created_here(), set(os.listdir("/dev/shm"))
+    yield
+    left = _created_here() - segments
+    for shmid in left:
+        shmctl(shmid, IPC_RMID)
+    mine = {name for name in set(os.listdir("/dev/shm")) - objects if f"-{os.getpid()}-" in name}
+    for name in mine:
+        os.unlink(f"/dev/shm/{name}")
+    assert not left and not mine
