@@ -1,0 +1,117 @@
+"""Say what the kernel said only as a number: whose object it is, how large, which limit was met."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from shmstore._limits import PAGE, free_huge_pages, limit, mapping_at, mappings, room, ulimit
+
+__all__ = ["FOLDER", "about_descriptor", "about_mmap", "about_name", "failure"]
+
+FOLDER = "/dev/shm"  # where the C library keeps the objects
+
+
+def failure(call: str, code: int, advice: str) -> OSError:
+    return OSError(code, f"{call}: {os.strerror(code)}: {advice}")
+
+
+def _told(stat: os.stat_result) -> str:
+    return f"of uid {stat.st_uid}, mode {stat.st_mode & 0o777:04o}, {stat.st_size} bytes"
+
+
+def _object(name: str) -> str:
+    path = f"{FOLDER}/{name.lstrip('/')}"
+    try:
+        return f"{path} {_told(os.stat(path))}"
+    except (OSError, ValueError):
+        return path
+
+
+def about_name(code: int, name: str, oflag: int = 0) -> str:
+    """What can be said of shm_open and shm_unlink."""
+    it = _object(name)
+    if not os.path.isdir(FOLDER):
+        return f"{FOLDER} is missing: POSIX shared memory needs a tmpfs there"
+    if code == errno.ENOENT:
+        return f"there is no {it}; pass O_CREAT | O_RDWR and a mode to shm_open to create one"
+    if code == errno.EEXIST:
+        return f"{name} is taken by {it}; leave O_EXCL out to use it"
+    if code == errno.EACCES and oflag & os.O_CREAT and os.geteuid() == 0:
+        protected = limit("fs.protected_regular")
+        return f"it is {it}; with O_CREAT not even root opens another's: {protected}; leave O_CREAT out"
+    if code in (errno.EACCES, errno.EPERM):
+        return f"it is {it}; you are uid {os.geteuid()}"
+    if code in (errno.EINVAL, errno.ENAMETOOLONG):
+        return f"a name is a slash and 1 to 255 bytes without one, this is {name!r}"
+    if code == errno.ENOSPC:
+        return f"{room(FOLDER)}; remove unused objects or enlarge it (mount -o remount,nr_inodes=...)"
+    if code == errno.EMFILE:
+        return f"{ulimit('n')}, and each object that is open takes a descriptor; close it once it is mapped"
+    if code == errno.ENFILE:
+        return f"the whole system has no descriptor left: {limit('fs.file-max')}"
+    return it
+
+
+def about_descriptor(code: int, fd: int, length: int) -> str:
+    """What can be said of ftruncate and posix_fallocate."""
+    asked = f"{length} bytes asked for"
+    try:
+        stat = os.fstat(fd)
+    except OSError:
+        return f"{fd} is no open descriptor"
+    it = f"the object is {_told(stat)}"
+    if code == errno.ENOSPC:
+        larger = "remove unused objects or enlarge it (mount -o remount,size=..., docker run --shm-size)"
+        return f"{asked}; {room(_folder_of(fd))}; {larger}"
+    if code == errno.EFBIG:
+        return f"{asked}; {ulimit('f')}; a file system has a limit, too"
+    if code in (errno.EINVAL, errno.EBADF) and not _may_write(fd):
+        return f"{asked}; {it}, and was opened with O_RDONLY: open it with O_RDWR"
+    if code == errno.ENOMEM:
+        return f"{asked}; no memory is free, in the whole system or in this cgroup; {it}"
+    return f"{asked}; {it}"
+
+
+def about_mmap(code: int, fd: int, address: int, length: int, offset: int) -> str:
+    asked = f"{length} bytes at offset {offset} asked for"
+    if code == errno.EEXIST:
+        return f"{address:#x} is taken by {mapping_at(address, length) or 'another mapping'}; MAP_FIXED would replace it"
+    if code == errno.EINVAL and (address % PAGE or offset % PAGE):
+        return f"{asked}, at address {address:#x}; offset and fixed address are multiples of the page size, {PAGE}"
+    if code == errno.ENOMEM:
+        limits = f"{ulimit('v')}, {limit('vm.max_map_count')}, {len(mappings())} mappings exist"
+        return f"{asked}; this process has no room: {limits}, {limit('vm.overcommit_memory')}; {free_huge_pages()}"
+    if code == errno.EAGAIN:
+        return f"{asked}; that is more than may be locked: {ulimit('l')}"
+    if fd < 0:
+        return asked
+    try:
+        stat = os.fstat(fd)
+    except OSError:
+        return f"{fd} is no open descriptor"
+    it = f"the object is {_told(stat)}"
+    if code == errno.EACCES and not _may_write(fd):
+        return f"{asked}; {it}, and was opened with O_RDONLY: a shared mapping may not write to it"
+    if code == errno.EPERM:
+        return f"{asked}; {it}; the file system may be mounted noexec, or the object be sealed"
+    return f"{asked}; {it}"
+
+
+def _may_write(fd: int) -> bool:
+    import fcntl  # only a message needs it
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    except OSError:
+        return False
+
+
+def _folder_of(fd: int) -> str:
+    """Where an object lies: in /dev/shm, unless the descriptor is of another file."""
+    try:
+        path = os.readlink(f"/proc/self/fd/{fd}").removesuffix(" (deleted)")
+    except OSError:
+        return FOLDER
+    folder = os.path.dirname(path)
+    return folder if os.path.isdir(folder) else FOLDER
