@@ -62,8 +62,8 @@ def about_descriptor(code: int, fd: int, length: int) -> str:
         return f"{fd} is no open descriptor"
     it = f"the object is {_told(stat)}"
     if code == errno.ENOSPC:
-        larger = "remove unused objects or enlarge it (mount -o remount,size=..., docker run --shm-size)"
-        return f"{asked}; {room(_folder_of(fd))}; {larger}"
+        remedy = "remove unused objects or enlarge it (mount -o remount,size=..., docker run --shm-size)"
+        return f"{asked}; {room(_folder_of(fd))}; {remedy}"
     if code == errno.EFBIG:
         return f"{asked}; {ulimit('f')}; a file system has a limit, too"
     if code in (errno.EINVAL, errno.EBADF) and not _may_write(fd):
@@ -76,7 +76,8 @@ def about_descriptor(code: int, fd: int, length: int) -> str:
 def about_mmap(code: int, fd: int, address: int, length: int, offset: int) -> str:
     asked = f"{length} bytes at offset {offset} asked for"
     if code == errno.EEXIST:
-        return f"{address:#x} is taken by {mapping_at(address, length) or 'another mapping'}; MAP_FIXED would replace it"
+        there = mapping_at(address, length) or "another mapping"
+        return f"{address:#x} is taken by {there}; MAP_FIXED would replace it"
     if code == errno.EINVAL and (address % PAGE or offset % PAGE):
         return f"{asked}, at address {address:#x}; offset and fixed address are multiples of the page size, {PAGE}"
     if code == errno.ENOMEM:
