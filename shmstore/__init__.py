@@ -38,6 +38,24 @@ from shmstore.errors import (
 )
 from shmstore.store import DEFAULT, Store, destroy, open, stores
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shmstore.shared_memory import ShareableList, SharedMemory
+else:
+
+    def __getattr__(name):
+        """Import what few programs need when it is first asked for."""
+        if name not in ("ShareableList", "SharedMemory"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from shmstore import shared_memory
+
+        globals()[name] = value = getattr(shared_memory, name)
+        return value
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -49,6 +67,8 @@ __all__ = [
     "LockTimeout",
     "NotAStore",
     "ReadOnlyStore",
+    "ShareableList",
+    "SharedMemory",
     "ShmStoreError",
     "Stats",
     "Store",
