@@ -1,0 +1,58 @@
+"""Move a program from multiprocessing's shared memory to shmstore's: one import, and nothing else.
+
+    python move_from_multiprocessing.py             with shmstore
+    python move_from_multiprocessing.py --stdlib    with the standard library
+
+Workers find primes in one shared block of bytes, each in a part of its own, and note in a shared list how many
+they found. Both ways print the same. The standard library's block lies in /dev/shm, which has 64 MB under
+Docker, and its resource tracker removes it when some process exits that had only attached to it; a segment of
+shmstore's knows neither.
+"""
+
+import multiprocessing
+import sys
+
+if "--stdlib" in sys.argv:
+    from multiprocessing import shared_memory
+else:
+    from shmstore import shared_memory
+
+LIMIT = 200_000
+WORKERS = 4
+
+
+def sieve(block_name: str, list_name: str, worker: int) -> None:
+    """Mark the multiples in the worker's part of the block, and count what is left."""
+    block = shared_memory.SharedMemory(block_name)
+    found = shared_memory.ShareableList(name=list_name)
+    first, end = worker * LIMIT // WORKERS, (worker + 1) * LIMIT // WORKERS
+    for number in range(2, int(LIMIT**0.5) + 1):
+        start = max(number * number, -(-first // number) * number)
+        count = len(range(start, end, number))
+        block.buf[start:end:number] = b"\1" * count
+    part = bytes(block.buf[first:end])
+    found[worker] = part.count(0)
+    block.close()
+    found.shm.close()
+
+
+def main() -> None:
+    block = shared_memory.SharedMemory(create=True, size=LIMIT)
+    found = shared_memory.ShareableList([0] * WORKERS)
+    try:
+        block.buf[:2] = b"\1\1"  # 0 and 1 are no primes
+        spawn = multiprocessing.get_context("spawn")
+        with spawn.Pool(WORKERS) as pool:
+            pool.starmap(sieve, [(block.name, found.shm.name, worker) for worker in range(WORKERS)])
+        print(f"{sum(found)} primes below {LIMIT}: {list(found)}")
+        print(f"the largest is {bytes(block.buf).rindex(0)}")
+    finally:
+        block.close()
+        block.unlink()
+        found.shm.close()
+        found.shm.unlink()
+    print(f"kept by {shared_memory.__name__}")
+
+
+if __name__ == "__main__":
+    main()
