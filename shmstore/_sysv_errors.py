@@ -132,6 +132,8 @@ def about_shmat(code: int, shmid: int, shmaddr: int, shmflg: int) -> str:
 
 def about_shmctl(code: int, shmid: int, cmd: int) -> str:
     if cmd in (SHM_STAT, SHM_STAT_ANY):
+        if code == errno.EIDRM:
+            return f"the segment at index {shmid} was removed"
         if code == errno.EINVAL:
             return f"no segment is at index {shmid} (or this kernel has no SHM_STAT_ANY: Linux 4.17)"
         return f"the segment at index {shmid} is not for you, uid {os.geteuid()}, to read; SHM_STAT_ANY shows it"

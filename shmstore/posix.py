@@ -86,7 +86,8 @@ class Mapping(Mapped):
     __slots__ = ()
 
     def __init__(self, address: Any, size: int, readonly: bool) -> None:
-        super().__init__(address, size, readonly, lambda mapping: lib.shms_w_posix_munmap(mapping, size))
+        unmap = lib.shms_w_posix_munmap  # at the interpreter's end, this module may be empty already
+        super().__init__(address, size, readonly, lambda mapping: unmap(mapping, size))
 
     def _end(self) -> None:
         if not self._mapping:

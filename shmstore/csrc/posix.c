@@ -52,6 +52,10 @@ void *shms_w_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t fl
         *ret_error = -errno;
         return NULL;
     }
+    if (address == NULL) { /* MAP_FIXED, and root may; but then every stray NULL would be memory */
+        munmap(address, length);
+        *ret_error = -EINVAL;
+    }
     return address;
 }
 

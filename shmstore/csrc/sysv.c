@@ -51,6 +51,10 @@ void *shms_sysv_shmat(int32_t shmid, uint64_t shmaddr, int32_t shmflg, int32_t *
         *ret_error = -errno;
         return NULL;
     }
+    if (address == NULL) {  /* SHM_RND rounded down to it, and root may; but then every stray NULL would be memory */
+        shmdt(address);
+        *ret_error = -EINVAL;
+    }
     return address;
 }
 

@@ -8,6 +8,8 @@ import os
 import pickle
 import resource
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -133,6 +135,27 @@ def test_a_chosen_address(fd):
     assert (replacing.address, mapping.memory[0]) == (mapping.address, 0)
     munmap(replacing)
     munmap(mapping)  # nothing is there any more; that is no error to the kernel
+
+
+def test_nothing_is_mapped_at_the_null_address(fd):
+    """Which root might; others are refused by the kernel."""
+    with pytest.raises(OSError):
+        mmap(0, SIZE, flags=MAP_SHARED | MAP_FIXED, fd=fd)
+    with open("/proc/self/maps") as lines:
+        assert not next(iter(lines)).startswith("00000000-")
+
+
+def test_the_interpreters_end_with_mappings_left():
+    """Whatever is taken apart first."""
+    program = (
+        "from shmstore import posix, sysv, SharedMemory\n"
+        "mapping = posix.mmap(None, 5, flags=posix.MAP_PRIVATE | posix.MAP_ANONYMOUS)\n"
+        "shmid = sysv.shmget(0, 5, 0o600); attachment = sysv.shmat(shmid); sysv.shmctl(shmid, sysv.IPC_RMID)\n"
+        "block = SharedMemory(create=True, size=5); block.unlink()\n"
+        "views = [mapping.memory[1:], attachment.memory[1:], block.buf[1:]]; views.append(views)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_populated_and_executable(fd):

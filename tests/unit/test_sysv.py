@@ -162,6 +162,14 @@ def test_remap_replaces_what_lies_there(shmid):
         shmat(shmid, None, SHM_REMAP)
 
 
+def test_nothing_is_attached_at_the_null_address(shmid):
+    """Which root might; others are refused by the kernel."""
+    with pytest.raises(OSError, match="0x5") as refused:
+        shmat(shmid, 5, SHM_RND)
+    assert refused.value.errno in (errno.EINVAL, errno.EPERM, errno.EACCES)
+    assert shmctl(shmid, IPC_STAT).nattch == 0
+
+
 def protection(address):
     with open("/proc/self/maps") as lines:
         return next(line.split()[1] for line in lines if line.startswith(f"{address:x}-"))
