@@ -9,6 +9,7 @@ from shmstore._limits import PAGE, free_huge_pages, limit, mapping_at, mappings,
 
 __all__ = ["FOLDER", "about_descriptor", "about_mmap", "about_name", "failure"]
 
+MAP_FIXED = 0x10  # as in posix.py, which imports this file
 FOLDER = "/dev/shm"  # where the C library keeps the objects
 
 
@@ -73,13 +74,15 @@ def about_descriptor(code: int, fd: int, length: int) -> str:
     return f"{asked}; {it}"
 
 
-def about_mmap(code: int, fd: int, address: int, length: int, offset: int) -> str:
+def about_mmap(code: int, fd: int, address: int, length: int, offset: int, flags: int) -> str:
     asked = f"{length} bytes at offset {offset} asked for"
     if code == errno.EEXIST:
         there = mapping_at(address, length) or "another mapping"
         return f"{address:#x} is taken by {there}; MAP_FIXED would replace it"
     if code == errno.EINVAL and (address % PAGE or offset % PAGE):
         return f"{asked}, at address {address:#x}; offset and fixed address are multiples of the page size, {PAGE}"
+    if code == errno.EPERM and flags & MAP_FIXED and address < 1 << 16:
+        return f"{asked}; only CAP_SYS_RAWIO may map {address:#x}: {limit('vm.mmap_min_addr')}"
     if code == errno.ENOMEM:
         limits = f"{ulimit('v')}, {limit('vm.max_map_count')}, {len(mappings())} mappings exist"
         return f"{asked}; this process has no room: {limits}, {limit('vm.overcommit_memory')}; {free_huge_pages()}"

@@ -52,7 +52,7 @@ class SharedMemory:
     Raises: FileExistsError, FileNotFoundError; KeyCollision if something else has the key that this name gets (a
     32-bit hash); PermissionError for another user's; OSError with the kernel's limit; ValueError.
 
-    Cost: some ten microseconds, and the first page for the name.
+    Cost: some tens of microseconds, and the first page of the segment for the name.
     """
 
     _mode = 0o600

@@ -117,9 +117,11 @@ def about_id(code: int, shmid: int) -> str:
 
 def about_shmat(code: int, shmid: int, shmaddr: int, shmflg: int) -> str:
     row = _of_id(shmid)
-    if code != errno.EINVAL or row is None:
+    if code not in (errno.EINVAL, errno.EPERM) or row is None:
         return about_id(code, shmid)
     it = f"it is {_told(row)}"
+    if code == errno.EPERM:
+        return f"{it}; only CAP_SYS_RAWIO may map {shmaddr:#x}: {limit('vm.mmap_min_addr')}"
     if shmaddr == 0:
         return f"{it}; SHM_REMAP needs an address" if shmflg & SHM_REMAP else it
     if shmaddr % SHMLBA and not shmflg & SHM_RND:

@@ -175,7 +175,7 @@ def mmap(
     error = ffi.new("int32_t *")
     address = lib.shms_w_posix_mmap(wanted, length, prot, flags, fd, offset, error)
     if not address:
-        raise failure("mmap", -error[0], about_mmap(-error[0], fd, wanted, length, offset))
+        raise failure("mmap", -error[0], about_mmap(-error[0], fd, wanted, length, offset, flags))
     return Mapping(address, length, not prot & PROT_WRITE)
 
 

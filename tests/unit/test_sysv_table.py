@@ -92,6 +92,8 @@ def table(ids):
 @pytest.fixture
 def expected(three):
     """What is true of the three segments."""
+    if os.geteuid() != 0:
+        pytest.skip("only root sees one that nobody may read")
     return [fields(shmctl(shmid, IPC_STAT)) for shmid in three]
 
 
