@@ -32,6 +32,7 @@ uint32_t shms_namespace_tag(uint64_t pid_ns);
 
 /* Moved in every forked child: a handle with another epoch belongs to the parent. */
 extern uint32_t shms_fork_epoch;
+#define SHMS_NO_EPOCH 0u /* of an attachment that has no place, though nobody forked */
 /* All attachments of this process, so that a forked child can close the beacons it inherited. */
 void shms_attachments_add(struct shms_store *s);
 void shms_attachments_remove(struct shms_store *s);

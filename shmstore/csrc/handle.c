@@ -69,10 +69,11 @@ int shms_handle_recheck(struct shms_handle *h) {
         if (shms_load_relaxed(&s->records_busy))
             return SHMS_NO_CLIENT;
         shms_os_close(s->beacon);
-        s->fork_epoch = shms_fork_epoch - 1;
+        s->fork_epoch = SHMS_NO_EPOCH;
     }
     if (s->fork_epoch != shms_fork_epoch) {
-        forget_parents_calls(h);
+        if (s->fork_epoch != SHMS_NO_EPOCH)
+            forget_parents_calls(h);
         s->beacon = -1;
         int rc = s->readonly ? SHMS_OK : shms_client_claim(s);
         if (rc != SHMS_OK)
@@ -166,7 +167,7 @@ void shms_leave(int64_t handle) {
     if (!s || !s->me || s->fork_epoch != shms_fork_epoch || shms_load_relaxed(&s->records_busy) || s->pins_used)
         return;
     shms_client_release(s);
-    s->fork_epoch = shms_fork_epoch - 1;
+    s->fork_epoch = SHMS_NO_EPOCH; /* whoever calls now becomes a client again */
 }
 
 int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec) {

@@ -368,7 +368,7 @@ def test_a_signal_handler_calls_the_store_during_calls(make):
     n, ran, nested = map(int, done.stdout.split())
     others = store["contender"]
     print(f"{n} rounds, {ran} handlers, {nested} of them within a handler, {others} rounds of another process")
-    assert ran > 50
+    assert ran > 5  # a thousand on an idle machine
     assert (store["main"], store["handler"], store["modified"]) == (n + others, ran + others, n + ran)
     store.check()
 
