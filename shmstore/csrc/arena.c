@@ -250,7 +250,7 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
  * that by a quarter. Returns where what was given back begins; 0 if nothing was. */
 static uint64_t give_back(struct shms_store *s, uint32_t a, uint64_t from, uint64_t to, uint64_t cold) {
     struct shms_arena *arena = &s->arenas[a];
-    uint64_t keep = shms_max(shms_load_relaxed(&arena->keep), KEEP_FIRST);
+    uint64_t keep = shms_min(shms_max(shms_load_relaxed(&arena->keep), KEEP_FIRST), 1ull << 60); /* no sum wraps */
     if (SHMS_LIKELY(to - from <= cold || to - from - cold <= keep + keep / 4))
         return 0;
     from = SHMS_ALIGN_UP(from + keep, SHMS_PAGE);
