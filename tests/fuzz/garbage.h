@@ -1,0 +1,46 @@
+/* garbage.h: what the parts of the garbage test share; garbage.c has the property, drive.c the drivers. */
+#ifndef GARBAGE_H
+#define GARBAGE_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+
+#include "api.h"
+#include "arena.h"
+#include "check.h"
+#include "expire.h"
+#include "glue.h"
+#include "handle.h"
+#include "lock.h"
+#include "number.h"
+#include "op.h"
+#include "pin.h"
+#include "recover.h"
+#include "table.h"
+#include "view.h"
+#include "walk.h"
+
+/* ---- os_stub.c */
+#define STUB_PID 1001u
+extern uint8_t *stub_segment;
+extern uint64_t stub_size, stub_random_state;
+extern _Atomic uint64_t stub_questions;
+uint64_t stub_random(void);
+
+/* ---- garbage.c */
+void garbage_prepare(void);
+/* The property. A case is a store to start from, damage to it, and operations: any bytes are one. */
+void garbage_case(const uint8_t *data, size_t size);
+/* Readers and writers work while `scribble` damages the segment from another thread; until *stop. */
+void garbage_under_scribbles(uint64_t seed, _Atomic bool *stop);
+void garbage_scribble_once(uint64_t random);
+uint32_t garbage_templates(void);
+
+/* Where the bytes of the case under way are, for whoever reports a failure. */
+extern const uint8_t *garbage_data;
+extern size_t garbage_length;
+_Noreturn void garbage_failed(const char *what);
+
+#endif
