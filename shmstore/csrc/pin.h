@@ -6,6 +6,8 @@
  *         3 bits, then the pins of those clients: pinned blocks go on the arena's zombie list, not to the heap.
  * Either the reader's check (4) comes after the unpublishing and fails, or the freer's look (3) comes after the
  * pin and finds it: the two fences allow no third case [pin-fence].
+ * What the reader read in place comes before its unpinning, and that before whatever is written there next: the
+ * clearing releases, the freer's look acquires [unpin].
  * Unpinning clears the pin and nothing else: no lock, no freeing, so a reader waits for nobody and leaves
  * nothing to undo. Zombies go back to the heap when somebody allocates there and finds the pin gone.
  * CRASH of a reader: pins of a client that is not live do not count; its bit stays until the next tenant. */
