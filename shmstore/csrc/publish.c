@@ -96,8 +96,8 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
 /* The new value of a counter, into the block that nobody sees yet. */
 static int count(struct shms_op *op, const struct shms_found *x, int64_t *result) {
     int64_t old = op->initial;
+    uint8_t text[SHMS_NUMBER_MAX];
     if (x) {
-        uint8_t text[SHMS_NUMBER_MAX];
         if ((x->kind & SHMS_CODEC_MASK) != SHMS_CODEC_MSGPACK || x->value_length > sizeof text)
             return SHMS_NOT_INT;
         shms_copy_racy(text, x->value, x->value_length);
@@ -109,7 +109,8 @@ static int count(struct shms_op *op, const struct shms_found *x, int64_t *result
     }
     if (__builtin_add_overflow(old, op->number, result))
         return SHMS_OVERFLOW;
-    op->value_length = shms_number_encode(*result, op->value);
+    op->value_length = shms_number_encode(*result, text);
+    shms_write_racy(op->value, text, op->value_length);
     struct shms_block *b = (struct shms_block *)(op->s->base + op->block);
     shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->name.length, op->kind));
     return SHMS_OK;
