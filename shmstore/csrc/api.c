@@ -210,9 +210,9 @@ uint32_t shms_blamed(int64_t handle, char *program, uint32_t size) {
 
 uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid) {
     struct shms_handle *h = shms_handle_get(handle);
-    *deaths = h ? h->s.takeovers : 0;
-    *rebuilds = h ? h->s.rebuilds : 0;
-    *pid = h ? h->s.last_dead_pid : 0;
+    *deaths = h ? shms_load_acquire(&h->s.takeovers) : 0;
+    *rebuilds = h ? shms_load_relaxed(&h->s.rebuilds) : 0;
+    *pid = h ? shms_load_relaxed(&h->s.last_dead_pid) : 0;
     return h && shms_handle_news(h);
 }
 

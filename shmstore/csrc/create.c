@@ -237,7 +237,7 @@ static int attach(struct shms_store *s, uint8_t *base, const struct shmid_ds *d,
     s->readonly = a->readonly || only_read;
     r->only_read = only_read;
     shms_os_identity(&s->identity);
-    s->looked_at = shms_os_now_coarse();
+    shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
     s->sweep_cursor = s->identity.pid;
     if (s->readonly)
         return SHMS_OK;
@@ -357,7 +357,7 @@ int shms_destroy(struct shms_store *s) {
 
 int shms_look(struct shms_store *s) {
     struct shmid_ds d;
-    s->looked_at = shms_os_now_coarse();
+    shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
     if (SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
         return SHMS_DESTROYED;
     int rc = shmctl(s->id, IPC_STAT, &d);
@@ -365,7 +365,7 @@ int shms_look(struct shms_store *s) {
         (rc == 0 && (d.shm_perm.mode & SHM_DEST) && !s->private_store)) {
         if (!s->readonly)
             mark_destroyed(s);
-        s->looked_at = 0; /* a read-only attachment cannot mark it: every call looks again */
+        shms_store_relaxed(&s->looked_at, 0); /* a read-only attachment cannot mark it: every call looks again */
         return SHMS_DESTROYED;
     }
     if (s->me && s->beacon >= 0 && !shms_os_descriptor_is_socket(s->beacon, s->beacon_inode)) {

@@ -35,8 +35,9 @@ static int tell(struct shms_call *c) {
     struct shms_store *s = &c->h->s;
     if (!shms_handle_news(c->h) || !told)
         return SHMS_OK;
-    PyObject *r = PyObject_CallFunction(told, "LIKK", (long long)c->number, (unsigned)s->last_dead_pid,
-                                        (unsigned long long)s->takeovers, (unsigned long long)s->rebuilds);
+    PyObject *r = PyObject_CallFunction(
+        told, "LIKK", (long long)c->number, (unsigned)shms_load_relaxed(&s->last_dead_pid),
+        (unsigned long long)shms_load_acquire(&s->takeovers), (unsigned long long)shms_load_relaxed(&s->rebuilds));
     Py_XDECREF(r);
     return r ? SHMS_OK : SHMS_RAISED;
 }

@@ -53,9 +53,10 @@ static void forget_parents_calls(struct shms_handle *h) {
 }
 
 bool shms_handle_news(struct shms_handle *h) {
-    bool news = h->s.takeovers != h->deaths_told || h->s.rebuilds != h->rebuilds_told;
-    h->deaths_told = h->s.takeovers;
-    h->rebuilds_told = h->s.rebuilds;
+    uint64_t takeovers = shms_load_acquire(&h->s.takeovers), rebuilds = shms_load_relaxed(&h->s.rebuilds);
+    bool news = takeovers != h->deaths_told || rebuilds != h->rebuilds_told;
+    h->deaths_told = takeovers;
+    h->rebuilds_told = rebuilds;
     return news;
 }
 
@@ -85,7 +86,7 @@ int shms_handle_recheck(struct shms_handle *h) {
         return SHMS_DESTROYED;
     if (state != SHMS_STATE_READY)
         return SHMS_CORRUPT;
-    if (shms_os_now_coarse() - s->looked_at > SHMS_SECOND)
+    if (shms_os_now_coarse() - shms_load_relaxed(&s->looked_at) > SHMS_SECOND)
         return shms_look(s);
     return SHMS_OK;
 }

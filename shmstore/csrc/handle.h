@@ -57,7 +57,7 @@ int shms_handle_recheck(struct shms_handle *h);
 static inline int shms_handle_usable(struct shms_handle *h) {
     struct shms_store *s = &h->s;
     if (SHMS_UNLIKELY(SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) != SHMS_STATE_READY ||
-                      s->fork_epoch != shms_fork_epoch || shms_os_now_coarse() - s->looked_at > SHMS_SECOND))
+                      s->fork_epoch != shms_fork_epoch || shms_os_now_coarse() - shms_load_relaxed(&s->looked_at) > SHMS_SECOND))
         return shms_handle_recheck(h);
     return SHMS_OK;
 }

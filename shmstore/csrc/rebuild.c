@@ -177,6 +177,6 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     }
     free(r.items);
     shms_store_relaxed(&s->arenas[a].suspect, 0);
-    s->rebuilds++;
+    shms_fetch_add_acq_rel(&s->rebuilds, 1);
     return SHMS_OK;
 }

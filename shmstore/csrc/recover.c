@@ -120,8 +120,8 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
             return false;
     }
     if (first && left_something(s, c, index + 1)) {
-        s->takeovers++;
-        s->last_dead_pid = SHMS_WHO_PID(w);
+        shms_store_relaxed(&s->last_dead_pid, SHMS_WHO_PID(w));
+        shms_fetch_add_acq_rel(&s->takeovers, 1);
     }
     if (!release_buckets(s, c, index + 1, dead) || !rebuild_arenas(s, c, index + 1, dead))
         return false;

@@ -32,7 +32,7 @@ struct shms_store {
     bool private_store;
 
     /* This process as a client; 0 = none (read-only, or not yet). Everything below is touched only with the
-     * interpreter's lock held, or by the one thread that owns the bit it touches. */
+     * interpreter's lock held, or by the one thread that owns the bit it touches, unless it is atomic. */
     uint32_t number;
     struct shms_client *me;
     uint64_t entry;
@@ -43,12 +43,12 @@ struct shms_store {
     _Atomic uint32_t records_busy;
     uint64_t pins_busy[8];
     uint32_t pins_used;
-    uint64_t looked_at;      /* coarse clock at the last look at the kernel's view of the segment */
+    _Atomic uint64_t looked_at; /* coarse clock at the last look at the kernel's view of the segment */
     uint64_t sweep_cursor;   /* next line of due words (expire.c) */
     _Atomic uint64_t dark[SHMS_DARK_REMEMBERED]; /* beacons seen to be out, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
-    uint32_t last_dead_pid;  /* for the log: whose locks were taken over */
-    uint64_t takeovers, rebuilds;
+    _Atomic uint32_t last_dead_pid; /* for the log: whose locks were taken over */
+    _Atomic uint64_t takeovers, rebuilds;
     struct shms_store *next; /* all attachments of the process, for the fork handler */
 };
 

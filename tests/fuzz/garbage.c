@@ -596,7 +596,9 @@ static uint64_t boundary(const struct template *t, uint64_t own, uint32_t kind, 
     const struct shms_header *h = (const struct shms_header *)t->image;
     static const uint64_t plain[] = {0, 1, 2, 7, 15, 16, 48, 255, 256, 4095, 4096, 1ull << 31, (1ull << 32) - 1, 1ull << 32,
                                      1ull << 40, (1ull << 40) - 1, 1ull << 44, 1ull << 62, 1ull << 63, UINT64_MAX,
-                                     UINT64_MAX - 15, 0xcccccccccccccccdull, 0x5555555555555555ull, 0xffff000000000000ull};
+                                     UINT64_MAX - 15, UINT64_MAX - 63, UINT64_MAX - 4095, UINT64_MAX - 65535,
+                                     UINT64_MAX - 0xfffff, 0xcccccccccccccccdull, 0x5555555555555555ull,
+                                     0xffff000000000000ull};
     uint64_t arena = h->heap_offset + i % h->arena_count * h->arena_size;
     const uint64_t edges[] = {0, 8, SHMS_HEADER_SIZE, h->heap_offset, arena, arena + h->arena_size, h->slots_offset,
                               h->heap_offset + h->arena_count * h->arena_size, t->size, h->arenas_offset, h->clients_offset};
@@ -604,7 +606,7 @@ static uint64_t boundary(const struct template *t, uint64_t own, uint32_t kind, 
     uint64_t offset;
     switch (kind % 12) {
     case 0:
-        return plain[i % 24];
+        return plain[i % (sizeof plain / sizeof *plain)];
     case 1:
     case 2:
         return edges[i / 16 % 11] + (uint64_t)steps[i % 15];
