@@ -20,6 +20,7 @@ struct chain {
     uint64_t count, room, runs;
     char *what;
     size_t size;
+    uint8_t key[SHMS_KEY_MAX]; /* a copy: a read-only attachment holds no lock, and the block may go */
 };
 
 #define BROKEN(c, ...) (snprintf((c)->what, (c)->size, __VA_ARGS__), SHMS_CORRUPT)
@@ -46,7 +47,7 @@ static int follow_chain(struct chain *c) {
             uint64_t bytes = shms_load_relaxed(&block_of(c, at)->lengths);
             if (after_free || bytes < SHMS_BLOCK_MIN || bytes % SHMS_GRANULE || bytes >= top - at)
                 return BROKEN(c, "I7: the free run at %#llx touches another one or the top", (unsigned long long)at);
-            if (*(uint64_t *)(s->base + at + bytes - 8) != bytes)
+            if (shms_load_relaxed((_Atomic uint64_t *)(s->base + at + bytes - 8)) != bytes)
                 return BROKEN(c, "I6: the free run at %#llx ends with another size", (unsigned long long)at);
             c->runs++;
             after_free = true;
@@ -165,7 +166,10 @@ static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_
                    ? BROKEN(c, "I2: the block of slot %llu has impossible lengths", (unsigned long long)slot)
                    : SHMS_OK;
     struct shms_name n;
-    shms_name_init(s, &n, key, length, f.kind & SHMS_FLAG_BYTES_KEY);
+    shms_copy_racy(c->key, key, length);
+    if (!shms_found_still(&f))
+        return SHMS_OK;
+    shms_name_init(s, &n, c->key, length, f.kind & SHMS_FLAG_BYTES_KEY);
     if (shms_load_relaxed(&f.block->hash) != n.hash || shms_load_relaxed(&f.block->slot) != slot)
         return BROKEN(c, "I3: the block of slot %llu has another hash or slot", (unsigned long long)slot);
     if (SHMS_SLOT_TAG_OF(w) != SHMS_SLOT_TAG(n.hash, n.home))
