@@ -1,0 +1,67 @@
+"""Threads and processes on one store (stress.c), under the sanitizers.
+
+ThreadSanitizer knows one address for each word, so its threads are clients that share one mapping. It does not model
+fences; the engine copies what may change meanwhile by relaxed atomic bytes in its builds (atomic.h), so that what it
+reports is an access that the memory model has no word for, and what it cannot see is a missing order between two atomic
+accesses. Processes are for AddressSanitizer and for the real thing."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import engine_build  # noqa: E402
+
+from shmstore import sysv  # noqa: E402
+
+BUILDS = {
+    "thread": ["-O1", *engine_build.THREAD, "-Wno-tsan"],
+    "address": ["-O1", *engine_build.ADDRESS],
+    "plain": ["-O3"],
+}
+SEED = int(os.environ.get("SHMSTORE_SEED") or random.SystemRandom().randrange(1 << 62))
+# ThreadSanitizer cannot follow a fork in the midst of threads, and sees nothing across processes.
+RUNS = [("thread", "threads"), ("thread", "shared"), ("address", "threads"), ("address", "shared"),
+        ("address", "processes"), ("plain", "threads"), ("plain", "processes")]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory, request):
+    return engine_build.shared_directory(tmp_path_factory, request.config, "stress")
+
+
+def stress(directory, build, mode, seconds):
+    cc = engine_build.compiler("cc", "gcc")
+    flags = [*BUILDS[build], f"-I{HERE}"]
+    program = engine_build.build(directory, f"stress-{build}", [*engine_build.engine(), HERE / "stress.c"], flags, cc)
+    key = engine_build.fresh_key()
+    try:
+        done = engine_build.call(program, mode, "5", str(seconds), str(key), str(SEED), timeout=seconds * 3 + 180)
+    finally:
+        try:
+            sysv.shmctl(sysv.shmget(key, 0, 0), sysv.IPC_RMID)
+        except FileNotFoundError:
+            pass
+    assert done.returncode == 0, f"seed {SEED}\n{done.stdout}{done.stderr[:10000]}"
+    said = re.match(r"(\d+) operations, (\d+) values found whole, (\d+) held in place, (\d+) deaths", done.stdout)
+    assert said and all(int(number) for number in said.groups()), done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(("build", "mode"), RUNS[:5])
+def test_stress(directory, build, mode):
+    stress(directory, build, mode, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("build", "mode"), RUNS)
+def test_stress_for_longer(directory, build, mode):
+    print(build, mode, stress(directory, build, mode, 60))
