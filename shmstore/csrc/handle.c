@@ -92,7 +92,7 @@ int shms_handle_recheck(struct shms_handle *h) {
 }
 
 /* A place in the table: a closed handle's structure is used again under the next generation. */
-static int64_t place(struct shms_store *s) {
+static int64_t place(const struct shms_store *s) {
     static uint32_t next;
     for (uint32_t i = 0; i < SHMS_HANDLES_MAX; i++) {
         uint32_t index = (next + i) % SHMS_HANDLES_MAX;
