@@ -1,0 +1,210 @@
+"""Let processes times threads work on a few keys of a store, and record what they did: a program.
+
+    python record.py KEY DIRECTORY [--operations N] [--processes P] [--threads T] [--keys K] [--kill-every SECONDS] [--seed S]
+
+Writes DIRECTORY/<process>.<thread>.log (history.py) and DIRECTORY/deaths.json: when each killed process was known to be
+dead. Prints a line of figures as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import mmap
+import os
+import pathlib
+import random
+import signal
+import sys
+import threading
+import time
+
+import history as h
+
+import shmstore
+
+SHORT_LIVES = (0.00005, 0.0004, 0.002, 0.02)  # seconds
+KINDS = (
+    [h.GET] * 10 + [h.GET_VERSIONED] * 8 + [h.CONTAINS] * 2 + [h.PUT] * 10 + [h.ADD] * 5 + [h.REPLACE] * 4 + [h.CAS] * 8
+    + [h.INCR] * 5 + [h.DELETE] * 3 + [h.POP] * 3 + [h.SETDEFAULT] * 2 + [h.TOUCH] * 2 + [h.MODIFY] * 2
+)  # fmt: skip
+assert len(KINDS) == 64
+
+
+def call(store, key, kind, value, extra, ttl):
+    """Do it; return value, version, outcome."""
+    if kind == h.GET:
+        found = store.get(key)
+        return (0, 0, h.NO) if found is None else (h.value_of(found), 0, h.YES)
+    if kind == h.GET_VERSIONED:
+        try:
+            found, version = store.get_versioned(key)
+        except KeyError:
+            return 0, 0, h.NO
+        return h.value_of(found), version, h.YES
+    if kind == h.CONTAINS:
+        return 0, 0, h.YES if key in store else h.NO
+    if kind == h.PUT:
+        return 0, store.put(key, h.stored(value), ttl=ttl), h.YES
+    if kind == h.ADD:
+        return 0, 0, h.YES if store.add(key, h.stored(value), ttl=ttl) else h.NO
+    if kind == h.REPLACE:
+        return 0, 0, h.YES if store.replace(key, h.stored(value), ttl=ttl) else h.NO
+    if kind == h.CAS:
+        return 0, 0, h.YES if store.cas(key, h.stored(value), extra, ttl=ttl) else h.NO
+    if kind == h.INCR:
+        try:
+            return store.incr(key, extra, initial=value), 0, h.YES
+        except TypeError:
+            return 0, 0, h.RAISED
+    if kind == h.DELETE:
+        return 0, 0, h.YES if store.delete(key) else h.NO
+    if kind == h.POP:
+        found = store.pop(key, None)
+        return (0, 0, h.NO) if found is None else (h.value_of(found), 0, h.YES)
+    if kind == h.SETDEFAULT:
+        return h.value_of(store.setdefault(key, h.stored(value))), 0, h.YES
+    if kind == h.TOUCH:
+        return 0, 0, h.YES if store.touch(key, ttl) else h.NO
+    seen = [0]
+
+    def change(old):
+        seen[0] = old
+        return h.stored(value)
+
+    store.modify(key, change, 0)
+    return h.value_of(seen[0]) if seen[0] else 0, 0, h.YES
+
+
+def work(store, path, who, seed, keys, operations):
+    """One thread."""
+    log = log_of(path, operations)
+    bits = random.Random(seed).getrandbits
+    known = [0] * len(keys)  # the last version seen of each
+    now = time.monotonic_ns
+    asked, answered, size, half = h.ASKED.pack_into, h.ANSWERED.pack_into, h.RECORD.size, h.ASKED.size
+    for n in range(operations):
+        chance = bits(40)
+        kind, k = KINDS[chance & 63], (chance >> 6 & 0xFF) % len(keys)
+        chance >>= 14
+        extra, value, ttl = 0, who << 44 | (n + 1) << 16, None
+        if kind == h.CAS:
+            extra = 0 if not chance & 7 else known[k]
+        elif kind == h.INCR:
+            extra = 1 + (chance & 1)
+        if kind != h.INCR and not chance >> 3 & 3:
+            value |= h.PADDED
+        if kind in (h.PUT, h.ADD, h.REPLACE, h.CAS, h.TOUCH) and not chance >> 5 & 3:
+            ttl = SHORT_LIVES[chance >> 7 & 3]
+        at = n * size
+        start = now()
+        asked(log, at, value, extra, int(ttl * 1e9) if ttl else 0, start, k, kind)
+        try:
+            result, version, outcome = call(store, keys[k], kind, value, extra, ttl)
+        except Exception as error:
+            print(f"{h.NAMES[kind]}({keys[k]!r}): {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+            result, version, outcome = 0, 0, h.ERROR
+        end = now()
+        if result == -1:
+            outcome = h.TORN
+        if version:
+            known[k] = version
+        answered(log, at + half, result, version, outcome, end)
+
+
+def log_of(path, operations):
+    with open(path, "w+b") as file:  # sparse: what is not used costs nothing
+        file.truncate(operations * h.RECORD.size)
+        return mmap.mmap(file.fileno(), 0)
+
+
+def process(arguments, number, operations):
+    """A forked worker: never returns."""
+    code = 1
+    try:
+        store = shmstore.Store(arguments.key, create=False)
+        keys = [f"key{i}" for i in range(arguments.keys)]
+        sys.setswitchinterval(0.0005)
+
+        def run(t):
+            who = number * arguments.threads + t + 1
+            path = arguments.directory / f"{number}.{t}.log"
+            work(store, path, who, f"{arguments.seed}/{who}", keys, operations)
+
+        threads = [threading.Thread(target=run, args=(t,)) for t in range(1, arguments.threads)]
+        for thread in threads:
+            thread.start()
+        run(0)
+        for thread in threads:
+            thread.join()
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def recorded(directory, numbers):
+    """Operations of these processes, which have ended."""
+    total = 0
+    for path in (path for n in numbers for path in directory.glob(f"{n}.*.log")):
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
+            total += h.length(log)
+    return total
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("key")
+    parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("--operations", type=int, default=20_000)
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--keys", type=int, default=4)
+    parser.add_argument("--kill-every", type=float, default=0)
+    parser.add_argument("--seed", default="1")
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    each = -(-arguments.operations // (arguments.processes * arguments.threads))
+    deaths, living, started, done = {}, {}, 0, 0
+    began = time.monotonic()
+
+    def start():
+        nonlocal started
+        pid = os.fork()
+        if pid == 0:
+            process(arguments, started, each)
+        living[pid] = started
+        started += 1
+
+    for _ in range(arguments.processes):
+        start()
+    failed = 0
+    while living and not failed:
+        if not arguments.kill_every:
+            pid, status = os.wait()
+            failed |= status
+            done += recorded(arguments.directory, [living.pop(pid)])
+            continue
+        time.sleep(arguments.kill_every)
+        victim = rng.choice(list(living))
+        os.kill(victim, signal.SIGKILL)
+        _, status = os.waitpid(victim, 0)
+        dead = time.monotonic_ns()
+        number = living.pop(victim)
+        if os.WIFSIGNALED(status):
+            deaths[number] = dead
+        else:
+            failed |= status  # it had come to its end
+        done += recorded(arguments.directory, [number])
+        if done < arguments.operations:
+            start()
+    for pid in living:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    (arguments.directory / "deaths.json").write_text(json.dumps(deaths))
+    print(json.dumps({"operations": done, "seconds": round(time.monotonic() - began, 1), "processes": started,
+                      "kills": len(deaths)}))  # fmt: skip
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
