@@ -79,7 +79,7 @@ def value_of(found: object) -> int:
     return -1
 
 
-def length(log: bytes | mmap.mmap) -> int:
+def length(log: mmap.mmap) -> int:
     """How many operations were called: there are no gaps."""
     low, high = 0, len(log) // RECORD.size
     while low < high:
@@ -91,12 +91,18 @@ def length(log: bytes | mmap.mmap) -> int:
     return low
 
 
+def load(path: pathlib.Path) -> bytes:
+    """The records in use of a sparse file; its writer may have died before it gave it a length."""
+    if not path.stat().st_size:
+        return b""
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
+        return log[: length(log) * RECORD.size]
+
+
 def read(path: pathlib.Path, died: int | None) -> list[Operation]:
     """The operations of one thread; *died*: when its process was known to be dead, if it was killed."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapping:
-        log = mapping[: length(mapping) * RECORD.size]
     operations = []
-    for record in RECORD.iter_unpack(log):
+    for record in RECORD.iter_unpack(load(path)):
         value, extra, ttl, start, key, kind, result, version, outcome, end = record
         completed = end != 0
         end = end or died or NEVER

@@ -142,13 +142,9 @@ def process(arguments, number, operations):
         os._exit(code)
 
 
-def recorded(directory, numbers):
-    """Operations of these processes, which have ended."""
-    total = 0
-    for path in (path for n in numbers for path in directory.glob(f"{n}.*.log")):
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as log:
-            total += h.length(log)
-    return total
+def recorded(directory, number):
+    """Operations of this process, which has ended."""
+    return sum(len(h.load(path)) // h.RECORD.size for path in directory.glob(f"{number}.*.log"))
 
 
 def main():
@@ -182,7 +178,7 @@ def main():
         if not arguments.kill_every:
             pid, status = os.wait()
             failed |= status
-            done += recorded(arguments.directory, [living.pop(pid)])
+            done += recorded(arguments.directory, living.pop(pid))
             continue
         time.sleep(arguments.kill_every)
         victim = rng.choice(list(living))
@@ -194,7 +190,7 @@ def main():
             deaths[number] = dead
         else:
             failed |= status  # it had come to its end
-        done += recorded(arguments.directory, [number])
+        done += recorded(arguments.directory, number)
         if done < arguments.operations:
             start()
     for pid in living:
