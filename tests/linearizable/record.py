@@ -161,7 +161,7 @@ def main():
     rng = random.Random(arguments.seed)
     each = -(-arguments.operations // (arguments.processes * arguments.threads))
     deaths, living, started, done = {}, {}, 0, 0
-    began = time.monotonic()
+    began = following = time.monotonic()
 
     def start():
         nonlocal started
@@ -180,7 +180,8 @@ def main():
             failed |= status
             done += recorded(arguments.directory, living.pop(pid))
             continue
-        time.sleep(arguments.kill_every)
+        following += arguments.kill_every
+        time.sleep(max(0, following - time.monotonic()))
         victim = rng.choice(list(living))
         os.kill(victim, signal.SIGKILL)
         _, status = os.waitpid(victim, 0)

@@ -17,7 +17,6 @@ import mmap
 import os
 import random
 import signal
-import struct
 import sys
 import time
 
@@ -26,7 +25,7 @@ import shmstore
 NAMES = 400
 SIZES = (0, 40, 40, 200, 200, 1000, 5000, 40_000)
 FEW = (300_000,)  # one in 256
-PLACE = struct.Struct("<QQQQQ")  # of each worker: calls, longest pause in ns, faults, hits, refused for want of room
+PLACE = 5  # words of each worker: calls, longest pause in ns, faults, hits, refused for want of room
 
 
 def value_of(name: str, rng: random.Random) -> bytes:
@@ -41,11 +40,11 @@ def fault_of(name: str, value: bytes) -> str | None:
     return f"{name}: {len(value)} bytes that nobody put, {value[:32].hex()}"
 
 
-def work(key: str, seed: str, places: mmap.mmap, at: int, faults: int) -> None:
-    """Until killed. What it counts is in shared memory, so it outlives it; sums of all who had this place."""
+def work(key: str, seed: str, place: memoryview, faults: int) -> None:
+    """Until killed. What it counts is in shared memory, a word at a time, so it outlives it: sums of all who had this
+    place."""
     store = shmstore.Store(key, create=False)
     rng = random.Random(seed)
-    calls, longest, bad, hits, refused = PLACE.unpack_from(places, at)
     now = last = time.monotonic_ns()
     while True:
         name = f"name{rng.randrange(NAMES)}"
@@ -54,23 +53,23 @@ def work(key: str, seed: str, places: mmap.mmap, at: int, faults: int) -> None:
             if choice < 7:
                 found = store.get(name)
                 if found is not None:
-                    hits += 1
+                    place[3] += 1
                     if fault := fault_of(name, found):
                         os.write(faults, f"{fault}\n".encode())
-                        bad += 1
+                        place[2] += 1
             elif choice < 10:
                 store.delete(name)
             else:
                 store.put(name, value_of(name, rng), ttl=0.05 if choice == 10 else None)
         except shmstore.StoreFull:
-            refused += 1
+            place[4] += 1
         except Exception as error:
             os.write(faults, f"{type(error).__name__}: {error}\n".encode())
-            bad += 1
-        calls += 1
+            place[2] += 1
+        place[0] += 1
         now, last = time.monotonic_ns(), now
-        longest = max(longest, now - last)
-        PLACE.pack_into(places, at, calls, longest, bad, hits, refused)
+        if now - last > place[1]:
+            place[1] = now - last
 
 
 def needed(store: shmstore.Store) -> tuple[int, int]:
@@ -116,7 +115,8 @@ def close_books(store: shmstore.Store) -> tuple[list[str], dict[str, int]]:
 
 def soak(key: str, seconds: float, kill_every: float = 0.05, processes: int = 6, size: str = "32M", seed: str = "1"):
     """Problems (none is good) and figures."""
-    places = mmap.mmap(-1, PLACE.size * processes)
+    words = memoryview(mmap.mmap(-1, 8 * PLACE * processes)).cast("Q")
+    places = [words[place * PLACE : (place + 1) * PLACE] for place in range(processes)]
     faults_read, faults = os.pipe()
     os.set_blocking(faults_read, False)
     rng = random.Random(seed)
@@ -129,7 +129,7 @@ def soak(key: str, seconds: float, kill_every: float = 0.05, processes: int = 6,
         pid = os.fork()
         if pid == 0:
             try:
-                work(key, f"{seed}/{started}", places, place * PLACE.size, faults)
+                work(key, f"{seed}/{started}", places[place], faults)
             finally:
                 os._exit(1)
         return pid
@@ -137,11 +137,12 @@ def soak(key: str, seconds: float, kill_every: float = 0.05, processes: int = 6,
     # The children are forked by a process that never opens the store, so that they are as unrelated as can be.
     pids = [start(place) for place in range(processes)]
     began = told = time.monotonic()
-    kills, problems, in_registry = 0, [], 0
+    kills, problems, in_registry, following = 0, [], 0, began
     header = shmstore.Store(key, readonly=True)
     try:
         while (now := time.monotonic()) - began < seconds and not problems:
-            time.sleep(kill_every or 0.5)
+            time.sleep(max(0, following - now))
+            following = max(following + (kill_every or 0.5), now)
             if kill_every:
                 place = rng.randrange(processes)
                 os.kill(pids[place], signal.SIGKILL)
@@ -163,15 +164,14 @@ def soak(key: str, seconds: float, kill_every: float = 0.05, processes: int = 6,
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
     elapsed = time.monotonic() - began
-    counts = [PLACE.unpack_from(places, place * PLACE.size) for place in range(processes)]
     takeovers, full = header.stats().takeovers, header.info().max_clients
     header.close()
     with shmstore.Store(key, create=False) as store:
         more, figures = close_books(store)
     figures = {
-        "seconds": round(elapsed), "kills": kills, "calls": sum(c[0] for c in counts), "hits": sum(c[3] for c in counts),
-        "refused, full": sum(c[4] for c in counts), "faults": sum(c[2] for c in counts),
-        "longest pause, ms": round(max(c[1] for c in counts) / 1e6, 1), "takeovers": takeovers,
+        "seconds": round(elapsed), "kills": kills, "calls": sum(c[0] for c in places), "hits": sum(c[3] for c in places),
+        "refused, full": sum(c[4] for c in places), "faults": sum(c[2] for c in places),
+        "longest pause, ms": round(max(c[1] for c in places) / 1e6, 1), "takeovers": takeovers,
         "most in the registry": f"{in_registry} of {full}", **figures,
     }  # fmt: skip
     return problems + more, figures
