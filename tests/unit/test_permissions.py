@@ -1,0 +1,152 @@
+"""Two users and one store: what the kernel's permissions and the owner rule give, and what somebody plants.
+
+Other users who read, or are kept out, are in test_readonly.py; owners that are not expected in test_errors.py."""
+
+import os
+import pickle
+
+import pytest
+
+import shmstore
+from shmstore import Store, sysv
+
+ME, OTHER, GROUP = 0, 65534, 4242
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user"),
+    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
+]
+
+
+def as_user(uid, gid, function, groups=()):
+    """What the function returns or raises in a forked process of another user."""
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups(groups)
+            os.setgid(gid)
+            os.setuid(uid)
+            try:
+                answer = function()
+            except Exception as error:
+                answer = error
+            os.write(into, pickle.dumps(answer))
+        finally:
+            os._exit(0)
+    os.close(into)
+    with open(out, "rb") as file:
+        data = file.read()
+    os.waitpid(pid, 0)
+    answer = pickle.loads(data)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+@pytest.fixture
+def planted(key):
+    """A store that another user left under the key; the test's user is root, so it is removed in any case."""
+    yield key
+    for info in shmstore.stores():
+        if info.name == key:
+            sysv.shmctl(info.id, sysv.IPC_RMID)
+
+
+@pytest.mark.parametrize("groups", [(), (GROUP,)], ids=["a stranger", "of the group"])
+@pytest.mark.parametrize("options", [{}, {"create": False}, {"readonly": True}], ids=["open", "no create", "readonly"])
+def test_0600_keeps_others_out(key, groups, options):
+    with Store(key, size="1M", mode=0o600) as store:
+        store["secret"] = 1
+        give_to_group(store)
+        with pytest.raises(shmstore.StoreSystemError) as refused:
+            as_user(OTHER, OTHER, lambda: Store(key, **options)["secret"], groups)
+        assert refused.value.errno == 13
+        with pytest.raises((shmstore.StoreSystemError, shmstore.StoreForeign)):
+            as_user(OTHER, OTHER, lambda: shmstore.destroy(key), groups)
+        assert store["secret"] == 1
+
+
+def give_to_group(store):
+    stat = sysv.shmctl(store.info().id, sysv.IPC_STAT)
+    stat.gid = GROUP
+    sysv.shmctl(store.info().id, sysv.IPC_SET, stat)
+
+
+@pytest.mark.parametrize("primary", [True, False])
+def test_0640_lets_the_group_read_and_not_write(key, primary):
+    with Store(key, size="1M", mode=0o640) as store:
+        store["a"] = [1, 2]
+        give_to_group(store)
+
+        def read():
+            with Store(key, readonly=True) as reader:
+                refused = []
+                for write in (lambda: reader.put("a", 2), lambda: reader.delete("a"), lambda: reader.incr("n"),
+                              lambda: reader.touch("a", 1), reader.clear, reader.destroy):  # fmt: skip
+                    try:
+                        write()
+                    except shmstore.ReadOnlyStore:
+                        refused.append(True)
+                with pytest.raises(shmstore.StoreSystemError):
+                    Store(key, create=False)
+                with pytest.raises(OSError):  # nor past the library
+                    sysv.shmat(reader.info().id)
+                with pytest.raises(TypeError):
+                    sysv.shmat(reader.info().id, None, sysv.SHM_RDONLY).memory[0] = 1
+                return reader["a"], len(refused), reader.info().mode
+
+        arguments = (GROUP, read) if primary else (OTHER, read, (GROUP,))
+        assert as_user(OTHER, *arguments) == ([1, 2], 6, 0o640)
+        with pytest.raises(shmstore.StoreSystemError):
+            as_user(OTHER, OTHER, lambda: Store(key, readonly=True))
+        store.check()
+        assert dict(store) == {"a": [1, 2]}
+
+
+class Harmful:
+    """A pickle that does something when it is read."""
+
+    def __init__(self, directory):
+        self.path = str(directory / "harm")
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def plant(key, directory, **options):
+    store = Store(key, size="1M", mode=0o666, codec="pickle")
+    store["k"] = Harmful(directory)
+    store["plain"] = 1
+    store.close()
+
+
+@pytest.mark.parametrize("options", [{}, {"create": False}, {"readonly": True}, {"owner": 1234}])
+def test_a_planted_store_is_foreign(planted, tmp_path, options):
+    as_user(OTHER, OTHER, lambda: plant(planted, tmp_path))
+    with pytest.raises(shmstore.StoreForeign, match=str(OTHER)):
+        Store(planted, **options)
+    with pytest.raises(shmstore.StoreForeign, match=str(OTHER)):
+        as_user(4321, 4321, lambda: Store(planted, **options))
+
+
+def test_a_planted_pickle_is_never_read(planted, tmp_path):
+    """Neither in a foreign store that one wants to see, nor where others may write into one's own."""
+    as_user(OTHER, OTHER, lambda: plant(planted, tmp_path))
+    with Store(planted, owner=OTHER) as store:
+        for read in (lambda: store["k"], lambda: store.get("k"), lambda: store.get_versioned("k"), lambda: store.pop("k"),
+                     lambda: store.get_many(["k"]), lambda: dict(store), lambda: store.setdefault("k", 1),
+                     lambda: store.modify("k", lambda value: value)):  # fmt: skip
+            with pytest.raises(shmstore.CodecError, match="'pickle'"):
+                read()
+        assert "k" in store
+    assert not (tmp_path / "harm").exists()
+    with Store(planted, owner=OTHER, decoders=("pickle",)) as trusting:
+        assert trusting["plain"] == 1
+
+
+def test_a_pickle_planted_in_ones_own_store_is_never_read(key, tmp_path):
+    with Store(key, size="1M", mode=0o666) as store:
+        as_user(OTHER, OTHER, lambda: Store(key, owner=ME, create=False, codec="pickle").put("k", Harmful(tmp_path)))
+        with pytest.raises(shmstore.CodecError, match="'pickle'"):
+            store["k"]
+    assert not (tmp_path / "harm").exists()
