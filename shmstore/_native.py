@@ -250,7 +250,10 @@ def _log_news(handle: int, pid: int, deaths: int, rebuilds: int) -> None:
             "seen by this handle: %d, arenas rebuilt: %d)", pid, os.getpid(), deaths, rebuilds,
         )  # fmt: skip
     else:
-        logger.warning("process %d rebuilt %d arenas, whose bookkeeping did not fit", os.getpid(), rebuilds)
+        logger.warning(
+            "process %d rebuilt %d arenas: somebody died in the midst of something, or their bookkeeping did not fit",
+            os.getpid(), rebuilds,
+        )  # fmt: skip
 
 
 def tell_news(handle: int) -> None:

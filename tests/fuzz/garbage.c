@@ -290,7 +290,7 @@ static void look_at_everything(uint32_t i) {
     }
     MAY_BE(shms_w_check(number, SHMS_SECOND / 100, what, sizeof what), "ocdwpk");
     MUST(memchr(what, 0, sizeof what));
-    shms_events(number, &deaths, &rebuilds, &pid);
+    shms_news(number, &deaths, &rebuilds, &pid);
     shms_blamed(number, program, sizeof program);
     MAY_BE(shms_look_now(number), "odcp");
 }

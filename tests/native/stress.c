@@ -382,7 +382,7 @@ static void *work_shared(void *worker) {
             pthread_mutex_unlock(&interpreter);
             continue;
         }
-        shms_events(handle, &deaths, &rebuilds, &pid);
+        shms_news(handle, &deaths, &rebuilds, &pid);
         shms_blamed(handle, program, sizeof program);
         pthread_mutex_unlock(&interpreter);
         if (r % 64 == 0)
