@@ -1,6 +1,7 @@
 """Let processes times threads work on a few keys of a store, and record what they did: a program.
 
     python record.py KEY DIRECTORY [--operations N] [--processes P] [--threads T] [--keys K] [--kill-every SECONDS] [--seed S]
+                     [--mortal]
 
 Writes DIRECTORY/<process>.<thread>.log (history.py) and DIRECTORY/deaths.json: when each killed process was known to be
 dead. Prints a line of figures as JSON.
@@ -28,7 +29,13 @@ KINDS = (
     [h.GET] * 10 + [h.GET_VERSIONED] * 8 + [h.CONTAINS] * 2 + [h.PUT] * 10 + [h.ADD] * 5 + [h.REPLACE] * 4 + [h.CAS] * 8
     + [h.INCR] * 5 + [h.DELETE] * 3 + [h.POP] * 3 + [h.SETDEFAULT] * 2 + [h.TOUCH] * 2 + [h.MODIFY] * 2
 )  # fmt: skip
-assert len(KINDS) == 64
+# Nearly everything expires within a few calls, and is touched, counted and added anew about then.
+MORTAL_KINDS = (
+    [h.GET] * 14 + [h.CONTAINS] * 2 + [h.PUT] * 7 + [h.ADD] * 10 + [h.REPLACE] * 3 + [h.GET_VERSIONED] * 4 + [h.CAS] * 4
+    + [h.INCR] * 4 + [h.DELETE] * 1 + [h.POP] * 1 + [h.SETDEFAULT] * 1 + [h.TOUCH] * 12 + [h.MODIFY] * 1
+)  # fmt: skip
+MORTAL_LIVES = (0.000003, 0.00001, 0.00003, 0.0001)
+assert len(KINDS) == len(MORTAL_KINDS) == 64
 
 
 def call(store, key, kind, value, extra, ttl):
@@ -76,16 +83,17 @@ def call(store, key, kind, value, extra, ttl):
     return h.value_of(seen[0]) if seen[0] else 0, 0, h.YES
 
 
-def work(store, path, who, seed, keys, operations):
+def work(store, path, who, seed, keys, operations, mortal):
     """One thread."""
     log = log_of(path, operations)
     bits = random.Random(seed).getrandbits
     known = [0] * len(keys)  # the last version seen of each
     now = time.monotonic_ns
     asked, answered, size, half = h.ASKED.pack_into, h.ANSWERED.pack_into, h.RECORD.size, h.ASKED.size
+    kinds, lives = (MORTAL_KINDS, MORTAL_LIVES) if mortal else (KINDS, SHORT_LIVES)
     for n in range(operations):
         chance = bits(40)
-        kind, k = KINDS[chance & 63], (chance >> 6 & 0xFF) % len(keys)
+        kind, k = kinds[chance & 63], (chance >> 6 & 0xFF) % len(keys)
         chance >>= 14
         extra, value, ttl = 0, who << 44 | (n + 1) << 16, None
         if kind == h.CAS:
@@ -94,8 +102,8 @@ def work(store, path, who, seed, keys, operations):
             extra = 1 + (chance & 1)
         if kind != h.INCR and not chance >> 3 & 3:
             value |= h.PADDED
-        if kind in (h.PUT, h.ADD, h.REPLACE, h.CAS, h.TOUCH) and not chance >> 5 & 3:
-            ttl = SHORT_LIVES[chance >> 7 & 3]
+        if kind in (h.PUT, h.ADD, h.REPLACE, h.CAS, h.TOUCH) and (mortal or not chance >> 5 & 3):
+            ttl = lives[chance >> 7 & 3]
         at = n * size
         start = now()
         asked(log, at, value, extra, int(ttl * 1e9) if ttl else 0, start, k, kind)
@@ -129,7 +137,7 @@ def process(arguments, number, operations):
         def run(t):
             who = number * arguments.threads + t + 1
             path = arguments.directory / f"{number}.{t}.log"
-            work(store, path, who, f"{arguments.seed}/{who}", keys, operations)
+            work(store, path, who, f"{arguments.seed}/{who}", keys, operations, arguments.mortal)
 
         threads = [threading.Thread(target=run, args=(t,)) for t in range(1, arguments.threads)]
         for thread in threads:
@@ -157,6 +165,7 @@ def main():
     parser.add_argument("--keys", type=int, default=4)
     parser.add_argument("--kill-every", type=float, default=0)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--mortal", action="store_true")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     each = -(-arguments.operations // (arguments.processes * arguments.threads))

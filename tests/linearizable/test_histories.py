@@ -58,6 +58,14 @@ def test_while_processes_are_killed(make, key, tmp_path):
     assert figures["operations"] >= 40_000 and figures["kills"] >= 4
 
 
+def test_while_everything_expires(make, key, tmp_path):
+    """Entries go within a few calls, and are touched just then."""
+    options = ("--operations", 20_000, "--keys", 2, "--mortal", "--seed", random.getrandbits(30))
+    figures, operations = judge(make, key, tmp_path / "logs", *options)
+    touched = [op.outcome for op in operations if op.kind == h.TOUCH]
+    assert min(touched.count(h.YES), touched.count(h.NO)) > 100
+
+
 def test_a_falsified_history_is_found_out(make, key, tmp_path):
     """Histories as they really come, with one answer exchanged for one that was right long before."""
     _, operations = judge(make, key, tmp_path / "logs", "--operations", 6_000, "--keys", 2)
@@ -86,6 +94,12 @@ def test_a_million(make, key, tmp_path, kill_every):
     options = ("--operations", 1_000_000, "--kill-every", kill_every, "--keys", 3)
     figures, _ = judge(make, key, tmp_path / "logs", *options, "--seed", random.getrandbits(30))
     assert figures["operations"] >= 1_000_000
+
+
+@pytest.mark.slow
+def test_a_million_while_everything_expires(make, key, tmp_path):
+    options = ("--operations", 1_000_000, "--kill-every", 0.05, "--keys", 2, "--mortal")
+    judge(make, key, tmp_path / "logs", *options, "--seed", random.getrandbits(30))
 
 
 @pytest.mark.slow
