@@ -246,6 +246,13 @@ class Actor:
             signal.pause()
         return pid
 
+    def do_clone(self):
+        """The same past the C library, whose handlers do not run then."""
+        pid = LIBC.syscall(56, int(signal.SIGCHLD), 0, 0, 0, 0)
+        if pid == 0:
+            LIBC.pause()
+        return pid
+
     def do_close_descriptors(self):
         """As daemons do, to all that they did not open."""
         os.closerange(max(3, self.mine.fileno() + 1), 256)
