@@ -1,0 +1,345 @@
+"""What victims do when they are killed or stopped: each case is one operation on a store that is set up for it.
+
+Values prove themselves: each is a tuple of its name, who wrote it, and a body as long as it should be.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import shmstore
+from shmstore._core import lib
+
+SIZE = 64 * 1024
+MAX_ENTRIES = 56  # a small table: a sweep goes through every instruction of every walk through it
+SMALL, MIDDLE, LARGE = 20, 700, 6000  # a large one touches three pages
+
+
+def value(name: str, who: str, size: int = SMALL) -> tuple[str, str, bytes]:
+    return (name, who, who[:1].encode() * size)
+
+
+def whole(name: str, found: Any) -> bool:
+    """Is it one of the values that somebody wrote, with nothing torn?"""
+    return found is None or isinstance(found, (int, bytes)) or found == value(name, found[1], len(found[2]))
+
+
+def other_value(name: str, who: str, number: int) -> Any:
+    """What others write meanwhile and afterwards: of the kind that the operation expects there."""
+    if name in ("count", "new number") or name[:3] == "far":
+        return 1000 + number
+    return who.encode() if name == "raw" else value(name, who)
+
+
+def furnish(store: Any) -> None:
+    """Entries and gaps of several sizes between them, so that blocks have neighbours of every kind."""
+    for i in range(4):
+        store.put(f"k{i}", value(f"k{i}", "old"))
+    for i, size in enumerate((SMALL, 60, MIDDLE, 60)):
+        store.put(f"gap{i}", value(f"gap{i}", "gap", size))
+        store.put(f"between{i}", value(f"between{i}", "old"))
+    store.put("large", value("large", "old", LARGE))
+    store.put("count", 127)
+    store.put("raw", b"r" * 300)
+    store.put("mortal", value("mortal", "old"), ttl=1000)
+    store.put("last", value("last", "old"))
+    for i in range(4):
+        store.delete(f"gap{i}")
+
+
+def nothing(store: Any) -> None:
+    return None
+
+
+@dataclass
+class Case:
+    name: str
+    act: Callable[[Any, Any], Any]
+    changes: dict[str, list[Any]] = field(default_factory=dict)  # what names may have instead of their old value
+    setup: Callable[[Any], Any] = nothing        # in the checking process, after furnish(); what it returns is kept
+    prepare: Callable[[Any], Any] = nothing      # in the victim, before the operation
+    furnish: Callable[[Any], None] = furnish
+    opens: bool = False                          # the operation opens the store itself
+    creates: bool = False                        # and there is none before
+    room: tuple[str, ...] = ()                   # entries to delete before others can be written: the store is full
+    never: tuple[str, ...] = ()                  # names that must be absent afterwards: they have expired
+    follow: int = 0                              # 1: the forked child is the victim
+    after: tuple[str, str] | None = None         # another victim dies first: its case, and in which state
+    behind: tuple[str, str] | None = None        # another victim stands still meanwhile: likewise
+    timeout: float = 2.0
+    reads_only: bool = False
+    adds: int = 0                                # it adds so much to whatever number is there
+    stops: bool = True                           # fit for the second mode
+
+
+CASES: dict[str, Case] = {}
+
+
+def case(name: str, act: Callable[[Any, Any], Any], **changes: Any) -> None:
+    CASES[name] = Case(name, act, **changes)
+
+
+new = {"new": [value("new", "new")]}
+
+# ---- put
+case("put a new name", lambda s, _: s.put("new", value("new", "new")), changes=new)
+case("put a new name, several pages", lambda s, _: s.put("new", value("new", "new", LARGE)),
+     changes={"new": [value("new", "new", LARGE)]})  # fmt: skip
+case("put a new name, into a gap", lambda s, _: s.put("new", value("new", "new", 400)),
+     changes={"new": [value("new", "new", 400)]})  # fmt: skip
+case("put over", lambda s, _: s.put("k2", value("k2", "new")), changes={"k2": [value("k2", "new")]})
+case("put over, several pages", lambda s, _: s.put("large", value("large", "new", LARGE + 500)),
+     changes={"large": [value("large", "new", LARGE + 500)]})  # fmt: skip
+case("put over a large one by a small one", lambda s, _: s.put("large", value("large", "new")),
+     changes={"large": [value("large", "new")]})  # fmt: skip
+case("put bytes", lambda s, _: s.put("raw", b"n" * 301), changes={"raw": [b"n" * 301]})
+case("put with a ttl", lambda s, _: s.put("new", value("new", "new"), ttl=1000), changes=new)
+case("put many", lambda s, _: s.put_many({"k1": value("k1", "new"), "new": value("new", "new")}),
+     changes={"k1": [value("k1", "new")], **new})  # fmt: skip
+
+# ---- delete: with no free neighbour, one on either side, both, and the last of the heap
+case("delete", lambda s, _: s.delete("k2"), changes={"k2": [None]})
+case("delete before a gap", lambda s, _: s.delete("k3"), changes={"k3": [None]})
+case("delete between gaps", lambda s, _: s.delete("between1"), changes={"between1": [None]})
+case("delete behind a gap", lambda s, _: s.delete("between3"), changes={"between3": [None]})
+case("delete the last of the heap", lambda s, _: s.delete("last"), changes={"last": [None]})
+case("delete, several pages", lambda s, _: s.delete("large"), changes={"large": [None]})
+case("delete what is absent", lambda s, _: s.delete("absent"))
+case("delete many", lambda s, _: s.delete_many(["k0", "k1"]), changes={"k0": [None], "k1": [None]})
+case("pop", lambda s, _: s.pop("k1"), changes={"k1": [None]})
+
+# ---- numbers
+case("incr", lambda s, _: s.incr("count"), changes={"count": [128]}, adds=1)
+case("incr a new name", lambda s, _: s.incr("new number", 5, initial=-70000),
+     changes={"new number": [-69995]}, adds=5)  # fmt: skip
+case("incr to eight bytes", lambda s, _: s.incr("count", 2**40), changes={"count": [127 + 2**40]},
+     adds=2**40)  # fmt: skip
+
+
+def raises(kind: type[Exception], call: Callable[..., Any], *arguments: Any) -> str:
+    try:
+        call(*arguments)
+    except kind as error:
+        return type(error).__name__
+    raise AssertionError(f"expected {kind.__name__}")
+
+
+case("incr what is no number", lambda s, _: raises(TypeError, s.incr, "k1"))
+case("incr beyond 64 bits", lambda s, _: raises(OverflowError, s.incr, "count", 2**63 - 1))
+
+# ---- conditions
+case("add", lambda s, _: s.add("new", value("new", "new")), changes=new)
+case("add to what is there", lambda s, _: s.add("k1", value("k1", "new")))
+case("replace", lambda s, _: s.replace("k1", value("k1", "new")), changes={"k1": [value("k1", "new")]})
+case("cas", lambda s, version: s.cas("k1", value("k1", "new"), version), changes={"k1": [value("k1", "new")]},
+     prepare=lambda s: s.get_versioned("k1")[1])  # fmt: skip
+case("cas of a former version", lambda s, version: s.cas("k1", value("k1", "new"), version),
+     prepare=lambda s: s.get_versioned("k2")[1])  # fmt: skip
+case("modify", lambda s, _: s.modify("k1", lambda old: value("k1", "new")), changes={"k1": [value("k1", "new")]})
+
+# ---- time
+case("touch", lambda s, _: s.touch("k1", 500))
+case("touch for ever", lambda s, _: s.touch("mortal", None))
+case("touch what is absent", lambda s, _: s.touch("absent", 500))
+
+
+def let_expire(store: Any, count: int = 4, size: int = SMALL) -> None:
+    for i in range(count):
+        store.put(f"due{i}", value(f"due{i}", "old", size), ttl=0.001)
+    time.sleep(0.01)
+
+
+def eight_puts(store: Any, _: Any) -> None:
+    """Each looks at one page's due words, beginning anywhere."""
+    for _ in range(8):
+        store.put("k2", value("k2", "new"))
+
+
+due = tuple(f"due{i}" for i in range(4))
+case("sweep what has expired", eight_puts, changes={"k2": [value("k2", "new")]}, setup=let_expire, never=due)
+case("put over what has expired", lambda s, _: s.put("due0", value("due0", "new")), setup=lambda s: let_expire(s, 1),
+     changes={"due0": [value("due0", "new"), None]})  # fmt: skip
+case("delete what has expired", lambda s, _: s.delete("due0"), setup=lambda s: let_expire(s, 1), never=("due0",))
+case("touch what has expired", lambda s, _: s.touch("due0", 50), setup=lambda s: let_expire(s, 1), never=("due0",))
+
+# ---- full
+FILLERS = tuple(f"filler{i}" for i in range(40))
+
+
+def fill(store: Any) -> None:
+    """No room for a middling value."""
+    for name in FILLERS:
+        try:
+            store.put(name, value(name, "old", MIDDLE))
+        except shmstore.StoreFull:
+            break
+
+
+def fill_with_due(store: Any) -> None:
+    let_expire(store, 4, MIDDLE)
+    fill(store)
+
+
+case("put into a full store", lambda s, _: raises(shmstore.StoreFull, s.put, "k1", value("k1", "new", MIDDLE)),
+     setup=fill, room=FILLERS[:2])  # fmt: skip
+case("put where only what has expired makes room", lambda s, _: s.put("k1", value("k1", "new", MIDDLE)),
+     setup=fill_with_due, room=FILLERS[:2], never=due, changes={"k1": [value("k1", "new", MIDDLE)]})  # fmt: skip
+case("put what could never fit", lambda s, _: raises(shmstore.ValueTooLarge, s.put, "k1", b"x" * SIZE))
+
+# ---- entries far from home
+
+
+def hash_of(store: Any, name: str) -> int:
+    header = memory_of(store)
+    k0, k1 = (int.from_bytes(header[at : at + 8], "little") for at in (72, 80))
+    raw = name.encode()
+    return int(lib.shms_hash(raw, len(raw), k0, k1))
+
+
+def memory_of(store: Any) -> memoryview:
+    from shmstore._core import ffi
+
+    size = ffi.new("uint64_t *")
+    memory = lib.shms_memory(store._handle, size)
+    return memoryview(ffi.buffer(memory, size[0]))
+
+
+def home_of(store: Any, name: str) -> int:
+    buckets = int.from_bytes(memory_of(store)[224:232], "little")
+    return (hash_of(store, name) >> 32) * buckets >> 32
+
+
+def neighbours(store: Any, count: int) -> list[str]:
+    """Names that have the home of the last bucket, so that the search goes round the table's end."""
+    buckets = int.from_bytes(memory_of(store)[224:232], "little")
+    found, i = [], 0
+    while len(found) < count:
+        if home_of(store, f"far{i}") == buckets - 1:
+            found.append(f"far{i}")
+        i += 1
+    return found
+
+
+def crowd(store: Any) -> None:
+    """More entries of one home than its bucket holds. Which names these are differs from store to store."""
+    for name in neighbours(store, 10):
+        store.put(name, 0)
+
+
+def far(store: Any, i: int) -> str:
+    return neighbours(store, 11)[i]
+
+
+FAR = {f"far#{i}": i for i in range(11)}  # "far#9" in changes stands for the tenth neighbour
+case("put a new name far from home", lambda s, name: s.put(name, 1), setup=crowd, prepare=lambda s: far(s, 10),
+     changes={"far#10": [1]})  # fmt: skip
+case("put over far from home", lambda s, name: s.put(name, 1), setup=crowd, prepare=lambda s: far(s, 9),
+     changes={"far#9": [1]})  # fmt: skip
+case("delete far from home", lambda s, name: s.delete(name), setup=crowd, prepare=lambda s: far(s, 9),
+     changes={"far#9": [None]})  # fmt: skip
+case("incr far from home", lambda s, name: s.incr(name), setup=crowd, prepare=lambda s: far(s, 10),
+     changes={"far#10": [1]}, adds=1)  # fmt: skip
+
+
+def fill_table(store: Any) -> None:
+    i = 0
+    while True:
+        try:
+            store.put(f"{i}", i)
+        except shmstore.StoreFull:
+            store.delete("0")
+            store.put("0", 0)
+            return
+        i += 1
+
+
+case("put into a full table", lambda s, _: raises(shmstore.StoreFull, s.put, "new", 1), setup=fill_table,
+     furnish=nothing, reads_only=True)  # fmt: skip
+
+# ---- reading, and pins
+case("get", lambda s, _: [s.get("k1"), s.get("large"), s.get("mortal"), s.get("absent")])
+case("get many", lambda s, _: s.get_many(["k1", "large", "mortal", "absent"]))
+case("contains", lambda s, _: ["k1" in s, "mortal" in s, "absent" in s])
+case("iterate", lambda s, _: (list(s), len(s)))
+case("view", lambda s, _: s.view("raw").release())
+
+
+def hold(store: Any) -> Any:
+    return store.view("raw")
+
+
+def leave_a_zombie(store: Any) -> None:
+    with store.view("raw"):
+        store.delete("raw")
+
+
+def two_zombies(store: Any) -> Any:
+    """One still read by the checking process, one that nobody reads."""
+    store.put("raw2", b"s" * 300)
+    held = store.view("raw")
+    with store.view("raw2"):
+        store.delete("raw")
+        store.delete("raw2")
+    return held
+
+
+case("delete what is being read", lambda s, _: s.delete("raw"), prepare=hold, changes={"raw": [None]})
+case("put over what is being read", lambda s, _: s.put("raw", b"n"), prepare=hold, changes={"raw": [b"n"]})
+case("put where a block is no longer read", lambda s, _: s.put("new", value("new", "new")), setup=leave_a_zombie,
+     changes=new)  # fmt: skip
+case("put where a block is still read", lambda s, _: s.put("new", value("new", "new")), setup=two_zombies, changes=new)
+
+# ---- a process comes, goes and divides
+case("open", lambda key, _: shmstore.Store(key, create=False), opens=True)
+case("open readonly", lambda key, _: shmstore.Store(key, readonly=True), opens=True)
+case("close", lambda s, _: s.close())
+case("create", lambda key, _: shmstore.Store(key, size=SIZE, max_entries=MAX_ENTRIES), opens=True, creates=True, furnish=nothing)
+
+
+def divide(store: Any, _: Any) -> None:
+    if os.fork() == 0:
+        store.put("k1", value("k1", "new"))
+        store.close()
+        os._exit(0)
+
+
+case("fork, in the parent", divide, changes={"k1": [value("k1", "new")]})
+case("fork, in the child", divide, changes={"k1": [value("k1", "new")]}, follow=1)
+
+# ---- after the dead
+case("takeover of a bucket", lambda s, _: s.put("k2", value("k2", "next")), after=("put over", "bucket"),
+     changes={"k2": [value("k2", "new"), value("k2", "next")]})  # fmt: skip
+case("takeover of an arena", lambda s, _: s.put("k1", value("k1", "next")), after=("put over", "arena"),
+     changes={"k1": [value("k1", "next")], "k2": [value("k2", "new")]})  # fmt: skip
+case("rebuild", lambda s, _: s.recover(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})
+case("rebuild with zombies", lambda s, _: s.recover(), setup=two_zombies, after=("put over", "freeing"),
+     changes={"k2": [value("k2", "new")]})  # fmt: skip
+case("check", lambda s, _: s.check())
+case("check after a death", lambda s, _: s.check(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})
+
+
+def crowd_registry(store: Any) -> Any:
+    """All places but two are taken by the living: one is the next victim's, who leaves it to the one after."""
+    clients = int.from_bytes(memory_of(store)[192:196], "little")
+    return [shmstore.Store(store.info().name, create=False) for _ in range(clients - 1 - len(store.clients()))]
+
+
+case("open where only the dead leave a place", lambda key, _: shmstore.Store(key, create=False), opens=True,
+     setup=crowd_registry, stops=False, after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})  # fmt: skip
+
+# ---- behind one who stands still with a lock: the operation gives up, and gives back what it has
+patience = 0.001
+case("put behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.put, "k2", value("k2", "mine")),
+     stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new"), value("k2", "mine")]})  # fmt: skip
+case("put behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.put, "k1", value("k1", "mine")),
+     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")], "k1": [value("k1", "mine")]})  # fmt: skip
+case("delete behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.delete, "k2"),
+     stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new"), None]})  # fmt: skip
+case("delete behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.delete, "k1"),
+     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")], "k1": [None]})  # fmt: skip
+case("touch behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.touch, "k1", 50),
+     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")]})  # fmt: skip

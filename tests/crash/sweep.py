@@ -1,0 +1,627 @@
+"""Acts at the n-th instruction of an operation, for many n, and looks at what that did to everybody else.
+
+Ground      the processes: this one, attached before; a witness that attaches after; a nursery of victims
+Setting     a store furnished for one case, as a snapshot of its bytes that each victim starts from
+kill_at, stop_at, and what they verify
+
+One operation is recorded first; then a victim for each n is run there. The memory that it starts from is the same each
+time, byte for byte, so it takes the same way; where it stands in truth is read from it and recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cases
+import driver as drivers
+from cases import CASES, Case, value
+
+import shmstore
+from shmstore._core import __file__ as MODULE
+from shmstore._core import ffi, lib
+
+HERE = Path(__file__).resolve().parent
+logging.getLogger("shmstore").setLevel(logging.ERROR)  # thousands of deaths
+
+
+class Broken(AssertionError):
+    """What must hold did not."""
+
+
+class Ground:
+    """The processes that a sweep needs, and the name of its store."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.key = f"shmstore-crash-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        library = drivers.build(directory)
+        self.code = drivers.Object(Path(MODULE))
+        gate, self._gate = os.pipe()
+        # Everything is bound at once: the dynamic linker's way to a function does not look like a call.
+        environment = {**os.environ, "LD_BIND_NOW": "1", "PYTHONPATH": str(HERE)}
+        self._nursery = subprocess.Popen(
+            [sys.executable, HERE / "nursery.py", str(gate), self.key], cwd="/", env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[gate],
+        )  # fmt: skip
+        os.close(gate)
+        assert self._nursery.stdout
+        nursery_pid = int(self._nursery.stdout.readline())
+        self._witness = subprocess.Popen(
+            [sys.executable, HERE / "witness.py", self.key], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        try:
+            self.driver = drivers.Driver(library, self.code, nursery_pid)
+        except BaseException:
+            self.close()
+            raise
+        self.program = Path(f"/proc/{nursery_pid}/comm").read_text().strip()
+        self.answer = directory / "answer"
+
+    def close(self) -> None:
+        for process in (self._nursery, self._witness):
+            with contextlib.suppress(OSError):
+                process.stdin.close()  # type: ignore[union-attr]
+            process.wait(20)
+            process.stdout.close()  # type: ignore[union-attr]
+        os.close(self._gate)
+        with contextlib.suppress(shmstore.ShmStoreError):
+            shmstore.destroy(self.key)
+
+    def tell(self, what: str) -> int:
+        """A line for the nursery; its answer."""
+        assert self._nursery.stdin and self._nursery.stdout
+        self._nursery.stdin.write(f"{what}\t{self.answer}\n".encode())
+        self._nursery.stdin.flush()
+        return int(self._nursery.stdout.readline())
+
+    def victim(self, case: Case) -> int:
+        """A process that is about to begin the operation."""
+        self.answer.unlink(missing_ok=True)
+        victim = self.driver.seize(self.tell(case.name), case.follow)
+        os.write(self._gate, b"x")
+        self.driver.begin(victim)
+        return victim
+
+    def witness(self, names: list[str], writes: dict[str, Any], timeout: float) -> Any:
+        """(what it read, whom it was kept from by whom, what went wrong, its longest read)"""
+        assert self._witness.stdin and self._witness.stdout
+        pickle.dump((names, writes, timeout), self._witness.stdin)
+        self._witness.stdin.flush()
+        return pickle.load(self._witness.stdout)
+
+
+# ---- what the memory says, read by docs/format.md and not by the engine
+
+
+class Account:
+    """Blocks in slots, who holds locks, zombies."""
+
+    def __init__(self, memory: memoryview) -> None:
+        def u64(at: int) -> int:
+            return int(struct.unpack_from("<Q", memory, at)[0])
+
+        slots, buckets, arenas = u64(216), u64(224), u64(256)
+        (arena_count,) = struct.unpack_from("<I", memory, 252)
+        table = struct.unpack_from(f"<{8 * buckets}Q", memory, slots)
+        self.bucket_owners = {i: table[8 * i] & 0xFFFF for i in range(buckets) if table[8 * i] & 0xFFFF}
+        self.arena_owners = [u64(arenas + 4736 * a) & 0xFFFF for a in range(arena_count)]
+        self.bytes, self.entries, self.spare = 0, 0, 0
+        for i, word in enumerate(table):
+            if i % 8 and word:
+                block = (word & 0xFFFFFFFFFF) * 16
+                lengths, _, tag = struct.unpack_from("<QII", memory, block + 24)
+                size = (tag & 0x1FFFFFFF) * (4096 if tag & 0x20000000 else 16)
+                need = 40 + (lengths >> 24) + (lengths >> 8 & 0xFFFF)
+                if lengths & 0x10:
+                    need += struct.unpack_from("<I", memory, block + 40)[0]
+                if lengths >> 24 >= 4096:
+                    need += 63
+                self.bytes += size
+                self.entries += 1
+                self.spare = max(self.spare, size - max(48, (need + 15) // 16 * 16))
+        for a in range(arena_count):
+            at = u64(arenas + 4736 * a + 80)
+            while at:
+                self.bytes += (struct.unpack_from("<I", memory, at + 36)[0] & 0x1FFFFFFF) * 16
+                at = u64(at + 8)
+
+
+def number_of(memory: memoryview, pid: int) -> int:
+    """The number of a process as a client; 0: none."""
+    (clients,) = struct.unpack_from("<Q", memory, 184)
+    count, size = struct.unpack_from("<II", memory, 192)
+    for i in range(count):
+        (word,) = struct.unpack_from("<Q", memory, clients + i * size)
+        if word & 0xFFFFFFFF == pid and word >> 44 & 0xF:
+            return i + 1
+    return 0
+
+
+class Setting:
+    """A store set up for one case. Use as a context manager: it ends with the store destroyed."""
+
+    def __init__(self, ground: Ground, case: Case, first_state: tuple[str, int] | None = None) -> None:
+        """first_state: a victim of that case dies in that state of the memory before (the third mode)."""
+        self.ground, self.case = ground, case
+        self.driver = ground.driver
+        self.still: int | None = None  # a victim that stands still with a lock
+        self.still_pid = 0
+        self.reached: set[int] = set()
+        self.longest_read = 0.0
+        self.held: Any = None
+        self.allowed: dict[str, list[Any]] = {}
+        if case.creates:
+            return
+        self.store: Any = shmstore.Store(ground.key, create=True, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=5.0)
+        self.impatient: Any = shmstore.Store(ground.key, create=False, timeout=0.004)
+        case.furnish(self.store)
+        self.held = case.setup(self.store)
+        self.inherits = bool(case.after or case.behind or first_state)
+        if self.inherits:
+            ground.tell("hold")
+        self.clients = self.store.stats().clients
+        self.memory = cases.memory_of(self.store)
+        self.address = int(ffi.cast("uintptr_t", ffi.from_buffer(self.memory)))
+        self.size = len(self.memory)
+        self.start = bytes(self.memory)
+        if first_state is not None:
+            first, index = first_state
+            self._die_first(CASES[first], index)
+            extra = CASES[first].changes
+        elif case.after or case.behind:
+            first, state = case.after or case.behind  # type: ignore[misc]
+            self._die_first(CASES[first], self._find_state(CASES[first], state))
+            extra = {}
+        else:
+            extra = {}
+        self.allowed = self._allowed(extra)
+
+    def __enter__(self) -> Setting:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.still is not None:
+            self.driver.kill(self.still)
+        if not self.case.creates and self.inherits:
+            self.ground.tell("let go")
+        if self.case.creates:
+            with contextlib.suppress(shmstore.ShmStoreError):
+                shmstore.destroy(self.ground.key)
+            return
+        self.memory.release()
+        if isinstance(self.held, memoryview):
+            self.held.release()
+        for handle in self.held if isinstance(self.held, list) else []:
+            handle.close()
+        self.impatient.close()
+        with contextlib.suppress(shmstore.ShmStoreError):
+            self.store.destroy()
+        self.store.close()
+
+    # ---- beginnings
+
+    def restore(self) -> None:
+        if not self.case.creates:
+            ctypes.memmove(self.address, self.start, self.size)
+
+    def _states(self, case: Case) -> list[tuple[int, int, int]]:
+        """A plan for each distinct state that the operation leaves the memory in."""
+        self.restore()
+        victim = self.ground.victim(case)
+        trace, changed = self.driver.trace(victim, self.address, self.size)
+        self.driver.kill(victim)
+        ways = drivers.plans(trace)
+        return [ways[n] for n in changed]
+
+    def _find_state(self, case: Case, wanted: str) -> int:
+        """The index of a state of which the name tells what the victim holds."""
+        found = {"bucket": -1, "arena": -1, "freeing": -1}
+        for i, way in enumerate(self._states(case)):
+            self.restore()
+            victim = self.ground.victim(case)
+            if self.driver.run_to(victim, way) is not None:
+                number = number_of(self.memory, self.driver.pid(victim))
+                account = Account(self.memory)
+                arena, bucket = number in account.arena_owners, number in account.bucket_owners.values()
+                if arena and found["arena"] < 0:
+                    found["arena"] = i
+                if bucket and not arena and found["bucket"] < 0:
+                    found["bucket"] = i
+                if bucket and arena:
+                    found["freeing"] = i  # the last of them: in the midst of what is done to the heap
+            self.driver.kill(victim)
+        index = found[wanted] - (4 if wanted == "freeing" else 0)
+        assert index >= 0, f"{case.name} is never in the state {wanted!r}"
+        return index
+
+    def _die_first(self, case: Case, index: int) -> None:
+        """The setting's beginning is what a victim left that died, or stopped, in that state."""
+        way = self._states(case)[index]
+        self.restore()
+        victim = self.ground.victim(case)
+        self.driver.run_to(victim, way)
+        if self.case.behind:
+            self.still, self.still_pid = victim, self.driver.pid(victim)
+        else:
+            self.driver.kill(victim)
+        self.start = bytes(self.memory)
+
+    def _name(self, name: str) -> str:
+        return cases.far(self.store, cases.FAR[name]) if name in cases.FAR else name
+
+    def _allowed(self, extra: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        allowed: dict[str, list[Any]] = {name: [self.store.get(name)] for name in self.store if name[:3] != "due"}
+        for changes in (extra, self.case.changes):
+            for name, values in changes.items():
+                allowed[self._name(name)] = allowed.get(self._name(name), [None]) + values
+        self.changes = {self._name(name): values for name, values in self.case.changes.items()}
+        for name in self.case.never:
+            if name not in self.case.changes:
+                allowed[name] = [None]
+        return allowed
+
+    # ---- one operation, from beginning to end
+
+    def record(self) -> list[int]:
+        """The instructions that the operation takes."""
+        self._before()
+        victim = self.ground.victim(self.case)
+        trace, _ = self.driver.trace(victim)
+        self._end(victim)
+        return trace
+
+    def _before(self) -> None:
+        if self.case.creates:
+            with contextlib.suppress(shmstore.ShmStoreError):
+                shmstore.destroy(self.ground.key)
+        self.restore()
+
+    def _end(self, victim: int) -> None:
+        other = self.driver.other(victim)
+        self.driver.kill(victim)
+        if other and not self.driver.gone(other, 10):
+            raise Broken(f"process {other}, which was not killed, does not end")
+
+    def reach(self, way: tuple[int, int, int]) -> int | None:
+        """A victim that stands before the instruction; None if it ended before."""
+        self._before()
+        victim = self.ground.victim(self.case)
+        offset = self.driver.run_to(victim, way)
+        if offset is None:
+            self._end(victim)
+            return None
+        self.reached.add(offset)
+        self.offset = offset
+        return victim
+
+    def kill_at(self, n: int, way: tuple[int, int, int]) -> bool:
+        """First mode. False: the operation ended before."""
+        victim = self.reach(way)
+        if victim is None:
+            return False
+        if self.driver.other(victim) and self.case.follow:
+            self.driver.gone(self.driver.other(victim), 10)
+        self._end(victim)
+        try:
+            if self.case.creates:
+                self._verify_created(n)
+            else:
+                self._verify(n, self.allowed, self.store)
+        except Exception as error:
+            raise Broken(self._where(n, "killed", error)) from error
+        return True
+
+    def stop_at(self, n: int, way: tuple[int, int, int]) -> bool:
+        """Second mode: SIGSTOP; then SIGCONT or SIGKILL by turns."""
+        victim = self.reach(way)
+        if victim is None:
+            return False
+        pid, other = self.driver.pid(victim), self.driver.other(victim)
+        self.driver.stop(victim)
+        try:
+            if other and not self.driver.gone(other, 10):
+                raise Broken(f"process {other}, which was not stopped, does not end")
+            allowed = self._opened_beside(pid) if self.case.creates else self._beside(n, pid)
+            os.kill(pid, signal.SIGKILL if n % 2 else signal.SIGCONT)
+            if not self.driver.gone(pid, 20):
+                raise Broken("it does not go on")
+            if n % 2 == 0:
+                self._came_to_an_end()
+            if self.case.creates:
+                self._verify_created(n)
+            else:
+                self._verify(n, allowed, self.store)
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                self.driver.gone(pid, 10)
+            raise Broken(self._where(n, "stopped", error)) from error
+        return True
+
+    def _where(self, n: int, what: str, error: Exception) -> str:
+        function, further = self.ground.code.where(self.offset)
+        return f"{self.case.name}, {what} at instruction {n}, {function}+{further:#x}: {type(error).__name__}: {error}"
+
+    def _came_to_an_end(self) -> None:
+        try:
+            answer = self.ground.answer.read_text()
+        except FileNotFoundError:
+            raise Broken("the victim went on and ended without an answer") from None
+        if answer.split()[0] in ("StoreCorrupt", "StoreDestroyed", "StoreClosed", "ShmStoreError", "LockTimeout"):
+            raise Broken(f"the victim went on and got {answer}")
+
+    # ---- what must hold
+
+    def _read(self, store: Any, allowed: dict[str, list[Any]], who: str) -> dict[str, Any]:
+        read = {}
+        for name in allowed:
+            began = time.monotonic()
+            read[name] = store.get(name)
+            self.longest_read = max(self.longest_read, time.monotonic() - began)
+        self._judge(read, allowed, who)
+        return read
+
+    @staticmethod
+    def _judge(read: dict[str, Any], allowed: dict[str, list[Any]], who: str) -> None:
+        for name, found in read.items():
+            if found not in allowed[name]:
+                raise Broken(f"{who} reads {name} = {str(found)[:60]}, neither old nor new")
+
+    def _verify(self, n: int, allowed: dict[str, list[Any]], store: Any) -> None:
+        """Nobody is in the operation any more: processes attached before and after read and write everything, and
+        nothing is lost."""
+        witness, case = self.ground.witness, self.case
+        names = list(allowed)
+        if self.still is not None:
+            self._verify_behind(allowed)
+            return
+        if case.reads_only:
+            writes = {}
+        else:
+            writes = {name: cases.other_value(name, f"after {n}", n) for name in names if name not in case.room}
+        if n % 2:  # this process meets what the dead one held; else the one that attaches does
+            read = self._read(store, allowed, "the process attached before")
+            for name in case.room:
+                store.delete(name)
+            for name, new in writes.items():
+                store.put(name, new)
+            seen, refused, failed, longest = witness(names, {}, 5.0)
+            now = {**read, **dict.fromkeys(case.room), **writes}
+        else:
+            for name in case.room:
+                store.delete(name)
+            seen, refused, failed, longest = witness(names, writes, 5.0)
+            if not failed:
+                self._judge(seen, {**allowed, **{name: [None] for name in case.room}}, "the process attached later")
+            seen, now = {name: store.get(name) for name in names}, {**seen, **writes}
+        self.longest_read = max(self.longest_read, longest)
+        if failed or refused:
+            raise Broken("; ".join(failed) or f"refused: {refused}")
+        if seen != now:
+            raise Broken(f"two processes read differently: {[name for name in names if seen[name] != now[name]]}")
+        store.recover()
+        store.check()
+        self._settle_account(store)
+        for name in list(store):
+            store.delete(name)
+        store.check()
+        if store.stats().zombies:  # of the dead: the next one who needs memory takes it
+            store.put("any", 1)
+            store.delete("any")
+        stats, held = store.stats(), 1 if isinstance(self.held, memoryview) else 0
+        if stats.entries or stats.zombies > held or (stats.bytes_used and not held):
+            raise Broken(f"all is deleted, and {stats.bytes_used} bytes are in use, {stats.entries} entries")
+        if store.stats().clients > self.clients:
+            raise Broken("a dead process still has a place")
+
+    def _settle_account(self, store: Any) -> None:
+        account, stats = Account(self.memory), store.stats()
+        if account.bytes != stats.bytes_used:
+            raise Broken(f"{stats.bytes_used} bytes in use, but the entries need {account.bytes}")
+        if account.spare > 32:
+            raise Broken(f"an entry has {account.spare} bytes more than it needs")
+        if account.bucket_owners or any(account.arena_owners):
+            raise Broken("a lock is still held")
+
+    def _blocked(self, names: list[str], pid: int) -> set[str]:
+        """Whom the locks that a stopped process holds keep from writing, by what the memory says."""
+        number = number_of(self.memory, pid)
+        account = Account(self.memory)
+        if number and number in account.arena_owners:
+            return set(names)
+        homes = {bucket for bucket, owner in account.bucket_owners.items() if owner == number}
+        return {name for name in names if cases.home_of(self.store, name) in homes}
+
+    def _beside(self, n: int, pid: int) -> dict[str, list[Any]]:
+        """While a process stands still: reading goes on, so does writing where it holds no lock."""
+        allowed, case, store = self.allowed, self.case, self.impatient
+        names = list(allowed)
+        self._read(store, allowed, "a process beside the stopped one")
+        chosen = [] if case.reads_only or case.room else sorted({*names[n % 3 :: 3], *self.changes})
+        blocked = self._blocked(chosen, pid)
+        written = {name: cases.other_value(name, f"beside {n}", n) for name in chosen}
+        refused = {}
+        if n % 4 < 2:
+            for name, new in written.items():
+                try:
+                    store.put(name, new)
+                except shmstore.LockTimeout as error:
+                    refused[name] = str(error)
+        seen, more, failed, longest = self.ground.witness(names, written if n % 4 >= 2 else {}, 0.004)
+        refused.update(more)
+        if failed:
+            raise Broken("; ".join(failed))
+        if longest > 1 or self.longest_read > 1:
+            raise Broken(f"a reader needed {max(longest, self.longest_read)} s")
+        if set(refused) != blocked:
+            raise Broken(f"kept from writing: {sorted(refused)}; but the locks held concern {sorted(blocked)}")
+        for name, error in refused.items():
+            if f"process {pid} ({self.ground.program})" not in error:
+                raise Broken(f"{name}: the error names somebody else: {error}")
+        after = dict(allowed)
+        for name in written:
+            if name not in blocked:
+                after[name] = [written[name], *self.changes.get(name, [])]
+                if case.adds and name in self.changes:
+                    after[name].append(written[name] + case.adds)
+        self._judge(seen, {name: allowed[name] + after[name] for name in names}, "a process that attached beside")
+        return after
+
+    def _verify_behind(self, allowed: dict[str, list[Any]]) -> None:
+        """Somebody else still stands there with a lock: readers do not mind, and when he is gone all is well. Since
+        he is needed for the next round, what he leaves is looked at in a copy of him: his death is the first mode's."""
+        self._read(self.impatient, allowed, "a process behind the stopped one")
+        seen, _, failed, _ = self.ground.witness(list(allowed), {}, 0.004)
+        if failed:
+            raise Broken("; ".join(failed))
+        self._judge(seen, allowed, "a process that attached behind the stopped one")
+        self._pretend_dead(self.still_pid)
+        self.store.recover()
+        self.store.check()
+        self._settle_account(self.store)
+        self._read(self.store, allowed, "a process after the stopped one")
+        for name in list(self.store):
+            self.store.delete(name)
+        if self.store.stats().bytes_used:
+            raise Broken(f"all is deleted, and {self.store.stats().bytes_used} bytes are in use")
+
+    def _pretend_dead(self, pid: int) -> None:
+        """Marks the entry of the one who stands still as what a finder makes of it once he is dead."""
+        clients, size = struct.unpack_from("<Q", self.memory, 184)[0], struct.unpack_from("<I", self.memory, 196)[0]
+        at = clients + (number_of(self.memory, pid) - 1) * size
+        (word,) = struct.unpack_from("<Q", self.memory, at)
+        struct.pack_into("<Q", self.memory, at, word & ~(0xF << 44) | 3 << 44)
+
+    # ---- creation
+
+    def _opened_beside(self, pid: int) -> dict[str, list[Any]]:
+        """While a creator stands still: who opens gets the store, or is told of him."""
+        try:
+            shmstore.Store(self.ground.key, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=0.004).close()
+        except shmstore.LockTimeout as error:
+            if f"process {pid} ({self.ground.program})" not in str(error):
+                raise Broken(f"the error names somebody else: {error}") from None
+        return {}
+
+    def _verify_created(self, n: int) -> None:
+        with shmstore.Store(self.ground.key, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=5.0) as store:
+            if list(store):
+                raise Broken("a new store has entries")
+            writes = {f"k{i}": value(f"k{i}", f"after {n}", 100) for i in range(6)}
+            _, refused, failed, _ = self.ground.witness(list(writes), writes, 5.0)
+            if failed or refused:
+                raise Broken("; ".join(failed) or f"refused: {refused}")
+            if {name: store[name] for name in writes} != writes or store.info().size != cases.SIZE:
+                raise Broken("the store is not what was asked for")
+            store.recover()
+            store.check()
+            for name in writes:
+                store.delete(name)
+            store.check()
+            if store.stats().bytes_used or store.stats().clients != 1:
+                raise Broken(f"{store.stats().bytes_used} bytes and {store.stats().clients} places are taken")
+
+
+class Result:
+    """Figures of one case in one mode."""
+
+    def __init__(self, case: str, mode: str) -> None:
+        self.case, self.mode = case, mode
+        self.instructions = self.acted = self.ended_before = self.states = 0
+        self.failures: list[str] = []
+        self.seconds = self.longest_read = 0.0
+        self.reached: set[int] = set()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "reached": sorted(self.reached)}
+
+
+MODES = ("kill", "stop")
+SECOND = {"kill": Setting.kill_at, "stop": Setting.stop_at}
+FAILURES_KEPT = 20
+
+
+def sweep(ground: Ground, name: str, mode: str, stride: int = 1, offset: int = 0) -> Result:
+    """First or second mode: every stride-th instruction of one case."""
+    result, began = Result(name, mode), time.monotonic()
+    with Setting(ground, CASES[name]) as setting:
+        trace = setting.record()
+        ways = drivers.plans(trace)
+        result.instructions = len(trace)
+        for n in range(offset % stride, len(trace), stride):
+            _act(result, setting, mode, n, ways[n])
+            if len(result.failures) >= FAILURES_KEPT:
+                break
+        result.reached, result.longest_read = setting.reached, setting.longest_read
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _act(result: Result, setting: Setting, mode: str, n: int, way: tuple[int, int, int]) -> None:
+    try:
+        if SECOND[mode](setting, n, way):
+            result.acted += 1
+        else:
+            result.ended_before += 1
+    except Broken as error:
+        result.failures.append(str(error))
+
+
+def states_of(ground: Ground, name: str) -> int:
+    """How many distinct states of the memory the operation of a case goes through."""
+    with Setting(ground, CASES[name]) as setting:
+        return len(setting._states(CASES[name]))
+
+
+def sweep_two(ground: Ground, first: str, second: str, mode: str = "kill", stride: int = 1, offset: int = 0,
+              every: int = 0) -> Result:
+    """Third mode: for each state that `first` can leave, `second` meets it and is killed in its turn, in each state
+    that it can leave; every > 0: also at each every-th instruction."""
+    result, began = Result(f"{first} / {second}", f"two, {mode}"), time.monotonic()
+    states, count = states_of(ground, first), offset
+    for index in range(states):
+        with Setting(ground, CASES[second], (first, index)) as setting:
+            victim = _fresh(setting)
+            trace, changed = setting.driver.trace(victim, setting.address, setting.size)
+            setting._end(victim)
+            ways = drivers.plans(trace)
+            chosen = sorted({*changed, *(range(0, len(trace), every) if every else ())})
+            result.instructions += len(trace)
+            result.states += len(chosen)
+            for n in chosen:
+                count += 1
+                if count % stride == 0:
+                    _act(result, setting, mode, n, ways[n])
+            result.reached |= setting.reached
+            result.longest_read = max(result.longest_read, setting.longest_read)
+        if len(result.failures) >= FAILURES_KEPT:
+            break
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _fresh(setting: Setting) -> int:
+    setting._before()
+    return setting.ground.victim(setting.case)
+
+
+@contextlib.contextmanager
+def ground_in(directory: Path) -> Iterator[Ground]:
+    ground = Ground(directory)
+    try:
+        yield ground
+    finally:
+        ground.close()
