@@ -74,6 +74,8 @@ class Case:
     reads_only: bool = False
     adds: int = 0                                # it adds so much to whatever number is there
     stops: bool = True                           # fit for the second mode
+    sampled: bool = True                         # also by the quick tier
+    second: bool = False                         # only for the third mode: it meets a dead one whoever that was
 
 
 CASES: dict[str, Case] = {}
@@ -90,7 +92,7 @@ case("put a new name", lambda s, _: s.put("new", value("new", "new")), changes=n
 case("put a new name, several pages", lambda s, _: s.put("new", value("new", "new", LARGE)),
      changes={"new": [value("new", "new", LARGE)]})  # fmt: skip
 case("put a new name, into a gap", lambda s, _: s.put("new", value("new", "new", 400)),
-     changes={"new": [value("new", "new", 400)]})  # fmt: skip
+     changes={"new": [value("new", "new", 400)]}, sampled=False)  # fmt: skip
 case("put over", lambda s, _: s.put("k2", value("k2", "new")), changes={"k2": [value("k2", "new")]})
 case("put over, several pages", lambda s, _: s.put("large", value("large", "new", LARGE + 500)),
      changes={"large": [value("large", "new", LARGE + 500)]})  # fmt: skip
@@ -99,25 +101,25 @@ case("put over a large one by a small one", lambda s, _: s.put("large", value("l
 case("put bytes", lambda s, _: s.put("raw", b"n" * 301), changes={"raw": [b"n" * 301]})
 case("put with a ttl", lambda s, _: s.put("new", value("new", "new"), ttl=1000), changes=new)
 case("put many", lambda s, _: s.put_many({"k1": value("k1", "new"), "new": value("new", "new")}),
-     changes={"k1": [value("k1", "new")], **new})  # fmt: skip
+     changes={"k1": [value("k1", "new")], **new}, sampled=False)  # fmt: skip
 
 # ---- delete: with no free neighbour, one on either side, both, and the last of the heap
 case("delete", lambda s, _: s.delete("k2"), changes={"k2": [None]})
-case("delete before a gap", lambda s, _: s.delete("k3"), changes={"k3": [None]})
+case("delete before a gap", lambda s, _: s.delete("k3"), changes={"k3": [None]}, sampled=False)
 case("delete between gaps", lambda s, _: s.delete("between1"), changes={"between1": [None]})
-case("delete behind a gap", lambda s, _: s.delete("between3"), changes={"between3": [None]})
+case("delete behind a gap", lambda s, _: s.delete("between3"), changes={"between3": [None]}, sampled=False)
 case("delete the last of the heap", lambda s, _: s.delete("last"), changes={"last": [None]})
 case("delete, several pages", lambda s, _: s.delete("large"), changes={"large": [None]})
 case("delete what is absent", lambda s, _: s.delete("absent"))
-case("delete many", lambda s, _: s.delete_many(["k0", "k1"]), changes={"k0": [None], "k1": [None]})
-case("pop", lambda s, _: s.pop("k1"), changes={"k1": [None]})
+case("delete many", lambda s, _: s.delete_many(["k0", "k1"]), changes={"k0": [None], "k1": [None]}, sampled=False)
+case("pop", lambda s, _: s.pop("k1"), changes={"k1": [None]}, sampled=False)
 
 # ---- numbers
 case("incr", lambda s, _: s.incr("count"), changes={"count": [128]}, adds=1)
 case("incr a new name", lambda s, _: s.incr("new number", 5, initial=-70000),
      changes={"new number": [-69995]}, adds=5)  # fmt: skip
 case("incr to eight bytes", lambda s, _: s.incr("count", 2**40), changes={"count": [127 + 2**40]},
-     adds=2**40)  # fmt: skip
+     adds=2**40, sampled=False)  # fmt: skip
 
 
 def raises(kind: type[Exception], call: Callable[..., Any], *arguments: Any) -> str:
@@ -128,8 +130,8 @@ def raises(kind: type[Exception], call: Callable[..., Any], *arguments: Any) -> 
     raise AssertionError(f"expected {kind.__name__}")
 
 
-case("incr what is no number", lambda s, _: raises(TypeError, s.incr, "k1"))
-case("incr beyond 64 bits", lambda s, _: raises(OverflowError, s.incr, "count", 2**63 - 1))
+case("incr what is no number", lambda s, _: raises(TypeError, s.incr, "k1"), sampled=False)
+case("incr beyond 64 bits", lambda s, _: raises(OverflowError, s.incr, "count", 2**63 - 1), sampled=False)
 
 # ---- conditions
 case("add", lambda s, _: s.add("new", value("new", "new")), changes=new)
@@ -138,13 +140,13 @@ case("replace", lambda s, _: s.replace("k1", value("k1", "new")), changes={"k1":
 case("cas", lambda s, version: s.cas("k1", value("k1", "new"), version), changes={"k1": [value("k1", "new")]},
      prepare=lambda s: s.get_versioned("k1")[1])  # fmt: skip
 case("cas of a former version", lambda s, version: s.cas("k1", value("k1", "new"), version),
-     prepare=lambda s: s.get_versioned("k2")[1])  # fmt: skip
-case("modify", lambda s, _: s.modify("k1", lambda old: value("k1", "new")), changes={"k1": [value("k1", "new")]})
+     prepare=lambda s: s.get_versioned("k2")[1], sampled=False)  # fmt: skip
+case("modify", lambda s, _: s.modify("k1", lambda old: value("k1", "new")), changes={"k1": [value("k1", "new")]}, sampled=False)
 
 # ---- time
 case("touch", lambda s, _: s.touch("k1", 500))
-case("touch for ever", lambda s, _: s.touch("mortal", None))
-case("touch what is absent", lambda s, _: s.touch("absent", 500))
+case("touch for ever", lambda s, _: s.touch("mortal", None), sampled=False)
+case("touch what is absent", lambda s, _: s.touch("absent", 500), sampled=False)
 
 
 def let_expire(store: Any, count: int = 4, size: int = SMALL) -> None:
@@ -163,8 +165,8 @@ due = tuple(f"due{i}" for i in range(4))
 case("sweep what has expired", eight_puts, changes={"k2": [value("k2", "new")]}, setup=let_expire, never=due)
 case("put over what has expired", lambda s, _: s.put("due0", value("due0", "new")), setup=lambda s: let_expire(s, 1),
      changes={"due0": [value("due0", "new"), None]})  # fmt: skip
-case("delete what has expired", lambda s, _: s.delete("due0"), setup=lambda s: let_expire(s, 1), never=("due0",))
-case("touch what has expired", lambda s, _: s.touch("due0", 50), setup=lambda s: let_expire(s, 1), never=("due0",))
+case("delete what has expired", lambda s, _: s.delete("due0"), setup=lambda s: let_expire(s, 1), never=("due0",), sampled=False)
+case("touch what has expired", lambda s, _: s.touch("due0", 50), setup=lambda s: let_expire(s, 1), never=("due0",), sampled=False)
 
 # ---- full
 FILLERS = tuple(f"filler{i}" for i in range(40))
@@ -180,15 +182,18 @@ def fill(store: Any) -> None:
 
 
 def fill_with_due(store: Any) -> None:
-    let_expire(store, 4, MIDDLE)
     fill(store)
+    for i, name in enumerate([name for name in FILLERS if name in store][-4:]):
+        store.delete(name)
+        store.put(f"due{i}", value(f"due{i}", "old", MIDDLE), ttl=0.05)
+    time.sleep(0.06)
 
 
 case("put into a full store", lambda s, _: raises(shmstore.StoreFull, s.put, "k1", value("k1", "new", MIDDLE)),
      setup=fill, room=FILLERS[:2])  # fmt: skip
 case("put where only what has expired makes room", lambda s, _: s.put("k1", value("k1", "new", MIDDLE)),
      setup=fill_with_due, room=FILLERS[:2], never=due, changes={"k1": [value("k1", "new", MIDDLE)]})  # fmt: skip
-case("put what could never fit", lambda s, _: raises(shmstore.ValueTooLarge, s.put, "k1", b"x" * SIZE))
+case("put what could never fit", lambda s, _: raises(shmstore.ValueTooLarge, s.put, "k1", b"x" * SIZE), sampled=False)
 
 # ---- entries far from home
 
@@ -262,9 +267,9 @@ case("put into a full table", lambda s, _: raises(shmstore.StoreFull, s.put, "ne
 
 # ---- reading, and pins
 case("get", lambda s, _: [s.get("k1"), s.get("large"), s.get("mortal"), s.get("absent")])
-case("get many", lambda s, _: s.get_many(["k1", "large", "mortal", "absent"]))
-case("contains", lambda s, _: ["k1" in s, "mortal" in s, "absent" in s])
-case("iterate", lambda s, _: (list(s), len(s)))
+case("get many", lambda s, _: s.get_many(["k1", "large", "mortal", "absent"]), sampled=False)
+case("contains", lambda s, _: ["k1" in s, "mortal" in s, "absent" in s], sampled=False)
+case("iterate", lambda s, _: (list(s), len(s)), sampled=False)
 case("view", lambda s, _: s.view("raw").release())
 
 
@@ -312,14 +317,14 @@ case("fork, in the child", divide, changes={"k1": [value("k1", "new")]}, follow=
 
 # ---- after the dead
 case("takeover of a bucket", lambda s, _: s.put("k2", value("k2", "next")), after=("put over", "bucket"),
-     changes={"k2": [value("k2", "new"), value("k2", "next")]})  # fmt: skip
+     changes={"k2": [value("k2", "new"), value("k2", "next")]}, sampled=False)  # fmt: skip
 case("takeover of an arena", lambda s, _: s.put("k1", value("k1", "next")), after=("put over", "arena"),
      changes={"k1": [value("k1", "next")], "k2": [value("k2", "new")]})  # fmt: skip
 case("rebuild", lambda s, _: s.recover(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})
 case("rebuild with zombies", lambda s, _: s.recover(), setup=two_zombies, after=("put over", "freeing"),
-     changes={"k2": [value("k2", "new")]})  # fmt: skip
+     changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
 case("check", lambda s, _: s.check())
-case("check after a death", lambda s, _: s.check(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})
+case("check after a death", lambda s, _: s.check(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]}, sampled=False)
 
 
 def crowd_registry(store: Any) -> Any:
@@ -338,8 +343,14 @@ case("put behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.put
 case("put behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.put, "k1", value("k1", "mine")),
      stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")], "k1": [value("k1", "mine")]})  # fmt: skip
 case("delete behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.delete, "k2"),
-     stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new"), None]})  # fmt: skip
+     stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new"), None]}, sampled=False)  # fmt: skip
 case("delete behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.delete, "k1"),
-     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")], "k1": [None]})  # fmt: skip
+     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")], "k1": [None]}, sampled=False)  # fmt: skip
 case("touch behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.touch, "k1", 50),
-     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")]})  # fmt: skip
+     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
+
+# ---- third mode: what others do who meet the dead, and then die themselves
+case("then recover", lambda s, _: s.recover(), second=True)
+case("then put", lambda s, _: s.put("k2", value("k2", "next")), changes={"k2": [value("k2", "next")]}, second=True)
+case("then delete", lambda s, _: s.delete("k2"), changes={"k2": [None]}, second=True)
+case("then open", lambda key, _: shmstore.Store(key, create=False), opens=True, second=True)

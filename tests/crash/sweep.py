@@ -22,6 +22,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -159,17 +160,21 @@ class Setting:
         self.driver = ground.driver
         self.still: int | None = None  # a victim that stands still with a lock
         self.still_pid = 0
-        self.reached: set[int] = set()
+        self.offset = 0
+        self.prepared = False
         self.longest_read = 0.0
         self.held: Any = None
         self.allowed: dict[str, list[Any]] = {}
+        self.room: tuple[str, ...] = ()
         if case.creates:
             return
         self.store: Any = shmstore.Store(ground.key, create=True, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=5.0)
         self.impatient: Any = shmstore.Store(ground.key, create=False, timeout=0.004)
-        case.furnish(self.store)
-        self.held = case.setup(self.store)
-        self.inherits = bool(case.after or case.behind or first_state)
+        base = CASES[first_state[0]] if first_state else case
+        base.furnish(self.store)
+        self.held = base.setup(self.store)
+        self.room, self.never = base.room, base.never
+        self.inherits = bool(case.after or case.behind or first_state) and not case.opens
         if self.inherits:
             ground.tell("hold")
         self.clients = self.store.stats().clients
@@ -214,10 +219,9 @@ class Setting:
     # ---- beginnings
 
     def restore(self) -> None:
-        if not self.case.creates:
-            ctypes.memmove(self.address, self.start, self.size)
+        ctypes.memmove(self.address, self.start, self.size)
 
-    def _states(self, case: Case) -> list[tuple[int, int, int]]:
+    def states(self, case: Case) -> list[tuple[int, int, int]]:
         """A plan for each distinct state that the operation leaves the memory in."""
         self.restore()
         victim = self.ground.victim(case)
@@ -229,7 +233,7 @@ class Setting:
     def _find_state(self, case: Case, wanted: str) -> int:
         """The index of a state of which the name tells what the victim holds."""
         found = {"bucket": -1, "arena": -1, "freeing": -1}
-        for i, way in enumerate(self._states(case)):
+        for i, way in enumerate(self.states(case)):
             self.restore()
             victim = self.ground.victim(case)
             if self.driver.run_to(victim, way) is not None:
@@ -249,7 +253,7 @@ class Setting:
 
     def _die_first(self, case: Case, index: int) -> None:
         """The setting's beginning is what a victim left that died, or stopped, in that state."""
-        way = self._states(case)[index]
+        way = self.states(case)[index]
         self.restore()
         victim = self.ground.victim(case)
         self.driver.run_to(victim, way)
@@ -268,8 +272,8 @@ class Setting:
             for name, values in changes.items():
                 allowed[self._name(name)] = allowed.get(self._name(name), [None]) + values
         self.changes = {self._name(name): values for name, values in self.case.changes.items()}
-        for name in self.case.never:
-            if name not in self.case.changes:
+        for name in self.never:
+            if name not in self.case.changes and name not in extra:
                 allowed[name] = [None]
         return allowed
 
@@ -277,17 +281,25 @@ class Setting:
 
     def record(self) -> list[int]:
         """The instructions that the operation takes."""
-        self._before()
+        self.begin()
         victim = self.ground.victim(self.case)
         trace, _ = self.driver.trace(victim)
-        self._end(victim)
+        pid, other = self.driver.pid(victim), self.driver.other(victim)
+        self.driver.release(victim)
+        if not all(self.driver.gone(process, 20) for process in (pid, other) if process):
+            raise Broken("the victim does not end")
+        self._came_to_an_end("AssertionError", "KeyError", "StoreFull")
         return trace
 
-    def _before(self) -> None:
-        if self.case.creates:
+    def begin(self) -> None:
+        """As it was when the setting was made. For creators that is nothing, unless one has been at it before."""
+        if self.prepared:
+            self.prepared = False
+        elif self.case.creates:
             with contextlib.suppress(shmstore.ShmStoreError):
                 shmstore.destroy(self.ground.key)
-        self.restore()
+        else:
+            self.restore()
 
     def _end(self, victim: int) -> None:
         other = self.driver.other(victim)
@@ -297,13 +309,12 @@ class Setting:
 
     def reach(self, way: tuple[int, int, int]) -> int | None:
         """A victim that stands before the instruction; None if it ended before."""
-        self._before()
+        self.begin()
         victim = self.ground.victim(self.case)
         offset = self.driver.run_to(victim, way)
         if offset is None:
             self._end(victim)
             return None
-        self.reached.add(offset)
         self.offset = offset
         return victim
 
@@ -355,12 +366,12 @@ class Setting:
         function, further = self.ground.code.where(self.offset)
         return f"{self.case.name}, {what} at instruction {n}, {function}+{further:#x}: {type(error).__name__}: {error}"
 
-    def _came_to_an_end(self) -> None:
+    def _came_to_an_end(self, *also: str) -> None:
         try:
             answer = self.ground.answer.read_text()
         except FileNotFoundError:
             raise Broken("the victim went on and ended without an answer") from None
-        if answer.split()[0] in ("StoreCorrupt", "StoreDestroyed", "StoreClosed", "ShmStoreError", "LockTimeout"):
+        if answer.split()[0] in ("StoreCorrupt", "StoreDestroyed", "StoreClosed", "ShmStoreError", "LockTimeout", *also):
             raise Broken(f"the victim went on and got {answer}")
 
     # ---- what must hold
@@ -391,21 +402,21 @@ class Setting:
         if case.reads_only:
             writes = {}
         else:
-            writes = {name: cases.other_value(name, f"after {n}", n) for name in names if name not in case.room}
+            writes = {name: cases.other_value(name, f"after {n}", n) for name in names if name not in self.room}
         if n % 2:  # this process meets what the dead one held; else the one that attaches does
             read = self._read(store, allowed, "the process attached before")
-            for name in case.room:
+            for name in self.room:
                 store.delete(name)
             for name, new in writes.items():
                 store.put(name, new)
             seen, refused, failed, longest = witness(names, {}, 5.0)
-            now = {**read, **dict.fromkeys(case.room), **writes}
+            now = {**read, **dict.fromkeys(self.room), **writes}
         else:
-            for name in case.room:
+            for name in self.room:
                 store.delete(name)
             seen, refused, failed, longest = witness(names, writes, 5.0)
             if not failed:
-                self._judge(seen, {**allowed, **{name: [None] for name in case.room}}, "the process attached later")
+                self._judge(seen, {**allowed, **{name: [None] for name in self.room}}, "the process attached later")
             seen, now = {name: store.get(name) for name in names}, {**seen, **writes}
         self.longest_read = max(self.longest_read, longest)
         if failed or refused:
@@ -450,7 +461,7 @@ class Setting:
         allowed, case, store = self.allowed, self.case, self.impatient
         names = list(allowed)
         self._read(store, allowed, "a process beside the stopped one")
-        chosen = [] if case.reads_only or case.room else sorted({*names[n % 3 :: 3], *self.changes})
+        chosen = [] if case.reads_only or self.room else sorted({*names[n % 3 :: 3], *self.changes})
         blocked = self._blocked(chosen, pid)
         written = {name: cases.other_value(name, f"beside {n}", n) for name in chosen}
         refused = {}
@@ -549,73 +560,104 @@ class Result:
         return {**self.__dict__, "reached": sorted(self.reached)}
 
 
-MODES = ("kill", "stop")
-SECOND = {"kill": Setting.kill_at, "stop": Setting.stop_at}
+@dataclass
+class Choice:
+    """Which of an operation's instructions: every stride-th, beginning at offset; of a loop its first turns only."""
+
+    stride: int = 1
+    offset: int = 0
+    turns: int = 0  # 0: all
+
+    def of(self, trace: list[int]) -> list[int]:
+        times: dict[int, int] = {}
+        eligible = []
+        for n, at in enumerate(trace):
+            times[at] = times.get(at, 0) + 1
+            if not self.turns or times[at] <= self.turns:
+                eligible.append(n)
+        return eligible[self.offset % self.stride :: self.stride]
+
+
+ACTS = {"kill": Setting.kill_at, "stop": Setting.stop_at}
 FAILURES_KEPT = 20
 
 
-def sweep(ground: Ground, name: str, mode: str, stride: int = 1, offset: int = 0) -> Result:
-    """First or second mode: every stride-th instruction of one case."""
+def sweep(ground: Ground, name: str, mode: str, choice: Choice) -> Result:
+    """First mode ("kill") or second ("stop") on one case."""
     result, began = Result(name, mode), time.monotonic()
     with Setting(ground, CASES[name]) as setting:
         trace = setting.record()
         ways = drivers.plans(trace)
         result.instructions = len(trace)
-        for n in range(offset % stride, len(trace), stride):
+        for n in choice.of(trace):
             _act(result, setting, mode, n, ways[n])
-            if len(result.failures) >= FAILURES_KEPT:
-                break
-        result.reached, result.longest_read = setting.reached, setting.longest_read
     result.seconds = time.monotonic() - began
     return result
 
 
 def _act(result: Result, setting: Setting, mode: str, n: int, way: tuple[int, int, int]) -> None:
+    if len(result.failures) >= FAILURES_KEPT:
+        return
     try:
-        if SECOND[mode](setting, n, way):
+        if ACTS[mode](setting, n, way):
             result.acted += 1
+            result.reached.add(setting.offset)
         else:
             result.ended_before += 1
     except Broken as error:
         result.failures.append(str(error))
+    result.longest_read = max(result.longest_read, setting.longest_read)
 
 
-def states_of(ground: Ground, name: str) -> int:
-    """How many distinct states of the memory the operation of a case goes through."""
-    with Setting(ground, CASES[name]) as setting:
-        return len(setting._states(CASES[name]))
-
-
-def sweep_two(ground: Ground, first: str, second: str, mode: str = "kill", stride: int = 1, offset: int = 0,
-              every: int = 0) -> Result:
-    """Third mode: for each state that `first` can leave, `second` meets it and is killed in its turn, in each state
-    that it can leave; every > 0: also at each every-th instruction."""
-    result, began = Result(f"{first} / {second}", f"two, {mode}"), time.monotonic()
-    states, count = states_of(ground, first), offset
-    for index in range(states):
+def sweep_two(ground: Ground, first: str, second: str, choice: Choice, of_first: Choice | None = None) -> Result:
+    """Third mode: one victim dies in `first`, in each state of the memory that this goes through; another meets what
+    is left, and dies in `second`, in each state of its own. Between two states nobody else can tell the instructions
+    apart. The choice is among the pairs, of_first among the states that the first leaves."""
+    result, began = Result(f"{first}, {second}", "two"), time.monotonic()
+    with Setting(ground, CASES[first]) as setting:
+        states = len(setting.states(CASES[first]))
+    count = 0
+    for index in (of_first or Choice()).of(list(range(states))):
         with Setting(ground, CASES[second], (first, index)) as setting:
-            victim = _fresh(setting)
-            trace, changed = setting.driver.trace(victim, setting.address, setting.size)
-            setting._end(victim)
-            ways = drivers.plans(trace)
-            chosen = sorted({*changed, *(range(0, len(trace), every) if every else ())})
-            result.instructions += len(trace)
-            result.states += len(chosen)
-            for n in chosen:
+            setting.begin()
+            ways = setting.states(CASES[second])
+            result.states += len(ways)
+            for n, way in enumerate(ways):
+                if count % choice.stride == choice.offset % choice.stride:
+                    _act(result, setting, "kill", n, way)
                 count += 1
-                if count % stride == 0:
-                    _act(result, setting, mode, n, ways[n])
-            result.reached |= setting.reached
-            result.longest_read = max(result.longest_read, setting.longest_read)
-        if len(result.failures) >= FAILURES_KEPT:
-            break
+    result.instructions = count
     result.seconds = time.monotonic() - began
     return result
 
 
-def _fresh(setting: Setting) -> int:
-    setting._before()
-    return setting.ground.victim(setting.case)
+def sweep_creators(ground: Ground, choice: Choice) -> Result:
+    """Third mode: a creator dies, and another who comes upon what is left. Every stride-th instruction of each."""
+    result, began = Result("create, create", "two"), time.monotonic()
+    case, stride = CASES["create"], choice.stride
+
+    def first_dies(way: tuple[int, int, int]) -> None:
+        setting.begin()
+        victim = ground.victim(case)
+        setting.driver.run_to(victim, way)
+        setting.driver.kill(victim)
+
+    with Setting(ground, case) as setting:
+        ways = drivers.plans(setting.record())
+        for index in range(choice.offset % stride, len(ways), stride):
+            first_dies(ways[index])
+            victim = ground.victim(case)
+            second, _ = setting.driver.trace(victim)
+            setting.driver.kill(victim)
+            second_ways = drivers.plans(second)
+            result.instructions += len(second)
+            for n in range((choice.offset + index) % stride, len(second), stride):
+                first_dies(ways[index])
+                setting.prepared = True
+                _act(result, setting, "kill", n, second_ways[n])
+    result.states = result.acted
+    result.seconds = time.monotonic() - began
+    return result
 
 
 @contextlib.contextmanager

@@ -1,0 +1,98 @@
+"""The sweeps' processes, and how much of a sweep is made.
+
+In the environment, for both tiers:
+    SHMSTORE_CRASH_STRIDE   act at every so many-th instruction
+    SHMSTORE_CRASH_OFFSET   beginning with this one; from the commit if not given
+    SHMSTORE_CRASH_TURNS    of an instruction that is executed again and again only so many times; 0: all
+    SHMSTORE_CRASH_REPORT   a directory for the figures, one JSON file for each test (report.py reads them)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The full sweep takes an hour or more: only who asks for it by its mark gets it."""
+    if "crash" not in config.option.markexpr:
+        for item in items:
+            if item.get_closest_marker("crash") and HERE in Path(item.path).parents:
+                item.add_marker(pytest.mark.skip(reason="the full sweep: pytest -m crash"))
+
+
+def number(name: str, default: int) -> int:
+    return int(os.environ.get(f"SHMSTORE_CRASH_{name}", default))
+
+
+def of_the_commit() -> int:
+    """So that in the course of time every instruction has its turn, and one commit's run can be repeated."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True)
+    if done.returncode == 0:
+        return int(done.stdout[:8], 16)
+    from shmstore import _core
+
+    return int(hashlib.sha256(Path(_core.__file__).read_bytes()).hexdigest()[:8], 16)
+
+
+@pytest.fixture(scope="session")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    import driver
+    import sweep
+
+    try:
+        made = sweep.Ground(tmp_path_factory.mktemp("crash"))
+    except driver.CannotTrace as reason:
+        pytest.skip(str(reason))
+    try:
+        try:
+            made.driver.kill(made.victim(sweep.CASES["create"]))
+        except driver.CannotTrace as reason:
+            pytest.skip(str(reason))
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def choose() -> Callable[..., Any]:
+    """How much, by the tier's defaults and the environment."""
+    import sweep
+
+    def choose(stride: int, turns: int = 0) -> Any:
+        stride = number("STRIDE", stride)
+        return sweep.Choice(stride, number("OFFSET", of_the_commit()) % stride, number("TURNS", turns))
+
+    return choose
+
+
+@pytest.fixture
+def conclude() -> Callable[..., None]:
+    def conclude(result: Any, choice: Any) -> None:
+        repeat = f"stride {choice.stride}, offset {choice.offset}, turns {choice.turns or 'all'}"
+        print(
+            f"{result.case}, {result.mode}: {result.instructions} instructions, acted at {result.acted}, "
+            f"{result.ended_before} came too late, {result.seconds:.1f} s ({repeat})"
+        )
+        if os.environ.get("SHMSTORE_CRASH_REPORT"):
+            directory = Path(os.environ["SHMSTORE_CRASH_REPORT"])
+            directory.mkdir(parents=True, exist_ok=True)
+            name = re.sub(r"\W+", "-", f"{result.mode} {result.case}")
+            figures = {**result.as_dict(), "stride": choice.stride, "offset": choice.offset, "turns": choice.turns}
+            (directory / f"{name}.json").write_text(json.dumps(figures))
+        assert not result.failures, f"({repeat}; see conftest.py for how to repeat it)\n" + "\n".join(result.failures)
+        assert result.acted >= 0.9 * (result.acted + result.ended_before), "the victims did not take the recorded way"
+
+    return conclude

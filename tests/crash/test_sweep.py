@@ -1,0 +1,52 @@
+"""A process killed, or stopped, at every instruction of each operation. `pytest -n auto -m crash tests/crash`
+
+docs/failure.md says what the modes are and has the figures; cases.py has the operations; sweep.py what must hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cases
+import pytest
+import sweep
+
+pytestmark = pytest.mark.crash
+
+ALL = [name for name, case in cases.CASES.items() if not case.second]
+STOPPED = [name for name in ALL if cases.CASES[name].stops]
+PAIRS = [
+    (first, second)
+    for first in (
+        "put a new name", "put over", "put over, several pages", "put with a ttl", "delete between gaps", "incr",
+        "touch", "put where a block is no longer read", "put over far from home", "put over what has expired",
+    )
+    for second in ("then recover", "then put", "then open", "then delete")
+    if second == "then recover" or first == "put over"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None], name: str) -> None:
+    choice = choose(1)
+    conclude(sweep.sweep(ground, name, "kill", choice), choice)
+
+
+@pytest.mark.parametrize("name", STOPPED)
+def test_stopped(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None], name: str) -> None:
+    choice = choose(1)
+    conclude(sweep.sweep(ground, name, "stop", choice), choice)
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_two_killed(
+    ground: Any, choose: Callable[..., Any], conclude: Callable[..., None], first: str, second: str
+) -> None:
+    choice = choose(1)
+    conclude(sweep.sweep_two(ground, first, second, choice), choice)
+
+
+def test_two_creators_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None]) -> None:
+    choice = choose(61)  # of each of the two; every pair would be 19 million
+    conclude(sweep.sweep_creators(ground, choice), choice)
