@@ -74,6 +74,8 @@ class Case:
     reads_only: bool = False
     adds: int = 0                                # it adds so much to whatever number is there
     stops: bool = True                           # fit for the second mode
+    size: int = SIZE
+    unread: tuple[str, ...] = ()                 # too large to be read thousands of times
     sampled: bool = True                         # also by the quick tier
     second: bool = False                         # only for the third mode: it meets a dead one whoever that was
 
@@ -265,6 +267,175 @@ def fill_table(store: Any) -> None:
 case("put into a full table", lambda s, _: raises(shmstore.StoreFull, s.put, "new", 1), setup=fill_table,
      furnish=nothing, reads_only=True)  # fmt: skip
 
+# ---- the first of all, and the first that is mortal
+case("put into an empty store", lambda s, _: s.put("new", value("new", "new")), furnish=nothing, changes=new)
+case("put with a ttl into an empty store", lambda s, _: s.put("new", value("new", "new"), ttl=1000), furnish=nothing,
+     changes=new)  # fmt: skip
+
+
+def furnish_for_ever(store: Any) -> None:
+    store.put("k1", value("k1", "old"))
+
+
+case("touch where nothing was mortal", lambda s, _: s.touch("k1", 500), furnish=furnish_for_ever)
+
+# ---- numbers of every length
+for _number in (2**40, -70000, -(2**40), 2**63 + 5, 1.5):
+
+    def _put_number(store: Any, number: Any = _number) -> None:
+        store.put("count", number)
+
+    def _incr(store: Any, _: Any, number: Any = _number) -> Any:
+        if number == 1.5:
+            return raises(TypeError, store.incr, "count")
+        return raises(OverflowError, store.incr, "count") if number > 2**62 else store.incr("count")
+
+    case(f"incr {_number}", _incr, setup=_put_number, adds=1, sampled=False,
+         changes={} if _number == 1.5 or _number > 2**62 else {"count": [_number + 1]})  # fmt: skip
+
+case("delete of a former version", lambda s, version: s._delete_if("k1", version), sampled=False,
+     prepare=lambda s: s.get_versioned("k2")[1])  # fmt: skip
+
+# ---- a codec of the user's own: an extension stands between header and name
+
+
+class Own:
+    name = "own"
+
+    def encode(self, value: Any) -> bytes:
+        return repr(value).encode()
+
+    def decode(self, data: bytes) -> Any:
+        import ast
+
+        return ast.literal_eval(bytes(data).decode())
+
+
+def put_own(store: Any, name: str, body: Any) -> Any:
+    return store._put_if_(name, Own().encode(body), shmstore.DEFAULT, 0, 0, False, "own")
+
+
+def furnish_own(store: Any) -> None:
+    furnish(store)
+    put_own(store, "own", value("own", "old"))
+    put_own(store, "own large", value("own large", "old", LARGE))
+
+
+case("put with a codec of one's own", lambda s, _: put_own(s, "own", value("own", "new")), furnish=furnish_own,
+     changes={"own": [value("own", "new")]})  # fmt: skip
+case("delete what has a codec of its own", lambda s, _: s.delete("own large"), furnish=furnish_own,
+     changes={"own large": [None]}, sampled=False)  # fmt: skip
+
+# ---- somebody sleeps on every lock, or died asleep: who lets go wakes him
+
+
+def sleepers(store: Any) -> None:
+    memory = memory_of(store)
+    slots, buckets, arenas = (int.from_bytes(memory[at : at + 8], "little") for at in (216, 224, 256))
+    for at in [*(slots + 64 * i for i in range(buckets)), arenas]:
+        memory[at + 3] |= 1
+
+
+def due_and_sleepers(store: Any) -> None:
+    let_expire(store)
+    sleepers(store)
+
+
+case("put over, with sleepers", lambda s, _: s.put("k2", value("k2", "new")), setup=sleepers,
+     changes={"k2": [value("k2", "new")]})  # fmt: skip
+case("delete, with sleepers", lambda s, _: s.delete("k2"), setup=sleepers, changes={"k2": [None]})
+case("delete what is absent, with sleepers", lambda s, _: s.delete("absent"), setup=sleepers, sampled=False)
+case("touch, with sleepers", lambda s, _: s.touch("k1", 500), setup=sleepers, sampled=False)
+case("add to what is there, with sleepers", lambda s, _: s.add("k1", value("k1", "new")), setup=sleepers, sampled=False)
+case("sweep, with sleepers", eight_puts, changes={"k2": [value("k2", "new")]}, setup=due_and_sleepers, never=due,
+     sampled=False)  # fmt: skip
+case("takeover, with sleepers", lambda s, _: s.recover(), setup=sleepers, after=("put over", "freeing"),
+     changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
+
+# ---- derived state that somebody scribbled on: made anew on the way
+
+
+def suspect(store: Any) -> None:
+    memory = memory_of(store)
+    memory[int.from_bytes(memory[256:264], "little") + 72] = 1
+
+
+def break_lists(store: Any) -> None:
+    """The first run of each list says that there is one before it."""
+    memory = memory_of(store)
+    heads = int.from_bytes(memory[256:264], "little") + 384
+    for at in range(heads, heads + 8 * 34 * 16, 8):
+        run = int.from_bytes(memory[at : at + 8], "little")
+        if run:
+            memory[run + 16] = 8
+
+
+case("put into a suspect arena", lambda s, _: s.put("k2", value("k2", "new")), setup=suspect, sampled=False,
+     changes={"k2": [value("k2", "new")]})  # fmt: skip
+case("put where the lists are broken", lambda s, _: s.put("k2", value("k2", "new")), setup=break_lists,
+     changes={"k2": [value("k2", "new")]})  # fmt: skip
+case("delete where the lists are broken", lambda s, _: s.delete("between1"), setup=break_lists, sampled=False,
+     changes={"between1": [None]})  # fmt: skip
+
+# ---- two arenas: blocks of both, in turn
+WIDE = 256 << 20
+
+
+def furnish_both(store: Any) -> None:
+    """Clients of even and odd numbers prefer different arenas."""
+    others = [shmstore.Store(store.info().name, create=False) for _ in range(2)]
+    for i, handle in enumerate((others[0], others[1], others[0], others[1])):
+        handle.put(f"k{i}", value(f"k{i}", "old"))
+        handle.put(f"due{i}", value(f"due{i}", "old"), ttl=0.001)
+    others[0].put("count", 127)
+    for handle in others:
+        handle.close()
+    time.sleep(0.01)
+
+
+for _k in ("k0", "k1"):
+    for _what, _act, _new in (
+        ("put over", lambda s, _, k=_k: s.put(k, value(k, "new")), value(_k, "new")),
+        ("delete", lambda s, _, k=_k: s.delete(k), None),
+        ("touch", lambda s, _, k=_k: s.touch(k, 500), value(_k, "old")),
+        ("fail to add", lambda s, _, k=_k: s.add(k, 1), value(_k, "old")),
+    ):
+        case(f"{_what} {_k}, two arenas", _act, furnish=furnish_both, size=WIDE, changes={_k: [_new]}, sampled=False,
+             never=due)  # fmt: skip
+case("sweep, two arenas", lambda s, _: [s.put("k2", value("k2", "new")) for _ in range(8)], furnish=furnish_both,
+     size=WIDE, never=due, changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
+case("rebuild, two arenas", lambda s, _: s.recover(), furnish=furnish_both, size=WIDE, never=due,
+     after=("put over", "freeing"), changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
+case("put behind a held arena, two arenas", lambda s, _: s.put("new", value("new", "new")), furnish=furnish_both,
+     size=WIDE, never=due, stops=False, behind=("put over", "arena"), sampled=False,
+     changes={"k2": [value("k2", "new")], **new})  # fmt: skip
+
+# ---- pages given back
+HUGE, ROOMY = 24 << 20, 64 << 20
+
+
+def furnish_huge(store: Any) -> None:
+    furnish(store)
+    store.put("huge", b"h" * HUGE)
+
+
+def furnish_huge_within(store: Any) -> None:
+    furnish_huge(store)
+    store.put("after", value("after", "old"))
+
+
+def furnish_given_back(store: Any) -> None:
+    furnish_huge_within(store)
+    store.delete("huge")
+
+
+case("delete what gives pages back", lambda s, _: s.delete("huge"), furnish=furnish_huge, size=ROOMY, unread=("huge",),
+     sampled=False)  # fmt: skip
+case("delete what gives pages back, within", lambda s, _: s.delete("huge"), furnish=furnish_huge_within, size=ROOMY,
+     unread=("huge",), sampled=False)  # fmt: skip
+case("put where pages were given back", lambda s, _: s.put("huge", b"g" * (1 << 20)), furnish=furnish_given_back,
+     size=ROOMY, unread=("huge",), sampled=False)  # fmt: skip
+
 # ---- reading, and pins
 case("get", lambda s, _: [s.get("k1"), s.get("large"), s.get("mortal"), s.get("absent")])
 case("get many", lambda s, _: s.get_many(["k1", "large", "mortal", "absent"]), sampled=False)
@@ -298,6 +469,24 @@ case("put where a block is no longer read", lambda s, _: s.put("new", value("new
      changes=new)  # fmt: skip
 case("put where a block is still read", lambda s, _: s.put("new", value("new", "new")), setup=two_zombies, changes=new)
 
+def hold_eight(store: Any) -> Any:
+    """As many as a process can hold in a store of this size."""
+    return [store.view("raw") for _ in range(8)]
+
+
+case("view beside another", lambda s, _: s.view("raw").release(), prepare=hold, sampled=False)
+case("view when there are too many", lambda s, _: raises(shmstore.StoreFull, s.view, "raw"), prepare=hold_eight,
+     sampled=False)  # fmt: skip
+case("view what is not bytes", lambda s, _: raises(TypeError, s.view, "k1"), sampled=False)
+
+
+def close_and_release(store: Any, held: Any) -> None:
+    store.close()
+    held.release()
+
+
+case("close with a view, and end it", close_and_release, prepare=hold, sampled=False)
+
 # ---- a process comes, goes and divides
 case("open", lambda key, _: shmstore.Store(key, create=False), opens=True)
 case("open readonly", lambda key, _: shmstore.Store(key, readonly=True), opens=True)
@@ -312,6 +501,20 @@ def divide(store: Any, _: Any) -> None:
         os._exit(0)
 
 
+def attach_twice_more(store: Any) -> Any:
+    return [shmstore.Store(store.info().name, create=False) for _ in range(2)]
+
+
+def close_the_middle(store: Any, others: Any) -> None:
+    others[0].close()
+
+
+case("close one of three", close_the_middle, prepare=attach_twice_more, sampled=False)
+case("fork with three, in the child", divide, prepare=attach_twice_more, follow=1, sampled=False,
+     changes={"k1": [value("k1", "new")]})  # fmt: skip
+case("open where a claimant died", lambda key, _: shmstore.Store(key, create=False), opens=True, sampled=False,
+     after=("open", "claiming"))  # fmt: skip
+case("recover a claimant", lambda s, _: s.recover(), after=("open", "claiming"), sampled=False)
 case("fork, in the parent", divide, changes={"k1": [value("k1", "new")]})
 case("fork, in the child", divide, changes={"k1": [value("k1", "new")]}, follow=1)
 

@@ -61,8 +61,9 @@ class Ground:
         assert self._nursery.stdout
         nursery_pid = int(self._nursery.stdout.readline())
         self._witness = subprocess.Popen(
-            [sys.executable, HERE / "witness.py", self.key], cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
+            [sys.executable, HERE / "witness.py", self.key], cwd="/", env=environment,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
         try:
             self.driver = drivers.Driver(library, self.code, nursery_pid)
         except BaseException:
@@ -151,6 +152,25 @@ def number_of(memory: memoryview, pid: int) -> int:
     return 0
 
 
+def state_of(memory: memoryview, number: int) -> int:
+    """Of a client: 1 claiming, 2 live .."""
+    clients, size = struct.unpack_from("<Q", memory, 184)[0], struct.unpack_from("<I", memory, 196)[0]
+    return struct.unpack_from("<Q", memory, clients + (number - 1) * size)[0] >> 44 & 0xF
+
+
+def blocks_by_name(memory: memoryview) -> dict[bytes, int]:
+    """Where the block of each str name is."""
+    slots, buckets = struct.unpack_from("<Q", memory, 216)[0], struct.unpack_from("<Q", memory, 224)[0]
+    found = {}
+    for i, word in enumerate(struct.unpack_from(f"<{8 * buckets}Q", memory, slots)):
+        if i % 8 and word:
+            block = (word & 0xFFFFFFFFFF) * 16
+            (lengths,) = struct.unpack_from("<Q", memory, block + 24)
+            at = block + 40 + (struct.unpack_from("<I", memory, block + 40)[0] if lengths & 0x10 else 0)
+            found[bytes(memory[at : at + (lengths >> 8 & 0xFFFF)])] = block
+    return found
+
+
 class Setting:
     """A store set up for one case. Use as a context manager: it ends with the store destroyed."""
 
@@ -168,8 +188,9 @@ class Setting:
         self.room: tuple[str, ...] = ()
         if case.creates:
             return
-        self.store: Any = shmstore.Store(ground.key, create=True, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=5.0)
-        self.impatient: Any = shmstore.Store(ground.key, create=False, timeout=0.004)
+        self.store: Any = shmstore.Store(ground.key, create=True, size=case.size, max_entries=cases.MAX_ENTRIES, timeout=5.0,
+                                        decoders=(cases.Own(),))  # fmt: skip
+        self.impatient: Any = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(cases.Own(),))
         base = CASES[first_state[0]] if first_state else case
         base.furnish(self.store)
         self.held = base.setup(self.store)
@@ -181,7 +202,7 @@ class Setting:
         self.memory = cases.memory_of(self.store)
         self.address = int(ffi.cast("uintptr_t", ffi.from_buffer(self.memory)))
         self.size = len(self.memory)
-        self.start = bytes(self.memory)
+        self._keep()
         if first_state is not None:
             first, index = first_state
             self._die_first(CASES[first], index)
@@ -218,8 +239,20 @@ class Setting:
 
     # ---- beginnings
 
+    def _keep(self) -> None:
+        """The snapshot: all but what lies far above the tops of the heaps, which nobody has used."""
+        def u64(at: int) -> int:
+            return int.from_bytes(self.memory[at : at + 8], "little")
+
+        arenas, heap, size = u64(256), u64(264), u64(272)
+        tops = [u64(arenas + 4736 * a + 32) + (64 << 10) for a in range((len(self.memory) - heap) // size)]
+        self.size = min(tops[0], len(self.memory))
+        ends = [(0, self.size)] + [(heap + a * size, min(top, heap + (a + 1) * size)) for a, top in enumerate(tops) if a]
+        self.start = [(at, bytes(self.memory[at:end])) for at, end in ends]
+
     def restore(self) -> None:
-        ctypes.memmove(self.address, self.start, self.size)
+        for at, content in self.start:
+            ctypes.memmove(self.address + at, content, len(content))
 
     def states(self, case: Case) -> list[tuple[int, int, int]]:
         """A plan for each distinct state that the operation leaves the memory in."""
@@ -232,7 +265,7 @@ class Setting:
 
     def _find_state(self, case: Case, wanted: str) -> int:
         """The index of a state of which the name tells what the victim holds."""
-        found = {"bucket": -1, "arena": -1, "freeing": -1}
+        found = {"bucket": -1, "arena": -1, "freeing": -1, "claiming": -1}
         for i, way in enumerate(self.states(case)):
             self.restore()
             victim = self.ground.victim(case)
@@ -240,6 +273,8 @@ class Setting:
                 number = number_of(self.memory, self.driver.pid(victim))
                 account = Account(self.memory)
                 arena, bucket = number in account.arena_owners, number in account.bucket_owners.values()
+                if number and state_of(self.memory, number) == 1:
+                    found["claiming"] = i
                 if arena and found["arena"] < 0:
                     found["arena"] = i
                 if bucket and not arena and found["bucket"] < 0:
@@ -261,18 +296,19 @@ class Setting:
             self.still, self.still_pid = victim, self.driver.pid(victim)
         else:
             self.driver.kill(victim)
-        self.start = bytes(self.memory)
+        self._keep()
 
     def _name(self, name: str) -> str:
         return cases.far(self.store, cases.FAR[name]) if name in cases.FAR else name
 
     def _allowed(self, extra: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        allowed: dict[str, list[Any]] = {name: [self.store.get(name)] for name in self.store if name[:3] != "due"}
+        allowed: dict[str, list[Any]] = {name: [self.store.get(name)] for name in self.store
+                                         if name[:3] != "due" and name not in self.case.unread}  # fmt: skip
         for changes in (extra, self.case.changes):
             for name, values in changes.items():
                 allowed[self._name(name)] = allowed.get(self._name(name), [None]) + values
         self.changes = {self._name(name): values for name, values in self.case.changes.items()}
-        for name in self.never:
+        for name in self.never or ():
             if name not in self.case.changes and name not in extra:
                 allowed[name] = [None]
         return allowed
@@ -451,10 +487,16 @@ class Setting:
         """Whom the locks that a stopped process holds keep from writing, by what the memory says."""
         number = number_of(self.memory, pid)
         account = Account(self.memory)
-        if number and number in account.arena_owners:
+        held = [bool(number) and owner == number for owner in account.arena_owners]
+        if all(held):
             return set(names)
         homes = {bucket for bucket, owner in account.bucket_owners.items() if owner == number}
-        return {name for name in names if cases.home_of(self.store, name) in homes}
+        blocked = {name for name in names if cases.home_of(self.store, name) in homes}
+        if any(held):  # its blocks can be neither replaced nor deleted; new ones are made in the other
+            heap, size = (struct.unpack_from("<Q", self.memory, at)[0] for at in (264, 272))
+            blocks = blocks_by_name(self.memory)
+            blocked |= {name for name in names if name.encode() in blocks and held[(blocks[name.encode()] - heap) // size]}
+        return blocked
 
     def _beside(self, n: int, pid: int) -> dict[str, list[Any]]:
         """While a process stands still: reading goes on, so does writing where it holds no lock."""
@@ -504,7 +546,7 @@ class Setting:
         self.store.check()
         self._settle_account(self.store)
         self._read(self.store, allowed, "a process after the stopped one")
-        for name in list(self.store):
+        for name in [*self.store, *self.never]:
             self.store.delete(name)
         if self.store.stats().bytes_used:
             raise Broken(f"all is deleted, and {self.store.stats().bytes_used} bytes are in use")

@@ -9,6 +9,8 @@ import signal
 import sys
 import time
 
+import cases
+
 import shmstore
 
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -23,7 +25,7 @@ while True:
         break
     failed, read, longest = [], {}, 0.0
     try:
-        store = shmstore.Store(key, create=False, timeout=timeout)
+        store = shmstore.Store(key, create=False, timeout=timeout, decoders=(cases.Own(),))
         for name in names:
             began = time.monotonic()
             read[name] = store.get(name)

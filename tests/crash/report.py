@@ -1,0 +1,103 @@
+"""Which instructions were acted at. `python tests/crash/report.py DIRECTORY [--rest FILE]`
+
+DIRECTORY: of SHMSTORE_CRASH_REPORT. For each function of the engine in which a victim was killed or stopped: how many
+of its instructions, by objdump, had their turn. The rest is listed by source line with the reason why no operation of
+cases.py comes there; a line without a reason is a case to be written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import driver
+
+ROOT = Path(__file__).resolve().parents[2]
+# What calls the engine: it has no lock in its hands and owns nothing in the segment. It was swept, but is not counted.
+NOT_ENGINE = re.compile(r"shmstore\._core\.c|glue|pack|scan|/api\.c")
+REASONS = json.loads(Path(__file__).with_name("reasons.json").read_text())
+
+
+def module() -> Path:
+    from shmstore import _core
+
+    return Path(_core.__file__)
+
+
+def lines_of(path: Path, offsets: list[int]) -> dict[int, tuple[str, int]]:
+    """Source file and line of each instruction, innermost of what was inlined."""
+    text = subprocess.run(
+        ["addr2line", "-e", str(path)], input="\n".join(map(hex, offsets)), capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    found = {}
+    for offset, line in zip(offsets, text, strict=True):
+        file, _, number = line.split(" ")[0].rpartition(":")
+        found[offset] = (Path(file).name, int(number) if number.isdigit() else 0)
+    return found
+
+
+def source_line(file: str, number: int) -> str:
+    path = ROOT / "shmstore" / "csrc" / file
+    lines = path.read_text().splitlines() if path.exists() else []
+    return lines[number - 1].strip() if 0 < number <= len(lines) else ""
+
+
+def reason(function: str, file: str, text: str) -> str:
+    for entry in REASONS:
+        if re.search(entry["function"], function) and re.search(entry["line"], f"{file}: {text}"):
+            return str(entry["reason"])
+    return ""
+
+
+def padding(text: str) -> bool:
+    return bool(re.match(r"(data16 |cs )*(nop|xchg +%ax,%ax$)", text))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--rest", type=Path)
+    arguments = parser.parse_args()
+    figures = [json.loads(path.read_text()) for path in sorted(arguments.directory.glob("*.json"))]
+    code = driver.Object(module())
+    reached = {offset for figure in figures for offset in figure["reached"]}
+    entered = {code.function_at(offset) for offset in reached} - {None}
+    files = {start: file for start, (file, _) in lines_of(code.path, sorted(entered)).items()}  # type: ignore[type-var]
+    by_function: dict[int, list[int]] = defaultdict(list)
+    for offset, text in code.instructions().items():
+        start = code.function_at(offset)
+        if start in entered and not NOT_ENGINE.search(files[start]) and not padding(text):
+            by_function[start].append(offset)  # type: ignore[index]
+    total = hit = explained = 0
+    rest: list[str] = []
+    print(f"{'function':34} {'file':16} instructions  acted at")
+    for start, offsets in sorted(by_function.items(), key=lambda item: (files[item[0]], item[0])):
+        missed = [offset for offset in offsets if offset not in reached]
+        name = code.where(start)[0]
+        total += len(offsets)
+        hit += len(offsets) - len(missed)
+        print(f"{name:34} {files[start]:16} {len(offsets):12} {100 * (1 - len(missed) / len(offsets)):8.1f} %")
+        lines = Counter(lines_of(code.path, missed).values()) if missed else Counter()
+        for (file, number), count in sorted(lines.items()):
+            text = source_line(file, number)
+            why = reason(name, file, text)
+            explained += count if why else 0
+            rest.append(f"{name:30} {file}:{number:<5} {count:4}  {why or 'NO REASON'}  | {text}")
+    print(f"{hit} of {total} instructions, {100 * hit / max(1, total):.2f} %; of the other {total - hit}, {explained} "
+          "have a reason")  # fmt: skip
+    by_mode: dict[str, Counter[str]] = defaultdict(Counter)
+    for figure in figures:
+        counter = by_mode[figure["mode"]]
+        counter.update(acted=figure["acted"], cases=1, failures=len(figure["failures"]), late=figure["ended_before"])
+    for mode, counter in by_mode.items():
+        print(mode, dict(counter))
+    if arguments.rest:
+        arguments.rest.write_text("\n".join(rest) + "\n")
+
+
+if __name__ == "__main__":
+    main()
