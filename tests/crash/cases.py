@@ -5,6 +5,7 @@ Values prove themselves: each is a tuple of its name, who wrote it, and a body a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -75,6 +76,8 @@ class Case:
     adds: int = 0                                # it adds so much to whatever number is there
     stops: bool = True                           # fit for the second mode
     size: int = SIZE
+    kept: int = 0                                # zombies that others still read
+    scribble: Callable[[Any], Any] = nothing     # in the checking process, last of all: bytes that no engine wrote
     unread: tuple[str, ...] = ()                 # too large to be read thousands of times
     sampled: bool = True                         # also by the quick tier
     second: bool = False                         # only for the third mode: it meets a dead one whoever that was
@@ -377,6 +380,73 @@ case("put where the lists are broken", lambda s, _: s.put("k2", value("k2", "new
 case("delete where the lists are broken", lambda s, _: s.delete("between1"), setup=break_lists, sampled=False,
      changes={"between1": [None]})  # fmt: skip
 
+def lock_of_nobody(store: Any, at: int) -> None:
+    memory_of(store)[at] = 9  # a place that nobody has
+
+
+def bucket_of_nobody(store: Any) -> None:
+    memory = memory_of(store)
+    lock_of_nobody(store, int.from_bytes(memory[216:224], "little") + 64 * home_of(store, "k2"))
+
+
+def arena_of_nobody(store: Any) -> None:
+    lock_of_nobody(store, int.from_bytes(memory_of(store)[256:264], "little"))
+
+
+def furnish_like_blocks(store: Any) -> None:
+    furnish(store)
+    store.put("raw", b"\x03\0\0\0" * 75)  # wherever one looks, a boundary tag of 48 bytes
+
+
+def impossible_slots(store: Any) -> None:
+    """Words in empty slots: out of the heap, no block, a block inside another."""
+    memory = memory_of(store)
+    slots, arenas = (int.from_bytes(memory[at : at + 8], "little") for at in (216, 256))
+    empty = (at for at in range(slots, slots + 64 * 20, 8) if at % 64 and not any(memory[at : at + 8]))
+    blocks = {name: block for name, block in blocks_of(store)}
+    for block in (16, blocks[b"large"] + 1024, blocks[b"raw"] + 64, blocks[b"raw"] + 128):
+        at = next(empty)
+        memory[at : at + 8] = (block // 16).to_bytes(8, "little")
+    memory[arenas + 72] = 1
+
+
+def blocks_of(store: Any) -> Any:
+    import sweep
+
+    return sweep.blocks_by_name(memory_of(store)).items()
+
+
+case("put where a bucket's lock is nobody's", lambda s, _: s.put("k2", value("k2", "new")), scribble=bucket_of_nobody,
+     changes={"k2": [value("k2", "new")]}, sampled=False, stops=False)  # fmt: skip
+case("put where the arena's lock is nobody's", lambda s, _: s.put("k2", value("k2", "new")), scribble=arena_of_nobody,
+     changes={"k2": [value("k2", "new")]}, sampled=False, stops=False)  # fmt: skip
+case("put where slots name no blocks", lambda s, _: s.put("k2", value("k2", "new")), scribble=impossible_slots,
+     furnish=furnish_like_blocks, changes={"k2": [value("k2", "new")]}, sampled=False, stops=False)  # fmt: skip
+
+# ---- what is absent, or is not what was expected
+case("touch in an empty store", lambda s, _: s.touch("absent", 500), furnish=nothing, sampled=False)
+case("delete in an empty store", lambda s, _: s.delete("absent"), furnish=nothing, sampled=False)
+case("cas of what is absent", lambda s, _: s.cas("new", value("new", "new"), 0), changes=new, sampled=False)
+case("cas of what should be absent", lambda s, _: s.cas("k1", value("k1", "new"), 0), sampled=False)
+
+
+# ---- a list of free runs of which not every one is large enough
+def furnish_tightly(store: Any) -> None:
+    for name, size in (("gapA", 673), ("k1", 20), ("gapB", 657), ("k2", 20), ("large", LARGE)):
+        store.put(name, b"x" * size if name[:3] == "gap" else value(name, "old", size))
+    i = 0
+    for size in (1500, 300, 100, 30, 2):
+        with contextlib.suppress(shmstore.StoreFull):
+            while True:
+                store.put(f"f{i}", b"y" * size)
+                i += 1
+    store.delete("gapA")
+    store.delete("gapB")
+
+
+case("put into the second run of a list", lambda s, _: s.put("fit", b"z" * 674), furnish=furnish_tightly,
+     changes={"fit": [b"z" * 674]}, room=("large",), sampled=False)  # fmt: skip
+
 # ---- two arenas: blocks of both, in turn
 WIDE = 256 << 20
 
@@ -463,11 +533,37 @@ def two_zombies(store: Any) -> Any:
     return held
 
 
+class Held:
+    """Views of the checking process, of more handles than one."""
+
+    def __init__(self, views: list[memoryview], other: Any) -> None:
+        self.views, self.other = views, other
+
+    def close(self) -> None:
+        for view in self.views:
+            view.release()
+        self.other.close()
+
+
+def ten_zombies(store: Any) -> Any:
+    """More than one allocation looks through."""
+    other = shmstore.Store(store.info().name, create=False)
+    for i in range(10):
+        store.put(f"read{i}", b"r" * 40)
+    views = [(store, other)[i % 2].view(f"read{i}") for i in range(10)]
+    for i in range(10):
+        store.delete(f"read{i}")
+    return [Held(views, other)]
+
+
+case("put where many blocks are still read", lambda s, _: s.put("new", value("new", "new")), setup=ten_zombies,
+     changes=new, kept=10, sampled=False)  # fmt: skip
 case("delete what is being read", lambda s, _: s.delete("raw"), prepare=hold, changes={"raw": [None]})
 case("put over what is being read", lambda s, _: s.put("raw", b"n"), prepare=hold, changes={"raw": [b"n"]})
 case("put where a block is no longer read", lambda s, _: s.put("new", value("new", "new")), setup=leave_a_zombie,
      changes=new)  # fmt: skip
-case("put where a block is still read", lambda s, _: s.put("new", value("new", "new")), setup=two_zombies, changes=new)
+case("put where a block is still read", lambda s, _: s.put("new", value("new", "new")), setup=two_zombies, changes=new,
+     kept=1)  # fmt: skip
 
 def hold_eight(store: Any) -> Any:
     """As many as a process can hold in a store of this size."""
@@ -519,12 +615,15 @@ case("fork, in the parent", divide, changes={"k1": [value("k1", "new")]})
 case("fork, in the child", divide, changes={"k1": [value("k1", "new")]}, follow=1)
 
 # ---- after the dead
+case("recover one who owned a block", lambda s, _: s.recover(), after=("put a new name", "owning"), changes=new)
+case("rebuild beside one who owns a block", lambda s, _: s.recover(), behind=("put a new name", "owning"), stops=False,
+     after=("put over", "freeing"), changes={"k2": [value("k2", "new")], **new}, sampled=False)  # fmt: skip
 case("takeover of a bucket", lambda s, _: s.put("k2", value("k2", "next")), after=("put over", "bucket"),
      changes={"k2": [value("k2", "new"), value("k2", "next")]}, sampled=False)  # fmt: skip
 case("takeover of an arena", lambda s, _: s.put("k1", value("k1", "next")), after=("put over", "arena"),
      changes={"k1": [value("k1", "next")], "k2": [value("k2", "new")]})  # fmt: skip
 case("rebuild", lambda s, _: s.recover(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})
-case("rebuild with zombies", lambda s, _: s.recover(), setup=two_zombies, after=("put over", "freeing"),
+case("rebuild with zombies", lambda s, _: s.recover(), setup=two_zombies, kept=1, after=("put over", "freeing"),
      changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
 case("check", lambda s, _: s.check())
 case("check after a death", lambda s, _: s.check(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]}, sampled=False)
@@ -549,6 +648,8 @@ case("delete behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.
      stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new"), None]}, sampled=False)  # fmt: skip
 case("delete behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.delete, "k1"),
      stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")], "k1": [None]}, sampled=False)  # fmt: skip
+case("touch behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.touch, "k2", 50), sampled=False,
+     stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new")]})  # fmt: skip
 case("touch behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.touch, "k1", 50),
      stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
 

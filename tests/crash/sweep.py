@@ -42,6 +42,10 @@ class Broken(AssertionError):
     """What must hold did not."""
 
 
+class NoSuchState(Exception):
+    """The operation goes through fewer: how many depends on the names' hashes, which differ from store to store."""
+
+
 class Ground:
     """The processes that a sweep needs, and the name of its store."""
 
@@ -158,6 +162,12 @@ def state_of(memory: memoryview, number: int) -> int:
     return struct.unpack_from("<Q", memory, clients + (number - 1) * size)[0] >> 44 & 0xF
 
 
+def block_owned(memory: memoryview, number: int) -> int:
+    """The block in a client's first record: owned, and not yet published."""
+    clients, size = struct.unpack_from("<Q", memory, 184)[0], struct.unpack_from("<I", memory, 196)[0]
+    return int(struct.unpack_from("<Q", memory, clients + (number - 1) * size + 192 + 16)[0])
+
+
 def blocks_by_name(memory: memoryview) -> dict[bytes, int]:
     """Where the block of each str name is."""
     slots, buckets = struct.unpack_from("<Q", memory, 216)[0], struct.unpack_from("<Q", memory, 224)[0]
@@ -186,8 +196,17 @@ class Setting:
         self.held: Any = None
         self.allowed: dict[str, list[Any]] = {}
         self.room: tuple[str, ...] = ()
+        self.inherits = False
         if case.creates:
             return
+        try:
+            self._make(first_state)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _make(self, first_state: tuple[str, int] | None) -> None:
+        ground, case = self.ground, self.case
         self.store: Any = shmstore.Store(ground.key, create=True, size=case.size, max_entries=cases.MAX_ENTRIES, timeout=5.0,
                                         decoders=(cases.Own(),))  # fmt: skip
         self.impatient: Any = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(cases.Own(),))
@@ -207,13 +226,17 @@ class Setting:
             first, index = first_state
             self._die_first(CASES[first], index)
             extra = CASES[first].changes
-        elif case.after or case.behind:
-            first, state = case.after or case.behind  # type: ignore[misc]
-            self._die_first(CASES[first], self._find_state(CASES[first], state))
-            extra = {}
         else:
             extra = {}
+            for wanted in (case.behind, case.after):
+                if wanted:
+                    first, state = wanted
+                    self._die_first(CASES[first], self._find_state(CASES[first], state), wanted is case.behind)
         self.allowed = self._allowed(extra)
+        if case.scribble is not cases.nothing:
+            self.restore()
+            case.scribble(self.store)
+            self._keep()
 
     def __enter__(self) -> Setting:
         return self
@@ -265,7 +288,7 @@ class Setting:
 
     def _find_state(self, case: Case, wanted: str) -> int:
         """The index of a state of which the name tells what the victim holds."""
-        found = {"bucket": -1, "arena": -1, "freeing": -1, "claiming": -1}
+        found = {"bucket": -1, "arena": -1, "freeing": -1, "claiming": -1, "owning": -1}
         for i, way in enumerate(self.states(case)):
             self.restore()
             victim = self.ground.victim(case)
@@ -275,6 +298,8 @@ class Setting:
                 arena, bucket = number in account.arena_owners, number in account.bucket_owners.values()
                 if number and state_of(self.memory, number) == 1:
                     found["claiming"] = i
+                if number and not arena and not bucket and block_owned(self.memory, number):
+                    found["owning"] = i
                 if arena and found["arena"] < 0:
                     found["arena"] = i
                 if bucket and not arena and found["bucket"] < 0:
@@ -286,13 +311,16 @@ class Setting:
         assert index >= 0, f"{case.name} is never in the state {wanted!r}"
         return index
 
-    def _die_first(self, case: Case, index: int) -> None:
+    def _die_first(self, case: Case, index: int, stand_still: bool = False) -> None:
         """The setting's beginning is what a victim left that died, or stopped, in that state."""
-        way = self.states(case)[index]
+        states = self.states(case)
+        if index >= len(states):
+            raise NoSuchState
+        way = states[index]
         self.restore()
         victim = self.ground.victim(case)
         self.driver.run_to(victim, way)
-        if self.case.behind:
+        if stand_still:
             self.still, self.still_pid = victim, self.driver.pid(victim)
         else:
             self.driver.kill(victim)
@@ -468,8 +496,8 @@ class Setting:
         if store.stats().zombies:  # of the dead: the next one who needs memory takes it
             store.put("any", 1)
             store.delete("any")
-        stats, held = store.stats(), 1 if isinstance(self.held, memoryview) else 0
-        if stats.entries or stats.zombies > held or (stats.bytes_used and not held):
+        stats = store.stats()
+        if stats.entries or stats.zombies > case.kept or (stats.bytes_used and not case.kept):
             raise Broken(f"all is deleted, and {stats.bytes_used} bytes are in use, {stats.entries} entries")
         if store.stats().clients > self.clients:
             raise Broken("a dead process still has a place")
@@ -660,8 +688,7 @@ def sweep_two(ground: Ground, first: str, second: str, choice: Choice, of_first:
         states = len(setting.states(CASES[first]))
     count = 0
     for index in (of_first or Choice()).of(list(range(states))):
-        with Setting(ground, CASES[second], (first, index)) as setting:
-            setting.begin()
+        with contextlib.suppress(NoSuchState), Setting(ground, CASES[second], (first, index)) as setting:
             ways = setting.states(CASES[second])
             result.states += len(ways)
             for n, way in enumerate(ways):
