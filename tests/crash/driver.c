@@ -330,6 +330,19 @@ int driver_run_to(struct victim *v, uint64_t anchor, uint64_t hits, uint64_t mor
     return rc;
 }
 
+/* REQUIRES: stopped inside. So many instructions further, or to the end; records them from where it stands. */
+int64_t driver_go_on(struct victim *v, uint64_t *pcs, uint64_t many) {
+    int rc = INSIDE;
+    uint64_t n = 0;
+    for (; rc == INSIDE && n < many; n++) {
+        pcs[n] = v->pc;
+        rc = step(v);
+    }
+    if (rc == INSIDE)
+        pcs[n++] = v->pc;
+    return rc < 0 ? -1 : (int64_t)n;
+}
+
 /* Its process, which after a fork may be another than was seized. */
 pid_t driver_pid(struct victim *v) { return v->pid; }
 /* The other one, or 0. */

@@ -98,6 +98,7 @@ class Driver:
         c.driver_trace.argtypes = [pointer, pointer, u64, pointer, u64, pointer, pointer]
         c.driver_trace.restype = ctypes.c_int64
         c.driver_run_to.argtypes = [pointer, u64, u64, u64, pointer]
+        c.driver_go_on.argtypes, c.driver_go_on.restype = [pointer, pointer, u64], ctypes.c_int64
         for name in ("begin", "pid", "other", "kill", "stop", "release"):
             getattr(c, f"driver_{name}").argtypes = [pointer]
         self.base = self._tell_object(nursery_pid)
@@ -155,6 +156,12 @@ class Driver:
         pc = ctypes.c_uint64(0)
         rc = self._c.driver_run_to(victim, anchor and anchor + self.base, hits, more, ctypes.byref(pc))
         return pc.value - self.base if self._check(rc, "run_to") == INSIDE else None
+
+    def go_on(self, victim: int, many: int) -> list[int]:
+        """So many instructions further; the offsets from where it stood to where it stands, or to the end."""
+        pcs = (ctypes.c_uint64 * (many + 1))()
+        n = self._check(self._c.driver_go_on(victim, pcs, many), "go_on")
+        return [pc - self.base for pc in pcs[:n]]
 
     def pid(self, victim: int) -> int:
         return int(self._c.driver_pid(victim))

@@ -197,6 +197,9 @@ class Setting:
         self.allowed: dict[str, list[Any]] = {}
         self.room: tuple[str, ...] = ()
         self.inherits = False
+        self.store: Any = None
+        self.impatient: Any = None
+        self.memory = memoryview(b"")
         if case.creates:
             return
         try:
@@ -207,9 +210,9 @@ class Setting:
 
     def _make(self, first_state: tuple[str, int] | None) -> None:
         ground, case = self.ground, self.case
-        self.store: Any = shmstore.Store(ground.key, create=True, size=case.size, max_entries=cases.MAX_ENTRIES, timeout=5.0,
+        self.store = shmstore.Store(ground.key, create=True, size=case.size, max_entries=cases.MAX_ENTRIES, timeout=5.0,
                                         decoders=(cases.Own(),))  # fmt: skip
-        self.impatient: Any = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(cases.Own(),))
+        self.impatient = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(cases.Own(),))
         base = CASES[first_state[0]] if first_state else case
         base.furnish(self.store)
         self.held = base.setup(self.store)
@@ -255,10 +258,12 @@ class Setting:
             self.held.release()
         for handle in self.held if isinstance(self.held, list) else []:
             handle.close()
-        self.impatient.close()
-        with contextlib.suppress(shmstore.ShmStoreError):
-            self.store.destroy()
-        self.store.close()
+        if self.impatient is not None:
+            self.impatient.close()
+        if self.store is not None:
+            with contextlib.suppress(shmstore.ShmStoreError):
+                self.store.destroy()
+            self.store.close()
 
     # ---- beginnings
 
@@ -425,6 +430,25 @@ class Setting:
                 self.driver.gone(pid, 10)
             raise Broken(self._where(n, "stopped", error)) from error
         return True
+
+    def race_at(self, n: int, way: tuple[int, int, int], further: int = 0) -> list[int]:
+        """Fourth mode: at the n-th instruction others write what they can, the victim's own name first of all; then it
+        goes on for so many instructions (0: to its end) and is killed. Returns the way it took after the n-th."""
+        victim = self.reach(way)
+        if victim is None:
+            return []
+        try:
+            try:
+                allowed = self._beside(n, self.driver.pid(victim))
+                took = self.driver.go_on(victim, further or 60_000)
+            finally:
+                self._end(victim)
+            if took:
+                self.offset = took[-1]
+            self._verify(n, allowed, self.store)
+        except Exception as error:
+            raise Broken(self._where(n, f"raced and killed {further} later", error)) from error
+        return took
 
     def _where(self, n: int, what: str, error: Exception) -> str:
         function, further = self.ground.code.where(self.offset)
@@ -700,30 +724,97 @@ def sweep_two(ground: Ground, first: str, second: str, choice: Choice, of_first:
     return result
 
 
-def sweep_creators(ground: Ground, choice: Choice) -> Result:
-    """Third mode: a creator dies, and another who comes upon what is left. Every stride-th instruction of each."""
+def race(ground: Ground, name: str, choice: Choice) -> Result:
+    """Fourth mode on one case: killed at each instruction that the operation comes to only when others interfere."""
+    result, began = Result(name, "race"), time.monotonic()
+    with Setting(ground, CASES[name]) as setting:
+        trace = setting.record()
+        ways = drivers.plans(trace)
+        result.instructions = len(trace)
+        seen = set(trace)
+        for n in choice.of(trace):
+            try:
+                took = setting.race_at(n, ways[n])
+                result.acted += 1
+                for further, offset in enumerate(took):
+                    if offset not in seen and further:
+                        seen.add(offset)
+                        setting.race_at(n, ways[n], further)
+                        result.reached.add(setting.offset)
+                        result.states += 1
+            except Broken as error:
+                result.failures.append(str(error))
+                if len(result.failures) >= FAILURES_KEPT:
+                    break
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _creation_words(key: str) -> tuple[int, int] | None:
+    """Magic and state of whatever stands under the key."""
+    segment = lib.shms_sysv_shmget(lib.shms_key_of_name(key.encode(), len(key)), 0, 0)
+    if segment < 0:
+        return None
+    error = ffi.new("int32_t *")
+    address = lib.shms_sysv_shmat(segment, 0, 0, error)
+    magic, state = struct.unpack("<QQ", ffi.buffer(address, 16))
+    lib.shms_sysv_shmdt(address)
+    return magic, state >> 44 & 0xF
+
+
+class Creators:
+    """Third mode: a creator dies, and another comes upon what is left, and dies. The setting is of the second."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground, self.case = ground, CASES["create"]
+        self.setting = Setting(ground, self.case)
+        self.ways = drivers.plans(self.setting.record())
+
+    def first_dies(self, index: int) -> None:
+        self.setting.begin()
+        victim = self.ground.victim(self.case)
+        self.setting.driver.run_to(victim, self.ways[index])
+        self.setting.driver.kill(victim)
+
+    def second(self, index: int) -> list[int]:
+        """The way that it takes when the first has died there."""
+        self.first_dies(index)
+        victim = self.ground.victim(self.case)
+        trace, _ = self.setting.driver.trace(victim)
+        self.setting.driver.kill(victim)
+        return trace
+
+    def second_dies(self, result: Result, index: int, n: int, way: tuple[int, int, int]) -> None:
+        self.first_dies(index)
+        self.setting.prepared = True
+        _act(result, self.setting, "kill", n, way)
+
+    def steps(self) -> list[int]:
+        """The last instruction before each step of creation that another can see (create.c)."""
+        found: dict[Any, int] = {}
+        for index in range(0, len(self.ways), 8):
+            self.first_dies(index)
+            found[_creation_words(self.ground.key)] = index
+        return sorted(found.values())
+
+
+def sweep_creators(ground: Ground, choice: Choice, pairs: int) -> Result:
+    """The first dies in each step of creation, the second at each instruction that is chosen; then pairs: every
+    so-many-th instruction of the first with as many of the second."""
     result, began = Result("create, create", "two"), time.monotonic()
-    case, stride = CASES["create"], choice.stride
-
-    def first_dies(way: tuple[int, int, int]) -> None:
-        setting.begin()
-        victim = ground.victim(case)
-        setting.driver.run_to(victim, way)
-        setting.driver.kill(victim)
-
-    with Setting(ground, case) as setting:
-        ways = drivers.plans(setting.record())
-        for index in range(choice.offset % stride, len(ways), stride):
-            first_dies(ways[index])
-            victim = ground.victim(case)
-            second, _ = setting.driver.trace(victim)
-            setting.driver.kill(victim)
-            second_ways = drivers.plans(second)
-            result.instructions += len(second)
-            for n in range((choice.offset + index) % stride, len(second), stride):
-                first_dies(ways[index])
-                setting.prepared = True
-                _act(result, setting, "kill", n, second_ways[n])
+    creators = Creators(ground)
+    with creators.setting:
+        for index in creators.steps():
+            trace = creators.second(index)
+            ways = drivers.plans(trace)
+            for n in choice.of(trace):
+                creators.second_dies(result, index, n, ways[n])
+            result.instructions += len(trace)
+        for index in range(choice.offset % pairs, len(creators.ways), pairs):
+            trace = creators.second(index)
+            ways = drivers.plans(trace)
+            for n in range((choice.offset + index) % pairs, len(trace), pairs):
+                creators.second_dies(result, index, n, ways[n])
     result.states = result.acted
     result.seconds = time.monotonic() - began
     return result

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.crash
 
 ALL = [name for name, case in cases.CASES.items() if not case.second]
 STOPPED = [name for name in ALL if cases.CASES[name].stops]
+RACED = ["put over", "put a new name", "put over, several pages", "put with a ttl", "delete", "incr", "cas", "touch", "add",
+         "put over far from home", "put over what has expired", "delete far from home", "get", "view", "sweep what has expired",
+         "put where a block is no longer read"]  # fmt: skip
 PAIRS = [
     (first, second)
     for first in (
@@ -39,6 +42,12 @@ def test_stopped(ground: Any, choose: Callable[..., Any], conclude: Callable[...
     conclude(sweep.sweep(ground, name, "stop", choice), choice)
 
 
+@pytest.mark.parametrize("name", RACED)
+def test_raced(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None], name: str) -> None:
+    choice = choose(5, 1)
+    conclude(sweep.race(ground, name, choice), choice)
+
+
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_two_killed(
     ground: Any, choose: Callable[..., Any], conclude: Callable[..., None], first: str, second: str
@@ -48,5 +57,5 @@ def test_two_killed(
 
 
 def test_two_creators_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None]) -> None:
-    choice = choose(61)  # of each of the two; every pair would be 19 million
-    conclude(sweep.sweep_creators(ground, choice), choice)
+    choice = choose(1)
+    conclude(sweep.sweep_creators(ground, choice, pairs=61), choice)  # every pair would be 19 million
