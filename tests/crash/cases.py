@@ -170,7 +170,8 @@ due = tuple(f"due{i}" for i in range(4))
 case("sweep what has expired", eight_puts, changes={"k2": [value("k2", "new")]}, setup=let_expire, never=due)
 case("put over what has expired", lambda s, _: s.put("due0", value("due0", "new")), setup=lambda s: let_expire(s, 1),
      changes={"due0": [value("due0", "new"), None]})  # fmt: skip
-case("delete what has expired", lambda s, _: s.delete("due0"), setup=lambda s: let_expire(s, 1), never=("due0",), sampled=False)
+case("delete what has expired", lambda s, _: s.delete("due0"), setup=lambda s: let_expire(s, 1), never=("due0",),
+     changes={"due0": [None]}, sampled=False)
 case("touch what has expired", lambda s, _: s.touch("due0", 50), setup=lambda s: let_expire(s, 1), never=("due0",), sampled=False)
 
 # ---- full

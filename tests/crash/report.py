@@ -1,8 +1,8 @@
-"""Which instructions were acted at. `python tests/crash/report.py DIRECTORY [--rest FILE]`
+"""What the sweeps came to. `python tests/crash/report.py DIRECTORY [--table] [--rest FILE]`
 
 DIRECTORY: of SHMSTORE_CRASH_REPORT. For each function of the engine in which a victim was killed or stopped: how many
 of its instructions, by objdump, had their turn. The rest is listed by source line with the reason why no operation of
-cases.py comes there; a line without a reason is a case to be written.
+cases.py comes there; a line without a reason is a case to be written. --table: the figures of each case, for docs/failure.md.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import subprocess
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
 import driver
 
@@ -59,12 +60,37 @@ def padding(text: str) -> bool:
     return bool(re.match(r"(data16 |cs )*(nop|xchg +%ax,%ax$)", text))
 
 
+def table(figures: list[dict[str, Any]]) -> None:
+    by_case: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+    for figure in figures:
+        if figure["mode"] in ("kill", "stop", "race"):
+            by_case[figure["case"]][figure["mode"]] = figure
+    print("| operation | instructions | killed at | stopped at | raced, then killed | failures |")
+    print("|---|---|---|---|---|---|")
+    for name, modes in sorted(by_case.items()):
+        killed, stopped, raced = (modes.get(mode, {}) for mode in ("kill", "stop", "race"))
+        longest = max(figure["instructions"] for figure in modes.values())
+        races = f"{raced['acted']}, {raced['states']}" if raced else ""
+        print(f"| {name} | {longest} | {killed.get('acted', '')} | {stopped.get('acted', '')} | {races} "
+              f"| {sum(len(figure['failures']) for figure in modes.values())} |")  # fmt: skip
+    print("\n| the first dies in, the second in | pairs of states | failures |\n|---|---|---|")
+    for figure in figures:
+        if figure["mode"] == "two":
+            print(f"| {figure['case']} | {figure['acted']} | {len(figure['failures'])} |")
+    slowest = max((figure["longest_read"] for figure in figures if figure["mode"] == "stop"), default=0)
+    print(f"\nThe longest read beside a stopped process: {1000 * slowest:.1f} ms.")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
     parser.add_argument("--rest", type=Path)
+    parser.add_argument("--table", action="store_true")
     arguments = parser.parse_args()
     figures = [json.loads(path.read_text()) for path in sorted(arguments.directory.glob("*.json"))]
+    if arguments.table:
+        table(figures)
+        return
     code = driver.Object(module())
     reached = {offset for figure in figures for offset in figure["reached"]}
     entered = {code.function_at(offset) for offset in reached} - {None}
