@@ -1,0 +1,140 @@
+/* locks.pml: one lock word and the place in the registry that its owner names.
+ *
+ * WHAT  D (place 1, generation 1) takes and releases the lock and may die anywhere. F (place 2) wants the lock too and
+ *   recovers a dead owner; G (place 3) is another finder; N claims place 1 when it is free and takes the lock in its
+ *   turn; and T moves the count without holding the lock (sweeper). The word is count and owner, always changed by a
+ *   read-modify-write of the whole.
+ * STEPS  lock.h shms_lock_try, shms_unlock, shms_lock_touch; publish.c home_lock, home_unlock (the record around the
+ *   lock); recover.c shms_recover_client: proof, (g, live) -> (g, dead), release_buckets (word, entry, exchange: three
+ *   steps), (g, dead) -> (g, free); move_on; clients.c claim_free, become_live.
+ * BOUNDS  D and F take the lock DOPS and FOPS times, N once; one death.
+ * LEFT OUT  How death is proven; waiting (sleep.pml); what the lock protects (table.pml, recovery.pml).
+ * PROPERTIES  At most one living process in the critical section; only a dead owner's lock is moved on; in the end the
+ *   lock is free. MUTATIONS  M_NO_COUNT (release does not move the count) M_REUSE_EARLY (the number is free before its
+ *   lock is released) M_NO_ENTRY (the entry is not looked at after the word) M_ENTRY_FIRST (it is looked at before the
+ *   word only) M_NOGEN (dead marked without the generation) M_OWNER_ONLY (exchange compares the owner only)
+ *   M_RECORD_LATE (the record is written after the lock was taken) M_FREE_STORE (dead -> free by a plain store) */
+#ifndef DOPS
+#define DOPS 2
+#endif
+#ifndef FOPS
+#define FOPS 2
+#endif
+#define FREE 0
+#define CLAIMING 1
+#define LIVE 2
+#define DEAD 3
+byte count, own;            /* the lock word */
+byte st=LIVE, gen=1, who=1; /* the entry word of place 1; who: 1 D, 4 N */
+byte record;                /* of place 1: 1 = the bucket is about to be locked or held */
+bool dead[5];               /* only D dies */
+byte inside;                /* ghost: the process in the critical section, dead or alive */
+bool Dend; byte ndone;
+#define DIES dead[1]=1; goto stop
+#define STEP atomic { if :: DIES :: 1 fi;
+#ifdef M_NO_COUNT
+#define MOVE skip
+#else
+#define MOVE count++
+#endif
+#ifdef M_OWNER_ONLY
+#define SAME (own==o)
+#else
+#define SAME (own==o && count==s)
+#endif
+#define ENTER(p) assert(inside==0 || dead[inside]); inside=p
+#define LEAVE(p) assert(inside==p); inside=0
+
+proctype D() { byte n=DOPS;
+  do
+  :: n==0 -> Dend=1; break
+  :: else -> n--;
+#ifndef M_RECORD_LATE
+     STEP record=1 };
+#endif
+     atomic { if :: DIES :: own==0 -> own=1; ENTER(1) fi };
+#ifdef M_RECORD_LATE
+     STEP record=1 };
+#endif
+     STEP assert(own==1); LEAVE(1); own=0; MOVE };
+     STEP record=0 }
+  od;
+stop: ndone++ }
+
+/* recover.c, for place 1. */
+inline recover() {
+  atomic { g=gen; e=st; p=who };
+  if
+  :: (e==DEAD) || (e==LIVE && dead[p]) ->
+#ifdef M_NOGEN
+     atomic { if :: st==LIVE -> st=DEAD; g=gen :: st==DEAD -> g=gen :: else -> g=0 fi };
+#else
+     atomic { if :: st==LIVE && gen==g -> st=DEAD :: st==DEAD && gen==g :: else -> g=0 fi };
+#endif
+#ifdef M_REUSE_EARLY
+     atomic { if :: g!=0 && st==DEAD && gen==g -> st=FREE :: else fi };
+#endif
+     if
+     :: g==0
+     :: else ->
+        if
+        :: record!=0 ->
+           do
+           :: atomic { o=own; s=count };
+              if :: o!=1 -> break :: else fi;
+#ifdef M_ENTRY_FIRST
+              if :: 1 ->
+#elif !defined(M_NO_ENTRY)
+              if :: !(gen==g && st==DEAD) -> g=0; break
+                 :: else ->
+#else
+              if :: 1 ->
+#endif
+              fi;
+              atomic { if :: SAME -> assert(inside==0 || dead[inside]); own=0; inside=0; MOVE; break :: else fi }
+           od
+        :: else
+        fi;
+#ifdef M_FREE_STORE
+        if :: g!=0 -> st=FREE :: else fi
+#else
+        atomic { if :: g!=0 && st==DEAD && gen==g -> st=FREE :: else fi }
+#endif
+     fi
+  :: else
+  fi;
+  e=0; p=0; g=0; o=0; s=0
+}
+proctype F() { byte n=FOPS, o, s, g, e, p;
+  do
+  :: n==0 -> break
+  :: else -> n--;
+again:
+     atomic { if :: own==0 -> own=2; ENTER(2) :: own!=0 -> goto held fi };
+     atomic { assert(own==2); LEAVE(2); own=0; MOVE };
+     goto next;
+held:
+     if :: own==1 && (dead[who] || st==DEAD) -> recover() :: own!=1 fi;   /* else it sleeps and looks again */
+     goto again;
+next: skip
+  od;
+  ndone++ }
+proctype G() { byte o, s, g, e, p;
+  if :: Dend :: st==FREE || gen>1 :: (dead[1] && st==LIVE && gen==1) || st==DEAD -> recover() fi;
+  ndone++ }
+proctype T() { MOVE; ndone++ }
+proctype N() {
+  if :: Dend -> goto stop :: atomic { st==FREE -> st=CLAIMING; gen++; who=4 } fi;
+  record=0;
+  st=LIVE;
+  record=1;
+  atomic { own==0 -> own=1; ENTER(4) };
+  atomic { assert(own==1); LEAVE(4); own=0; MOVE };
+  record=0;
+  assert(st==LIVE && gen==2);      /* nobody took the living one's place away */
+stop: ndone++ }
+/* The next finder, later. */
+proctype Last() { byte o, s, g, e, p;
+  ndone==5 -> recover();
+  assert(own==0 && inside==0) }
+init { atomic { run D(); run F(); run G(); run T(); run N(); run Last() } }
