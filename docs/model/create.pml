@@ -1,0 +1,141 @@
+/* create.pml: creating, opening and removing a store under one key.
+ *
+ * WHAT  NOP (2) openers of the same key (open or create, all with the same wish), any of whom may die at any step, NCR in
+ *   all, and with DESTROY a process that removes the store it found ready. Segments are made and removed by the kernel;
+ *   a removed one lives on for whoever is attached.
+ * STEPS  create.c find_segment (shmget; shmget with IPC_EXCL), settle (magic and state loaded; the exchanges 1, 2, 4 and
+ *   the store 5 of the opening comment; initialise in two halves, HALF; a finder who proved the creator's death moves the
+ *   state to himself, removes the segment, marks it destroyed), shms_open's loop, shms_destroy with mark_destroyed.
+ * BOUNDS  NSEG segments made in all, TRIES rounds of each opener (a nap is a round; more of them would change nothing).
+ * LEFT OUT  Other wishes (size, mode), time, other pid namespaces, and that a process id is reused; the client
+ *   registry, in which an opener enters only after the magic (locks.pml).
+ * PROPERTIES  Whoever opens finds the whole header written by one process; a ready segment is initialised once; at no
+ *   time are two segments under the key open in living hands unless the first was removed by destroy(); in the end, if a
+ *   living opener came through, no living opener gave up waiting for the dead. MUTATIONS  M_NO_EXCL (creation by
+ *   whoever sees a blank state, without exchange) M_READY_FIRST (the magic before the rest) M_UNPROVEN (taken over without
+ *   proof) M_NO_FINISH (nobody writes the magic for one who died before 5) M_STORE_READY (4 by a plain store)
+ *   M_ONE_LOOK (the magic is not
+ *   looked at again before a blank one with a state is called foreign) M_KEEP_SEGMENT (who takes over initialises the dead one's segment and does not compare at 4) */
+#ifndef NCR
+#define NCR 1
+#endif
+#ifndef NOP
+#define NOP 2
+#endif
+#ifndef TRIES
+#define TRIES 4
+#endif
+#define NSEG 4
+#define BLANK 0
+#define INITIALISING 1
+#define READY 2
+#define DESTROYED 3
+#define MINIT 1
+#define MREADY 2
+byte key;                                /* the segment under the key, 0 = none */
+byte made;                               /* segments made so far */
+byte magic[NSEG+1], state[NSEG+1], who[NSEG+1], gen[NSEG+1], cpid[NSEG+1];
+byte half1[NSEG+1], half2[NSEG+1];       /* who wrote this half of the header */
+bool dead[5], ended[5]; byte ncr, ndone;
+bool removed[NSEG+1];                    /* ghost: by destroy() */
+byte open[5];                            /* ghost: the segment that the process has open */
+#define DIES ncr<NCR -> dead[me]=1; ncr++; open[me]=0; goto stop
+#define P atomic { if :: DIES :: 1 fi;
+#define GONE(p) (dead[p] || ended[p])
+
+proctype Opener(byte me) {
+  byte id, m, s, w, g, n=TRIES; bool created;
+again:
+  if :: n==0 -> goto stop :: else n--; fi;
+  created=0;
+  P id=key };
+  if
+  :: id==0 ->
+     P if :: key==0 && made<NSEG -> made++; key=made; id=made; cpid[id]=me; created=1 :: else -> goto again fi }
+  :: else
+  fi;
+  /* settle */
+  P m=magic[id] };
+  P s=state[id]; w=who[id]; g=gen[id] };
+  if
+  :: m==MREADY -> if :: s==READY -> goto ready :: else -> goto again fi
+  :: else
+  fi;
+  if
+  :: m==0 ->
+#ifdef M_ONE_LOOK
+     assert(s==BLANK);      /* NotAStore, for a store that is just being made */
+#endif
+     if :: s!=BLANK -> assert(magic[id]!=0); goto again :: else fi;
+     if :: !created && !GONE(cpid[id]) -> goto again :: else fi;
+     P if :: magic[id]==0 -> magic[id]=MINIT :: else fi }
+  :: else
+  fi;
+  if
+  :: s==READY ->
+#ifndef M_NO_FINISH
+     P magic[id]=MREADY };
+#endif
+     goto again
+  :: s==DESTROYED -> goto again
+  :: s==INITIALISING ->
+#ifndef M_UNPROVEN
+     if :: !dead[w] -> goto again :: else fi
+#endif
+  :: s==BLANK -> if :: !created && !GONE(cpid[id]) -> goto again :: else fi
+  fi;
+#ifdef M_NO_EXCL
+  P state[id]=INITIALISING; who[id]=me; gen[id]=g+1 };
+#else
+  P if :: state[id]==s && who[id]==w && gen[id]==g -> state[id]=INITIALISING; who[id]=me; gen[id]=g+1 :: else -> goto again fi };
+#endif
+#ifndef M_KEEP_SEGMENT
+  if
+  :: !created ->
+     P if :: key==id -> key=0 :: else fi };
+     P if :: state[id]==INITIALISING && who[id]==me -> state[id]=DESTROYED :: else fi };
+     goto again
+  :: else
+  fi;
+#endif
+#ifdef M_READY_FIRST
+  P magic[id]=MREADY };
+#endif
+  P half1[id]=me };
+  P half2[id]=me };
+#if defined(M_STORE_READY) || defined(M_KEEP_SEGMENT)
+  P state[id]=READY };
+#else
+  P if :: state[id]==INITIALISING && who[id]==me && gen[id]==g+1 -> state[id]=READY :: else -> goto again fi };
+#endif
+  P magic[id]=MREADY };
+ready:
+  atomic { if :: DIES :: 1 fi;
+    if :: state[id]==DESTROYED -> goto again :: else fi;       /* shms_look */
+    assert(half1[id]!=0 && half1[id]==half2[id]);
+    open[me]=id; id=0;
+    do :: id<5 -> assert(open[id]==0 || open[id]==open[me] || removed[open[id]] || removed[open[me]]); id++ :: else -> break od };
+  id=open[me];
+#ifdef DESTROY
+  if
+  :: me==1 -> P if :: key==id -> key=0 :: else fi; removed[id]=1 };
+     P state[id]=DESTROYED }
+  :: else
+  fi;
+#endif
+  assert(half1[id]==half2[id]);
+stop:
+  atomic { id=0; m=0; s=0; w=0; g=0; ndone++ }
+}
+/* Later still, somebody who naps as long as it takes, with nobody else there. */
+proctype Last() {
+  byte me=4, n=6, id, m, s, w, g; bool created;
+  ndone==NOP -> ncr=NCR; ended[1]=1; ended[2]=1; ended[3]=1;
+  run Opener(4);
+  ndone==NOP+1 -> assert(open[4]!=0 || made==NSEG)
+}
+init { atomic { run Opener(1); run Opener(2);
+#if NOP>2
+  run Opener(3);
+#endif
+  run Last() } }
