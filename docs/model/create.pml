@@ -12,10 +12,9 @@
  * PROPERTIES  Whoever opens finds the whole header written by one process; a ready segment is initialised once; at no
  *   time are two segments under the key open in living hands unless the first was removed by destroy(); in the end, if a
  *   living opener came through, no living opener gave up waiting for the dead. MUTATIONS  M_NO_EXCL (creation by
- *   whoever sees a blank state, without exchange) M_READY_FIRST (the magic before the rest) M_UNPROVEN (taken over without
- *   proof) M_NO_FINISH (nobody writes the magic for one who died before 5) M_STORE_READY (4 by a plain store)
- *   M_ONE_LOOK (the magic is not
- *   looked at again before a blank one with a state is called foreign) M_KEEP_SEGMENT (who takes over initialises the dead one's segment and does not compare at 4) */
+ *   whoever sees a blank state, without exchange; needs NOP=3) M_READY_FIRST (the magic before the rest) M_TRUSTS (taken
+ *   over without proof, and 4 by a plain store: either alone is harmless) M_NO_FINISH (nobody writes the magic for one
+ *   who died before 5) M_ONE_LOOK (a blank magic with a state beside it is called foreign without a second look) */
 #ifndef NCR
 #define NCR 1
 #endif
@@ -79,7 +78,7 @@ again:
      goto again
   :: s==DESTROYED -> goto again
   :: s==INITIALISING ->
-#ifndef M_UNPROVEN
+#ifndef M_TRUSTS
      if :: !dead[w] -> goto again :: else fi
 #endif
   :: s==BLANK -> if :: !created && !GONE(cpid[id]) -> goto again :: else fi
@@ -89,7 +88,6 @@ again:
 #else
   P if :: state[id]==s && who[id]==w && gen[id]==g -> state[id]=INITIALISING; who[id]=me; gen[id]=g+1 :: else -> goto again fi };
 #endif
-#ifndef M_KEEP_SEGMENT
   if
   :: !created ->
      P if :: key==id -> key=0 :: else fi };
@@ -97,13 +95,12 @@ again:
      goto again
   :: else
   fi;
-#endif
 #ifdef M_READY_FIRST
   P magic[id]=MREADY };
 #endif
   P half1[id]=me };
   P half2[id]=me };
-#if defined(M_STORE_READY) || defined(M_KEEP_SEGMENT)
+#ifdef M_TRUSTS
   P state[id]=READY };
 #else
   P if :: state[id]==INITIALISING && who[id]==me && gen[id]==g+1 -> state[id]=READY :: else -> goto again fi };

@@ -197,7 +197,7 @@ proctype Writer(byte me) {
   :: else
   fi;
 home:
-  P rbk[c]=j+1 };
+  P assert(del || rec[c]==n); rbk[c]=j+1 };
   atomic { if :: DIES :: hl[j]==0 -> hl[j]=c :: hl[j]!=0 -> rbk[c]=0; goto busy fi };
 again:
   x=slot[j];

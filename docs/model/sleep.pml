@@ -21,16 +21,16 @@ bool asleep[4]; byte at[4]; bool dd;
 #undef TIMED
 #endif
 #ifdef DIE
-#define DEATH :: dd=1; goto out
+#define DIESD if :: 1 :: dd=1; goto out fi
 #else
-#define DEATH
+#define DIESD skip
 #endif
 #ifdef M_WAKE_BLIND
 #define WAKE fl=0
 #else
 #define WAKE if :: fl -> d_step { asleep[1]=0; asleep[2]=0; asleep[3]=0; fl=0 } :: else fi
 #endif
-inline unlock() { atomic { fl=flag; flag=0; own=0; MOVE } ; if :: 1 DEATH fi; WAKE }
+inline unlock() { atomic { fl=flag; flag=0; own=0; MOVE } }
 /* futex_wait on count k; a bounded one may end at any time when nothing else moves */
 inline futex(k) {
   atomic { if :: count==k -> asleep[me]=1 :: else fi };
@@ -40,15 +40,11 @@ inline futex(k) {
   !asleep[me]
 #endif
 }
-#define DIESD if :: 1 DEATH fi
 proctype D() { bool fl; byte me=0;
   if :: val=1 :: 1 fi;
-  DIESD;
-  unlock();
-  if :: val==0 -> atomic { own==0 -> own=9 }; val=1; DIESD; unlock() :: else fi;
+  DIESD; unlock(); DIESD; WAKE;
+  if :: val==0 -> atomic { own==0 -> own=9 }; val=1; DIESD; unlock(); DIESD; WAKE :: else fi;
 out: skip }
-#undef DEATH
-#define DEATH
 proctype W(byte me) { byte s; bool fl, o;
   do
   :: atomic { if :: own==0 -> own=me; break :: own==9 && dd -> own=0; MOVE; flag=0; asleep[1]=0; asleep[2]=0; asleep[3]=0; s=255 :: else -> s=count fi };
@@ -65,7 +61,7 @@ proctype W(byte me) { byte s; bool fl, o;
      fi;
 next: s=0; o=0
   od;
-  unlock();
+  unlock(); WAKE;
   s=0
 }
 proctype C() { byte s, v, me=3; bool o;

@@ -237,7 +237,7 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
         shms_store_relaxed(&arena->keep, shms_min(shms_max(shms_load_relaxed(&arena->keep), 2 * bytes), s->arena_size));
     }
     struct shms_block *b = at(s, run);
-    shms_store_release(&b->sequence, next_sequence(s, a));
+    shms_store_release(&b->sequence, next_sequence(s, a)); /* [slot-between]: whoever sees it sees the slot emptied */
     shms_fence_release(); /* [block-life] pairs with the acquire fence before a reader's second look */
     shms_store_relaxed(&b->tag, make_tag(bytes) | prev_free);
     shms_store_relaxed(&arena->used, shms_load_relaxed(&arena->used) + bytes);
@@ -303,7 +303,7 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
 void shms_arena_add_zombie(struct shms_store *s, uint32_t a, uint64_t offset) {
     struct shms_arena *arena = &s->arenas[a];
     shms_store_relaxed(&at(s, offset)->sequence, 0); /* readers that hold no pin must not take it for alive */
-    shms_fence_release();
+    shms_fence_release(); /* [block-life] */
     shms_store_relaxed(&at(s, offset)->hash, shms_load_relaxed(&arena->zombies));
     shms_store_relaxed(&arena->zombies, offset);
     shms_store_relaxed(&arena->zombie_count, shms_load_relaxed(&arena->zombie_count) + 1);

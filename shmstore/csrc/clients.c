@@ -76,7 +76,7 @@ static bool become_live(struct shms_store *s, uint32_t index, uint64_t entry) {
     shms_store_relaxed(&c->beacon, s->beacon >= 0);
     shms_store_relaxed(&c->attached, shms_os_realtime());
     uint64_t live = SHMS_WHO_WITH_STATE(entry, SHMS_ENTRY_LIVE);
-    if (!shms_cas_acq_rel(&c->entry, &entry, live)) { /* release pairs with the acquire in shms_client_life */
+    if (!shms_cas_acq_rel(&c->entry, &entry, live)) { /* [claim-then-live] pairs with the acquire in whoever read `entry` */
         shms_os_close(s->beacon);
         s->beacon = -1;
         return false;

@@ -162,11 +162,11 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
         failed(r, "getrandom");
         return SETTLED_FAILED;
     }
-    if (!shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_READY))) {
+    if (!shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_READY))) { /* [magic-last] */
         r->created = 0;
         return SETTLED_WAIT;
     }
-    shms_store_release(&h->magic, SHMS_MAGIC);
+    shms_store_release(&h->magic, SHMS_MAGIC); /* [magic-last] pairs with the acquire at the top of settle */
     r->created = 1;
     return SETTLED_READY;
 }

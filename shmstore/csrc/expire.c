@@ -16,7 +16,7 @@ void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry) {
     uint64_t ms = expiry / 1000000 + 1, w = shms_load_relaxed(due), new;
     do
         new = SHMS_DUE(SHMS_DUE_MS(w) && SHMS_DUE_MS(w) < ms ? SHMS_DUE_MS(w) : ms, w + 1);
-    while (!shms_cas_acq_rel(due, &w, new));
+    while (!shms_cas_acq_rel(due, &w, new)); /* [publish-then-due] pairs with the acquire in sweep */
 }
 
 void shms_expire_suspect(struct shms_store *s, uint64_t home) {
@@ -37,7 +37,7 @@ static uint64_t peek(struct shms_store *s, _Atomic uint64_t *slot, uint64_t *wor
     if (shms_load_acquire(slot) != *word)
         return 0;
     uint64_t expiry = shms_load_relaxed(&b->expiry);
-    shms_fence_acquire();
+    shms_fence_acquire(); /* [block-life] */
     return shms_load_relaxed(&b->sequence) == *sequence ? expiry : 0;
 }
 
@@ -55,7 +55,7 @@ static bool take_out(struct shms_store *s, _Atomic uint64_t *slot, uint32_t numb
         if (shms_bucket_in_use(s, shms_home_of(s, shms_load_relaxed(&b->hash))) &&
             SHMS_LOCK_OWNER(shms_lock_touch(home)) == 0) { /* [slot-then-home] */
             shms_arena_doom(s, a, offset);
-            done = shms_cas_acq_rel(slot, &word, 0);
+            done = shms_cas_acq_rel(slot, &word, 0); /* [doom-then-slot] */
             shms_lock_touch(home);
             if (done && !shms_arena_free(s, a, offset))
                 shms_rebuild(s, a);
@@ -70,7 +70,7 @@ static bool take_out(struct shms_store *s, _Atomic uint64_t *slot, uint32_t numb
 /* One group: takes out what has expired, and states the earliest expiry that is left. */
 static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now, bool *everything) {
     _Atomic uint64_t *due = &s->due[group];
-    uint64_t before = shms_load_acquire(due), earliest = 0, gone = 0;
+    uint64_t before = shms_load_acquire(due), earliest = 0, gone = 0; /* [publish-then-due] */
     uint64_t last = shms_min((group + 1) * SHMS_GROUP_BUCKETS, s->bucket_count);
     for (uint64_t bucket = group * SHMS_GROUP_BUCKETS; bucket < last; bucket++)
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {

@@ -49,7 +49,7 @@ static int replace(struct shms_op *op, struct shms_found *x, uint64_t word) {
     bool done = still_there(x);
     if (done) {
         shms_arena_doom(s, a, offset);
-        done = shms_cas_acq_rel(x->slot, &was, word);
+        done = shms_cas_acq_rel(x->slot, &was, word); /* [publish]; [doom-then-slot] with mark_slots */
     }
     if (done) {
         if (word) {
@@ -81,8 +81,8 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
             uint64_t w = shms_load_relaxed(lock); /* reach is raised before the entry can be seen (I4) */
             while (SHMS_LOCK_REACH(w) < d && !shms_cas_acq_rel(lock, &w, (w & ~0xff0000ull) | (uint64_t)d << 16))
                 ;
-            if (shms_cas_acq_rel(slot, &empty, word)) {
-                shms_store_release(&op->record->block, 0);
+            if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with the acquire in probe (table.c) */
+                shms_store_release(&op->record->block, 0); /* [records-then-slots] */
                 op->block = 0;
                 return (int)d;
             }

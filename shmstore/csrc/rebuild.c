@@ -58,7 +58,7 @@ static bool mark_clients(struct shms_store *s, uint32_t a, struct roots *r, bool
             continue;
         uint32_t n = pins ? s->pin_count : SHMS_CLIENT_RECORDS;
         for (uint32_t k = 0; k < n; k++) {
-            uint64_t offset = shms_load_acquire(pins ? &c->pins[k] : &c->records[k].block);
+            uint64_t offset = shms_load_acquire(pins ? &c->pins[k] : &c->records[k].block); /* [records-then-slots] */
             uint64_t bytes = offset ? block_bytes(s, a, offset) : 0;
             if (bytes && !add(r, offset, bytes, 0, pins ? ROOT_PIN : ROOT_RECORD))
                 return false;
@@ -79,7 +79,7 @@ static bool mark_slots(struct shms_store *s, uint32_t a, struct roots *r) {
         uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
         for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++)
             for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
-                /* acquire pairs with publishing: the block's tag is seen */
+                /* acquire: the block's tag is seen [publish], and its name if it is gone [doom-then-slot] */
                 uint64_t offset = SHMS_SLOT_BLOCK(shms_load_acquire(&s->buckets[bucket].slots[i]));
                 uint32_t slot = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
                 if (!offset)
@@ -134,7 +134,7 @@ static uint64_t settle(struct shms_store *s, struct roots *r) {
 /* The block that the dead took out of its slot last may still be read by somebody who found it there. Before any
  * of its bytes changes its sequence goes, as in a free (arena.h). What a kept root covers is another life. */
 static void end_doomed(struct shms_store *s, uint32_t a, const struct roots *r) {
-    uint64_t offset = shms_load_relaxed(&s->arenas[a].doomed);
+    uint64_t offset = shms_load_relaxed(&s->arenas[a].doomed); /* after mark_slots [doom-then-slot] */
     if (offset < shms_arena_base(s, a) || offset % SHMS_GRANULE || offset > shms_arena_end(s, a) - SHMS_BLOCK_MIN)
         return;
     for (uint64_t i = 0; i < r->count; i++)

@@ -50,7 +50,7 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
     struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
     if (SHMS_UNLIKELY(!b))
         return shms_load_acquire(slot) == w ? LOOK_CORRUPT : LOOK_AGAIN;
-    uint64_t q = shms_load_acquire(&b->sequence);
+    uint64_t q = shms_load_acquire(&b->sequence); /* [slot-between] pairs with the release in shms_arena_alloc */
     if (SHMS_UNLIKELY(shms_load_acquire(slot) != w))
         return LOOK_AGAIN;
     if (SHMS_UNLIKELY(q == 0))
@@ -62,7 +62,7 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
                  key_length == n->length && (f->kind & SHMS_FLAG_BYTES_KEY) == n->kind &&
                  shms_equal_racy(key, n->bytes, key_length);
     f->expiry = shms_load_relaxed(&b->expiry);
-    shms_fence_acquire();
+    shms_fence_acquire(); /* [block-life] */
     if (SHMS_UNLIKELY(shms_load_relaxed(&b->sequence) != q))
         return LOOK_AGAIN;
     if (SHMS_UNLIKELY(!sound))
@@ -92,7 +92,7 @@ static inline int probe(struct shms_store *s, const struct shms_name *n, struct 
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
             uint64_t w;
         again:
-            w = shms_load_acquire(&b->slots[i]);
+            w = shms_load_acquire(&b->slots[i]); /* [publish] */
             if (SHMS_LIKELY(w == 0 || SHMS_SLOT_TAG_OF(w) != tag)) {
                 if (others && w && SHMS_SLOT_HOME8(w) == (uint32_t)(n->home & 0xff))
                     *others = d; /* maybe of a home 256 buckets away: then reach is higher than it need be */
@@ -158,7 +158,7 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
     _Atomic uint64_t *slot = &s->buckets[bucket].slots[index];
     uint32_t voids = 0;
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        uint64_t w = shms_load_acquire(slot);
+        uint64_t w = shms_load_acquire(slot); /* [publish], then as in look: [slot-between] */
         if (w == 0)
             return SHMS_MISS;
         struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
@@ -172,7 +172,7 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
         }
         bool sound = measure(s, b, f, key, key_length);
         f->expiry = shms_load_relaxed(&b->expiry);
-        shms_fence_acquire();
+        shms_fence_acquire(); /* [block-life] */
         if (shms_load_relaxed(&b->sequence) != q)
             continue;
         if (!sound)
