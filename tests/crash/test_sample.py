@@ -12,6 +12,7 @@ import cases
 import pytest
 import sweep
 
+pytestmark = pytest.mark.sample
 STRIDE = 17
 KILLED = [name for name, case in cases.CASES.items() if case.sampled and not case.second]
 STOPPED = [name for name in KILLED if cases.CASES[name].stops]
