@@ -94,7 +94,6 @@ def test_a_sparse_store_of_a_tebibyte(make, sparse):
     assert len(store) == 1001
 
 
-@pytest.mark.xfail(strict=False, reason="check() reads the due word of an entry that never expires: a page for each")
 def test_a_sparse_store_is_checked(sparse):
     store, _ = sparse
     before = resident(store)
