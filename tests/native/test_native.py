@@ -24,7 +24,7 @@ from shmstore import sysv
 HERE = Path(__file__).resolve().parent
 CSRC = HERE.parents[1] / "shmstore" / "csrc"
 FORMAT = HERE.parents[1] / "docs" / "format.md"
-STORIES = sorted(path.stem for path in HERE.glob("*.c") if path.stem != "stress")  # test_stress.py
+STORIES = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in ("stress", "emulated_proc"))
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter",
          "-Wno-missing-field-initializers", f"-I{CSRC}", f"-I{HERE}"]  # fmt: skip
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
