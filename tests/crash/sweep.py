@@ -56,7 +56,7 @@ class Ground:
         self.code = drivers.Object(Path(MODULE))
         gate, self._gate = os.pipe()
         # Everything is bound at once: the dynamic linker's way to a function does not look like a call.
-        environment = {**os.environ, "LD_BIND_NOW": "1", "PYTHONPATH": str(HERE)}
+        environment = {**os.environ, "LD_BIND_NOW": "1", "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path[1:]])}
         self._nursery = subprocess.Popen(
             [sys.executable, HERE / "nursery.py", str(gate), self.key], cwd="/", env=environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[gate],

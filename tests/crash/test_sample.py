@@ -26,7 +26,7 @@ def test_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[...,
 
 @pytest.mark.parametrize("name", STOPPED)
 def test_stopped(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None], name: str) -> None:
-    choice = choose(7 * STRIDE, 1)  # those who are kept from writing wait for their timeouts
+    choice = choose(17 * STRIDE, 1)  # those who are kept from writing wait for their timeouts
     conclude(sweep.sweep(ground, name, "stop", choice), choice)
 
 
@@ -36,5 +36,5 @@ def test_two_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[
 
 
 def test_two_creators_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None]) -> None:
-    choice = choose(7 * STRIDE, 1)
+    choice = choose(17 * STRIDE, 1)
     conclude(sweep.sweep_creators(ground, choice, pairs=997), choice)
