@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import re
 import subprocess
@@ -31,6 +32,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("crash") and HERE in Path(item.path).parents:
                 item.add_marker(pytest.mark.skip(reason="the full sweep: pytest -m crash"))
+
+
+@pytest.fixture(autouse=True)
+def thousands_of_deaths() -> Iterator[None]:
+    """They are not logged here."""
+    logger = logging.getLogger("shmstore")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    yield
+    logger.setLevel(level)
 
 
 def number(name: str, default: int) -> int:

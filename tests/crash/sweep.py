@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import logging
 import os
 import pickle
 import signal
@@ -35,7 +34,6 @@ from shmstore._core import __file__ as MODULE
 from shmstore._core import ffi, lib
 
 HERE = Path(__file__).resolve().parent
-logging.getLogger("shmstore").setLevel(logging.ERROR)  # thousands of deaths
 
 
 class Broken(AssertionError):

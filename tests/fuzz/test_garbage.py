@@ -23,6 +23,8 @@ sys.path.insert(0, str(HERE.parent / "native"))
 
 import engine_build  # noqa: E402
 
+pytestmark = pytest.mark.sample  # minutes together: CI runs them once, beside the suite
+
 CASES = 1_000_000
 PARTS = [HERE / name for name in ("os_stub.c", "garbage.c", "drive.c")]
 FLAGS = ["-O1", "-Wl,--wrap=shmctl", f"-I{HERE}"]

@@ -15,7 +15,10 @@ import pytest
 import shmstore
 
 DARK = 2.5  # seconds: liveness.c
-pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
+    pytest.mark.sample,  # minutes together: CI runs them once, beside the suite
+]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, becomes another user, chooses process ids")
 
 SHARED_IPC = [("pid",), ("pid", "time")]  # a Kubernetes pod shares ipc and net between containers

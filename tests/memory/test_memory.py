@@ -13,6 +13,8 @@ import pytest
 import shmstore
 from shmstore._core import ffi, lib
 
+pytestmark = pytest.mark.sample  # minutes together: CI runs them once, beside the suite
+
 MIB = 1 << 20
 ARENA_COUNT, ARENAS, SUSPECT = 252, 256, 72  # docs/format.md: header, then within an arena
 

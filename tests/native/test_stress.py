@@ -22,6 +22,8 @@ import engine_build  # noqa: E402
 
 from shmstore import sysv  # noqa: E402
 
+pytestmark = pytest.mark.sample  # minutes together: CI runs them once, beside the suite
+
 BUILDS = {
     "thread": ["-O1", *engine_build.THREAD, "-Wno-tsan"],
     "address": ["-O1", *engine_build.ADDRESS],
