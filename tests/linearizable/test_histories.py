@@ -19,7 +19,7 @@ def record(key, directory, *options):
     done = subprocess.run(
         [sys.executable, RECORDER, key, directory, *map(str, options)], capture_output=True, text=True, timeout=1200
     )
-    problems = [line for line in done.stderr.splitlines() if "died while attached" not in line]
+    problems = [line for line in done.stderr.splitlines() if "died in the midst of" not in line]
     assert done.returncode == 0 and problems == [], problems[:20]
     deaths = json.loads((directory / "deaths.json").read_text())
     operations = []
