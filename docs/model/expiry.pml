@@ -6,7 +6,7 @@
  * STEPS  publish.c shms_op_publish, shms_op_touch: publish or store the expiry, then note; expire.c shms_expire_note (load,
  *   exchange: two steps, repeated), sweep (due word; each slot; take_out; exchange), shms_expire_suspect from recover.c
  *   release_buckets, before the home lock is let go; table.c shms_find (clock, expiry, still).
- * BOUNDS  NOPS writes each, NSW sweeps, the clock goes from 0 to 4.
+ * BOUNDS  NOPS writes each, NSW sweeps, the clock goes from 0 to 4. PRE: R's entry is there at first.
  * LEFT OUT  The count's width; several groups; home locks keep writers of one name apart, so A and B have a slot each
  *   and TOUCH's arena lock is one step.
  * PROPERTIES  I11: once a writer is through, or recovered, an entry with an expiry lies in a group whose due time is not
@@ -141,6 +141,9 @@ proctype Last() { ndone==4+WITHB -> assert(I11(0) && I11(1)) }
 /* At any moment: */
 proctype Watch() { assert(I11(0) && I11(1)) }
 init { atomic {
+#ifdef PRE       /* R's entry is there, due at 1 */
+  there[0]=1; exp[0]=1; v=1; life[0]=1; noted[0]=1; due=1; count=1;
+#endif
   run Writer(0);
 #if WITHB
   run Writer(1);

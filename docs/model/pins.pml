@@ -7,12 +7,13 @@
  *   shms_arena_free with pin.c shms_pin_covers (bits, entry and pin of each client: a step each), shms_arena_add_zombie;
  *   publish.c replace; op.c give_back. B: rebuild.c records, slots, pins, end_doomed, pieces.
  * BOUNDS  WOPS (2) operations, NRB (1) rebuilds, each reader pins once with two tries; deaths: W anywhere with CRW, the
- *   first reader anywhere with CRR. NR readers.
+ *   first reader anywhere with CRR. NR readers. STOPPED: W only stops,
+ *   anywhere, and nobody takes anything over: the readers come to their end all the same.
  * LEFT OUT  Storms (tries without end), runs of different sizes (a pin of memory that has another shape by now).
  * PROPERTIES  What a reader holds pinned keeps its bytes until it unpins, and is not free; nothing is freed twice; in
- *   the end, when zombies were looked through, every block is free or in the slot. A reader waits for nobody: its steps
- *   have no guard. MUTATIONS  M_UNPIN_FREES M_BLIND M_CHECK_FIRST M_LOOK_FIRST M_NO_PINS (rebuild) M_PIN_IS_USED
- *   (rebuild takes the pinned for used) M_BIT_LATE M_ZOMBIE_LIVES (zombies keep their sequence; not a fault here) */
+ *   the end, when zombies were looked through, every block is free or in the slot; a reader waits for nobody. MUTATIONS  M_UNPIN_FREES (without the
+ *   lock) M_UNPIN_LOCKS (with it, in STOPPED) M_BLIND M_CHECK_FIRST M_LOOK_FIRST M_NO_PINS (rebuild) M_PIN_IS_USED
+ *   (rebuild takes the pinned for used) M_BIT_LATE */
 #ifndef WOPS
 #define WOPS 2
 #endif
@@ -29,6 +30,10 @@
 #define CRR 0
 #endif
 #define NB 3
+#ifdef STOPPED
+#undef CRW
+#define CRW 1
+#endif
 #define FREE 0
 #define USED 1
 #define ZOMBIE 2
@@ -173,9 +178,11 @@ unpin:
      R pin[r]=0 };
      R pbit[r]=0 };
 #ifdef M_UNPIN_FREES
-     if :: heap[w]==ZOMBIE ->
-           atomic { al==0 -> al=r };
-           if :: heap[w]==ZOMBIE && !(pin[3-r]==w && pbit[3-r]) -> FREED(w) :: else fi; al=0
+     if :: heap[w]==ZOMBIE && !(pin[3-r]==w && pbit[3-r]) -> FREED(w); c[w]=99 :: else fi;
+#endif
+#ifdef M_UNPIN_LOCKS
+     if :: heap[w]==ZOMBIE -> atomic { al==0 -> al=r };
+           if :: heap[w]==ZOMBIE && !(pin[3-r]==w && pbit[3-r]) -> FREED(w); c[w]=99 :: else fi; al=0
         :: else fi;
 #endif
 next: w=0; q=0; v=0
@@ -193,8 +200,12 @@ stop: skip
 }
 init { atomic {
   heap[1]=USED; slot=1; c[1]=1; seq[1]=1; vid=1;
-  run Writer(); run Rebuilder(); run Reader(1);
+  run Writer();
+#ifndef STOPPED
+  run Rebuilder(); run Last();
+#endif
+  run Reader(1);
 #if NR>1
   run Reader(2);
 #endif
-  run Last() } }
+} }

@@ -84,14 +84,15 @@ RUNS = [
         slow=["-DM_ENTRY_FIRST", "-DM_RECORD_LATE", "-DM_FREE_STORE"],
     ),
     *runs_of(
-        "pins", quick=["-DCRW=1 -DNR=1", "-DCRR=1 -DNR=1"], full=["", "-DCRR=1"],
-        mutations=["-DM_UNPIN_FREES", "-DM_BLIND", "-DM_LOOK_FIRST", "-DM_NO_PINS"],
-        slow=["-DM_CHECK_FIRST", "-DM_PIN_IS_USED", "-DM_BIT_LATE"],
+        "pins", quick=["-DCRW=1 -DNR=1", "-DCRR=1 -DNR=1", "-DSTOPPED"], full=["", "-DCRR=1"],
+        mutations=["-DM_UNPIN_FREES", "-DM_UNPIN_LOCKS -DSTOPPED", "-DM_BLIND", "-DM_LOOK_FIRST", "-DM_NO_PINS"],
+        slow=["-DM_CHECK_FIRST", "-DM_PIN_IS_USED", "-DM_BIT_LATE -DNR=1"],
     ),
     *runs_of(
-        "expiry", quick=["-DWITHB=0 -DCR=1"], full=["", "-DCR=1"],
-        mutations=["-DM_RAISE -DWITHB=0", "-DM_EXPIRY_FIRST -DWITHB=0", "-DM_NO_SUSPECT -DCR=1 -DWITHB=0"],
-        slow=["-DM_NO_COUNT -DWITHB=0", "-DM_NOTE_FIRST -DWITHB=0", "-DM_LATE_LOOK -DWITHB=0"],
+        "expiry", quick=["-DPRE -DWITHB=0 -DNSW=1"], full=["-DWITHB=0 -DCR=1 -DNSW=1", "-DWITHB=0", "-DNSW=1"],
+        mutations=["-DM_RAISE -DWITHB=0 -DNSW=1", "-DM_EXPIRY_FIRST -DPRE -DWITHB=0 -DNSW=1",
+                   "-DM_NO_SUSPECT -DCR=1 -DWITHB=0 -DNSW=1"],
+        slow=["-DM_NO_COUNT -DWITHB=0", "-DM_NOTE_FIRST -DWITHB=0", "-DM_LATE_LOOK -DWITHB=0 -DNSW=1"],
     ),
     *runs_of(
         "create", quick=["", "-DDESTROY"], full=["-DNCR=2", "-DNOP=3 -DTRIES=3"],
