@@ -48,14 +48,21 @@ def stoppable() -> Iterator[None]:
 
 
 @contextmanager
+def unsignalled() -> Iterator[None]:
+    """What is done in here no signal interrupts: one that arrives meanwhile acts after it."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+@contextmanager
 def resources() -> Iterator[ExitStack]:
-    """A stack whose unwinding no signal interrupts: one that arrives meanwhile acts after it."""
+    """A stack whose unwinding no signal interrupts."""
     stack = ExitStack()
     try:
         yield stack
     finally:
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        try:
+        with unsignalled():
             stack.close()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from benchmarks._guard import SIGNALS, unsignalled
+
 DEADLINE = 60.0  # seconds until a run that does not end is given up
 _TIMES = struct.Struct("qq")
 
@@ -36,8 +38,11 @@ class _Worker:
             return
         status = 1
         try:  # nothing here may unwind into the parent's clean-up
-            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))  # the parent ends us
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.close(self._from_worker)
+            os.close(self._to_worker)  # so that the parent's end, of whatever kind, is the end of what we read
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # the parent ends us
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.sched_setaffinity(0, {core})
             with shared.joined() as count:
                 os.write(report, b"r")
@@ -81,7 +86,8 @@ def count_together(shared: Shared, cores: list[int], times: int) -> float:
     done = False
     try:
         for core in cores:
-            workers.append(_Worker(shared, core, times))
+            with unsignalled():  # a worker that is not in the list yet would be left behind
+                workers.append(_Worker(shared, core, times))
         for worker in workers:
             worker.read(1)
         for worker in workers:

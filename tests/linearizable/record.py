@@ -169,6 +169,8 @@ def main():
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     each = -(-arguments.operations // (arguments.processes * arguments.threads))
+    if arguments.kill_every:
+        each = arguments.operations  # nobody comes to his end before he is killed
     deaths, living, started, done = {}, {}, 0, 0
     began = following = time.monotonic()
 
