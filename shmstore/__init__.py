@@ -36,7 +36,7 @@ from shmstore.errors import (
     StoreSystemError,
     ValueTooLarge,
 )
-from shmstore.store import DEFAULT, Store, destroy, open, stores
+from shmstore.store import DEFAULT, PRIVATE, Store, destroy, open, stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT",
+    "PRIVATE",
     "ClientInfo",
     "CodecError",
     "FormatMismatch",

@@ -7,9 +7,9 @@ import os
 
 from shmstore import errors
 from shmstore._core import ffi, lib
-from shmstore._keys import Key, parse_key, parse_size
+from shmstore._keys import Key, parse_backend, parse_huge_page, parse_key, parse_size
 from shmstore._native import StoreCalls, failure, open_handle, seconds_to_ns, tell_news
-from shmstore._sentinels import UnsaidInt, UnsaidStr
+from shmstore._sentinels import Private, UnsaidInt, UnsaidStr
 from shmstore.codecs import resolve
 
 TYPE_CHECKING = False
@@ -39,8 +39,9 @@ class Attachment(StoreCalls):
 
     def __init__(
         self,
-        key: str | int | os.PathLike[str],
+        key: str | int | os.PathLike[str] | Private,
         *,
+        backend: str = "sysv",
         create: bool | None = None,
         size: int | str = UnsaidStr("64M"),
         max_entries: int | None = None,
@@ -51,10 +52,16 @@ class Attachment(StoreCalls):
         codec: str | Codec = "msgpack",
         decoders: Iterable[str | Codec] = (),
         timeout: float | None = 5.0,
+        hugepages: bool | int | str = False,
+        prefault: bool = False,
+        lock_memory: bool = False,
     ) -> None:
         """Attach to the store with this key, or create it.
 
-        key: a str (1 to 255 bytes), an int (a System V key_t), or a pathlib.Path (ftok).
+        key: a str (1 to 255 bytes), an int (a System V key_t), a pathlib.Path (ftok), or PRIVATE: a new store
+            without a key, for this process and those that get the handle by fork or pickle; it goes with the last.
+        backend: "sysv" (the default) or "posix": a file in /dev/shm, bound by its size, visible to whoever mounts it.
+            The same key names two stores, one of each.
         create: None opens or creates, True must create, False must exist.
         size: of the whole segment, in bytes or as "64M" (the default); memory is paid for as it is used.
         max_entries: at least that many fit, if their bytes do; None: derived from the size.
@@ -66,8 +73,13 @@ class Attachment(StoreCalls):
             an object with name, encode, decode.
         decoders: further codecs that this handle may read.
         timeout: seconds to wait for a lock whose holder is alive but does not go on.
+        hugepages: make the store of huge pages; True, or their size such as "2M". System V, or PRIVATE; size is rounded
+            up. The administrator sets them aside (vm.nr_hugepages).
+        prefault: allocate and map the whole store now, so that no later call pays for a first touch.
+        lock_memory: keep it out of the swap (RLIMIT_MEMLOCK); System V: for its life, POSIX: while this is attached.
 
-        When attaching, size, max_entries and mode are the creator's; asking for others is an error.
+        When attaching, size, max_entries and mode are the creator's; asking for others is an error. hugepages is for
+        creation alone. A store made with hugepages, prefault or lock_memory does not give memory back to the system.
 
         Cost: attaching takes some 50 us; creating, a page fault for each region touched.
 
@@ -75,8 +87,15 @@ class Attachment(StoreCalls):
             LockTimeout, StoreSystemError; ValueError and TypeError for arguments.
         """
         self._handle = 0
-        parsed = parse_key(key)
+        parsed = parse_key(key, parse_backend(backend))
         self._key = parsed
+        if parsed.kind == 4 and (readonly or create is False):
+            raise ValueError("PRIVATE always makes a new store: leave readonly=True and create=False out")
+        if readonly and prefault:
+            raise ValueError("prefault=True allocates memory and readonly=True leaves no trace; leave one out")
+        if hugepages and backend == "posix" and parsed.kind != 4:
+            raise ValueError('/dev/shm has no huge pages: with hugepages use backend="sysv", or PRIVATE')
+        huge_page = parse_huge_page(hugepages)
         if create not in (None, True, False):
             raise TypeError(f"create is None, True or False, not {create!r}")
         if readonly and create:
@@ -103,6 +122,9 @@ class Attachment(StoreCalls):
             mode,
             mode_given,
             None,
+            huge_page,
+            bool(prefault),
+            bool(lock_memory),
         )
 
     def _open(
@@ -114,6 +136,9 @@ class Attachment(StoreCalls):
         mode: int,
         mode_given: bool,
         uuid: bytes | None,
+        huge_page: int = 0,
+        prefault: bool = False,
+        lock_memory: bool = False,
     ) -> None:
         owner, readonly, ttl, codec, decoders, timeout = self._options
         self._codec, self._codecs = resolve(codec, decoders)
@@ -131,6 +156,7 @@ class Attachment(StoreCalls):
         handle = open_handle(
             self._key, create=create, size=size, size_given=size_given, max_entries=max_entries, mode=mode,
             mode_given=mode_given, owner=owner, readonly=readonly, timeout=wait, uuid=uuid,
+            huge_page=huge_page, prefault=prefault, lock_memory=lock_memory,
         )  # fmt: skip
         self._handle = handle
         number = self._codec_number
@@ -200,7 +226,8 @@ class Attachment(StoreCalls):
         status = self._away(lib.shms_w_destroy)
         if status == lib.SHMS_SYSTEM:
             raise errors.StoreSystemError(
-                1, f"store {self._key.shown}: only its owner or creator may remove it (shmctl IPC_RMID)"
+                1, f"store {self._key.shown}: only its owner or creator may remove it "
+                + ("(shmctl IPC_RMID)" if self._key.backend == "sysv" else f"(unlink of {self._key.place})")
             )
         if status:
             raise self._fail(status)
@@ -228,7 +255,12 @@ class Attachment(StoreCalls):
 
     def __reduce__(self) -> tuple[Any, ...]:
         key = self._key
-        return _attach, (type(self), key.number, key.kind, key.name, key.shown, self._uuid, self._options)
+        place: tuple[str, bytes | None, int] = (key.backend, key.object, key.id)
+        if key.kind == 4:
+            info = self._info()
+            path = b"/proc/%d/fd/%d" % (os.getpid(), info.descriptor) if key.backend == "posix" else None
+            place = (key.backend, path, info.id)
+        return _attach, (type(self), key.number, key.kind, key.name, key.shown, self._uuid, self._options, place)
 
     def __copy__(self) -> Self:
         raise TypeError("a handle cannot be copied; dict(store) copies what is in it")
@@ -238,12 +270,14 @@ class Attachment(StoreCalls):
 
 
 def _attach(
-    cls: type[Attachment], number: int, kind: int, name: bytes, shown: str, uuid: bytes, options: tuple[Any, ...]
-) -> Attachment:
+    cls: type[Attachment], number: int, kind: int, name: bytes, shown: str, uuid: bytes, options: tuple[Any, ...],
+    place: tuple[str, bytes | None, int],
+) -> Attachment:  # fmt: skip
     """Unpickle a handle: attach to that very store, never create one."""
     store = cls.__new__(cls)
     store._handle = 0
-    store._key = Key(number, kind, name, shown)
+    backend, object, id = place
+    store._key = Key(number, kind, name, shown, backend=backend, object=object, id=id)
     store._options = options
     store._open(False, 1 << 26, False, None, 0o600, False, uuid)
     return store

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shmstore import errors
 from shmstore._attachment import Attachment
 from shmstore._core import ffi, lib
+from shmstore._keys import BACKENDS
 from shmstore._native import seconds_to_ns
 from shmstore._records import ClientInfo, Stats, StoreInfo
 
@@ -85,4 +86,5 @@ def _info_of(raw: Any) -> StoreInfo:
         uid=raw.uid, gid=raw.gid, creator=raw.creator_pid, creator_uid=raw.creator_uid, created=raw.created / 1e9,
         attached=raw.attached, format_version=raw.format, max_entries=raw.max_entries or None,
         max_clients=raw.clients, uuid=bytes(ffi.buffer(raw.uuid, 16)).hex(), readonly=bool(raw.readonly),
+        backend=BACKENDS[raw.backend],
     )  # fmt: skip

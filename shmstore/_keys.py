@@ -1,36 +1,95 @@
-"""What users call a store: a name, a System V key, or a path; and sizes as users write them."""
+"""What users call a store: a name, a System V key, a path, or PRIVATE; and sizes as users write them."""
 
 from __future__ import annotations
 
 import errno
 import os
 
+from shmstore import errors
 from shmstore._core import lib
+from shmstore._sentinels import PRIVATE, Private
 
-__all__ = ["Key", "parse_key", "parse_size"]
+__all__ = ["BACKENDS", "OBJECTS", "Key", "parse_backend", "parse_huge_page", "parse_key", "parse_size"]
 
 NAME_MAX = 255
 PROJECT = 0x53  # ftok's second argument
+BACKENDS = ("sysv", "posix")  # by their number in csrc/api.cdef.h
+OBJECTS = "/dev/shm"
+_PREFIX = b"shmstore-"
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+_FILE_NAME_MAX = 255
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class Key:
-    """A parsed key: what the kernel knows (key_t) and what the header keeps (kind and name)."""
+    """A parsed key: what the kernel knows and what the header keeps (kind and name).
 
-    __slots__ = ("kind", "name", "number", "shown")
+    The kernel knows a System V store by ``number`` (key_t), a private one by ``id``, once it is made; a POSIX store by
+    ``object``: the file's name in /dev/shm, or the path to a private one, once it is made.
+    """
 
-    def __init__(self, number: int, kind: int, name: bytes, shown: str) -> None:
+    __slots__ = ("backend", "id", "kind", "name", "number", "object", "shown")
+
+    def __init__(
+        self, number: int, kind: int, name: bytes, shown: str, *, backend: str = "sysv", object: bytes | None = None,
+        id: int = -1,
+    ) -> None:  # fmt: skip
         self.number = number
         self.kind = kind
         self.name = name
         self.shown = shown
+        self.backend = backend
+        self.object = object
+        self.id = id
+
+    @property
+    def place(self) -> str:
+        """Where the kernel has it, for messages."""
+        if self.object is None:
+            return "no name" if self.kind == 4 else f"key {self.number & 0xFFFFFFFF:#010x}"
+        path = self.object if self.object.startswith(b"/") else OBJECTS.encode() + b"/" + self.object
+        return path.decode(errors="backslashreplace")
 
 
-def parse_key(key: str | int | os.PathLike[str]) -> Key:
+def parse_backend(backend: str) -> str:
+    """Raises: TypeError, ValueError."""
+    if not isinstance(backend, str):
+        raise TypeError(f'backend is "sysv" or "posix", not {type(backend).__name__}')
+    if backend not in BACKENDS:
+        raise ValueError(f'backend is "sysv" or "posix", not {backend!r}')
+    return backend
+
+
+def _object_of(key: Key) -> bytes:
+    """The file in /dev/shm: escaped so that any name can be one, and two names are two files. A name too long for
+    that keeps its beginning and ends in a hash; the header has it whole, and it is compared (docs/format.md)."""
+    if key.kind == 2:
+        return b"%s#%08x" % (_PREFIX, key.number & 0xFFFFFFFF)
+    escaped = b"".join(bytes([c]) if c in _PLAIN else b"%%%02X" % c for c in key.name)
+    head = _PREFIX + (b"=" if key.kind == 3 else b"")
+    if len(head) + len(escaped) <= _FILE_NAME_MAX:
+        return head + escaped
+    escaped = escaped[: _FILE_NAME_MAX - len(head) - 17]
+    cut = escaped.rfind(b"%", len(escaped) - 2)  # not within an escape
+    hashed = lib.shms_hash(key.name, len(key.name), 0x65726F74736D6873, 0x202020745F79656B)
+    return head + (escaped if cut < 0 else escaped[:cut]) + b"~%016x" % hashed
+
+
+def parse_key(key: str | int | os.PathLike[str] | Private, backend: str = "sysv") -> Key:
     """Turn a user's key into a :class:`Key`.
 
     Raises: TypeError, ValueError; OSError (FileNotFoundError) for a path that cannot be looked at.
     """
+    if key is PRIVATE:
+        return Key(0, 4, b"", "PRIVATE", backend=backend)
+    parsed = _parse_named(key)
+    if backend == "posix":
+        parsed.backend = backend
+        parsed.object = _object_of(parsed)
+    return parsed
+
+
+def _parse_named(key: object) -> Key:
     if isinstance(key, bool):
         raise TypeError("a store's key is a str, an int or a pathlib.Path, not bool")
     if isinstance(key, str):
@@ -45,7 +104,7 @@ def parse_key(key: str | int | os.PathLike[str]) -> Key:
         return Key(lib.shms_key_of_name(name, len(name)), 1, name, repr(key))
     if isinstance(key, int):
         if key == 0:
-            raise ValueError("0 is IPC_PRIVATE, which names no segment; use another key")
+            raise ValueError("0 is IPC_PRIVATE, which names no segment; use another key, or shmstore.PRIVATE")
         if not -(2**31) <= key < 2**32:
             raise ValueError(f"a System V key has 32 bits, {key} has more")
         return Key(key - 2**32 if key >= 2**31 else key, 2, b"", hex(key & 0xFFFFFFFF))
@@ -58,7 +117,7 @@ def parse_key(key: str | int | os.PathLike[str]) -> Key:
         if number in (0, -1):
             raise OSError(errno.EINVAL, "ftok gives a key that names no segment; use another path", path)
         return Key(number, 3, os.fsencode(path), f"Path({path!r})")
-    raise TypeError(f"a store's key is a str, an int or a pathlib.Path, not {type(key).__name__}")
+    raise TypeError(f"a store's key is a str, an int, a pathlib.Path or PRIVATE, not {type(key).__name__}")
 
 
 def parse_size(size: int | str) -> int:
@@ -79,3 +138,25 @@ def parse_size(size: int | str) -> int:
     if bytes_ > 1 << 44:
         raise ValueError(f"size is at most 16T, not {size!r}")
     return bytes_
+
+
+def parse_huge_page(hugepages: bool | int | str) -> int:
+    """Bytes of a huge page, 0 for ordinary ones; True: the kernel's default.
+
+    Raises: TypeError, ValueError; StoreSystemError where the kernel has none.
+    """
+    if hugepages is False or hugepages is None:
+        return 0
+    if hugepages is not True:
+        size = parse_size(hugepages)
+        if size & (size - 1) or size < 1 << 16:
+            raise ValueError(f'hugepages is True or the size of a page such as "2M", not {hugepages!r}')
+        return size
+    try:
+        with open("/proc/meminfo") as file:
+            for line in file:
+                if line.startswith("Hugepagesize:"):
+                    return int(line.split()[1]) << 10
+    except (OSError, ValueError):
+        pass
+    raise errors.StoreSystemError(errno.ENOSYS, "hugepages: this kernel has no huge pages; leave hugepages=True out")

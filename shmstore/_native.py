@@ -7,6 +7,7 @@ import os
 
 from shmstore import errors
 from shmstore._core import ffi, lib
+from shmstore._keys import BACKENDS
 from shmstore._sentinels import DEFAULT
 from shmstore.codecs import msgpack as _msgpack
 
@@ -31,6 +32,12 @@ def seconds_to_ns(seconds: float | None, what: str) -> int:
     if not seconds >= 0:
         raise ValueError(f"{what} is a number of seconds from 0, not {seconds!r}")
     return int(min(seconds, 4e9) * 1e9)
+
+
+def shlex_quote(path: str) -> str:
+    import shlex
+
+    return shlex.quote(path)
 
 
 def user(uid: int) -> str:
@@ -64,6 +71,9 @@ def open_handle(
     readonly: bool,
     timeout: int,
     uuid: bytes | None = None,
+    huge_page: int = 0,
+    prefault: bool = False,
+    lock_memory: bool = False,
 ) -> int:
     """Open or create, and return the engine's handle.
 
@@ -78,6 +88,10 @@ def open_handle(
     wish.create, wish.size, wish.max_entries, wish.mode = _CREATE[create], size, max_entries or 0, mode
     wish.size_given, wish.entries_given, wish.mode_given = size_given, max_entries is not None, mode_given
     wish.readonly, wish.timeout = readonly, timeout
+    wish.backend = BACKENDS.index(key.backend)
+    wish.id, wish.huge_page, wish.prefault, wish.lock_memory = key.id, huge_page, prefault, lock_memory
+    object = ffi.NULL if key.object is None else ffi.new("char[]", key.object)
+    wish.object = object
     wish.owner = -1 if owner is None else -2 if owner == "any" else owner
     if uuid is not None:
         wish.uuid_given = 1
@@ -93,10 +107,9 @@ def open_handle(
 
 def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
     store = f"store {key.shown}"
-    bare = key.number & 0xFFFFFFFF
     if status == lib.SHMS_NOT_FOUND:
         how = "readonly=True" if wish.readonly else "create=False"
-        return errors.StoreNotFound(f"{store}: there is none (key {bare:#010x}), and {how} does not make one")
+        return errors.StoreNotFound(f"{store}: there is none ({key.place}), and {how} does not make one")
     if status == lib.SHMS_EXISTS:
         return errors.StoreExists(f"{store}: it exists already; leave create=True out to attach to it")
     if status == lib.SHMS_FOREIGN:
@@ -105,16 +118,21 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
             f'if you trust them, pass owner={found.uid} (or owner="any")'
         )
     if status == lib.SHMS_NOT_A_STORE:
+        what, remedy = (
+            (f"segment {found.id} ({key.place}, {found.size} bytes, created by {user(found.uid)})", f"ipcrm -m {found.id}")
+            if key.object is None
+            else (f"{key.place} ({found.size} bytes, owned by {user(found.uid)})", f"rm {shlex_quote(key.place)}")
+        )
         return errors.NotAStore(
-            f"{store}: segment {found.id} (key {bare:#010x}, {found.size} bytes, created by "
-            f"{user(found.uid)}) is no store and was left untouched; use another key, or remove it "
-            f"if it is yours: ipcrm -m {found.id}"
+            f"{store}: {what} is no store and was left untouched; use another key, or remove it if it is yours: {remedy}"
         )
     if status == lib.SHMS_COLLISION:
         other = ffi.buffer(found.name, found.name_length)[:].decode("utf-8", "replace")
         whose = f"{_KINDS.get(found.name_kind, 'another key')} {other!r}".rstrip(" '\"" if not other else "")
         return errors.KeyCollision(
-            f"{store}: its System V key {bare:#010x} belongs to the store of {whose}; use another name"
+            f"{store}: its System V {key.place} belongs to the store of {whose}; use another name"
+            if key.object is None
+            else f"{store}: its file {key.place} belongs to the store of {whose}; use another name"
         )
     if status == lib.SHMS_FORMAT:
         return errors.FormatMismatch(
@@ -139,7 +157,8 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
         return ValueError(f"{store}: size is at most 16T and max_entries at most 2**32 - 1")
     if status == lib.SHMS_CORRUPT:
         return errors.StoreCorrupt(
-            f"{store}: {ffi.string(found.what).decode()} is impossible; remove it: ipcrm -m {found.id}"
+            f"{store}: {ffi.string(found.what).decode()} is impossible; remove it: "
+            + (f"ipcrm -m {found.id}" if key.object is None else f"rm {shlex_quote(key.place)}")
         )
     if status == lib.SHMS_NO_CLIENT:
         return errors.ShmStoreError(
@@ -153,20 +172,31 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
         )
     if status == lib.SHMS_NO_MEMORY:
         return MemoryError(f"{store}: no memory for a handle")
+    if status == lib.SHMS_FULL:
+        from shmstore import _memory_errors
+
+        return errors.StoreFull(
+            f"{store}: no place for one more writing process, since {_memory_errors.no_page(errno.ENOSPC)}; "
+            "readonly=True needs none"
+        )
     return _system_failure(store, key, wish, found)
 
 
 def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
-    from shmstore import _sysv_errors
+    from shmstore import _memory_errors, _sysv_errors
 
     call, code = ffi.string(found.what).decode(), found.error
-    if code == errno.EACCES:
+    size = found.size or wish.size
+    known = _memory_errors.about(call, code, size, wish.huge_page, key.place)
+    if known is not None:
+        advice = known
+    elif code == errno.EACCES and key.backend == "sysv":
         row = _sysv_errors.about_shmget(code, key.number, 0, 0)
         advice = f"{row}; ask its owner for a mode that lets you in, or attach with readonly=True"
     elif call == "shmget":
         advice = _sysv_errors.about_shmget(code, key.number, wish.size, wish.mode)
     else:
-        advice = _sysv_errors.about_id(code, found.id)
+        advice = _sysv_errors.about_id(code, found.id) if key.backend == "sysv" else key.place
     return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}: {advice}")
 
 
@@ -233,6 +263,14 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
         return errors.StoreFull(
             f"{store}: no slot left near this name with {stats.entries} entries; nothing was changed; "
             "delete some, or create the store with a larger max_entries"
+        )
+    short_of = lib.shms_short_of(handle)
+    if short_of:
+        from shmstore import _memory_errors
+
+        return errors.StoreFull(
+            f"{store}: {wanted}{stats.bytes_free} bytes free in the store, but {_memory_errors.no_page(short_of)}; "
+            "nothing was changed"
         )
     return errors.StoreFull(
         f"{store}: {wanted}{stats.bytes_free} bytes free, the largest run {stats.largest_free}; nothing was "

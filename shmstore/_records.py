@@ -75,11 +75,12 @@ class Stats(_Record):
 class StoreInfo(_Record):
     """What a store is: ``key`` (key_t) and ``id`` as in ``ipcs -m``, ``name`` as its creator gave it (None for
     a numeric key), ``size`` in bytes, ``mode``, ``uid``/``gid`` of the owner, ``creator`` (process id) and
-    ``creator_uid``, ``created`` (seconds since the epoch), ``attached`` (mappings in all processes)."""
+    ``creator_uid``, ``created`` (seconds since the epoch), ``attached`` (mappings in all processes), ``backend`` ("sysv" or "posix"; a
+    POSIX store has key 0 and id -1)."""
 
     __slots__ = (
         "key", "id", "name", "size", "mode", "uid", "gid", "creator", "creator_uid", "created", "attached",
-        "format_version", "max_entries", "max_clients", "uuid", "readonly",
+        "format_version", "max_entries", "max_clients", "uuid", "readonly", "backend",
     )  # fmt: skip
     key: int
     id: int
@@ -97,6 +98,7 @@ class StoreInfo(_Record):
     max_clients: int
     uuid: str
     readonly: bool
+    backend: str
 
 
 class ClientInfo(_Record):

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["DEFAULT", "MISSING", "Default", "UnsaidInt", "UnsaidStr"]
+__all__ = ["DEFAULT", "MISSING", "PRIVATE", "Default", "Private", "UnsaidInt", "UnsaidStr"]
 
 
 class Default:
@@ -26,6 +26,15 @@ class Default:
 
 DEFAULT = Default("DEFAULT")
 MISSING: Any = Default("MISSING")  # Any: it stands where a value of any type could
+
+
+class Private(Default):
+    """The key of stores that have none: each is new, and goes with the last process that is attached."""
+
+    __slots__ = ()
+
+
+PRIVATE = Private("PRIVATE")
 
 
 class UnsaidStr(str):

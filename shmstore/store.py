@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import builtins
+import os
 
 from shmstore import errors
 from shmstore._batches import Batches
-from shmstore._sentinels import DEFAULT
+from shmstore._keys import OBJECTS, Key
+from shmstore._sentinels import DEFAULT, PRIVATE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import os
     from typing import Any, TypeVar
 
+    from shmstore._sentinels import Private
     from shmstore._records import StoreInfo
 
     _V = TypeVar("_V")
 else:
     _V = object
 
-__all__ = ["DEFAULT", "Store", "destroy", "open", "stores"]
+__all__ = ["DEFAULT", "PRIVATE", "Store", "destroy", "open", "stores"]
 
 
 class Store(Batches[_V]):
@@ -44,37 +46,55 @@ class Store(Batches[_V]):
     __slots__ = ()
 
 
-def open(key: str | int | os.PathLike[str], **options: Any) -> Store[Any]:
+def open(key: str | int | os.PathLike[str] | Private, **options: Any) -> Store[Any]:
     """Open or create a store: ``Store(key, **options)``."""
     return Store(key, **options)
 
 
-def destroy(key: str | int | os.PathLike[str]) -> None:
+def destroy(key: str | int | os.PathLike[str], *, backend: str = "sysv") -> None:
     """Remove the store with this key and what it holds, whoever is attached.
 
     Raises: StoreNotFound, StoreForeign, NotAStore (which is left alone).
     """
-    store: Store[Any] = Store(key, create=False)
+    store: Store[Any] = Store(key, backend=backend, create=False)
     with store:
         store.destroy()
 
 
 def stores() -> list[StoreInfo]:
-    """The stores on this host that this process may read, those of other users included."""
+    """The stores on this host that this process may read, those of other users included; private ones have no key
+    and are not found."""
     found = []
-    try:
-        with builtins.open("/proc/sysvipc/shm") as table:
-            rows = [line.split() for line in list(table)[1:]]
-    except OSError:
-        return []
-    for row in rows:
-        key = int(row[0])
-        if key == 0:
-            continue
+    for key in _keys_in_use():
         try:
-            store: Store[Any] = Store(key & 0xFFFFFFFF, create=False, readonly=True, owner="any", timeout=0)
-            with store:
+            with attach_to(key) as store:
                 found.append(store.info())
         except (errors.ShmStoreError, OSError, ValueError):
             continue  # no store, not ours to read, or gone since
     return found
+
+
+def attach_to(key: Key) -> Store[Any]:
+    """A read-only look at whatever store the kernel has there."""
+    store: Store[Any] = Store.__new__(Store)
+    store._handle = 0
+    store._key = key
+    store._options = ("any", True, None, "msgpack", (), 0)
+    store._open(False, 1 << 26, False, None, 0o600, False, None)
+    return store
+
+
+def _keys_in_use() -> list[Key]:
+    keys = []
+    try:
+        with builtins.open("/proc/sysvipc/shm") as table:
+            numbers = [int(line.split()[0]) for line in list(table)[1:]]
+        keys += [Key(number, 2, b"", hex(number & 0xFFFFFFFF)) for number in numbers if number != 0]
+    except OSError:
+        pass
+    try:
+        objects = [os.fsencode(name) for name in sorted(os.listdir(OBJECTS)) if name.startswith("shmstore-")]
+        keys += [Key(0, 2, b"", repr(os.fsdecode(name)), backend="posix", object=name) for name in objects]
+    except OSError:
+        pass
+    return keys

@@ -6,11 +6,13 @@ import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import shmstore
+import shmstore._attachment
 
 
 @pytest.fixture(autouse=True)
@@ -45,17 +47,56 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 OURS = pytest.StashKey[str]()
+# Tests of the store as such: they run on every kind of memory. Programs that they start get it from defaults/.
+ON_ALL = {
+    "test_fork", "test_full", "test_model", "test_opening", "test_pack", "test_readonly", "test_reentry", "test_registry",
+    "test_roundtrip", "test_store", "test_threads_and_exit", "test_view", "test_wait",
+}  # fmt: skip
+IN_EVERY_RUN = {"test_fork", "test_opening", "test_readonly", "test_registry", "test_store", "test_view", "test_wait"}
+DEFAULTS = Path(__file__).with_name("defaults")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--backend", choices=["sysv", "posix", "both"],
+        help="the memory that tests of the store run on; without it POSIX has a part of them, and with -m slow all",
+    )  # fmt: skip
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    module = metafunc.module.__name__.rsplit(".", 1)[-1]
+    asked = metafunc.config.getoption("--backend")
+    if module not in ON_ALL:
+        return
+    backends: list[Any] = ["sysv", "posix"] if asked in (None, "both") else [asked]
+    if asked is None and module not in IN_EVERY_RUN:
+        backends = ["sysv", pytest.param("posix", marks=pytest.mark.slow)]
+    if metafunc.definition.get_closest_marker("sysv"):
+        backends = [backend for backend in backends if backend == "sysv"]
+    metafunc.parametrize("backend", backends, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The memory that stores of this test live in when they say nothing."""
+    chosen: str = getattr(request, "param", "sysv")
+    if chosen != "sysv":
+        monkeypatch.setenv("SHMSTORE_TESTS_BACKEND", chosen)
+        monkeypatch.setenv("PYTHONPATH", str(DEFAULTS), prepend=os.pathsep)
+        for function in (shmstore._attachment.Attachment.__init__, shmstore.destroy):
+            monkeypatch.setitem(function.__kwdefaults__, "backend", chosen)
+    return chosen
 
 
 @pytest.fixture
-def key() -> Iterator[str]:
+def key(backend: str) -> Iterator[str]:
     """A name that no other test has; what is left under it is removed."""
     name = f"shmstore-test-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     with open(os.environ[NAMES], "a") as names:
         names.write(name + "\n")
     yield name
     try:
-        shmstore.destroy(name)
+        shmstore.destroy(name, backend=backend)
     except shmstore.ShmStoreError:
         pass
 

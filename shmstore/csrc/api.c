@@ -2,12 +2,11 @@
 #include "api.h"
 
 #include <stdio.h>
-#include <sys/ipc.h>
-#include <sys/shm.h>
 
 #include "arena.h"
 #include "check.h"
 #include "handle.h"
+#include "memory.h"
 #include "recover.h"
 #include "wait.h"
 #include "walk.h"
@@ -43,18 +42,20 @@ int shms_w_destroy(int64_t handle) {
 
 int shms_get_info(int64_t handle, struct shms_info *info) {
     struct shms_handle *h = shms_handle_get(handle);
-    struct shmid_ds d;
+    struct shms_memory_state d;
     if (!h)
         return SHMS_CLOSED;
     struct shms_header *header = h->s.header;
     memset(info, 0, sizeof *info);
-    if (shmctl(h->s.id, IPC_STAT, &d) == 0) {
-        info->mode = d.shm_perm.mode & 0777;
-        info->uid = d.shm_perm.uid;
-        info->gid = d.shm_perm.gid;
-        info->creator_uid = d.shm_perm.cuid;
-        info->attached = (uint32_t)d.shm_nattch;
+    if (h->s.memory->state(&h->s, &d) == 0) {
+        info->mode = d.mode;
+        info->uid = d.uid;
+        info->gid = d.gid;
+        info->creator_uid = d.trusted_uid;
+        info->attached = d.attached;
     }
+    info->backend = h->s.memory == &shms_memory_posix ? SHMS_BACKEND_POSIX : SHMS_BACKEND_SYSV;
+    info->descriptor = h->s.fd;
     info->key = h->s.key;
     info->id = h->s.id;
     info->size = h->s.size;
@@ -164,6 +165,7 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
     _Atomic uint64_t *busy;
     uint64_t seen, end = shms_os_now() + timeout;
     rc = shms_look(&h->s);
+    shms_fetch_add_acq_rel(&h->s.away, 1);
     while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY) {
         rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
         if (h->s.readonly)
@@ -171,6 +173,7 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
         else
             shms_await(&h->s, busy, seen, SLICE);
     }
+    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
     shms_handle_leave(h);
     return rc;
 }
@@ -193,7 +196,9 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
         return rc;
     struct shms_name n;
     shms_name_init(&h->s, &n, name, length, kind);
+    shms_fetch_add_acq_rel(&h->s.away, 1);
     rc = shms_wait(&h->s, &n, has_after, after, nanoseconds, spin, version);
+    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
     if (rc == SHMS_AGAIN && shms_handle_closing(h))
         rc = SHMS_CLOSED;
     shms_handle_leave(h);
@@ -214,6 +219,11 @@ uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_
     *rebuilds = h ? shms_load_relaxed(&h->s.rebuilds) : 0;
     *pid = h ? shms_load_relaxed(&h->s.last_dead_pid) : 0;
     return h && shms_handle_news(h);
+}
+
+int shms_short_of(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    return h ? h->s.short_of : 0;
 }
 
 int shms_usable(int64_t handle) {

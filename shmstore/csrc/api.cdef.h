@@ -1,8 +1,9 @@
 /* The control surface that cffi binds. Handles are numbers, checked; functions named shms_w_* may wait and give
  * the interpreter's lock up, all others keep it. Before shms_w_* call shms_usable, and again after SHMS_FORKED. Times are in nanoseconds, sizes in bytes. */
+enum shms_backend { SHMS_BACKEND_SYSV = 0, SHMS_BACKEND_POSIX = 1 };
 struct shms_open_wish {
     int32_t key;
-    uint32_t name_kind;       /* 1 str, 2 int, 3 path */
+    uint32_t name_kind;       /* 1 str, 2 int, 3 path, 4 private */
     uint32_t name_length;
     uint32_t create;          /* 0 open or create, 1 must create, 2 must exist */
     uint64_t size;
@@ -15,6 +16,11 @@ struct shms_open_wish {
     uint32_t uuid_given;
     uint8_t uuid[16];         /* only this store */
     const char *name;
+    uint32_t backend;         /* enum shms_backend */
+    int32_t id;               /* of a private System V store; -1: a new one */
+    const char *object;       /* POSIX: the file in /dev/shm, or the path to a private one; NULL: a new private one */
+    uint64_t huge_page;       /* made of pages of so many bytes; 0: ordinary ones */
+    uint32_t prefault, lock_memory;
 };
 struct shms_open_found {
     int32_t error;            /* errno, with SHMS_SYSTEM */
@@ -32,7 +38,8 @@ struct shms_info {
     int32_t key, id;
     uint64_t size, max_entries, created;
     uint32_t mode, uid, gid, creator_pid, creator_uid, attached, format, name_kind, name_length, arenas, clients,
-        readonly;
+        readonly, backend;
+    int32_t descriptor; /* POSIX: of the file; -1 */
     uint64_t buckets, arena_size, incompatible, read_compatible, compatible;
     uint8_t uuid[16];
     char name[4096];
@@ -79,6 +86,8 @@ uint32_t shms_blamed(int64_t handle, char *program, uint32_t size);
 /* 1 if there is something that was not asked for yet: deaths dealt with by this handle so far, arenas rebuilt, and
  * the last one's process id. */
 uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid);
+/* The error number for which the last page that was needed could not be had; 0: it was not for that. */
+int shms_short_of(int64_t handle);
 /* SHMS_OK, SHMS_CLOSED or SHMS_DESTROYED: by what the segment says; and by what the kernel says now. In a forked
  * child either makes the handle a client of its own, which shms_w_* do not. */
 int shms_usable(int64_t handle);

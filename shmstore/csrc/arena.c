@@ -7,15 +7,25 @@
  * GIVING PAGES BACK  A free run keeps its first `keep` bytes; what exceeds that by a quarter goes back to the
  * system. Allocating a megabyte or more out of what was given back doubles `keep` beyond that size: a store
  * whose large objects are overwritten again and again soon stops paying for first touches, one that shrank
- * once has paid once. */
+ * once has paid once.
+ *
+ * PAGES THAT MUST BE HAD FIRST (s->sparse, memory.h)  Every block, and head and end of every free run, has its pages.
+ * What lies between may lack some: then the run's `cold` is not 0. Above `high` all are lacking. So memory is
+ * committed before anything is changed: a block out of a cold run together with the head of what is left of it, a
+ * block from above `high` with some more. Where no page is to be had, a run that needs none is looked for; else it is
+ * SHMS_FULL, and all is as it was. `cold` may be too high and `high` too low, never the other way round: both are
+ * changed before pages go, and a rebuild, which cannot know, takes every gap for cold and the top for high. */
 #include "arena.h"
 
+#include "memory.h"
 #include "pin.h"
 
 #define KEEP_FIRST (16ull << 20)
 #define ZOMBIES_LOOKED_AT 8
 #define FIT_STEPS 256                /* of the one list whose runs may be too small, while there are other places */
 #define FIT_STEPS_AT_LAST (1u << 24) /* before StoreFull */
+#define WARM_STEPS (1u << 16)        /* a system call for each cold one */
+#define COMMIT_AHEAD (16 * SHMS_PAGE) /* a system call for each page would cost more than the page */
 
 static void classify(uint64_t bytes, uint32_t *fl, uint32_t *sl) {
     uint64_t g = bytes / SHMS_GRANULE;
@@ -193,6 +203,51 @@ static uint64_t next_sequence(struct shms_store *s, uint32_t a) {
 static uint64_t zombies_possible(struct shms_store *s) { return (uint64_t)s->client_count * s->pin_count; }
 static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some);
 
+/* The pages of a block at the run's beginning, and of the head of what will be left. */
+static bool commit_run(struct shms_store *s, uint64_t run, uint64_t size, uint64_t bytes) {
+    return !s->sparse || shms_load_relaxed(&at(s, run)->slot) == 0 ||
+           shms_commit(s, run, shms_min(bytes + SHMS_BLOCK_MIN, size));
+}
+
+/* From the top on, and some more if there is more: raises high. */
+static bool commit_top(struct shms_store *s, uint32_t a, uint64_t top, uint64_t bytes) {
+    _Atomic uint64_t *high = &s->arenas[a].high;
+    uint64_t from = shms_max(shms_min(shms_load_relaxed(high), shms_arena_end(s, a)), top), end = top + bytes;
+    if (end <= from)
+        return true;
+    if (s->sparse) {
+        uint64_t ahead = shms_min(end + COMMIT_AHEAD, shms_arena_end(s, a));
+        if (shms_commit(s, from, ahead - from))
+            end = ahead;
+        else if (!shms_commit(s, from, end - from))
+            return false;
+    }
+    shms_store_relaxed(high, end);
+    return true;
+}
+
+/* The system has no page left: a run that has its own. It need not be the best one. */
+static uint64_t find_warm(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t *found) {
+    struct shms_arena *arena = &s->arenas[a];
+    uint32_t fl, sl, steps = 0;
+    for (classify(bytes, &fl, &sl); fl < SHMS_FL; fl++, sl = 0)
+        for (; sl < SHMS_SL; sl++) {
+            uint64_t run = shms_load_relaxed(&arena->heads[fl][sl]);
+            for (; run && steps++ < WARM_STEPS; run = shms_load_relaxed(&at(s, run)->hash)) {
+                *found = run_size(s, a, run);
+                if (!*found) {
+                    suspect(s, a);
+                    return 0;
+                }
+                if ((*found == bytes ||
+                     (*found >= bytes && (bytes < SHMS_LARGE_FROM || *found - bytes >= SHMS_BLOCK_MIN))) &&
+                    commit_run(s, run, *found, bytes))
+                    return run;
+            }
+        }
+    return 0;
+}
+
 int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t *offset) {
     struct shms_arena *arena = &s->arenas[a];
     bytes = shms_arena_capacity(bytes);
@@ -206,6 +261,25 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
     }
     if (shms_load_relaxed(&arena->suspect))
         return SHMS_CORRUPT;
+    uint64_t top = shms_load_relaxed(&arena->top), end = shms_arena_end(s, a);
+    if (SHMS_UNLIKELY(s->sparse)) {
+        bool above = top <= end && top >= shms_arena_base(s, a) && end - top >= bytes;
+        s->short_of = 0;
+        if (run ? !commit_run(s, run, size, bytes) : above && !commit_top(s, a, top, bytes)) {
+            int short_of = s->short_of;
+            if (!run) {
+                reap_zombies(s, a, zombies_possible(s));
+                top = shms_load_relaxed(&arena->top);
+            }
+            run = find_warm(s, a, bytes, &size);
+            if (shms_load_relaxed(&arena->suspect))
+                return SHMS_CORRUPT;
+            s->short_of = short_of;
+            if (!run && !(top <= end && end - top >= bytes && commit_top(s, a, top, bytes)))
+                return SHMS_FULL;
+            s->short_of = 0;
+        }
+    }
     uint32_t prev_free = 0;
     if (run) {
         prev_free = shms_load_relaxed(&at(s, run)->tag) & SHMS_TAG_PREV_FREE;
@@ -219,7 +293,6 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
             set_prev_free(s, a, run + bytes, false);
         }
     } else {
-        uint64_t top = shms_load_relaxed(&arena->top), end = shms_arena_end(s, a);
         if (top < shms_arena_base(s, a) || top > end || top % SHMS_GRANULE) {
             suspect(s, a);
             return SHMS_CORRUPT;
@@ -227,9 +300,8 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
         if (end - top < bytes)
             return SHMS_FULL;
         run = top;
+        commit_top(s, a, top, bytes); /* if it had to be, it was done above: this raises high */
         shms_store_relaxed(&arena->top, top + bytes);
-        if (shms_load_relaxed(&arena->high) < top + bytes)
-            shms_store_relaxed(&arena->high, top + bytes);
     }
     uint64_t returned = shms_load_relaxed(&arena->returned);
     if (SHMS_UNLIKELY(returned && bytes >= 1 << 20)) {
@@ -246,18 +318,20 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
     return SHMS_OK;
 }
 
-/* Gives back the whole pages of the free memory [from, to) but its first `keep` bytes, if its pages in use exceed
- * that by a quarter. Returns where what was given back begins; 0 if nothing was. */
-static uint64_t give_back(struct shms_store *s, uint32_t a, uint64_t from, uint64_t to, uint64_t cold) {
-    struct shms_arena *arena = &s->arenas[a];
-    uint64_t keep = shms_min(shms_max(shms_load_relaxed(&arena->keep), KEEP_FIRST), 1ull << 60); /* no sum wraps */
-    if (SHMS_LIKELY(to - from <= cold || to - from - cold <= keep + keep / 4))
+/* Of the free memory [from, to) whole pages are to go back, but those of its first `keep` bytes, if its pages in use
+ * exceed that by a quarter. Returns where they begin; 0 if none are. */
+static uint64_t too_much(struct shms_store *s, uint32_t a, uint64_t from, uint64_t to, uint64_t cold) {
+    uint64_t keep = shms_min(shms_max(shms_load_relaxed(&s->arenas[a].keep), KEEP_FIRST), 1ull << 60); /* no sum wraps */
+    if (SHMS_LIKELY(to - from <= cold || to - from - cold <= keep + keep / 4) || !s->memory->may_give_back(s))
         return 0;
-    from = SHMS_ALIGN_UP(from + keep, SHMS_PAGE);
+    return SHMS_ALIGN_UP(from + keep, SHMS_PAGE);
+}
+
+static void give_back(struct shms_store *s, uint32_t a, uint64_t from, uint64_t to) {
+    struct shms_arena *arena = &s->arenas[a];
     to = to / SHMS_PAGE * SHMS_PAGE;
     shms_os_give_back(s->base + from, to - from);
     shms_store_relaxed(&arena->returned, shms_load_relaxed(&arena->returned) + (to - from));
-    return from;
 }
 
 static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
@@ -287,15 +361,19 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
     }
     if (end == shms_load_relaxed(&arena->top)) {
         uint64_t high = shms_min(shms_load_relaxed(&arena->high), shms_arena_end(s, a));
+        uint64_t given = high > start ? too_much(s, a, start, SHMS_ALIGN_UP(high, SHMS_PAGE), 0) : 0;
+        if (given || (s->sparse && cold && high > start))
+            shms_store_relaxed(&arena->high, given && !(s->sparse && cold) ? given : start);
         shms_store_relaxed(&arena->top, start);
-        uint64_t given = high > start ? give_back(s, a, start, SHMS_ALIGN_UP(high, SHMS_PAGE), 0) : 0;
         if (given)
-            shms_store_relaxed(&arena->high, given);
+            give_back(s, a, given, SHMS_ALIGN_UP(high, SHMS_PAGE));
     } else {
         insert(s, a, start, end - start, (uint32_t)shms_min(cold, UINT32_MAX));
-        uint64_t given = give_back(s, a, start + SHMS_BLOCK_HEADER, end - 8, cold * SHMS_PAGE);
-        if (given)
+        uint64_t given = too_much(s, a, start + SHMS_BLOCK_HEADER, end - 8, cold * SHMS_PAGE);
+        if (given) {
             shms_store_relaxed(&at(s, start)->slot, (uint32_t)shms_min((end - given) / SHMS_PAGE, UINT32_MAX));
+            give_back(s, a, given, end - 8);
+        }
     }
     return !shms_load_relaxed(&arena->suspect);
 }
@@ -375,7 +453,7 @@ void shms_arena_reset(struct shms_store *s, uint32_t a) {
 }
 
 void shms_arena_add_free(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes) {
-    insert(s, a, offset, bytes, 0);
+    insert(s, a, offset, bytes, s->sparse ? (uint32_t)shms_min(bytes / SHMS_PAGE, UINT32_MAX) : 0);
 }
 
 void shms_arena_add_used(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes, bool after_free) {
@@ -385,7 +463,11 @@ void shms_arena_add_used(struct shms_store *s, uint32_t a, uint64_t offset, uint
     shms_store_relaxed(&arena->blocks, shms_load_relaxed(&arena->blocks) + 1);
 }
 
-void shms_arena_set_top(struct shms_store *s, uint32_t a, uint64_t top) { shms_store_relaxed(&s->arenas[a].top, top); }
+void shms_arena_set_top(struct shms_store *s, uint32_t a, uint64_t top) {
+    if (s->sparse)
+        shms_store_relaxed(&s->arenas[a].high, top);
+    shms_store_relaxed(&s->arenas[a].top, top);
+}
 
 uint64_t shms_arena_largest_free(struct shms_store *s, uint32_t a) {
     struct shms_arena *arena = &s->arenas[a];

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 
+#include "memory.h"
 #include "recover.h"
 
 uint32_t shms_fork_epoch = 1;
@@ -18,11 +19,9 @@ static void forked_parent(void) { pthread_mutex_unlock(&attachments_lock); }
 static void forked_child(void) {
     shms_fork_epoch++;
     shms_os_after_fork();
-    for (struct shms_store *s = attachments; s; s = s->next) {
-        if (shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
-            shms_os_close(s->beacon);
-        s->beacon = -1;
-    }
+    for (struct shms_store *s = attachments; s; s = s->next)
+        if (s->memory)
+            s->memory->forked(s);
     pthread_mutex_init(&attachments_lock, NULL);
 }
 
@@ -68,17 +67,15 @@ static bool become_live(struct shms_store *s, uint32_t index, uint64_t entry) {
     uint64_t word = shms_load_relaxed(&s->pin_bits[index / 64]);
     while (!shms_cas_acq_rel(&s->pin_bits[index / 64], &word, word & ~(1ull << (index % 64))))
         ;
-    s->beacon = shms_os_beacon_light(s->uuid, index + 1, SHMS_WHO_GENERATION(entry));
-    s->beacon_inode = shms_os_descriptor_inode(s->beacon);
+    bool lit = s->memory->light(s, index + 1, SHMS_WHO_GENERATION(entry));
     shms_store_relaxed(&c->start_time, s->identity.start_time);
     shms_store_relaxed(&c->pid_ns, s->identity.pid_ns);
     shms_store_relaxed(&c->net_ns, s->identity.net_ns);
-    shms_store_relaxed(&c->beacon, s->beacon >= 0);
+    shms_store_relaxed(&c->beacon, lit);
     shms_store_relaxed(&c->attached, shms_os_realtime());
     uint64_t live = SHMS_WHO_WITH_STATE(entry, SHMS_ENTRY_LIVE);
     if (!shms_cas_acq_rel(&c->entry, &entry, live)) { /* [claim-then-live] pairs with the acquire in whoever read `entry` */
-        shms_os_close(s->beacon);
-        s->beacon = -1;
+        s->memory->put_out(s);
         return false;
     }
     s->me = c;
@@ -91,9 +88,16 @@ static bool become_live(struct shms_store *s, uint32_t index, uint64_t entry) {
     return true;
 }
 
-static bool claim_free(struct shms_store *s) {
+/* Entries below this one were used, and have their memory. */
+static uint32_t used(struct shms_store *s) {
+    return (uint32_t)shms_min(shms_load_acquire(&s->header->clients_high), s->client_count);
+}
+
+static int claim_free(struct shms_store *s) {
     for (uint32_t i = 0; i < s->client_count; i++) {
         struct shms_client *c = shms_client_at(s, i);
+        if (i >= used(s) && !shms_commit(s, (uint64_t)((uint8_t *)c - s->base), s->client_size))
+            return SHMS_FULL;
         uint64_t w = shms_load_acquire(&c->entry);
         if (SHMS_WHO_STATE(w) != SHMS_ENTRY_FREE)
             continue;
@@ -101,13 +105,13 @@ static bool claim_free(struct shms_store *s) {
                                   shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
         raise_high(s, i + 1); /* before: whoever dies from here on is looked at */
         if (shms_cas_acq_rel(&c->entry, &w, claim) && become_live(s, i, claim))
-            return true;
+            return SHMS_OK;
     }
-    return false;
+    return SHMS_NO_CLIENT;
 }
 
 static bool claim_dead(struct shms_store *s) {
-    for (uint32_t i = 0; i < s->client_count; i++) {
+    for (uint32_t i = 0; i < used(s); i++) {
         struct shms_client *c = shms_client_at(s, i);
         uint64_t w = shms_load_acquire(&c->entry);
         if (SHMS_WHO_STATE(w) != SHMS_ENTRY_DEAD)
@@ -131,12 +135,15 @@ int shms_client_claim(struct shms_store *s) {
     s->me = NULL;
     s->number = 0;
     shms_os_identity(&s->identity);
-    if (claim_free(s))
-        return SHMS_OK;
-    /* A full registry: look closely who of them still lives. Recovery takes arenas in the name of a client, so a
-     * process without a place can free only entries that leave no block or arena lock behind; others it inherits. */
+    int rc = claim_free(s);
+    if (rc == SHMS_OK)
+        return rc;
+    /* A full registry, or no memory for another entry: look closely who of them still lives. Recovery takes arenas in
+     * the name of a client, so a process without a place can free only entries that leave no block or arena lock
+     * behind; others it inherits. */
     shms_recover_all(s, false);
-    return claim_free(s) || claim_dead(s) ? SHMS_OK : SHMS_NO_CLIENT;
+    rc = claim_free(s);
+    return rc == SHMS_OK || claim_dead(s) ? SHMS_OK : rc;
 }
 
 void shms_client_release(struct shms_store *s) {
@@ -150,10 +157,8 @@ void shms_client_release(struct shms_store *s) {
             shms_store_release(&s->me->pins[i], 0);
         uint64_t w = s->entry;
         shms_cas_acq_rel(&s->me->entry, &w, SHMS_WHO_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
-        if (shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
-            shms_os_close(s->beacon);
+        s->memory->put_out(s);
     }
-    s->beacon = -1;
     s->me = NULL;
     s->number = 0;
 }

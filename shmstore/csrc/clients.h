@@ -18,7 +18,8 @@
 
 #include "segment.h"
 
-/* Makes this process a client of *s: SHMS_OK, SHMS_NO_CLIENT when all places belong to the living. */
+/* Makes this process a client of *s: SHMS_OK, SHMS_NO_CLIENT when all places belong to the living, SHMS_FULL when there
+ * is no memory for another one. */
 int shms_client_claim(struct shms_store *s);
 /* Gives the place up; what could not be given back (a block behind a stopped process's lock) is left to recovery. */
 void shms_client_release(struct shms_store *s);

@@ -12,25 +12,25 @@
  *   next opener proves the death, moves `state` to himself, removes the segment and makes one of his own, for the
  *   dead one's size and mode were the dead one's. Between 4 and 5: everything is written; the next opener writes
  *   the magic. Nothing is ever half open: until 5 there are no clients and no entries.
+ * POSIX memory has no name until 5 is done (memory_posix.c): its creator's death leaves nothing, and nobody waits.
  * Openers wait in naps of a millisecond, up to their timeout; a stopped creator is named in the error. */
 #include "create.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/ipc.h>
-#include <sys/shm.h>
 #include <unistd.h>
 
 #include "api.h"
 #include "lock.h"
+#include "memory.h"
 #include "recover.h"
 
 #define NAP 1000000ull
 #define BLANK_PATIENCE 1000000000ull /* how long a living creator may leave a segment blank */
 
-static int failed(struct shms_open_found *r, const char *what) {
-    r->error = errno;
+static int failed(struct shms_open_found *r, const char *what, int error) {
+    r->error = error;
     snprintf(r->what, sizeof r->what, "%s", what);
     return SHMS_SYSTEM;
 }
@@ -42,8 +42,7 @@ static int corrupt(struct shms_open_found *r, const char *what) {
 
 /* REQUIRES: state names me as initialising. Everything but magic and state. */
 static bool initialise(struct shms_header *h, const struct shms_geometry *g, const struct shms_open_wish *a,
-                       const struct shms_identity *me, uint64_t who, int id) {
-    struct shmid_ds d;
+                       const struct shms_identity *me, uint64_t who, uint32_t uid) {
     shms_store_relaxed(&h->creator_start, me->start_time);
     shms_store_release(&h->creator_who, who);
     h->format = SHMS_FORMAT_VERSION;
@@ -55,7 +54,7 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     h->creator_pid_ns = me->pid_ns;
     h->creator_time_ns = me->time_ns;
     h->creator_pid = me->pid;
-    h->creator_uid = shmctl(id, IPC_STAT, &d) == 0 ? d.shm_perm.cuid : (uint32_t)geteuid();
+    h->creator_uid = uid;
     h->name_kind = a->name_kind;
     h->name_length = a->name_length;
     memcpy((char *)h + SHMS_NAME_OFFSET, a->name, a->name_length);
@@ -89,6 +88,8 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
         shms_store_relaxed(&arena->end, base + g->arena_size);
         shms_store_relaxed(&arena->top, base);
         shms_store_relaxed(&arena->high, base);
+        if (a->huge_page || a->prefault || a->lock_memory) /* what was asked for in advance is not given back */
+            shms_store_relaxed(&arena->keep, g->arena_size);
     }
     return true;
 }
@@ -96,8 +97,9 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
 enum settled { SETTLED_READY, SETTLED_WAIT, SETTLED_GONE, SETTLED_FOREIGN, SETTLED_UNPLANNED, SETTLED_FAILED };
 
 /* Looks at an attached segment once, and initialises it if that is for us to do. planned: whether *g is something. */
-static enum settled settle(struct shms_header *h, const struct shms_geometry *g, int planned, const struct shms_open_wish *a,
-                           struct shms_open_found *r, const struct shmid_ds *d, uint64_t waited) {
+static enum settled settle(struct shms_store *s, const struct shms_geometry *g, int planned, const struct shms_open_wish *a,
+                           struct shms_open_found *r, const struct shms_memory_state *d, uint64_t waited) {
+    struct shms_header *h = (struct shms_header *)s->base;
     struct shms_identity me;
     uint64_t magic = shms_load_acquire(&h->magic), state = shms_load_acquire(&h->state);
     bool can_write = !a->readonly && a->create != 2;
@@ -108,16 +110,16 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
     if (magic != 0 && magic != SHMS_MAGIC_INIT)
         return SETTLED_FOREIGN;
     shms_os_identity(&me);
-    bool creator_gone = r->created || shms_os_process_life((uint32_t)d->shm_cpid, 0) == SHMS_GONE;
+    bool creator_gone = r->created || s->memory->creator_gone(s, d);
     uint32_t tag = shms_namespace_tag(me.pid_ns);
     if (magic == 0) {
         if (state != 0)
             return SETTLED_FOREIGN;
         if (!r->created) {
-            r->pid = (uint32_t)d->shm_cpid;
+            r->pid = d->creator;
             if (!creator_gone) /* he is about to write the magic, unless this is no store at all */
                 return waited > BLANK_PATIENCE ? SETTLED_FOREIGN : SETTLED_WAIT;
-            if (!can_write || planned != SHMS_OK || d->shm_segsz != g->size || d->shm_perm.cuid != geteuid())
+            if (!can_write || planned != SHMS_OK || d->size != g->size || d->trusted_uid != geteuid())
                 return SETTLED_FOREIGN;
         }
         shms_cas_acq_rel(&h->magic, &magic, SHMS_MAGIC_INIT); /* somebody else may have: the same thing */
@@ -138,7 +140,7 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
     } else if (state != 0)
         return SETTLED_FOREIGN;
     else if (!creator_gone) {
-        r->pid = (uint32_t)d->shm_cpid;
+        r->pid = d->creator;
         return SETTLED_WAIT; /* he is about to name himself */
     }
     if (!can_write)
@@ -150,16 +152,17 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
         return SETTLED_WAIT;
     }
     if (!r->created) {
-        if (shmctl(r->id, IPC_RMID, NULL) != 0 && errno != EINVAL && errno != EIDRM) {
-            failed(r, "shmctl");
+        int error = s->memory->remove(s);
+        if (error) {
+            failed(r, s->call, error);
             shms_cas_acq_rel(&h->state, &mine, state); /* not ours to remove: as it was */
             return SETTLED_FAILED;
         }
         shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_DESTROYED)); /* for who waits here */
         return SETTLED_GONE;
     }
-    if (!initialise(h, g, a, &me, mine, r->id)) {
-        failed(r, "getrandom");
+    if (!initialise(h, g, a, &me, mine, d->trusted_uid)) {
+        failed(r, "getrandom", errno);
         return SETTLED_FAILED;
     }
     if (!shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_READY))) { /* [magic-last] */
@@ -173,7 +176,7 @@ static enum settled settle(struct shms_header *h, const struct shms_geometry *g,
 
 /* The store is ready: is it the one that is wanted? */
 static int compare(const struct shms_header *h, const struct shms_geometry *g, const struct shms_open_wish *a,
-                   struct shms_open_found *r, const struct shmid_ds *d) {
+                   struct shms_open_found *r, const struct shms_memory_state *d) {
     r->format = h->format;
     r->incompatible = h->incompatible;
     r->read_compatible = h->read_compatible;
@@ -184,7 +187,7 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
     memcpy(r->name, (const char *)h + SHMS_NAME_OFFSET, r->name_length);
     r->size = h->segment_size;
     r->max_entries = h->max_entries;
-    r->mode = d->shm_perm.mode & 0777;
+    r->mode = d->mode;
     if (h->format != SHMS_FORMAT_VERSION || (h->incompatible & ~SHMS_KNOWN_INCOMPATIBLE))
         return SHMS_FORMAT;
     if (a->name_kind != 2 && (h->name_kind != a->name_kind || r->name_length != a->name_length ||
@@ -207,38 +210,59 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
     return SHMS_OK;
 }
 
-/* The segment's identifier, made if need be; -1 with a status in *rc (SHMS_AGAIN: somebody was faster). */
-static int find_segment(const struct shms_geometry *g, const struct shms_open_wish *a, struct shms_open_found *r,
-                        int *rc) {
-    int id = shmget(a->key, 0, 0);
-    if (id >= 0)
-        return id;
-    if (errno != ENOENT)
-        *rc = failed(r, "shmget");
-    else if (a->create == 2 || a->readonly)
-        *rc = SHMS_NOT_FOUND;
-    else if ((id = shmget(a->key, g->size, IPC_CREAT | IPC_EXCL | SHM_NORESERVE | (int)a->mode)) >= 0)
-        r->created = 1;
-    else
-        *rc = errno == EEXIST ? SHMS_AGAIN : failed(r, "shmget");
-    return id;
+/* Finds the memory, or makes it: SHMS_OK, or a status; SHMS_AGAIN: somebody was faster. */
+static int find_memory(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_wish *a,
+                       struct shms_open_found *r) {
+    int error = s->memory->find(s, a);
+    r->id = s->id;
+    if (error == 0)
+        return SHMS_OK;
+    if (error == ENOEXEC)
+        return SHMS_NOT_A_STORE;
+    if (error != ENOENT)
+        return failed(r, s->call, error);
+    if (a->create == 2 || a->readonly)
+        return SHMS_NOT_FOUND;
+    error = s->memory->make(s, a, g->size);
+    r->id = s->id;
+    if (error == EEXIST)
+        return SHMS_AGAIN;
+    if (error)
+        return failed(r, s->call, error);
+    r->created = 1;
+    return SHMS_OK;
 }
 
-static int attach(struct shms_store *s, uint8_t *base, const struct shmid_ds *d, const struct shms_open_wish *a,
+/* What was asked for beyond a place to write to. */
+static int favours(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
+    int error = a->prefault ? shms_memory_prefault(s) : 0;
+    if (error == 0 && a->lock_memory)
+        error = s->memory->lock(s);
+    return error ? failed(r, s->call, error) : SHMS_OK;
+}
+
+/* What the creator will write to has its pages before. */
+static int prepare(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_wish *a,
+                   struct shms_open_found *r) {
+    if (!shms_commit(s, 0, g->pin_bits + (g->client_count + 63) / 64 * 8) ||
+        !shms_commit(s, g->arenas, g->arena_count * sizeof(struct shms_arena)))
+        return failed(r, "fallocate", s->short_of);
+    return favours(s, a, r);
+}
+
+static int attach(struct shms_store *s, const struct shms_memory_state *d, const struct shms_open_wish *a,
                   struct shms_open_found *r) {
     bool only_read;
-    memset(s, 0, sizeof *s);
-    s->beacon = -1;
-    int rc = shms_segment_view(s, base, d->shm_segsz, &only_read);
+    int rc = shms_segment_view(s, s->base, d->size, &only_read);
     if (rc != SHMS_OK)
         return rc == SHMS_CORRUPT ? corrupt(r, "a size or offset in the header") : rc;
-    s->id = r->id;
-    s->key = a->key;
     s->readonly = a->readonly || only_read;
     r->only_read = only_read;
     shms_os_identity(&s->identity);
     shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
     s->sweep_cursor = s->identity.pid;
+    if (!r->created && (rc = favours(s, a, r)) != SHMS_OK)
+        return rc;
     if (s->readonly)
         return SHMS_OK;
     if ((rc = shms_client_claim(s)) != SHMS_OK)
@@ -247,76 +271,95 @@ static int attach(struct shms_store *s, uint8_t *base, const struct shmid_ds *d,
     return SHMS_OK;
 }
 
-/* A mode that keeps its maker out is noticed after the segment was made. */
-static int give_up(struct shms_open_found *r, const char *what) {
-    int rc = failed(r, what);
-    if (r->created)
-        shmctl(r->id, IPC_RMID, NULL);
+/* What is open now goes; so does what was made and turned out to be of no use (a mode that keeps its maker out, no
+ * right to lock it). */
+static int give_up(struct shms_store *s, struct shms_open_found *r, int rc) {
+    if (r->created && rc == SHMS_SYSTEM)
+        s->memory->remove(s);
+    shms_detach(s);
     return rc;
+}
+
+static bool exists(struct shms_store *s, const struct shms_open_wish *a) {
+    bool found = s->memory->find(s, a) == 0;
+    s->memory->unmap(s);
+    return found;
+}
+
+static int too_small(const struct shms_open_wish *a, struct shms_open_found *r, int planned) {
+    r->minimum = shms_geometry_least(a->max_entries);
+    return planned;
 }
 
 int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
     struct shms_geometry g;
     uint64_t start = shms_os_now();
     memset(r, 0, sizeof *r);
-    int planned = shms_geometry_plan(a->size, a->max_entries, &g);
+    int planned = shms_geometry_plan(a->huge_page ? SHMS_ALIGN_UP(a->size, a->huge_page) : a->size, a->max_entries, &g);
     for (bool patient = true; patient; shms_os_nap(NAP)) {
         uint64_t waited = shms_os_now() - start;
         patient = waited < a->timeout;
-        struct shmid_ds d;
-        int rc = SHMS_OK;
-        if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || shmget(a->key, 0, 0) < 0)) {
-            r->minimum = shms_geometry_least(a->max_entries);
-            return planned;
-        }
+        struct shms_memory_state d;
+        shms_memory_choose(s, a);
+        if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || !exists(s, a)))
+            return too_small(a, r, planned);
         r->created = 0;
-        r->id = find_segment(&g, a, r, &rc);
+        int rc = find_memory(s, &g, a, r);
         if (rc == SHMS_AGAIN)
             continue;
         if (rc != SHMS_OK)
-            return rc;
-        if (shmctl(r->id, IPC_STAT, &d) != 0) {
-            if (errno == EINVAL || errno == EIDRM)
-                continue;
-            return give_up(r, "shmctl");
+            return give_up(s, r, rc);
+        int error = s->memory->state(s, &d);
+        if (error)
+            return give_up(s, r, failed(r, s->call, error));
+        if (d.removed) {
+            shms_detach(s);
+            continue;
         }
-        r->uid = d.shm_perm.cuid;
-        r->size = d.shm_segsz;
-        r->mode = d.shm_perm.mode & 0777;
+        r->uid = d.trusted_uid;
+        r->size = d.size;
+        r->mode = d.mode;
         if (a->owner != -2 && r->uid != geteuid() && r->uid != 0 && (int64_t)r->uid != a->owner)
-            return SHMS_FOREIGN;
+            return give_up(s, r, SHMS_FOREIGN);
         if (r->size < SHMS_HEADER_SIZE)
-            return SHMS_NOT_A_STORE;
-        void *base = shmat(r->id, NULL, a->readonly ? SHM_RDONLY : 0);
-        if (base == (void *)-1) {
-            if (errno == EINVAL || errno == EIDRM)
-                continue;
-            return give_up(r, "shmat");
+            return give_up(s, r, SHMS_NOT_A_STORE);
+        error = s->memory->map(s, a, d.size, r->created);
+        if (error == EINVAL || error == EIDRM) {
+            shms_detach(s);
+            continue;
         }
-        switch (settle(base, &g, planned, a, r, &d, waited)) {
+        if (error)
+            return give_up(s, r, error == ENOEXEC ? SHMS_NOT_A_STORE : failed(r, s->call, error));
+        if (r->created && (rc = prepare(s, &g, a, r)) != SHMS_OK)
+            return give_up(s, r, rc);
+        switch (settle(s, &g, planned, a, r, &d, waited)) {
         case SETTLED_READY:
-            rc = compare(base, &g, a, r, &d);
-            if (rc == SHMS_OK && (rc = attach(s, base, &d, a, r)) == SHMS_OK && (rc = shms_look(s)) == SHMS_OK)
+            error = r->created ? s->memory->publish(s, a) : 0;
+            if (error == EEXIST) {
+                shms_detach(s);
+                continue;
+            }
+            if (error)
+                return give_up(s, r, failed(r, s->call, error));
+            rc = compare((struct shms_header *)s->base, &g, a, r, &d);
+            if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_look(s)) == SHMS_OK)
                 return SHMS_OK;
             if (rc == SHMS_DESTROYED) { /* somebody removed it under our hands */
                 shms_detach(s);
                 continue;
             }
-            shmdt(base);
-            return rc;
+            return give_up(s, r, rc);
         case SETTLED_FOREIGN:
-            shmdt(base);
-            return SHMS_NOT_A_STORE;
+            return give_up(s, r, SHMS_NOT_A_STORE);
         case SETTLED_UNPLANNED:
-            r->minimum = shms_geometry_least(a->max_entries);
-            shmdt(base);
-            return planned;
+            shms_detach(s);
+            return too_small(a, r, planned);
         case SETTLED_FAILED:
-            shmdt(base);
+            shms_detach(s);
             return SHMS_SYSTEM;
         case SETTLED_GONE:
         case SETTLED_WAIT:
-            shmdt(base);
+            shms_detach(s);
         }
     }
     return a->create == 2 || a->readonly ? SHMS_NOT_FOUND : SHMS_TIMEOUT;
@@ -324,9 +367,7 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
 
 void shms_detach(struct shms_store *s) {
     shms_client_release(s);
-    if (s->base)
-        shmdt(s->base);
-    s->base = NULL;
+    s->memory->unmap(s);
 }
 
 static void wake_everybody(struct shms_store *s) {
@@ -349,29 +390,24 @@ static void mark_destroyed(struct shms_store *s) {
 }
 
 int shms_destroy(struct shms_store *s) {
-    if (shmctl(s->id, IPC_RMID, NULL) != 0 && errno != EINVAL && errno != EIDRM)
-        return SHMS_SYSTEM;
+    int error = s->memory->remove(s);
+    if (error)
+        return error == ETIMEDOUT ? SHMS_TIMEOUT : SHMS_SYSTEM;
     mark_destroyed(s);
     return SHMS_OK;
 }
 
 int shms_look(struct shms_store *s) {
-    struct shmid_ds d;
+    struct shms_memory_state d;
     shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
     if (SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
         return SHMS_DESTROYED;
-    int rc = shmctl(s->id, IPC_STAT, &d);
-    if ((rc != 0 && (errno == EINVAL || errno == EIDRM)) ||
-        (rc == 0 && (d.shm_perm.mode & SHM_DEST) && !s->private_store)) {
+    s->memory->relight(s);
+    if (s->memory->state(s, &d) == 0 && d.removed) {
         if (!s->readonly)
             mark_destroyed(s);
         shms_store_relaxed(&s->looked_at, 0); /* a read-only attachment cannot mark it: every call looks again */
         return SHMS_DESTROYED;
-    }
-    if (s->me && s->beacon >= 0 && !shms_os_descriptor_is_socket(s->beacon, s->beacon_inode)) {
-        s->beacon = shms_os_beacon_light(s->uuid, s->number, SHMS_WHO_GENERATION(s->entry));
-        s->beacon_inode = shms_os_descriptor_inode(s->beacon);
-        shms_store_relaxed(&s->me->beacon, s->beacon >= 0);
     }
     return SHMS_OK;
 }

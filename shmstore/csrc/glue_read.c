@@ -14,9 +14,11 @@ static bool copy(struct shms_call *c, void *to, const uint8_t *from, uint64_t by
     shms_call_count(c);
     if (!c->counted)
         return false;
+    shms_fetch_add_acq_rel(&c->h->s.away, 1);
     PyThreadState *state = PyEval_SaveThread();
     shms_copy_racy(to, from, bytes);
     PyEval_RestoreThread(state);
+    shms_fetch_add_acq_rel(&c->h->s.away, (uint32_t)-1);
     return true;
 }
 

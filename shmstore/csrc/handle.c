@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "api.h"
+#include "memory.h"
 
 struct shms_handle *shms_handles[SHMS_HANDLES_MAX];
 
@@ -69,12 +70,13 @@ int shms_handle_recheck(struct shms_handle *h) {
     if (s->fork_epoch == shms_fork_epoch && SHMS_UNLIKELY(robbed(s))) {
         if (shms_load_relaxed(&s->records_busy))
             return SHMS_NO_CLIENT;
-        shms_os_close(s->beacon);
+        s->memory->put_out(s);
         s->fork_epoch = SHMS_NO_EPOCH;
     }
     if (s->fork_epoch != shms_fork_epoch) {
         if (s->fork_epoch != SHMS_NO_EPOCH)
             forget_parents_calls(h);
+        shms_store_relaxed(&s->away, 0);
         s->beacon = -1;
         int rc = s->readonly ? SHMS_OK : shms_client_claim(s);
         if (rc != SHMS_OK)
@@ -129,12 +131,16 @@ struct opened {
 
 void *shms_w_open(const struct shms_open_wish *wish, struct shms_open_found *found, int *status) {
     struct opened *o = calloc(1, sizeof *o);
-    *status = o ? shms_open(&o->s, wish, found) : SHMS_NO_MEMORY;
+    *status = SHMS_NO_MEMORY;
+    if (!o)
+        return NULL;
+    shms_attachments_add(&o->s); /* from here on a child does not keep its beacon burning */
+    *status = shms_open(&o->s, wish, found);
     if (*status != SHMS_OK) {
+        shms_attachments_remove(&o->s);
         free(o);
         return NULL;
     }
-    shms_attachments_add(&o->s); /* from here on a child does not keep its beacon burning */
     o->s.fork_epoch = shms_fork_epoch; /* not in shms_adopt: a signal handler may fork between the two */
     return o;
 }

@@ -5,6 +5,7 @@
  *                        or it called exec: its beacon is out and its memory map no longer has the segment
  *   another one, same network namespace   its beacon is out
  *   neither              I am the only one attached (shm_nattch is 1)
+ * In POSIX memory the beacon is a lock on the file itself, which every namespace sees (memory.h).
  * Everything else is unknown: whoever needs what an unknown holds waits, and times out with an error that names
  * it. A stopped or traced process is alive.
  *
@@ -13,14 +14,9 @@
  * own beacon out by mistake relights it at the next second of use (shms_look), long before. */
 #include "clients.h"
 
-#include <sys/shm.h>
+#include "memory.h"
 
 #define DARK 2500 /* ms */
-
-static bool only_me_attached(struct shms_store *s) {
-    struct shmid_ds d;
-    return shmctl(s->id, IPC_STAT, &d) == 0 && d.shm_nattch == 1;
-}
 
 /* Remembers since when this beacon was seen to be out: generation and index 32 | time in ms 32, by index. Two
  * clients that share a place in the memory only make each other wait longer. */
@@ -54,18 +50,18 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t e
         return SHMS_ALIVE;
     if (entry == s->entry && c == s->me)
         return SHMS_ALIVE;
-    bool sees_beacon = beacon && net_ns && net_ns == s->identity.net_ns;
+    bool sees_beacon = beacon && s->memory->sees(s, net_ns);
     if (pid_ns && pid_ns == s->identity.pid_ns) {
         enum shms_life life = shms_os_process_life(pid, start);
-        if (life == SHMS_ALIVE && sees_beacon && shms_os_process_maps(pid, s->id) == 0 &&
-            shms_os_beacon_seen(s->uuid, index + 1, SHMS_WHO_GENERATION(entry)) == 0)
+        if (life == SHMS_ALIVE && sees_beacon && s->memory->maps(s, pid) == 0 &&
+            s->memory->seen(s, index + 1, SHMS_WHO_GENERATION(entry)) == 0)
             return SHMS_GONE;
         return life;
     }
-    if (only_me_attached(s))
+    if (s->memory->only_me(s))
         return SHMS_GONE;
     if (sees_beacon) {
-        int seen = shms_os_beacon_seen(s->uuid, index + 1, SHMS_WHO_GENERATION(entry));
+        int seen = s->memory->seen(s, index + 1, SHMS_WHO_GENERATION(entry));
         if (seen == 1)
             shms_store_relaxed(&s->dark[index % SHMS_DARK_REMEMBERED], 0);
         if (seen >= 0)

@@ -31,6 +31,8 @@ enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time);
 bool shms_os_no_such_process(uint32_t pid);
 /* 1 the process maps System V segment `id`, 0 it does not (it called exec), -1 cannot be told. */
 int shms_os_process_maps(uint32_t pid, int id);
+/* The same of the file with this device and inode. */
+int shms_os_process_maps_file(uint32_t pid, uint64_t device, uint64_t inode);
 /* The program's name into name[size], "?" when hidden. */
 void shms_os_process_name(uint32_t pid, char *name, size_t size);
 

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -137,7 +138,7 @@ enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
     return difference <= 1 ? SHMS_ALIVE : SHMS_GONE;
 }
 
-int shms_os_process_maps(uint32_t pid, int id) {
+static int process_maps(uint32_t pid, bool sysv, uint64_t device, uint64_t inode) {
     char path[64], line[512];
     snprintf(path, sizeof path, "/proc/%u/maps", pid);
     FILE *f = proc_counts_as_i_do() ? fopen(path, "re") : NULL;
@@ -145,14 +146,21 @@ int shms_os_process_maps(uint32_t pid, int id) {
         return -1;
     int found = 0, lines = 0;
     while (!found && fgets(line, sizeof line, f)) {
-        unsigned long long inode;
+        unsigned on_major, on_minor;
+        unsigned long long at;
         lines++;
         /* System V segments are listed as /SYSV<key>, with the identifier where files have their inode. */
-        if (strstr(line, "/SYSV") && sscanf(line, "%*s %*s %*s %*s %llu", &inode) == 1 && (int)inode == id)
-            found = 1;
+        if (sscanf(line, "%*s %*s %*s %x:%x %llu", &on_major, &on_minor, &at) == 3 && at == inode)
+            found = sysv ? strstr(line, "/SYSV") != NULL : makedev(on_major, on_minor) == device;
     }
     fclose(f);
     return found ? 1 : lines ? 0 : -1;
+}
+
+int shms_os_process_maps(uint32_t pid, int id) { return process_maps(pid, true, 0, (uint64_t)id); }
+
+int shms_os_process_maps_file(uint32_t pid, uint64_t device, uint64_t inode) {
+    return process_maps(pid, false, device, inode);
 }
 
 void shms_os_process_name(uint32_t pid, char *name, size_t size) {

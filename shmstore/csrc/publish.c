@@ -63,14 +63,15 @@ static int replace(struct shms_op *op, struct shms_found *x, uint64_t word) {
     return done;
 }
 
-/* Publishes the new block in the first empty slot from home on; the distance, or -1. */
+/* Publishes the new block in the first empty slot from home on; the distance; -1 no slot, -2 no memory for one. */
 static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
     struct shms_store *s = op->s;
     struct shms_block *b = (struct shms_block *)(s->base + op->block);
     _Atomic uint64_t *lock = &s->buckets[op->name.home].lock;
     uint64_t bucket = op->name.home, last = shms_min(SHMS_REACH_MAX, s->bucket_count - 1);
     for (uint32_t d = 0; d <= last; d++) {
-        shms_bucket_use(s, bucket); /* I10 */
+        if (!shms_bucket_use(s, bucket)) /* I10 */
+            return -2;
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
             _Atomic uint64_t *slot = &s->buckets[bucket].slots[i];
             uint64_t empty = 0;
@@ -136,7 +137,8 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
     uint64_t version = shms_load_relaxed(&b->sequence);
     int64_t result = 0;
     op->busy = NULL;
-    shms_bucket_use(s, op->name.home);
+    if (!shms_bucket_use(s, op->name.home))
+        return SHMS_FULL;
     if (!home_lock(op))
         return SHMS_BUSY;
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
@@ -174,7 +176,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
         } else {
             int d = insert(op, word, &number);
             if (d < 0)
-                return leave(op, SHMS_TABLE_FULL);
+                return leave(op, d == -1 ? SHMS_TABLE_FULL : SHMS_FULL);
             distance = (uint32_t)d;
         }
         if (SHMS_UNLIKELY(op->expiry))

@@ -140,8 +140,23 @@ static void end_doomed(struct shms_store *s, uint32_t a, const struct roots *r) 
     for (uint64_t i = 0; i < r->count; i++)
         if (offset >= r->items[i].offset && offset - r->items[i].offset < r->items[i].bytes)
             return;
+    if (!shms_commit(s, offset, SHMS_BLOCK_HEADER))
+        return; /* its page went back to the system, and reads as 0 already */
     shms_store_relaxed(&((struct shms_block *)(s->base + offset))->sequence, 0);
     shms_fence_release(); /* [block-life] */
+}
+
+/* Head and end of each gap have their pages: they lie beside blocks, or were heads and ends before. Only scribbled
+ * bytes lead to others, and those must not be touched unasked. */
+static bool commit_gaps(struct shms_store *s, uint64_t at, const struct roots *r) {
+    for (uint64_t i = 0; s->sparse && i < r->count; i++) {
+        uint64_t end = r->items[i].offset;
+        if (end > at && ((at % SHMS_PAGE == 0 && !shms_commit(s, at, SHMS_BLOCK_MIN)) ||
+                         (end % SHMS_PAGE == 0 && !shms_commit(s, end - 8, 8))))
+            return false;
+        at = end + r->items[i].bytes;
+    }
+    return true;
 }
 
 int shms_rebuild(struct shms_store *s, uint32_t a) {
@@ -156,6 +171,10 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     r.count = settle(s, &r);
     end_doomed(s, a, &r);
     uint64_t at = shms_arena_base(s, a);
+    if (!commit_gaps(s, at, &r)) {
+        free(r.items);
+        return SHMS_NO_MEMORY;
+    }
     uint64_t top = r.count ? r.items[r.count - 1].offset + r.items[r.count - 1].bytes : at;
     shms_arena_reset(s, a);
     shms_store_relaxed(&s->arenas[a].suspect, 1);

@@ -1,6 +1,8 @@
 /* segment.c: sizes of a store to be, and the checked view of one that is. */
 #include "segment.h"
 
+#include "memory.h"
+
 static uint64_t place(uint64_t *at, uint64_t bytes, uint64_t align) {
     uint64_t offset = SHMS_ALIGN_UP(*at, align);
     *at = offset + bytes;
@@ -110,10 +112,29 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->arenas = (struct shms_arena *)(base + arenas);
     s->pin_count = (uint32_t)shms_min((s->client_size - offsetof(struct shms_client, pins)) / 8,
                                       sizeof s->pins_busy * 8);
-    s->private_store = h->name_kind == 4;
     memcpy(s->hash_key, h->hash_key, sizeof s->hash_key);
     memcpy(s->uuid, h->uuid, sizeof s->uuid);
     return SHMS_OK;
+}
+
+bool shms_commit_sparse(struct shms_store *s, uint64_t offset, uint64_t bytes) {
+    return s->memory->commit(s, offset, bytes);
+}
+
+/* What will be looked at because of a bit is there before the bit is. */
+bool shms_page_use(struct shms_store *s, uint64_t page) {
+    uint64_t top = page >> 15, due = page * (SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
+    uint64_t words = shms_min((s->table_pages + 63) / 64 - (top << 9), 1 << 9); /* of the summary, for this upper bit */
+    uint64_t groups = shms_min(s->group_count - due, SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
+    uint64_t buckets = shms_min(s->bucket_count - page * SHMS_PAGE_BUCKETS, SHMS_PAGE_BUCKETS);
+    if (s->sparse && (!shms_commit(s, (uint64_t)((uint8_t *)&s->summary[top << 9] - s->base), words * 8) ||
+                      !shms_commit(s, (uint64_t)((uint8_t *)&s->due[due] - s->base), groups * 8) ||
+                      !shms_commit(s, (uint64_t)((uint8_t *)&s->buckets[page * SHMS_PAGE_BUCKETS] - s->base),
+                                   buckets * SHMS_LINE)))
+        return false;
+    shms_fetch_or_acq_rel(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)], 1ull << (top & 63));
+    shms_fetch_or_acq_rel(&s->summary[page >> 6], 1ull << (page & 63));
+    return true;
 }
 
 uint64_t shms_next_page_in_use(const struct shms_store *s, uint64_t page) {

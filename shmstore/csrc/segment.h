@@ -12,11 +12,14 @@
 #include "os.h"
 
 #define SHMS_DARK_REMEMBERED 16u
+#define SHMS_OBJECT_MAX 256u
+
+struct shms_memory;
 
 struct shms_store {
     uint8_t *base;
     uint64_t size;
-    int id;           /* System V identifier */
+    int id;           /* System V identifier, else -1 */
     int32_t key;
     bool readonly;
     struct shms_header *header;
@@ -30,6 +33,7 @@ struct shms_store {
     uint64_t hash_key[2], sequence_multiplier, sequence_xor;
     uint8_t uuid[16];
     bool private_store;
+    bool sparse; /* a page must be committed before it is read or written (memory.h) */
 
     /* This process as a client; 0 = none (read-only, or not yet). Everything below is touched only with the
      * interpreter's lock held, or by the one thread that owns the bit it touches, unless it is atomic. */
@@ -50,6 +54,17 @@ struct shms_store {
     _Atomic uint32_t last_dead_pid; /* for the log: whose locks were taken over */
     _Atomic uint64_t takeovers, rebuilds;
     struct shms_store *next; /* all attachments of the process, for the fork handler */
+
+    /* The memory it lives in (memory.h). */
+    const struct shms_memory *memory;
+    const char *call;         /* the system call that failed last */
+    int fd;                   /* POSIX: the file, and how to know it again (descriptor.h) */
+    uint64_t device, inode;
+    int64_t beacon_byte;      /* POSIX: the byte that says I live; 0 = none */
+    bool named;               /* POSIX: it was found, or may be found, under its name */
+    int short_of;             /* why the last commit failed: an error number; 0 after one that went well */
+    _Atomic uint32_t away;    /* threads that read without the interpreter's lock */
+    char object[SHMS_OBJECT_MAX]; /* POSIX: the file's name in /dev/shm, or a path */
 };
 
 /* Sizes of a store to be. */
@@ -99,6 +114,20 @@ static inline uint64_t shms_hash_of(const struct shms_store *s, const void *key,
     return shms_siphash13(key, length, s->hash_key[0] ^ (kind & SHMS_FLAG_BYTES_KEY), s->hash_key[1]);
 }
 
+/* Before memory is touched for the first time, reading included: false if the system has no page for it. A page that
+ * was committed once stays, but in free memory (arena.c). Who does it for
+ *   header, pin bits, arenas        the creator (create.c)
+ *   a client's entry                whoever claims it first, before clients_high is raised (clients.c)
+ *   a page of the slot table, what the summary and the due words say of it
+ *                                   shms_bucket_use, before the summary is
+ *   blocks, and heads and ends of free runs
+ *                                   arena.c, before anything of the arena is changed
+ * Hints and namespaces are not touched. */
+bool shms_commit_sparse(struct shms_store *s, uint64_t offset, uint64_t bytes);
+static inline bool shms_commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
+    return SHMS_LIKELY(!s->sparse) || shms_commit_sparse(s, offset, bytes);
+}
+
 /* ---- occupancy summary [summary]: a bit per page of the slot table, set before the page is first written, so
  * that nobody commits a page of a sparse store by looking at it. The set pairs with the acquire loads: whoever
  * finds an entry's bucket marked sees it; whoever finds it unmarked came before the entry was published. */
@@ -111,13 +140,11 @@ static inline bool shms_page_in_use(const struct shms_store *s, uint64_t page) {
 static inline bool shms_bucket_in_use(const struct shms_store *s, uint64_t bucket) {
     return shms_page_in_use(s, bucket / SHMS_PAGE_BUCKETS);
 }
-static inline void shms_bucket_use(struct shms_store *s, uint64_t bucket) {
+/* False: the system has no memory for that page. */
+bool shms_page_use(struct shms_store *s, uint64_t page);
+static inline bool shms_bucket_use(struct shms_store *s, uint64_t bucket) {
     uint64_t page = bucket / SHMS_PAGE_BUCKETS;
-    if (SHMS_LIKELY(shms_page_in_use(s, page)))
-        return;
-    shms_fetch_or_acq_rel(&s->header->summary_top[(page >> 15) >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)],
-                          1ull << ((page >> 15) & 63));
-    shms_fetch_or_acq_rel(&s->summary[page >> 6], 1ull << (page & 63));
+    return SHMS_LIKELY(shms_page_in_use(s, page)) || shms_page_use(s, page);
 }
 /* The first page in use at or after `page`; table_pages when there is none. */
 uint64_t shms_next_page_in_use(const struct shms_store *s, uint64_t page);

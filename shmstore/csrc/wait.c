@@ -30,9 +30,7 @@ static int look(struct shms_store *s, const struct shms_name *n, bool has_after,
 int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t nanoseconds,
               uint64_t spin, uint64_t *version) {
     uint64_t start = shms_os_now(), end = start + nanoseconds, now = start, expiry;
-    if (!s->readonly)
-        shms_bucket_use(s, n->home);
-    bool asleep_allowed = shms_bucket_in_use(s, n->home);
+    bool asleep_allowed = s->readonly ? shms_bucket_in_use(s, n->home) : shms_bucket_use(s, n->home);
     _Atomic uint64_t *lock = &s->buckets[n->home].lock;
     for (uint64_t i = 0;; i++) {
         uint64_t w = asleep_allowed ? shms_load_acquire(lock) : 0;

@@ -64,6 +64,7 @@ def test_an_empty_store_takes_an_object_of_two_fifths_of_its_size(create, size):
     assert store.stats().bytes_used == 0
 
 
+@pytest.mark.sysv
 def test_a_store_costs_what_is_in_it(create):
     """The largest object of a sparse store of a gigabyte, put and gone: its pages are given back."""
     store = create(size=G)
@@ -305,6 +306,7 @@ def test_the_living_are_not_taken_for_the_expired(create):
     store.check()
 
 
+@pytest.mark.sysv
 def test_the_segment_is_as_large_as_was_asked(create):
     for size in (64 * K, 100_001, M):
         store = create(size=size)

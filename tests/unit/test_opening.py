@@ -52,6 +52,7 @@ def test_bad_options(key, options, error):
         Store(key, create=False)
 
 
+@pytest.mark.sysv
 def test_numbers_and_paths(tmp_path):
     path = tmp_path / "file"
     path.touch()
@@ -66,6 +67,7 @@ def test_numbers_and_paths(tmp_path):
         Store(tmp_path / "absent")
 
 
+@pytest.mark.sysv
 def test_collision(key):
     with Store(key, size="1M") as store:
         number = store.info().key & 0xFFFFFFFF
@@ -76,6 +78,7 @@ def test_collision(key):
         store.destroy()
 
 
+@pytest.mark.sysv
 def test_not_a_store():
     number = 0x53484D31
     id = sysv.shmget(number, 1 << 20, sysv.IPC_CREAT | sysv.IPC_EXCL | 0o600)

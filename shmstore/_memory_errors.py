@@ -1,0 +1,111 @@
+"""Say what the kernel said of memory only as a number: which limit was met, how far it is, and what raises it.
+
+System V's own calls are in _sysv_errors; here is the rest: /dev/shm, huge pages, locked memory, memory at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from shmstore._keys import OBJECTS
+from shmstore._sysv_errors import _limit
+
+__all__ = ["about", "no_page"]
+
+
+def _amount(number: int) -> str:
+    for unit, size in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
+        if number >= size:
+            return f"{number / size:.4g}{unit}"
+    return str(number)
+
+
+def _room() -> str:
+    try:
+        fs = os.statvfs(OBJECTS)
+    except OSError as error:
+        return f"{OBJECTS} cannot be looked at ({error.strerror})"
+    return f"{OBJECTS} has {_amount(fs.f_blocks * fs.f_frsize)}, {_amount(fs.f_bfree * fs.f_frsize)} free"
+
+
+def no_page(code: int) -> str:
+    """Why a page could not be had in the middle of an operation, and what to do."""
+    if code == errno.ENOSPC:
+        return (
+            f"the system has no page left for it: {_room()}; remove what nobody needs from {OBJECTS}, make it larger "
+            '(mount -o remount,size=..; docker run --shm-size=..), or use backend="sysv", which it does not bound'
+        )
+    return f"the system has no page for it: {os.strerror(code)}"
+
+
+def about(call: str, code: int, wish_size: int, huge_page: int, path: str) -> str | None:
+    """The remedy for a call that failed while a store was opened; None: not one of those known here."""
+    if huge_page and call in ("shmget", "memfd_create", "mmap", "ftruncate"):
+        return _about_huge_pages(code, wish_size, huge_page)
+    if call in ("shmctl(SHM_LOCK)", "mlock"):
+        return _about_locking(code, wish_size)
+    if call == "madvise(MADV_POPULATE_WRITE)":
+        return f"prefault=True wants {_amount(wish_size)} of memory at once; make size smaller, or leave prefault=True out"
+    if call == "fallocate" or code == errno.ENOSPC:
+        return no_page(code)
+    if call in ("shm_open", "shm_unlink") and code in (errno.EACCES, errno.EPERM):
+        return f"{_owner(path)}; you are uid {os.geteuid()}"
+    if call == "linkat":
+        return "the store gets its name through /proc, which must be mounted"
+    if call == "open(O_TMPFILE)":
+        return f'backend="posix" needs {OBJECTS} mounted as tmpfs and writable; backend="sysv" does not'
+    if call == "mmap":
+        return f"this process has no room for {_amount(wish_size)} (ulimit -v, {_limit('vm.max_map_count')})"
+    if call in ("shm_open", "fchmod", "ftruncate", "memfd_create", "fstat"):
+        return path
+    return None
+
+
+def _about_huge_pages(code: int, size: int, page: int) -> str:
+    needed = (size + page - 1) // page
+    which = f"hugepages={_amount(page)!r}"
+    if code == errno.EPERM:
+        return f"{which} needs CAP_IPC_LOCK or membership in a group; {_limit('vm.hugetlb_shm_group')}"
+    folder = f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB"
+    if not os.path.isdir(folder):
+        return f"{which}: this kernel has no pages of that size (see /sys/kernel/mm/hugepages)"
+    total, free = (_number(f"{folder}/{name}") for name in ("nr_hugepages", "free_hugepages"))
+    if page == _default():
+        have, remedy = _limit("vm.nr_hugepages"), f"sysctl -w vm.nr_hugepages={total - free + needed}"
+    else:
+        have, remedy = f"{folder}/nr_hugepages is {total}", f"echo {total - free + needed} > {folder}/nr_hugepages"
+    return f"{which} takes {needed} of them; {have}, {free} free; set more aside: {remedy}"
+
+
+def _number(path: str) -> int:
+    try:
+        with open(path) as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
+
+
+def _default() -> int:
+    from shmstore._keys import parse_huge_page
+
+    return parse_huge_page(True)
+
+
+def _about_locking(code: int, size: int) -> str:
+    import resource
+
+    soft = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft} bytes ({_amount(soft)})"
+    return (
+        f"lock_memory=True wants {_amount(size)}, RLIMIT_MEMLOCK is {limit}; raise it (ulimit -l {size >> 10}, or "
+        "LimitMEMLOCK= of the service), or give the process CAP_IPC_LOCK"
+    )
+
+
+def _owner(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return path
+    return f"{path} is of uid {found.st_uid}, mode {found.st_mode & 0o777:04o}, {found.st_size} bytes"

@@ -1,0 +1,38 @@
+/* descriptor.h: the open file that a POSIX attachment keeps, and the locks that it holds with it.
+ *
+ * The locks belong to the open file description (F_OFD_SETLK), not to the process: two handles of one process are
+ * two, and the kernel drops them when the last descriptor of the description is closed, however that happens. They
+ * are on bytes far beyond the end of the file, and mean the same in every namespace. No byte of memory changes.
+ *   2^62 + client * 2^16 + generation   written by a client as long as it lives: its beacon
+ *   2^61 + anything below 2^32          read by every attachment, the read-only ones too: "attached"
+ *   2^60                                written by whoever removes the store, while he does
+ * FORK  A child inherits the description, and would keep its parent's beacon burning. So it opens the file anew,
+ *   through /proc/self/fd, in the handler that runs before fork() returns there, and closes what it inherited.
+ * CLOSED BY OTHERS  A program that closes descriptors which it did not open may close this one, and its number may
+ *   be somebody else's file the next moment. So nothing is done with it before device and inode were compared, and
+ *   a file that still has its name is opened again at the next second of use. */
+#ifndef SHMS_DESCRIPTOR_H
+#define SHMS_DESCRIPTOR_H
+
+#include "segment.h"
+
+/* From now on s->fd is this open file, whose device and inode are remembered. */
+void shms_descriptor_keep(struct shms_store *s, int fd);
+/* s->fd is still the file of this store. */
+bool shms_descriptor_mine(const struct shms_store *s);
+void shms_descriptor_close(struct shms_store *s);
+/* Says "attached" by a lock. */
+void shms_descriptor_attach(struct shms_store *s);
+/* How many other attachments say so; at most `enough` are counted. */
+uint32_t shms_descriptor_others(const struct shms_store *s, uint32_t enough);
+/* One remover at a time: 0, EAGAIN, or another error number. */
+int shms_descriptor_lock_removal(struct shms_store *s);
+void shms_descriptor_unlock_removal(struct shms_store *s);
+
+bool shms_descriptor_light(struct shms_store *s, uint32_t number, uint32_t generation);
+void shms_descriptor_put_out(struct shms_store *s);
+/* 1 lit, 0 out, -1 cannot be told. */
+int shms_descriptor_seen(struct shms_store *s, uint32_t number, uint32_t generation);
+void shms_descriptor_forked(struct shms_store *s);
+
+#endif

@@ -1,0 +1,8 @@
+"""In programs that tests start: the memory that stores live in when they say nothing (conftest.py, backend)."""
+
+import os
+
+import shmstore._attachment
+
+for _function in (shmstore._attachment.Attachment.__init__, shmstore.destroy):
+    _function.__kwdefaults__["backend"] = os.environ["SHMSTORE_TESTS_BACKEND"]
