@@ -51,8 +51,10 @@ def about(call: str, code: int, wish_size: int, huge_page: int, path: str) -> st
         return no_page(code)
     if call in ("shm_open", "shm_unlink") and code in (errno.EACCES, errno.EPERM):
         return f"{_owner(path)}; you are uid {os.geteuid()}"
-    if call == "linkat":
-        return "the store gets its name through /proc, which must be mounted"
+    if call == "linkat" or (call == "open(/proc/self/fd)" and code == errno.ENOENT):
+        return "the store's file is named and opened again through /proc, which must be mounted"
+    if call == "open(/proc/self/fd)":
+        return "its mode must let its creator read and write"
     if call == "open(O_TMPFILE)":
         return f'backend="posix" needs {OBJECTS} mounted as tmpfs and writable; backend="sysv" does not'
     if call == "mmap":

@@ -47,6 +47,18 @@ void shms_descriptor_close(struct shms_store *s) {
     s->fd = -1;
 }
 
+/* Calls nothing that a child of a process with threads may not call. */
+int shms_descriptor_renew(struct shms_store *s) {
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd);
+    int fd = open(path, (fcntl(s->fd, F_GETFL) & O_ACCMODE) | O_CLOEXEC);
+    if (fd < 0)
+        return errno;
+    int error = dup3(fd, s->fd, O_CLOEXEC) < 0 ? errno : 0; /* closes the old one */
+    close(fd);
+    return error;
+}
+
 /* Each on a byte of its own, so that they can be counted: two that met would count as one. */
 void shms_descriptor_attach(struct shms_store *s) {
     uint32_t byte = 0;
@@ -96,21 +108,10 @@ int shms_descriptor_seen(struct shms_store *s, uint32_t number, uint32_t generat
     return get_lock(s, beacon_byte(number, generation), 1, &l);
 }
 
-/* Calls nothing that a child of a process with threads may not call. */
 void shms_descriptor_forked(struct shms_store *s) {
-    char path[40];
     s->beacon_byte = 0; /* the parent's */
-    if (!shms_descriptor_mine(s)) {
-        s->fd = -1;
-        return;
-    }
-    snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd);
-    int fd = open(path, (fcntl(s->fd, F_GETFL) & O_ACCMODE) | O_CLOEXEC);
-    /* Onto the old number, which closes what was inherited. */
-    if (fd < 0 || dup3(fd, s->fd, O_CLOEXEC) < 0)
-        close(s->fd), s->fd = -1;
-    if (fd >= 0)
-        close(fd);
-    if (s->fd >= 0)
+    if (!shms_descriptor_mine(s) || shms_descriptor_renew(s) != 0)
+        shms_descriptor_close(s);
+    else
         shms_descriptor_attach(s);
 }

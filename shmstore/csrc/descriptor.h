@@ -6,8 +6,10 @@
  *   2^62 + client * 2^16 + generation   written by a client as long as it lives: its beacon
  *   2^61 + anything below 2^32          read by every attachment, the read-only ones too: "attached"
  *   2^60                                written by whoever removes the store, while he does
- * FORK  A child inherits the description, and would keep its parent's beacon burning. So it opens the file anew,
- *   through /proc/self/fd, in the handler that runs before fork() returns there, and closes what it inherited.
+ * A mapping keeps the description alive that it was made with, so locks are not held with that one but with another,
+ * opened through /proc/self/fd once the file is mapped.
+ * FORK  A child inherits both, and would keep its parent's beacon burning. So it opens the file once more, in the
+ *   handler that runs before fork() returns there, and closes what it inherited.
  * CLOSED BY OTHERS  A program that closes descriptors which it did not open may close this one, and its number may
  *   be somebody else's file the next moment. So nothing is done with it before device and inode were compared, and
  *   a file that still has its name is opened again at the next second of use. */
@@ -18,6 +20,8 @@
 
 /* From now on s->fd is this open file, whose device and inode are remembered. */
 void shms_descriptor_keep(struct shms_store *s, int fd);
+/* Puts another description of the same file in the place of s->fd: 0 or an error number. */
+int shms_descriptor_renew(struct shms_store *s);
 /* s->fd is still the file of this store. */
 bool shms_descriptor_mine(const struct shms_store *s);
 void shms_descriptor_close(struct shms_store *s);

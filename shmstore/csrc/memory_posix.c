@@ -123,6 +123,11 @@ static int map(struct shms_store *s, const struct shms_open_wish *a, uint64_t si
     /* Huge pages were set aside when the file was mapped first. */
     s->sparse = fstatfs(s->fd, &fs) != 0 || fs.f_type != HUGETLBFS_MAGIC;
     s->named = !s->private_store && !made;
+    int rc = shms_descriptor_renew(s);
+    if (rc) {
+        s->call = "open(/proc/self/fd)";
+        return rc;
+    }
     shms_descriptor_attach(s);
     return 0;
 }

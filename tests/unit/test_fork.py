@@ -352,6 +352,7 @@ def test_read_only_handles_are_inherited_too(make):
     assert Child(use).answer() == 2
 
 
+@pytest.mark.sysv
 def test_the_child_does_not_hold_its_parents_sockets(store):
     """The sign of life that others may look for must go out with its owner."""
 

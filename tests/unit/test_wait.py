@@ -216,6 +216,7 @@ except shmstore.StoreDestroyed:
     assert finished(there) == "destroyed\n"
 
 
+@pytest.mark.sysv
 def test_the_administrators_removal_is_noticed(store):
     """ipcrm wakes nobody; the next look finds it."""
     sleeper = Sleeper(store, "never")

@@ -1,0 +1,213 @@
+"""What test_small_shm.py runs in a mount namespace of its own, where /dev/shm has the megabytes that it says.
+
+    python small_shm_work.py MEGABYTES FUNCTION
+"""
+
+import os
+import random
+import subprocess
+import sys
+import time
+
+import shmstore
+from shmstore import PRIVATE, Store
+
+M = 1 << 20
+
+
+def free() -> int:
+    fs = os.statvfs("/dev/shm")
+    return fs.f_bfree * fs.f_frsize
+
+
+def full(put):
+    """Until it is refused; how often it was not, and what it said then."""
+    for count in range(1 << 20):
+        try:
+            put(count)
+        except shmstore.StoreFull as error:
+            return count, str(error)
+    raise AssertionError("never full")
+
+
+def fill_shm(leave=0):
+    """Somebody else takes the rest of /dev/shm."""
+    fd = os.open("/dev/shm/other", os.O_RDWR | os.O_CREAT, 0o600)
+    size = os.fstat(fd).st_size
+    for step in (M, 4096):
+        while free() > leave + step:
+            os.posix_fallocate(fd, size, step)
+            size += step
+    if not leave:
+        try:
+            while True:
+                os.posix_fallocate(fd, size, 4096)
+                size += 4096
+        except OSError:
+            pass
+    os.close(fd)
+
+
+def fills_up_and_goes_on():
+    # In a sparse store each small entry takes a page of the table, too.
+    for length, size in ((300, "128M"), (100_000, "1G"), (20 * M, "1G")):
+        with Store("small", backend="posix", size=size, codec="raw") as store:
+            value = random.Random(length).randbytes(length)
+            count, said = full(lambda i: store.put(f"k{i}", value))
+            assert "/dev/shm has 64M" in said and "bytes free in the store, but" in said, said
+            assert "nothing was changed" in said and 'backend="sysv"' in said
+            assert count * length > 30 * M, (count, length)
+            store.check()
+            assert all(store[f"k{i}"] == value for i in range(count))
+            reader = Store("small", backend="posix", readonly=True, codec="raw")
+            assert reader["k0"] == value and len(reader) == count and "absent" not in reader
+            for i in range(0, count, 2):
+                store.delete(f"k{i}")
+            again, _ = full(lambda i: store.put(f"again{i}", value))
+            assert again >= count // 2 * 9 // 10, (again, count)
+            store.check()
+            store.clear()
+            once_more, _ = full(lambda i: store.put(f"more{i}", value))
+            assert once_more >= count * 9 // 10
+            store.check()
+            reader.close()
+            store.destroy()
+            assert free() > 63 * M
+
+
+def another_takes_the_rest():
+    """With no page left at all: what needs none works, all else is refused, nobody dies."""
+    with Store("small", backend="posix", size="256M", codec="raw") as store:
+        for i in range(2000):
+            store.put(f"k{i}", bytes(1000))
+        other = Store("small", backend="posix", codec="raw")
+        fill_shm()
+        assert free() == 0
+        for i in range(2000):
+            assert store[f"k{i}"] == bytes(1000) and f"absent{i}" not in other
+        full(lambda i: store.put(f"new{i}", bytes(1000)))
+        full(lambda i: store.put(f"large{i}", bytes(M)))
+        for i in range(0, 2000, 2):
+            other.delete(f"k{i}")
+        count, _ = full(lambda i: store.put(f"k{2 * i}" if i < 1000 else f"n{i}", bytes(1000)))
+        assert count >= 1000, count  # what was freed has its pages
+        store.touch("k1", 1000.0)
+        store.check()
+        other.check()
+        for handle in (store, other):
+            assert len(list(handle)) == len(handle)
+        # No place for one more writer beyond those whose entries are there; a reader needs none.
+        handles = []
+        try:
+            for _ in range(200):
+                handles.append(Store("small", backend="posix"))
+        except shmstore.StoreFull as error:
+            assert "no place for one more writing process" in str(error) and "/dev/shm" in str(error)
+        else:
+            raise AssertionError("entries without pages")
+        Store("small", backend="posix", readonly=True).close()
+        for handle in handles:
+            handle.close()
+        try:
+            Store("another", backend="posix", size="1M")
+        except shmstore.StoreSystemError as error:
+            assert error.errno == 28 and "/dev/shm has 64M, 0 free" in str(error), error
+        else:
+            raise AssertionError("a store without a page")
+        assert sorted(os.listdir("/dev/shm")) == ["other", "shmstore-small"]
+        os.unlink("/dev/shm/other")
+        store.put("large", bytes(8 * M))
+        store.check()
+        other.close()
+        store.destroy()
+
+
+def pages_go_back_when_alone():
+    with Store("small", backend="posix", size="1G", codec="raw") as store:
+        store["large"] = bytes(40 * M)
+        store["end"] = b"1"
+        reader = Store("small", backend="posix", readonly=True)
+        store.delete("large")
+        assert free() < 25 * M  # the reader might be on its way through it
+        reader.close()
+        store["large"] = bytes(40 * M)
+        store.delete("large")
+        assert free() > 40 * M
+        fill_shm(leave=M)
+        full(lambda i: store.put("large", bytes(40 * M)))  # its pages are somebody else's now
+        store["middle"] = bytes(10 * M)  # these it kept
+        store.check()
+        store.destroy()
+        os.unlink("/dev/shm/other")
+
+
+def deaths_in_a_full_shm():
+    """Writers are killed while there is no page left: whoever puts things in order needs pages and may not die of it."""
+    with Store("small", backend="posix", size="1G", codec="raw") as store:
+        full(lambda i: store.put(f"k{i}", bytes(random.Random(i).randrange(60_000))))
+        fill_shm()
+        rng = random.Random(5)
+        for _ in range(60):
+            pids = []
+            for _ in range(2):
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        mine = random.Random()
+                        while True:
+                            name = f"k{mine.randrange(1500)}"
+                            try:
+                                store.put(name, bytes(mine.randrange(60_000)))
+                            except shmstore.StoreFull:
+                                store.delete(name)
+                    except shmstore.ShmStoreError:
+                        pass
+                    finally:
+                        os._exit(0)
+                pids.append(pid)
+            time.sleep(rng.uniform(0.005, 0.04))
+            for pid in pids:
+                os.kill(pid, 9)
+                assert os.waitpid(pid, 0)[1] in (9, 0)
+            store.recover()
+            store.check()
+        store.destroy()
+        os.unlink("/dev/shm/other")
+
+
+def system_v_is_not_bound():
+    with Store("large", size="512M", codec="raw") as store:
+        for i in range(4):
+            store[f"k{i}"] = bytes([i]) * (100 * M)
+        assert all(store[f"k{i}"][-1] == i for i in range(4))
+        store.destroy()
+    with Store(PRIVATE, size="256M", codec="raw") as store:
+        store["k"] = bytes(100 * M)
+
+
+def a_private_posix_store_is_not_bound():
+    """memfd does not live in /dev/shm."""
+    with Store(PRIVATE, backend="posix", size="256M", codec="raw") as store:
+        store["k"] = bytes(90 * M)
+        assert free() > 63 * M
+
+
+def prefault_wants_all_of_it():
+    try:
+        Store("small", backend="posix", size="128M", prefault=True)
+    except shmstore.StoreSystemError as error:
+        assert error.errno == 28 and "/dev/shm has 64M" in str(error)
+    else:
+        raise AssertionError("more than there is")
+    assert os.listdir("/dev/shm") == [] and free() > 63 * M
+    with Store("small", backend="posix", size="48M", prefault=True) as store:
+        assert free() < 17 * M
+        fill_shm()
+        store["k"] = bytes(20 * M)
+        store.check()
+        store.destroy()
+
+
+if __name__ == "__main__":
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={sys.argv[1]}m", "tmpfs", "/dev/shm"], check=True)
+    globals()[sys.argv[2]]()
