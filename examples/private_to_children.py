@@ -1,0 +1,54 @@
+"""Share a store with one's children and with nobody else.
+
+    python private_to_children.py
+
+A private store has no key: no other program can find it, two runs of this one do not meet, and nothing is left behind,
+however the processes end. Children get it by fork, or with the arguments of a spawned process: a handle that is pickled
+attaches to the very same store.
+"""
+
+import multiprocessing
+import os
+import sys
+
+import shmstore
+from shmstore import Store
+
+
+def spawned(store: Store[int], numbers: range) -> None:
+    """Run by an interpreter of its own, which got the handle by pickle."""
+    for number in numbers:
+        store[f"square:{number}"] = number * number
+        store.incr("done")
+
+
+def forked(store: Store[int]) -> None:
+    """Run by a forked child: the handle it inherited is that of a client of its own from the first call on."""
+    store.wait("finished", timeout=30.0)
+    total = sum(value for name, value in store.items() if isinstance(name, str) and name.startswith("square:"))
+    store["total"] = total
+
+
+def main(backend: str) -> None:
+    with Store[int](shmstore.PRIVATE, backend=backend, size="1M") as store:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                forked(store)
+            finally:
+                os._exit(0)
+        spawn = multiprocessing.get_context("spawn")
+        workers = [spawn.Process(target=spawned, args=(store, range(first, first + 10))) for first in (0, 10)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        store["finished"] = store["done"]
+        os.waitpid(pid, 0)
+        print(backend, "total:", store["total"])
+        print(backend, "found by others:", store.info().uuid in {info.uuid for info in shmstore.stores()})
+
+
+if __name__ == "__main__":
+    for backend in sys.argv[1:] or ("sysv", "posix"):
+        main(backend)
