@@ -52,7 +52,7 @@ ON_ALL = {
     "test_fork", "test_full", "test_kill", "test_model", "test_opening", "test_pack", "test_readonly", "test_reentry", "test_registry",
     "test_roundtrip", "test_store", "test_threads_and_exit", "test_view", "test_wait",
 }  # fmt: skip
-IN_EVERY_RUN = {"test_fork", "test_kill", "test_opening", "test_readonly", "test_registry", "test_store", "test_view", "test_wait"}
+IN_EVERY_RUN = {"test_fork", "test_opening", "test_readonly", "test_registry", "test_store", "test_view", "test_wait"}
 DEFAULTS = Path(__file__).with_name("defaults")
 
 
