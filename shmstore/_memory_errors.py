@@ -9,7 +9,7 @@ import errno
 import os
 
 from shmstore._keys import OBJECTS
-from shmstore._sysv_errors import _limit
+from shmstore._limits import limit
 
 __all__ = ["about", "no_page"]
 
@@ -58,7 +58,7 @@ def about(call: str, code: int, wish_size: int, huge_page: int, path: str) -> st
     if call == "open(O_TMPFILE)":
         return f'backend="posix" needs {OBJECTS} mounted as tmpfs and writable; backend="sysv" does not'
     if call == "mmap":
-        return f"this process has no room for {_amount(wish_size)} (ulimit -v, {_limit('vm.max_map_count')})"
+        return f"this process has no room for {_amount(wish_size)} (ulimit -v, {limit('vm.max_map_count')})"
     if call in ("shm_open", "fchmod", "ftruncate", "memfd_create", "fstat"):
         return path
     return None
@@ -68,13 +68,13 @@ def _about_huge_pages(code: int, size: int, page: int) -> str:
     needed = (size + page - 1) // page
     which = f"hugepages={_amount(page)!r}"
     if code == errno.EPERM:
-        return f"{which} needs CAP_IPC_LOCK or membership in a group; {_limit('vm.hugetlb_shm_group')}"
+        return f"{which} needs CAP_IPC_LOCK or membership in a group; {limit('vm.hugetlb_shm_group')}"
     folder = f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB"
     if not os.path.isdir(folder):
         return f"{which}: this kernel has no pages of that size (see /sys/kernel/mm/hugepages)"
     total, free = (_number(f"{folder}/{name}") for name in ("nr_hugepages", "free_hugepages"))
     if page == _default():
-        have, remedy = _limit("vm.nr_hugepages"), f"sysctl -w vm.nr_hugepages={total - free + needed}"
+        have, remedy = limit("vm.nr_hugepages"), f"sysctl -w vm.nr_hugepages={total - free + needed}"
     else:
         have, remedy = f"{folder}/nr_hugepages is {total}", f"echo {total - free + needed} > {folder}/nr_hugepages"
     return f"{which} takes {needed} of them; {have}, {free} free; set more aside: {remedy}"
