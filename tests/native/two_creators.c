@@ -1,6 +1,7 @@
 /* Two processes open with create=True, and the second comes when the first has made the segment and is about to write
  * its name into it. One of them has the store then, and the other one is told that it exists: never both. */
 #include "harness.h"
+#include "memory.h"
 
 static bool second_comes, first_looks_dead;
 static void second(void);
@@ -19,9 +20,20 @@ static bool exchange(_Atomic uint64_t *word, uint64_t *expected, uint64_t value)
 static enum shms_life life(uint32_t pid, uint64_t start) {
     return first_looks_dead ? SHMS_GONE : shms_os_process_life(pid, start);
 }
+static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) {
+    return life(state->creator, 0) == SHMS_GONE;
+}
+static void choose(struct shms_store *s, const struct shms_open_wish *a) {
+    static struct shms_memory memory;
+    shms_memory_choose(s, a);
+    memory = *s->memory;
+    memory.creator_gone = creator_gone;
+    s->memory = &memory;
+}
 #undef shms_cas_acq_rel
 #define shms_cas_acq_rel(word, expected, value) exchange((word), (expected), (value))
 #define shms_os_process_life(pid, start) life((pid), (start))
+#define shms_memory_choose choose
 #include "create.c"
 
 static struct shms_store b;
