@@ -34,7 +34,7 @@ class Attachment(StoreCalls):
     # Calls that are bound once, here: each is a builtin with the handle in it. The hottest are methods of StoreCalls.
     __slots__ = (
         "__weakref__", "_codec", "_codec_number", "_codecs", "_delete_if", "_encode", "_get_versioned", "_key",
-        "_options", "_put_if_", "_time_left", "_timeout", "_touch", "_typed", "_uuid", "_version", "_view",
+        "_options", "_parts", "_put_if_", "_time_left", "_timeout", "_touch", "_typed", "_uuid", "_version", "_view",
     )  # fmt: skip
 
     def __init__(
@@ -143,6 +143,7 @@ class Attachment(StoreCalls):
         owner, readonly, ttl, codec, decoders, timeout = self._options
         self._codec, self._codecs = resolve(codec, decoders)
         self._encode = self._codec.encode
+        self._parts = getattr(self._codec, "encode_parts", self._encode)
         self._typed: Any = self._codecs.get("msgspec")  # reads msgpack, also as a given type
         self._codec_number: Any = _CODECS.get(self._codec.name, self._codec.name)
         self._timeout = timeout

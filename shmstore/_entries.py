@@ -49,6 +49,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         def get(self, name: Name, default: Any = None, *, type: Any) -> Any: ...
         def get(self, name: Name, default: Any = None, *, type: Any = None) -> Any: ...
 
+        def get_into(self, name: Name, buffer: Any, /) -> int: ...
         def __getitem__(self, name: Name, /) -> _V: ...
         def __contains__(self, name: object, /) -> bool: ...
         def put(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> int: ...
@@ -87,6 +88,31 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
                 f"decoders=({codec!r},)"
             )
         return reader.decode(data)
+
+    def _encode_parts(self, value: _V) -> Any:
+        """For csrc/glue_type.c: bytes, or a head, address and length of what follows it, and who owns that."""
+        found = self._parts(value)
+        if type(found) is bytes:
+            return found
+        head, memory = found
+        owner = ffi.from_buffer(memory)
+        return head, int(ffi.cast("uintptr_t", owner)), len(owner), owner
+
+    def _memory_of(self, buffer: Any) -> tuple[bytes, Any]:
+        """Of a numpy array what a value begins with whose elements may be copied into it, and its memory."""
+        if type(buffer).__module__.partition(".")[0] != "numpy":
+            return b"", buffer
+        from shmstore.codecs import arrays
+
+        return arrays.head_and_memory(buffer)
+
+    def _unfit(self, name: Name, buffer: object, length: int, room: int) -> Exception:
+        if length:
+            return ValueError(f"store {self._key.shown}: {name!r} has {length} bytes, and the buffer {room}")
+        wanted = "bytes or a bytearray"
+        if type(buffer).__module__ == "numpy":
+            wanted = f"an array of the buffer's dtype ({buffer.dtype}), shape {buffer.shape} and order"  # type: ignore[attr-defined]
+        return TypeError(f"store {self._key.shown}: {name!r} is not {wanted}, so it cannot be copied into the buffer; get() it")
 
     def _put_slowly(self, name: Name, value: _V, ttl: Any) -> int:
         return self._put_if(name, value, ttl, SET, 0, False)

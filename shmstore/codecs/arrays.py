@@ -2,8 +2,9 @@
 
 An array comes back equal, with its dtype (byte order and padding included), its shape, its order (Fortran if
 it was contiguous in that order and not in C's too; C otherwise) and its writeability. Strides of other kinds
-are not kept. What comes back is nobody else's memory: writeable arrays are copied out of the value's bytes,
-read-only ones stay in them, so a large array that is stored read-only is read with one copy less.
+are not kept. What comes back is nobody else's memory: a large array lies in the copy that the reader got, so
+that it is copied once; a small one, or one inside a larger object, is copied out of the value's bytes if it is
+writeable.
 
 Exactly ``numpy.ndarray`` and numpy's own scalar types: matrices, masked and record arrays are refused.
 Whoever holds such an object has imported numpy; this module imports it to read one.
@@ -11,7 +12,7 @@ Whoever holds such an object has imported numpy; this module imports it to read 
 
 from __future__ import annotations
 
-from shmstore.codecs.buffers import pad_after, skip_pad
+from shmstore.codecs.buffers import ext_head, pad_after, skip_pad
 from shmstore.codecs.dtypes import ELEMENTS, dtype_from, dtype_to
 from shmstore.codecs.optional import need
 from shmstore.codecs.refusal import Unsupported
@@ -59,6 +60,22 @@ def ndarray_parts(array: Any) -> tuple[list[Any], int]:
     return parts, start + len(pad) + size
 
 
+def head_and_memory(array: Any) -> tuple[bytes, Any]:
+    """Return what stands before the elements of an array like this one, and where they may be written to.
+
+    Raises: TypeError for an object that is no array, or not one piece of memory.
+    """
+    np = need("numpy", "numpy")
+    if type(array) is not np.ndarray or not array.flags.forc or not array.flags.writeable:
+        raise TypeError(f"get_into() takes a writable, contiguous numpy.ndarray, and this {type(array).__name__} is none")
+    try:
+        pieces, size = ndarray_parts(array)
+    except Unsupported as error:
+        raise TypeError(f"get_into() takes arrays that can be stored: {error.cause}") from None
+    pieces.pop()
+    return ext_head(NDARRAY, size) + b"".join(pieces), _memory(array) if array.nbytes else bytearray()
+
+
 def decode_ndarray(data: _Memory) -> Any:
     """Read an array."""
     np = need("numpy", "numpy")
@@ -81,14 +98,14 @@ def decode_ndarray(data: _Memory) -> Any:
         raise ValueError(f"{elements} elements of no bytes, {ELEMENTS} is the most")
     order = "F" if flags & FORTRAN else "C"
     array = np.ndarray(shape, dtype, data, start, order=order) if elements * dtype.itemsize else None
-    if array is None or not array.flags.aligned or array.flags.writeable or not flags & READ_ONLY:
-        if len(data) >= _ROOMY:
-            _settle()
+    if len(data) >= _ROOMY:
+        _settle()
+    if array is None or not array.flags.aligned or (not array.flags.writeable and not flags & READ_ONLY):
         copy = np.empty(shape, dtype, order)
         if array is not None:
             _memory(copy)[:] = np.frombuffer(data, "u1", -1, start)
         array = copy
-        array.flags.writeable = not flags & READ_ONLY
+    array.flags.writeable = not flags & READ_ONLY
     if flags & FORTRAN and array.flags.c_contiguous:
         raise ValueError("an array in both orders is in C's")
     _check_text(array)

@@ -1,10 +1,10 @@
 """Values that are mostly one piece of memory: bytearray, memoryview and array.array, and how to copy it once.
 
 The payload of such a value is a short head, some padding and its memory. The head is made here or in
-``codecs/arrays.py`` and its neighbours; ``pack`` joins it with the memory in a single copy, if the value is
-nothing else. From ``LARGE`` bytes up the padding puts the memory on a multiple of 64 bytes, counted from the
-first byte of the extension with its header of six bytes: the value of a large entry begins on such a boundary
-in the segment, so the memory could be read where it lies.
+``codecs/arrays.py`` and its neighbours. If a value is nothing else, its memory is copied straight into the store
+from ``LARGE`` bytes up, and below that once, behind its head. From ``LARGE`` bytes up the padding puts the memory
+on a multiple of 64 bytes, counted from the first byte of the extension with its header of six bytes, so that it is
+aligned in the copy that a reader gets, and can be used there.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     _Memory = bytes | bytearray | memoryview
 
-__all__ = ["BYTEARRAY", "MEMORYVIEW", "ARRAY", "HEADER", "LARGE", "ext", "pad_after", "skip_pad", "types"]
+__all__ = ["BYTEARRAY", "MEMORYVIEW", "ARRAY", "HEADER", "LARGE", "ext_head", "pad_after", "skip_pad", "types"]
 
 BYTEARRAY, MEMORYVIEW, ARRAY = 15, 16, 17
 
@@ -34,15 +34,15 @@ _ZEROS = bytes(_ALIGN)
 _FIXED = {1: b"\xd4", 2: b"\xd5", 4: b"\xd6", 8: b"\xd7", 16: b"\xd8"}
 
 
-def ext(code: int, parts: list[Any], size: int) -> bytes:
-    """Return one whole extension made of *parts*, *size* bytes in all, each copied once."""
+def ext_head(code: int, size: int) -> bytes:
+    """Return the header of an extension of *size* bytes."""
     if size > LIMIT:
         raise Unsupported(f"{size} bytes, {LIMIT} is the most", "store it in parts")
     head = _FIXED.get(size)
     if head is None:
         width = 1 if size < 1 << 8 else 2 if size < 1 << 16 else 4
         head = (b"\xc7" if width == 1 else b"\xc8" if width == 2 else b"\xc9") + size.to_bytes(width, "big")
-    return b"".join((head, code.to_bytes(1, "big"), *parts))
+    return head + code.to_bytes(1, "big")
 
 
 def pad_after(head: int, size: int) -> bytes:
@@ -113,7 +113,10 @@ def decode_memoryview(data: _Memory) -> memoryview:
     if elements * itemsize != len(data) - start:
         raise ValueError("the shape does not fit the bytes")
     memory = memoryview(data)[start:]
-    memory = memoryview(bytes(memory) if flags & READ_ONLY else bytearray(memory))
+    if memory.readonly:  # a reader's bytes, or a part of something larger
+        memory = memoryview(bytes(memory) if flags & READ_ONLY else bytearray(memory))
+    elif flags & READ_ONLY:
+        memory = memory.toreadonly()
     if dimensions == 1:
         return memory.cast(chr(form))  # type: ignore[call-overload,no-any-return]
     return memory.cast(chr(form), shape)  # type: ignore[call-overload,no-any-return]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     _Pack = Callable[[object], bytes]
     _Scan = Callable[[Any], int]
 
-__all__ = ["UNCHECKED", "UNPACK_OPTIONS", "check", "decode", "encode", "failure", "install_scan", "name", "refusal",
+__all__ = ["UNCHECKED", "UNPACK_OPTIONS", "check", "decode", "encode", "encode_parts", "failure", "install_scan", "name", "refusal",
            "scan_bytes", "scan_value"]  # fmt: skip
 
 name = "msgpack"
@@ -84,7 +84,8 @@ def encode(obj: object) -> bytes:
     """
     kind = _scan(obj)
     if kind:
-        return _encode_other(obj, kind)
+        found = _encode_other(obj, kind)
+        return b"".join(found) if isinstance(found, tuple) else found
     try:
         pack = _take_plain()
     except IndexError:
@@ -100,7 +101,13 @@ def encode(obj: object) -> bytes:
     return packed
 
 
-def _encode_other(obj: Any, kind: int) -> bytes:
+def encode_parts(obj: object) -> bytes | tuple[bytes, Any]:
+    """Return *obj* packed: bytes, or, of what is one large piece of memory, a head and that memory as it lies."""
+    kind = _scan(obj)
+    return _encode_other(obj, kind) if kind else encode(obj)
+
+
+def _encode_other(obj: Any, kind: int) -> bytes | tuple[bytes, Any]:
     """Encode what the walk did not find plain."""
     if kind == scan.BLOB and len(obj) < 2**32:
         return _BIN32.pack(0xC6, len(obj)) + obj  # type: ignore[no-any-return]
@@ -228,7 +235,7 @@ for _ in range(3):
 UNPACK_OPTIONS: dict[str, Any] = {"ext_hook": ext_hook, "strict_map_key": False}
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes | bytearray) -> Any:
     """Return the object that *data* holds.
 
     Cost: what msgpack takes for it; above 256 bytes a walk in C before that, some 5 %.
@@ -237,15 +244,16 @@ def decode(data: bytes) -> Any:
     limits.
     """
     if len(data) > UNCHECKED:
-        check(data)
-        if data[0] == 0xC9 and data[5] in extensions.LARGE:  # nothing else: its memory need not be copied out
+        # Nothing but one extension: its memory need not be copied out. Of the large ones it may be written to.
+        if data[0] == 0xC9 and data[5] in extensions.LARGE and int.from_bytes(data[1:5], "big") == len(data) - 6:
             return ext_hook(data[5], memoryview(data)[6:])  # type: ignore[arg-type]
+        check(data)  # type: ignore[arg-type]
     try:
         return unpackb(data, ext_hook=ext_hook, strict_map_key=False)
     except MemoryError:
         raise
     except Exception as error:
-        raise failure(data, error) from error
+        raise failure(data, error) from error  # type: ignore[arg-type]
 
 
 def check(data: bytes) -> None:

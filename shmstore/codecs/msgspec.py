@@ -25,7 +25,7 @@ except ImportError as _error:
         "reads and writes the same bytes"
     ) from _error
 
-from shmstore.codecs import msgpack, scan
+from shmstore.codecs import msgpack, registry, scan
 from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError
 
@@ -33,7 +33,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["convert", "decode", "decode_as", "encode", "name"]
+__all__ = ["convert", "decode", "decode_as", "encode", "encode_parts", "name"]
 
 name = "msgspec"
 
@@ -77,6 +77,11 @@ def encode(obj: object) -> bytes:
         if plain is obj:
             raise
     return msgpack.encode(plain)
+
+
+def encode_parts(obj: object) -> bytes | tuple[bytes, Any]:
+    """As encode(); of what is one large piece of memory a head and that memory as it lies."""
+    return msgpack.encode_parts(obj) if id(type(obj)) in registry.PARTS else encode(obj)
 
 
 def _encode_struct(obj: msgspec.Struct) -> bytes:
@@ -151,7 +156,7 @@ def decode(data: bytes) -> Any:
 
     Raises: CodecError.
     """
-    if msgpack.scan_bytes(data) != scan.SOUND or data[0] in _EXTENSIONS:
+    if (data and data[0] in _EXTENSIONS) or msgpack.scan_bytes(data) != scan.SOUND:
         return msgpack.decode(data)
     try:
         return _decode(data)

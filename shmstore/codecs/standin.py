@@ -8,7 +8,7 @@ the containers around them are copied here.
 from __future__ import annotations
 
 from shmstore.codecs import extensions, registry
-from shmstore.codecs.buffers import ext
+from shmstore.codecs.buffers import LARGE, ext_head
 from shmstore.codecs.scan import DEPTH, derives_from_builtin
 
 TYPE_CHECKING = False
@@ -26,8 +26,10 @@ class Refused(Exception):
     """Something is not stored; ``codecs/explain.py`` will find it."""
 
 
-def whole(value: Any) -> bytes | None:
-    """Pack a value that is one large leaf, copying its memory once; None if it is something else.
+def whole(value: Any) -> bytes | tuple[bytes, Any] | None:
+    """Pack a value that is one leaf of memory, copying it once; None if it is something else.
+
+    From LARGE bytes up nothing is copied: what comes back is a head and the memory to follow it.
 
     Raises: Unsupported.
     """
@@ -38,7 +40,12 @@ def whole(value: Any) -> bytes | None:
         parts = registry.PARTS.get(id(kind))
         if found is None or parts is None:
             return None
-    return ext(extensions.ENCODERS[id(kind)][0], *parts(value))
+    pieces, size = parts(value)
+    pieces.insert(0, ext_head(extensions.ENCODERS[id(kind)][0], size))
+    if size < LARGE:
+        return b"".join(pieces)
+    memory = pieces.pop()
+    return b"".join(pieces), memory
 
 
 def stand_in(value: Any) -> Any:

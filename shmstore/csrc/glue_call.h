@@ -45,20 +45,37 @@ static inline PyObject *shms_call_failed(int status) {
     return Py_BuildValue("(i)", status);
 }
 
+/* Memory of the caller's, and what a value must begin with whose remainder is to fill it (0: it must be bytes). */
+#define SHMS_INTO_HEAD 2048u
+struct shms_into {
+    void *bytes;
+    uint64_t room;
+    uint32_t head_length;
+    uint8_t head[SHMS_INTO_HEAD];
+};
+
 /* A value as it was at one moment, copied out of the segment: glue_read.c. */
 #define SHMS_VALUE_INLINE 2048u
 struct shms_value {
+    struct shms_into *into; /* the copy goes there (glue_into.c); NULL: into what follows */
     PyObject *bytes;  /* owns the copy; NULL: it stands in `small` */
     uint64_t length;
     uint64_t version;
     uint32_t codec;
-    bool is_bytes;    /* `bytes` is the object itself, its msgpack head taken off */
+    bool is_object;   /* `bytes` is the object itself, its msgpack head taken off */
+    bool writable;    /* `bytes` is a bytearray: what is made of it may use its memory */
     uint32_t extension_length;
     uint8_t small[SHMS_VALUE_INLINE];
     uint8_t extension[SHMS_EXT_MAX];
 };
-/* whole: as it is stored, in a bytes object. SHMS_OK, SHMS_MISS, or what ends the call. */
+/* whole: as it is stored, in a bytes object. SHMS_OK, SHMS_MISS, or what ends the call; SHMS_UNMET: v->into does not
+ * fit, nothing was copied; v->length is the value's if it is bytes. */
 int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct shms_value *v);
+int shms_copy_into(struct shms_call *c, const struct shms_found *f, struct shms_value *v);
+/* Copies bytes out; with the interpreter's lock given up if they are many. False: the store is closed. */
+bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes);
+/* Of msgpack that is nothing but bytes the length of its head, else 0; to be checked with the rest of the copy. */
+uint32_t shms_bytes_head(const struct shms_found *f);
 /* The codec as Python knows it: a number, or the name that stands in the extension. New reference. */
 PyObject *shms_value_codec(const struct shms_value *v);
 /* The object, decoded here if it is plain, else by store._decode. Takes v->bytes. After shms_call_end: it may run
@@ -69,8 +86,9 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store);
 struct shms_put {
     const char *body;
     uint64_t length;          /* of head and body */
-    uint8_t head[5];          /* stands before the body */
-    uint32_t head_length;
+    const void *head;         /* stands before the body */
+    uint64_t head_length;
+    uint8_t bin[5];           /* the head of plain bytes */
     uint32_t codec;
     const void *extension;
     uint32_t extension_length;
@@ -82,6 +100,20 @@ struct shms_put {
     int64_t number;
     uint64_t version;
 };
+/* Field by field: compilers clear a structure of this size by an instruction that costs 30 cycles. */
+static inline void shms_put_init(struct shms_put *p, enum shms_mode mode) {
+    p->body = p->head = NULL;
+    p->length = p->head_length = 0;
+    p->codec = SHMS_CODEC_MSGPACK;
+    p->extension = NULL;
+    p->extension_length = 0;
+    p->expiry = 0;
+    p->mode = mode;
+    p->expected = 0;
+    p->keep_expiry = false;
+    p->by = p->initial = p->number = 0;
+    p->version = 0;
+}
 int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put);
 /* SHMS_OK, SHMS_MISS, SHMS_UNMET. */
 int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected);
@@ -109,14 +141,16 @@ struct shms_store_object {
 };
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
 PyObject *shms_make_type(void);
+PyObject *shms_store_failed(PyObject *self, int status); /* raises; NULL */
+PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_get_many(PyObject *self, PyObject *names);
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_delete_many(PyObject *self, PyObject *names);
 
-/* A value to be put, packed here if it is plain, else by store._encode. The buffer lives as long as the put. */
+/* A value to be put, packed here if it is plain, else by store._encode_parts. The buffer lives as long as the put. */
 struct shms_encoded {
     struct shms_packed packed;
-    PyObject *bytes; /* owned, or NULL */
+    PyObject *bytes; /* owns what head and body point to, or NULL */
 };
 /* Fills body, head, length and codec of *p: SHMS_OK, SHMS_RAISED, or SHMS_CODEC_NAMED if the codec is the user's own.
  * Runs Python code: before shms_call_begin. */

@@ -44,6 +44,7 @@ static int get_one(PyObject *self, PyObject *name, PyObject *found) {
     if (rc != SHMS_OK || (rc = shms_call_begin(&c, shms_handle_of(self))) != SHMS_OK)
         return rc;
     shms_name_init(&c.h->s, &n, bytes, length, kind);
+    v.into = NULL;
     rc = shms_read(&c, &n, false, &v);
     shms_call_end(&c);
     if (rc != SHMS_OK)

@@ -5,8 +5,11 @@
 
 #define TRIES_BEFORE_PIN 6
 
-/* Copies bytes out; with the interpreter's lock given up if they are many. */
-static bool copy(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes) {
+/* Extensions (docs/format.md) whose memory the caller may write to, and from where on that is worth a bytearray. */
+enum { EXT_BYTEARRAY = 15, EXT_MEMORYVIEW = 16, EXT_NDARRAY = 18 };
+#define WRITABLE_FROM (64u << 10)
+
+bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes) {
     if (SHMS_LIKELY(bytes < SHMS_GIVES_UP_FROM)) {
         shms_copy_racy(to, from, bytes);
         return true;
@@ -34,8 +37,8 @@ static int pin(struct shms_call *c, struct shms_found *f, int *pin) {
     return SHMS_AGAIN;
 }
 
-/* msgpack's bin 8, 16 or 32 around nothing but bytes: the length of its head, else 0. What is read here is checked
- * with the rest of the copy. */
+/* msgpack's bin 8, 16 or 32 around nothing but bytes: the length of its head, else 0. What is read here and below is
+ * checked with the rest of the copy. */
 static uint32_t bin_head(const struct shms_found *f) {
     uint8_t head[5];
     if (f->value_length < 2)
@@ -47,17 +50,46 @@ static uint32_t bin_head(const struct shms_found *f) {
     return shms_big_endian(head + 1, (int)width) == f->value_length - 1 - width ? 1 + width : 0;
 }
 
+/* The code of what is nothing but one extension, and the length of the head before its payload; else -1. */
+static int extension_code(const struct shms_found *f, uint32_t *head) {
+    uint8_t first[6] = {0};
+    uint64_t payload;
+    shms_copy_racy(first, f->value, shms_min(f->value_length, sizeof first));
+    if (first[0] >= 0xc7 && first[0] <= 0xc9) {
+        uint32_t width = 1u << (first[0] - 0xc7);
+        *head = 2 + width;
+        payload = shms_big_endian(first + 1, (int)width);
+    } else if (first[0] >= 0xd4 && first[0] <= 0xd8) {
+        *head = 2;
+        payload = 1u << (first[0] - 0xd4);
+    } else
+        return -1;
+    return f->value_length == *head + payload ? first[*head - 1] : -1;
+}
+
+uint32_t shms_bytes_head(const struct shms_found *f) {
+    uint32_t head = bin_head(f), behind;
+    return head || extension_code(f, &behind) != EXT_BYTEARRAY ? head : behind;
+}
+
 /* One copy, into where it will be needed: true if it could be made; whether it is one life's is for the caller. */
 static int copy_value(struct shms_call *c, const struct shms_found *f, bool whole, struct shms_value *v) {
     const uint8_t *from = f->value;
     v->codec = f->kind & SHMS_CODEC_MASK;
     v->version = f->sequence;
     v->length = f->value_length;
-    v->is_bytes = v->codec == SHMS_CODEC_RAW && !whole;
+    v->is_object = v->codec == SHMS_CODEC_RAW && !whole;
+    v->writable = false;
     v->extension_length = 0;
     if (SHMS_LIKELY(v->codec == SHMS_CODEC_MSGPACK && !whole)) {
         uint32_t head = bin_head(f);
-        v->is_bytes = head != 0;
+        if (SHMS_UNLIKELY(!head && v->length >= WRITABLE_FROM)) {
+            uint32_t behind;
+            int code = extension_code(f, &behind);
+            head = code == EXT_BYTEARRAY ? behind : 0;
+            v->writable = code == EXT_BYTEARRAY || code == EXT_MEMORYVIEW || code == EXT_NDARRAY;
+        }
+        v->is_object = head != 0;
         from += head;
         v->length -= head;
         if (SHMS_LIKELY(!head && v->length <= sizeof v->small)) {
@@ -69,10 +101,12 @@ static int copy_value(struct shms_call *c, const struct shms_found *f, bool whol
         v->extension_length = f->extension_length;
         shms_copy_racy(v->extension, f->extension, f->extension_length);
     }
-    v->bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)v->length);
+    v->bytes = v->writable ? PyByteArray_FromStringAndSize(NULL, (Py_ssize_t)v->length)
+                           : PyBytes_FromStringAndSize(NULL, (Py_ssize_t)v->length);
     if (!v->bytes)
         return SHMS_RAISED;
-    return copy(c, PyBytes_AsString(v->bytes), from, v->length) ? SHMS_OK : SHMS_CLOSED;
+    char *to = v->writable ? PyByteArray_AsString(v->bytes) : PyBytes_AsString(v->bytes);
+    return shms_copy_out(c, to, from, v->length) ? SHMS_OK : SHMS_CLOSED;
 }
 
 int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct shms_value *v) {
@@ -93,16 +127,16 @@ int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct
         }
         if (tries >= TRIES_BEFORE_PIN && (rc = pin(c, &f, &pinned)) != SHMS_OK)
             continue;
-        rc = copy_value(c, &f, whole, v);
-        bool still = rc == SHMS_OK && (pinned >= 0 || shms_found_still(&f));
+        rc = SHMS_UNLIKELY(v->into != NULL) ? shms_copy_into(c, &f, v) : copy_value(c, &f, whole, v);
+        bool still = (rc == SHMS_OK || rc == SHMS_UNMET) && (pinned >= 0 || shms_found_still(&f));
         if (pinned >= 0)
             shms_pin_clear(s, pinned);
         if (SHMS_LIKELY(still)) {
             shms_stat(s, SHMS_HITS, 1);
-            return SHMS_OK;
+            return rc;
         }
         Py_CLEAR(v->bytes);
-        if (rc != SHMS_OK)
+        if (rc != SHMS_OK && rc != SHMS_UNMET)
             return rc;
         shms_stat(s, SHMS_RETRIES, 1);
     }
@@ -125,9 +159,9 @@ PyObject *shms_value_codec(const struct shms_value *v) {
 }
 
 PyObject *shms_value_object(struct shms_value *v, PyObject *store) {
-    if (v->is_bytes)
+    if (v->is_object)
         return v->bytes;
-    if (v->codec == SHMS_CODEC_MSGPACK) {
+    if (v->codec == SHMS_CODEC_MSGPACK && !v->writable) {
         PyObject *object =
             shms_unpack(v->bytes ? (uint8_t *)PyBytes_AsString(v->bytes) : v->small, (size_t)v->length);
         if (SHMS_LIKELY(object)) {
@@ -153,6 +187,7 @@ static PyObject *get_versioned(PyObject *self, PyObject *name) {
     uint32_t length, kind;
     if (shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
         return NULL;
+    v.into = NULL;
     int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
     if (rc == SHMS_OK) {
         shms_name_init(&c.h->s, &n, bytes, length, kind);

@@ -1,9 +1,11 @@
 /* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
  *
  * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
- *   _fail(status[, asked]) -> exception     _decode(codec, bytes) -> object     _encode(object) -> bytes
+ *   _fail(status[, asked]) -> exception     _decode(codec, bytes) -> object     
+ *   _encode_parts(object) -> bytes, or (head, address, length, owner): memory that is copied from where it lies
  *   _put_slowly(name, value, ttl) -> int    for codecs of the user's own
  *   _get_typed(name, default, type) -> object
+ *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "glue_call.h"
 
@@ -27,6 +29,8 @@ static PyObject *fail(PyObject *self, int status, uint64_t asked) {
     return NULL;
 }
 #define NOT_ASKED UINT64_MAX
+
+PyObject *shms_store_failed(PyObject *self, int status) { return fail(self, status, NOT_ASKED); }
 
 /* ---- arguments: `count` positional ones of names[], from `least` on optional; those from `positional` on only by
  * name. Values into out[]; what was not given stays as it is. */
@@ -82,6 +86,7 @@ static PyObject *get_value(PyObject *self, PyObject *name) {
     const char *bytes;
     uint32_t length, kind;
     int rc = shms_call_name(name, &bytes, &length, &kind);
+    v.into = NULL;
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
         shms_name_init(&c.h->s, &n, bytes, length, kind);
         rc = shms_read(&c, &n, false, &v);
@@ -112,6 +117,15 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     Py_INCREF(a[1]);
     return a[1];
 }
+
+PyDoc_STRVAR(get_into_doc, "get_into($self, name, buffer, /)\n--\n\n"
+"Copy a value into memory of yours; return how many bytes that took.\n\n"
+"buffer: a writable one, of bytes. It takes bytes and bytearrays, from its beginning, and keeps what lies behind them.\n"
+"A numpy array, contiguous in either order, takes an array of its dtype, shape and order.\n\n"
+"Atomic: when this returns, what was copied is one value, whole. If it raises anything but KeyError, TypeError and\n"
+"ValueError, which come before a byte is copied, the buffer's content is undefined.\n\n"
+"Cost: one copy; above 8 MB other threads run meanwhile.\n\n"
+"Raises: KeyError; ValueError for bytes that are more than the buffer's; TypeError for other values.");
 
 static PyObject *subscript(PyObject *self, PyObject *name) {
     PyObject *value = get_value(self, name);
@@ -155,7 +169,8 @@ int shms_encode(PyObject *store, PyObject *value, struct shms_encoded *e, struct
     if (Py_TYPE(value) == &PyBytes_Type && (p->codec == SHMS_CODEC_MSGPACK || p->codec == SHMS_CODEC_RAW)) {
         PyBytes_AsStringAndSize(value, &bytes, &length);
         if (p->codec == SHMS_CODEC_MSGPACK && (uint64_t)length <= UINT32_MAX)
-            p->head_length = shms_pack_bin_head(p->head, (uint64_t)length);
+            p->head_length = shms_pack_bin_head(p->bin, (uint64_t)length);
+        p->head = p->bin;
         if (p->head_length || p->codec == SHMS_CODEC_RAW) {
             p->body = bytes;
             p->length = p->head_length + (uint64_t)length;
@@ -175,12 +190,21 @@ int shms_encode(PyObject *store, PyObject *value, struct shms_encoded *e, struct
             return SHMS_NO_MEMORY;
         e->packed.length = 0;
     }
-    e->bytes = PyObject_CallMethod(store, "_encode", "(O)", value);
-    if (!e->bytes || PyBytes_AsStringAndSize(e->bytes, &bytes, &length) < 0)
+    e->bytes = PyObject_CallMethod(store, "_encode_parts", "(O)", value);
+    if (!e->bytes)
+        return SHMS_RAISED;
+    bool in_parts = PyTuple_Check(e->bytes) && PyTuple_Size(e->bytes) == 4;
+    if (PyBytes_AsStringAndSize(in_parts ? PyTuple_GetItem(e->bytes, 0) : e->bytes, &bytes, &length) < 0)
         return SHMS_RAISED;
     p->body = bytes;
     p->length = (uint64_t)length;
-    return SHMS_OK;
+    if (in_parts) {
+        p->head = bytes;
+        p->head_length = (uint64_t)length;
+        p->body = PyLong_AsVoidPtr(PyTuple_GetItem(e->bytes, 1));
+        p->length += PyLong_AsUnsignedLongLong(PyTuple_GetItem(e->bytes, 2));
+    }
+    return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
 }
 
 void shms_encoded_free(struct shms_encoded *e) {
@@ -191,7 +215,7 @@ void shms_encoded_free(struct shms_encoded *e) {
 /* SHMS_OK with the version, SHMS_RAISED. */
 static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl_given, uint64_t *version) {
     struct shms_call c;
-    struct shms_put p = {.mode = SHMS_SET};
+    struct shms_put p;
     struct shms_encoded e;
     const char *bytes;
     uint32_t length, kind;
@@ -199,6 +223,7 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
     if ((ttl_given && shms_call_ttl(ttl_given, &ttl) != SHMS_OK) ||
         shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
         return SHMS_RAISED;
+    shms_put_init(&p, SHMS_SET);
     int rc = shms_encode(self, value, &e, &p);
     if (SHMS_UNLIKELY(rc == SHMS_CODEC_NAMED)) {
         PyObject *made = PyObject_CallMethod(self, "_put_slowly", "OOO", name, value, ttl_given ? ttl_given : shms_default);
@@ -271,12 +296,14 @@ static int assign(PyObject *self, PyObject *name, PyObject *value) {
 
 static PyObject *count_up(PyObject *self, PyObject *name, long long by, long long initial) {
     struct shms_call c;
-    struct shms_put p = {
-        .mode = SHMS_INCR, .length = SHMS_NUMBER_MAX, .codec = SHMS_CODEC_MSGPACK, .keep_expiry = true};
+    struct shms_put p;
     const char *bytes;
     uint32_t length, kind;
+    shms_put_init(&p, SHMS_INCR);
     int rc = shms_call_name(name, &bytes, &length, &kind);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
+        p.length = SHMS_NUMBER_MAX;
+        p.keep_expiry = true;
         p.by = by;
         p.initial = initial;
         p.expiry = shms_call_expiry(&c, SHMS_TTL_OF_HANDLE);
@@ -334,6 +361,7 @@ static PyObject *decr(PyObject *self, PyObject *const *args, Py_ssize_t count, P
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
 static PyMethodDef methods[] = {
     {"get", FAST(get), METH_FASTCALL | METH_KEYWORDS, get_doc},
+    {"get_into", FAST(shms_get_into), METH_FASTCALL, get_into_doc},
     {"put", FAST(put), METH_FASTCALL | METH_KEYWORDS, put_doc},
     {"delete", delete, METH_O, delete_doc},
     {"incr", FAST(incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},

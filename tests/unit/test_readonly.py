@@ -64,7 +64,7 @@ def read_all(reader):
     """Everything that a reader may do; returns what it learnt."""
     learnt = [
         dict.fromkeys(reader), len(reader), bool(reader), reader.get("n"), reader.get("absent", 5), reader["large"],
-        reader[b"bytes"], "n" in reader, "absent" in reader, "expired1" in reader, reader.get("expired1"),
+        reader[b"bytes"], reader.get_into(b"bytes", bytearray(100)), "n" in reader, "absent" in reader, "expired1" in reader, reader.get("expired1"),
         reader.get_versioned("n"), reader.ttl("n"), reader.get_many(["n", "k1", "absent", "expired2"]),
         sorted(reader.keys("k")), reader.info().mode, reader.info().uuid, reader.stats().entries,
         [(client.pid, client.alive) for client in reader.clients()], reader.wait("n"),

@@ -116,6 +116,7 @@ CALLS = {
     "[]": lambda store: store["a"],
     "in": lambda store: "a" in store,
     "get_versioned": lambda store: store.get_versioned("a"),
+    "get_into": lambda store: store.get_into("a", bytearray(100)),
     "ttl": lambda store: store.ttl("a"),
     "get_many": lambda store: store.get_many(["a"]),
     "iteration": list,
