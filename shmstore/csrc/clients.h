@@ -38,20 +38,18 @@ extern uint32_t shms_fork_epoch;
 void shms_attachments_add(struct shms_store *s);
 void shms_attachments_remove(struct shms_store *s);
 
-/* An operation record of this client that is not in use; -1 if eight threads are inside. */
+/* An operation record of this client that is not in use; -1 if eight threads are inside. REQUIRES, as the one below,
+ * the interpreter's lock: it is what keeps threads apart, so that no locked instruction is needed. */
 static inline int shms_record_take(struct shms_store *s) {
     uint32_t busy = shms_load_relaxed(&s->records_busy);
-    while (busy != (1u << SHMS_CLIENT_RECORDS) - 1) {
-        int i = __builtin_ctz(~busy);
-        if (shms_cas_acq_rel(&s->records_busy, &busy, busy | 1u << i))
-            return i;
-    }
-    return -1;
+    if (SHMS_UNLIKELY(busy == (1u << SHMS_CLIENT_RECORDS) - 1))
+        return -1;
+    int i = __builtin_ctz(~busy);
+    shms_store_relaxed(&s->records_busy, busy | 1u << i);
+    return i;
 }
 static inline void shms_record_put(struct shms_store *s, int i) {
-    uint32_t busy = shms_load_relaxed(&s->records_busy);
-    while (!shms_cas_acq_rel(&s->records_busy, &busy, busy & ~(1u << i)))
-        ;
+    shms_store_relaxed(&s->records_busy, shms_load_relaxed(&s->records_busy) & ~(1u << i));
 }
 
 #endif

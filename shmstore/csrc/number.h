@@ -2,6 +2,7 @@
 #ifndef SHMS_NUMBER_H
 #define SHMS_NUMBER_H
 
+#include "atomic.h"
 #include "base.h"
 
 #define SHMS_NUMBER_MAX 9u
@@ -36,24 +37,27 @@ static inline int shms_number_decode(const uint8_t *p, uint64_t length, int64_t 
     return SHMS_OK;
 }
 
-/* The shortest form, into p[SHMS_NUMBER_MAX]; its length. */
+/* The shortest form, into p[SHMS_NUMBER_MAX], where nobody reads yet and all may be written; its length. Both stores
+ * come from registers: what is put together byte by byte cannot be loaded as a word before it has reached the cache. */
 static inline uint64_t shms_number_encode(int64_t n, uint8_t *p) {
     if (n >= -32 && n <= 127) {
-        p[0] = (uint8_t)n;
+        uint8_t only = (uint8_t)n;
+        shms_write_racy(p, &only, 1);
         return 1;
     }
     int size; /* the logarithm of the bytes */
+    uint8_t tag;
     if (n >= 0) {
         size = n <= UINT8_MAX ? 0 : n <= UINT16_MAX ? 1 : n <= UINT32_MAX ? 2 : 3;
-        p[0] = (uint8_t)(0xcc + size);
+        tag = (uint8_t)(0xcc + size);
     } else {
         size = n >= INT8_MIN ? 0 : n >= INT16_MIN ? 1 : n >= INT32_MIN ? 2 : 3;
-        p[0] = (uint8_t)(0xd0 + size);
+        tag = (uint8_t)(0xd0 + size);
     }
-    int bytes = 1 << size;
-    for (int i = 0; i < bytes; i++)
-        p[1 + i] = (uint8_t)((uint64_t)n >> (8 * (bytes - 1 - i)));
-    return 1u + (uint64_t)bytes;
+    uint64_t bytes = 1ull << size, text = __builtin_bswap64((uint64_t)n << (64 - 8 * bytes)); /* little-endian machines */
+    shms_write_racy(p, &tag, 1);
+    shms_write_racy(p + 1, &text, 8);
+    return 1 + bytes;
 }
 
 #endif

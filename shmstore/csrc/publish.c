@@ -110,8 +110,7 @@ static int count(struct shms_op *op, const struct shms_found *x, int64_t *result
     }
     if (__builtin_add_overflow(old, op->number, result))
         return SHMS_OVERFLOW;
-    op->value_length = shms_number_encode(*result, text);
-    shms_write_racy(op->value, text, op->value_length);
+    op->value_length = shms_number_encode(*result, op->value);
     struct shms_block *b = (struct shms_block *)(op->s->base + op->block);
     shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->name.length, op->kind));
     return SHMS_OK;

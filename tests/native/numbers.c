@@ -14,7 +14,7 @@ static void there_and_back(int64_t n) {
     int64_t back = ~n;
     memset(text, 0xa5, sizeof text);
     uint64_t length = shms_number_encode(n, text);
-    EXPECT(length == shortest(n) && text[length] == 0xa5);
+    EXPECT(length == shortest(n) && text[SHMS_NUMBER_MAX] == 0xa5);
     EXPECT(shms_number_decode(text, length, &back) == SHMS_OK && back == n);
     /* Shorter or longer than its head says. */
     if (length > 1)
