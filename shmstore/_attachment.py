@@ -154,7 +154,7 @@ class Attachment(StoreCalls):
             if not ttl > 0:
                 raise ValueError(f"ttl is a number of seconds above 0, or None for ever, not {ttl!r}")
             ttl = min(ttl, 3e9)  # a hundred years, as in csrc/glue_write.c
-        handle = open_handle(
+        handle, self._uuid = open_handle(
             self._key, create=create, size=size, size_given=size_given, max_entries=max_entries, mode=mode,
             mode_given=mode_given, owner=owner, readonly=readonly, timeout=wait, uuid=uuid,
             huge_page=huge_page, prefault=prefault, lock_memory=lock_memory,
@@ -173,7 +173,6 @@ class Attachment(StoreCalls):
         self._delete_if = calls["delete"]
         self._touch = calls["touch"]
         self._view = calls["view"]
-        self._uuid = bytes(ffi.buffer(self._info().uuid, 16))
         _opened[handle] = os.getpid()
         tell_news(handle)
 

@@ -74,8 +74,8 @@ def open_handle(
     huge_page: int = 0,
     prefault: bool = False,
     lock_memory: bool = False,
-) -> int:
-    """Open or create, and return the engine's handle.
+) -> tuple[int, bytes]:
+    """Open or create, and return the engine's handle and the store's uuid.
 
     Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
         LockTimeout, StoreSystemError; ValueError where size, max_entries or mode differ from the creator's.
@@ -102,7 +102,7 @@ def open_handle(
     handle: int = lib.shms_adopt(opened)
     if handle < 0:
         raise MemoryError("no memory for a handle")
-    return handle
+    return handle, bytes(ffi.buffer(found.uuid))
 
 
 def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
@@ -296,6 +296,8 @@ def _log_news(handle: int, pid: int, deaths: int, rebuilds: int) -> None:
 
 def tell_news(handle: int) -> None:
     """Log what this handle took over or rebuilt since the last time. Calls that wait do so themselves."""
+    if not lib.shms_has_news(handle):
+        return
     deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
     if lib.shms_news(handle, deaths, rebuilds, pid):
         _log_news(handle, pid[0], deaths[0], rebuilds[0])
@@ -327,6 +329,7 @@ if TYPE_CHECKING:
         def __delitem__(self, name: Any, /) -> None: ...
         def incr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
         def decr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
+        def wait(self, name: Any, *, after: Any = None, timeout: Any = None, spin: Any = 0.0) -> int: ...
         def _get_many(self, names: tuple[Any, ...], /) -> Any: ...
         def _put_many(self, names: tuple[Any, ...], values: tuple[Any, ...], ttl: Any, mode: int, /) -> Any: ...
         def _delete_many(self, names: tuple[Any, ...], /) -> Any: ...

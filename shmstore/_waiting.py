@@ -22,22 +22,19 @@ class Waiting(Health):
 
     __slots__ = ()
 
-    def wait(self, name: Name, *, after: int | None = None, timeout: float | None = None, spin: float = 0.0) -> int:
-        """Sleep until the name exists with a version other than *after*; return that version.
+    if TYPE_CHECKING:  # csrc/glue_type.c, without the types
 
-        With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by
-        the change. *spin*: seconds to look without sleeping first, for answers in less than a microsecond.
+        def wait(
+            self, name: Name, *, after: int | None = None, timeout: float | None = None, spin: float = 0.0
+        ) -> int: ...
 
-        Ctrl-C ends it at once, and other threads run meanwhile.
-
-        Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.
-        """
-        return self._wait(name, after, timeout, spin, None)
-
-    def _wait(self, name: Name, after: int | None, timeout: float | None, spin: float, stop: Any) -> int:
+    def _wait(
+        self, name: Name, after: int | None, timeout: float | None, spin: float, stop: Any, passed: int = 0
+    ) -> int:
+        """Wait in slices. *passed*: ns that wait() has waited already."""
         raw, kind = raw_name(name)
-        left = seconds_to_ns(timeout, "timeout")
-        spinning = seconds_to_ns(spin, "spin")
+        left = max(0, seconds_to_ns(timeout, "timeout") - passed)
+        spinning = max(0, seconds_to_ns(spin, "spin") - passed)
         end = lib.shms_now() + left
         version = ffi.new("uint64_t *")
         while True:

@@ -197,7 +197,7 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
     struct shms_name n;
     shms_name_init(&h->s, &n, name, length, kind);
     shms_fetch_add_acq_rel(&h->s.away, 1);
-    rc = shms_wait(&h->s, &n, has_after, after, nanoseconds, spin, version);
+    rc = shms_wait(&h->s, &n, has_after, after, shms_os_now(), nanoseconds, spin, version);
     shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
     if (rc == SHMS_AGAIN && shms_handle_closing(h))
         rc = SHMS_CLOSED;
@@ -211,6 +211,11 @@ uint32_t shms_blamed(int64_t handle, char *program, uint32_t size) {
         return 0;
     shms_os_process_name(h->blamed_pid, program, size);
     return h->blamed_pid;
+}
+
+uint32_t shms_has_news(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    return h && shms_handle_has_news(h);
 }
 
 uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid) {

@@ -31,6 +31,7 @@ struct shms_open_found {
     uint64_t incompatible, read_compatible;
     uint32_t only_read;       /* a feature allows reading alone */
     uint32_t created;
+    uint8_t uuid[16];
     char name[4096];
     char what[64];            /* which call, which field */
 };
@@ -85,6 +86,7 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
 uint32_t shms_blamed(int64_t handle, char *program, uint32_t size);
 /* 1 if there is something that was not asked for yet: deaths dealt with by this handle so far, arenas rebuilt, and
  * the last one's process id. */
+uint32_t shms_has_news(int64_t handle);
 uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid);
 /* The error number for which the last page that was needed could not be had; 0: it was not for that. */
 int shms_short_of(int64_t handle);

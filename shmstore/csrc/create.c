@@ -50,9 +50,8 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     h->incompatible = h->read_compatible = h->compatible = 0;
     h->segment_size = g->size;
     h->created = shms_os_realtime();
-    h->creator_ipc_ns = me->ipc_ns;
+    shms_os_other_namespaces(&h->creator_ipc_ns, &h->creator_time_ns);
     h->creator_pid_ns = me->pid_ns;
-    h->creator_time_ns = me->time_ns;
     h->creator_pid = me->pid;
     h->creator_uid = uid;
     h->name_kind = a->name_kind;
@@ -258,15 +257,17 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
         return rc == SHMS_CORRUPT ? corrupt(r, "a size or offset in the header") : rc;
     s->readonly = a->readonly || only_read;
     r->only_read = only_read;
-    shms_os_identity(&s->identity);
+    memcpy(r->uuid, s->uuid, sizeof r->uuid);
     shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
-    s->sweep_cursor = s->identity.pid;
     if (!r->created && (rc = favours(s, a, r)) != SHMS_OK)
         return rc;
-    if (s->readonly)
+    if (s->readonly) {
+        shms_os_identity(&s->identity);
         return SHMS_OK;
+    }
     if ((rc = shms_client_claim(s)) != SHMS_OK)
         return rc;
+    s->sweep_cursor = s->identity.pid;
     shms_recover_all(s, true);
     return SHMS_OK;
 }

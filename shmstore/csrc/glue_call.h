@@ -142,6 +142,7 @@ struct shms_store_object {
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
 PyObject *shms_make_type(void);
 PyObject *shms_store_failed(PyObject *self, int status); /* raises; NULL */
+PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin);
 PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_get_many(PyObject *self, PyObject *names);
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);

@@ -4,6 +4,7 @@
  *   _fail(status[, asked]) -> exception     _decode(codec, bytes) -> object     
  *   _encode_parts(object) -> bytes, or (head, address, length, owner): memory that is copied from where it lies
  *   _put_slowly(name, value, ttl) -> int    for codecs of the user's own
+ *   _wait(name, after, timeout, spin, stop, passed) -> int
  *   _get_typed(name, default, type) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
@@ -356,6 +357,19 @@ static PyObject *decr(PyObject *self, PyObject *const *args, Py_ssize_t count, P
     return count_up(self, name, -by, initial);
 }
 
+PyDoc_STRVAR(wait_doc, "wait($self, name, *, after=None, timeout=None, spin=0.0)\n--\n\n"
+"Sleep until the name exists with a version other than *after*; return that version.\n\n"
+"With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by\n"
+"the change. *spin*: seconds to look without sleeping first, for answers in less than a microsecond.\n\n"
+"Ctrl-C ends it at once, and other threads run meanwhile.\n\n"
+"Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.");
+static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "after", "timeout", "spin"};
+    static const struct signature signature = {"wait", names, 4, 1, 1};
+    PyObject *a[4] = {NULL, Py_None, Py_None, NULL};
+    return parse(&signature, args, count, keywords, a) ? shms_wait_for(self, a[0], a[1], a[2], a[3]) : NULL;
+}
+
 /* ---- the type */
 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
@@ -366,6 +380,7 @@ static PyMethodDef methods[] = {
     {"delete", delete, METH_O, delete_doc},
     {"incr", FAST(incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
     {"decr", FAST(decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
+    {"wait", FAST(wait), METH_FASTCALL | METH_KEYWORDS, wait_doc},
     {"_get_many", shms_get_many, METH_O, NULL},
     {"_put_many", FAST(shms_put_many), METH_FASTCALL, NULL},
     {"_delete_many", shms_delete_many, METH_O, NULL},

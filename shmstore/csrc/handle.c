@@ -53,11 +53,14 @@ static void forget_parents_calls(struct shms_handle *h) {
         ;
 }
 
+bool shms_handle_has_news(const struct shms_handle *h) {
+    return shms_load_acquire(&h->s.takeovers) != h->deaths_told || shms_load_relaxed(&h->s.rebuilds) != h->rebuilds_told;
+}
+
 bool shms_handle_news(struct shms_handle *h) {
-    uint64_t takeovers = shms_load_acquire(&h->s.takeovers), rebuilds = shms_load_relaxed(&h->s.rebuilds);
-    bool news = takeovers != h->deaths_told || rebuilds != h->rebuilds_told;
-    h->deaths_told = takeovers;
-    h->rebuilds_told = rebuilds;
+    bool news = shms_handle_has_news(h);
+    h->deaths_told = shms_load_acquire(&h->s.takeovers);
+    h->rebuilds_told = shms_load_relaxed(&h->s.rebuilds);
     return news;
 }
 

@@ -46,6 +46,7 @@ static inline bool shms_handle_closing(struct shms_handle *h) {
 }
 
 /* Was anybody taken over or anything rebuilt since this was last asked? */
+bool shms_handle_has_news(const struct shms_handle *h);
 bool shms_handle_news(struct shms_handle *h);
 
 /* The rare cases of shms_handle_usable: destroyed; forked, and then this child becomes a client of its own; robbed of

@@ -19,9 +19,11 @@ void shms_os_after_fork(void);
 struct shms_identity {
     uint32_t pid;
     uint64_t start_time; /* clock ticks since boot, host's clock; 0 = unknown */
-    uint64_t pid_ns, net_ns, ipc_ns, time_ns; /* inodes; 0 = unknown */
+    uint64_t pid_ns, net_ns; /* inodes; 0 = unknown */
 };
+/* What cannot change is read from /proc once per process. */
 void shms_os_identity(struct shms_identity *me);
+void shms_os_other_namespaces(uint64_t *ipc_ns, uint64_t *time_ns);
 
 enum shms_life { SHMS_ALIVE, SHMS_GONE, SHMS_UNKNOWN };
 /* Is the process that had `pid` and `start_time` in my pid namespace gone? A zombie whose threads all ended is;

@@ -30,9 +30,12 @@ static uint64_t clock_ns(clockid_t clock) {
 static _Atomic int64_t time_offset = INT64_MIN;
 static _Atomic int proc_is_mine = -1; /* -1: not looked at yet; children may be in another pid namespace */
 
+static _Atomic uint32_t known_pid; /* whose identity is known, see below */
+
 void shms_os_after_fork(void) {
     shms_store_relaxed(&time_offset, INT64_MIN);
     shms_store_relaxed(&proc_is_mine, -1);
+    shms_store_relaxed(&known_pid, 0); /* its number may come again to a grandchild */
 }
 
 /* /proc may have been mounted for another pid namespace (unshare --pid without --mount-proc, a container with the
@@ -48,6 +51,8 @@ static bool proc_counts_as_i_do(void) {
     return known;
 }
 
+#define FIRST_TIME_NS 0xEFFFFFFAu /* its inode, the same on every Linux; it has no offset */
+
 static uint64_t namespace_inode(const char *path) {
     struct stat s;
     return stat(path, &s) == 0 ? (uint64_t)s.st_ino : 0;
@@ -58,8 +63,9 @@ int64_t shms_os_time_offset(void) {
     if (known != INT64_MIN)
         return known;
     known = 0;
+    uint64_t mine = namespace_inode("/proc/self/ns/time");
     /* The file shows the offsets of the namespace that children will be in: ours only when the two agree. */
-    FILE *f = fopen("/proc/self/timens_offsets", "re");
+    FILE *f = mine == FIRST_TIME_NS ? NULL : fopen("/proc/self/timens_offsets", "re");
     if (f) {
         char line[128];
         long long seconds, nanoseconds;
@@ -67,7 +73,7 @@ int64_t shms_os_time_offset(void) {
             if (sscanf(line, "boottime %lld %lld", &seconds, &nanoseconds) == 2)
                 known = seconds * NS + nanoseconds;
         fclose(f);
-        if (namespace_inode("/proc/self/ns/time") != namespace_inode("/proc/self/ns/time_for_children"))
+        if (mine != namespace_inode("/proc/self/ns/time_for_children"))
             known = 0;
     }
     shms_store_relaxed(&time_offset, known);
@@ -100,17 +106,33 @@ static bool read_stat(const char *path, char *state, long *threads, uint64_t *st
     return true;
 }
 
+/* A process keeps its start and its pid namespace; in a fresh one /proc costs a tenth of a millisecond. Threads that
+ * come at once write the same. */
+static _Atomic uint64_t known_start, known_pid_ns;
+
 void shms_os_identity(struct shms_identity *me) {
     char state;
     long threads;
-    memset(me, 0, sizeof *me);
     me->pid = (uint32_t)getpid();
+    me->net_ns = namespace_inode("/proc/self/ns/net");
+    if (shms_load_acquire(&known_pid) == me->pid) {
+        me->start_time = shms_load_relaxed(&known_start);
+        me->pid_ns = shms_load_relaxed(&known_pid_ns);
+        return;
+    }
     if (!read_stat("/proc/self/stat", &state, &threads, &me->start_time))
         me->start_time = 0;
     me->pid_ns = namespace_inode("/proc/self/ns/pid");
-    me->net_ns = namespace_inode("/proc/self/ns/net");
-    me->ipc_ns = namespace_inode("/proc/self/ns/ipc");
-    me->time_ns = namespace_inode("/proc/self/ns/time");
+    if (me->start_time && me->pid_ns) {
+        shms_store_relaxed(&known_start, me->start_time);
+        shms_store_relaxed(&known_pid_ns, me->pid_ns);
+        shms_store_release(&known_pid, me->pid);
+    }
+}
+
+void shms_os_other_namespaces(uint64_t *ipc_ns, uint64_t *time_ns) {
+    *ipc_ns = namespace_inode("/proc/self/ns/ipc");
+    *time_ns = namespace_inode("/proc/self/ns/time");
 }
 
 bool shms_os_no_such_process(uint32_t pid) {

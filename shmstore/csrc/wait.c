@@ -12,6 +12,7 @@
 
 #define NAP 2000000ull
 #define LOOKS_BETWEEN_CLOCKS 64
+#define DRY_LOOKS 32 /* some 50 microseconds */
 
 static int look(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t *version,
                 uint64_t *expiry) {
@@ -27,23 +28,39 @@ static int look(struct shms_store *s, const struct shms_name *n, bool has_after,
     return SHMS_OK;
 }
 
-int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t nanoseconds,
-              uint64_t spin, uint64_t *version) {
-    uint64_t start = shms_os_now(), end = start + nanoseconds, now = start, expiry;
+/* Looks at the lock word alone, for a microsecond or some: true when it moved and nobody holds it. The entry itself is
+ * left in the writer's cache until there is something to see. */
+static bool watch(_Atomic uint64_t *lock, uint64_t was) {
+    for (int i = 0; i < LOOKS_BETWEEN_CLOCKS; i++) {
+        shms_pause();
+        uint64_t w = lock ? shms_load_acquire(lock) : was;
+        if (w != was && SHMS_LOCK_OWNER(w) == 0)
+            return true;
+    }
+    return false;
+}
+
+int shms_wait_look(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t *version) {
+    uint64_t expiry;
+    return look(s, n, has_after, after, version, &expiry);
+}
+
+int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t start,
+              uint64_t nanoseconds, uint64_t spin, uint64_t *version) {
+    uint64_t end = start + nanoseconds, now = start, expiry;
     bool asleep_allowed = s->readonly ? shms_bucket_in_use(s, n->home) : shms_bucket_use(s, n->home);
     _Atomic uint64_t *lock = &s->buckets[n->home].lock;
-    for (uint64_t i = 0;; i++) {
+    for (uint64_t changes = 0, dry = 0;;) {
         uint64_t w = asleep_allowed ? shms_load_acquire(lock) : 0;
         if (SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
             return SHMS_DESTROYED;
         int rc = look(s, n, has_after, after, version, &expiry);
         if (rc != SHMS_AGAIN)
             return rc;
-        if (spin) {
-            shms_pause();
-            if (i % LOOKS_BETWEEN_CLOCKS)
-                continue;
-        }
+        if (spin && watch(asleep_allowed ? lock : NULL, w) && ++changes % LOOKS_BETWEEN_CLOCKS)
+            continue;
+        if (spin && ++dry % DRY_LOOKS == 0)
+            shms_os_yield(); /* perhaps whoever is waited for is to run on this very core */
         now = shms_os_now();
         if (now >= end)
             return SHMS_AGAIN;

@@ -347,7 +347,7 @@ static void operate(struct worker *w) {
         if ((r >> 32) % 8 == 0 && !w->shares) {
             snprintf(name, sizeof name, "k%u", key);
             struct shms_name n = name_of(w->s, name);
-            EXPECT(shms_wait(w->s, &n, true, get_value(w, key), MS, 0, &cursor) >= 0);
+            EXPECT(shms_wait(w->s, &n, true, get_value(w, key), shms_os_now(), MS, 0, &cursor) >= 0);
         }
         break;
     default:
