@@ -16,7 +16,6 @@ except ImportError as _error:
         f"start Python from another directory than the checkout ({_error})"
     ) from _error
 
-from shmstore._records import ClientInfo, Stats, StoreInfo
 from shmstore.codecs.registry import register
 from shmstore.errors import (
     CodecError,
@@ -40,16 +39,20 @@ from shmstore.store import DEFAULT, PRIVATE, Store, destroy, open, stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shmstore._records import ClientInfo, Stats, StoreInfo
     from shmstore.shared_memory import ShareableList, SharedMemory
 else:
+    _LATER = dict.fromkeys(("ClientInfo", "Stats", "StoreInfo"), "shmstore._records") | dict.fromkeys(
+        ("ShareableList", "SharedMemory"), "shmstore.shared_memory"
+    )
 
     def __getattr__(name):
         """Import what few programs need when it is first asked for."""
-        if name not in ("ShareableList", "SharedMemory"):
+        if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from shmstore import shared_memory
+        from importlib import import_module
 
-        globals()[name] = value = getattr(shared_memory, name)
+        globals()[name] = value = getattr(import_module(_LATER[name]), name)
         return value
 
     def __dir__():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, KeysView, ValuesView
+from _collections_abc import ItemsView, KeysView, ValuesView  # collections.abc does no more than to rename it, at a price
 
 from shmstore import errors
 from shmstore._core import ffi, lib

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from _collections_abc import MutableMapping  # collections.abc does no more than to rename it, at a price
 
 from shmstore import errors
 from shmstore._attachment import NAMES_OF_CODECS

@@ -7,11 +7,12 @@ from shmstore._attachment import Attachment
 from shmstore._core import ffi, lib
 from shmstore._keys import BACKENDS
 from shmstore._native import seconds_to_ns
-from shmstore._records import ClientInfo, Stats, StoreInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from shmstore._records import ClientInfo, Stats, StoreInfo
 
 __all__ = ["Health"]
 
@@ -23,6 +24,8 @@ class Health(Attachment):
 
     def stats(self) -> Stats:
         """Figures of the store, at no particular moment. Cost: independent of the number of entries."""
+        from shmstore._records import Stats
+
         raw = ffi.new("struct shms_stats *")
         status = lib.shms_get_stats(self._handle, raw)
         if status:
@@ -36,6 +39,8 @@ class Health(Attachment):
 
     def clients(self) -> list[ClientInfo]:
         """The processes that are attached for writing. Cost: some 50 us each."""
+        from shmstore._records import ClientInfo
+
         room = 64
         while True:
             raw = ffi.new("struct shms_client_info[]", room)
@@ -80,6 +85,8 @@ class Health(Attachment):
 
 
 def _info_of(raw: Any) -> StoreInfo:
+    from shmstore._records import StoreInfo
+
     name = bytes(ffi.buffer(raw.name, raw.name_length)).decode(errors="surrogateescape")
     return StoreInfo(
         key=raw.key, id=raw.id, name=name if raw.name_kind in (1, 3) else None, size=raw.size, mode=raw.mode,

@@ -18,8 +18,7 @@ import struct
 
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped]
 
-from shmstore.codecs import extensions, registry, scan, standin
-from shmstore.codecs.explain import explain, type_name
+from shmstore.codecs import extensions, registry, scan
 from shmstore.codecs.refusal import Unsupported
 from shmstore.errors import CodecError
 
@@ -95,7 +94,7 @@ def encode(obj: object) -> bytes:
     except MemoryError:
         raise
     except Exception as error:
-        raise explain(obj, kind, error) from error
+        raise _explain(obj, kind, error) from error
     if len(packed) <= _KEEP_BYTES:
         _keep_plain(pack)
     return packed
@@ -112,7 +111,9 @@ def _encode_other(obj: Any, kind: int) -> bytes | tuple[bytes, Any]:
     if kind == scan.BLOB and len(obj) < 2**32:
         return _BIN32.pack(0xC6, len(obj)) + obj  # type: ignore[no-any-return]
     if kind != scan.EXTENDED and kind != scan.REFUSED:
-        raise explain(obj, kind)
+        raise _explain(obj, kind)
+    from shmstore.codecs import standin  # as everything that plain values do without
+
     try:
         whole = standin.whole(obj)
         if whole is not None:
@@ -122,14 +123,14 @@ def _encode_other(obj: Any, kind: int) -> bytes | tuple[bytes, Any]:
             value = standin.stand_in(obj)
             verdict = _scan(value)
             if verdict > scan.EXTENDED:
-                raise explain(obj, verdict)
+                raise _explain(obj, verdict)
         packed = _pack_extended(value)
     except (MemoryError, CodecError):
         raise
     except (Unsupported, standin.Refused):
-        raise explain(obj, kind) from None
+        raise _explain(obj, kind) from None
     except Exception as error:
-        raise explain(obj, kind, error) from error
+        raise _explain(obj, kind, error) from error
     verdict = _scan_packed(packed)  # what decode refuses must not be stored
     if verdict == scan.TOO_MANY_COPIES:
         raise CodecError(
@@ -137,8 +138,14 @@ def _encode_other(obj: Any, kind: int) -> bytes | tuple[bytes, Any]:
             "another, each of which copies what it holds; use lists on the way to the large parts"
         )
     if verdict != scan.SOUND:  # msgpack's own Timestamp, or a list that another thread changed meanwhile
-        raise explain(obj, scan.REFUSED)
+        raise _explain(obj, scan.REFUSED)
     return packed
+
+
+def _explain(*arguments: Any) -> CodecError:
+    from shmstore.codecs.explain import explain
+
+    return explain(*arguments)
 
 
 def _pack_extended(obj: object) -> bytes:
@@ -167,7 +174,7 @@ def _extension(obj: Any) -> Any:
     else:
         found = extensions.ENCODERS.get(id(kind)) or extensions.find(kind)
         if found is None:
-            raise Unsupported(type_name(kind), "")
+            raise Unsupported(_type_name(kind), "")
         return _new_ext(ExtType, (found[0], found[1](obj)))
     # What follows is _pack_extended, written out: 256 tuples inside one another take as many Python frames.
     try:
@@ -178,6 +185,12 @@ def _extension(obj: Any) -> Any:
     if len(packed) <= _KEEP_BYTES and len(_extended) < _KEEP_PACKERS:
         _extended.append(pack)
     return _new_ext(ExtType, (code, packed))
+
+
+def _type_name(kind: type) -> str:
+    from shmstore.codecs.explain import type_name
+
+    return type_name(kind)
 
 
 # ---- decoding ----------------------------------------------------------------------------------------------

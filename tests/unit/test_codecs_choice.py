@@ -5,7 +5,8 @@ from fractions import Fraction
 
 import pytest
 import shmstore  # noqa: F401  puts the compiled walks in place
-from shmstore.codecs import CustomCodec, raw, resolve
+from shmstore.codecs import raw, resolve
+from shmstore.codecs.custom import CustomCodec
 from shmstore.codecs import msgpack as codec
 from shmstore.codecs import pickle as pickle_codec
 from shmstore.errors import CodecError
