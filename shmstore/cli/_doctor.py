@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from shmstore.cli._objects import Object
     from shmstore.cli._segments import Segment
 
 __all__ = ["Finding", "Machine", "note", "ok", "problem"]
@@ -26,9 +27,9 @@ class Finding:
         return {"level": self.level, "topic": self.topic, "says": self.says, "fix": self.fix or None}
 
 
-def ok(topic: str, says: str) -> Finding:
-    """All is well."""
-    return Finding("ok", topic, says)
+def ok(topic: str, says: str, fix: str = "") -> Finding:
+    """All is well; ``fix`` is for who wants more."""
+    return Finding("ok", topic, says, fix)
 
 
 def note(topic: str, says: str, fix: str = "") -> Finding:
@@ -72,6 +73,13 @@ class Machine:
                 return int(words[1]) * (1024 if words[-1] == "kB" else 1)
         return None
 
+    def capable(self, capability: int) -> bool:
+        """Whether this process has a capability, which root in a container may lack."""
+        for line in (self.text("/proc/self/status") or "").splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> capability & 1)
+        return self.uid == 0
+
     def link(self, path: str) -> str | None:
         """Where a symbolic link leads."""
         try:
@@ -114,3 +122,18 @@ class Machine:
             return [Segment(line) for line in (self.text("/proc/sysvipc/shm") or "").splitlines()[1:]]
         except (ValueError, IndexError):
             return []
+
+    def posix_stores(self) -> list[Object]:
+        """The stores in /dev/shm, and what looks like one by its name and may not be read."""
+        from shmstore.cli._header import parse_header
+        from shmstore.cli._objects import objects
+
+        found = []
+        for one in objects(f"{self.root}/dev/shm"):
+            try:
+                if parse_header(one.first_page()):
+                    found.append(one)
+            except OSError:
+                if one.name.startswith(b"shmstore-"):
+                    found.append(one)
+        return found

@@ -12,6 +12,7 @@ __all__ = ["CHECKS"]
 DEFAULT_SIZE = 64 << 20  # of a store that nobody gave a size
 DOCKER_SHM = 64 << 20  # what a container's /dev/shm has if nobody says more
 UNLIMITED = 1 << 60
+CAP_IPC_LOCK = 14
 ROOT_SETS = "as root: sysctl -w"
 
 
@@ -73,53 +74,80 @@ def shmmni(machine: Machine) -> Finding:
 
 
 def dev_shm(machine: Machine) -> Finding:
-    """Is there room for POSIX shared memory? System V segments are not bound by it."""
+    """Is there room for POSIX shared memory, and for the stores in it? System V segments are not bound by it."""
     room = machine.room("/dev/shm")
     if room is None or "/dev/shm" not in machine.mounts():
         return note(
-            "/dev/shm", "there is none: POSIX shared memory will not work; stores in System V memory do",
+            "/dev/shm", 'there is none: backend="posix" will not work; stores in System V memory do',
             "as root: mount -t tmpfs -o mode=1777 tmpfs /dev/shm",
         )
     total, free = room
+    stores = machine.posix_stores()
+    size = sum(one.size for one in stores)
+    growth = sum(max(0, one.size - one.allocated) for one in stores)
+    says = f"{amount(free)} of {amount(total)} are free"
+    if stores:
+        says += f"; POSIX stores: {len(stores)}, of {amount(size)} together, and may still grow by {amount(growth)}"
+    enlarge = f"as root: mount -o remount,size={amount(_enough(total, growth))} /dev/shm; docker run --shm-size"
     if total and free < total // 10:
         return problem(
-            "/dev/shm", f"{amount(free)} of {amount(total)} are free: POSIX shared memory is about to fail (bus error); System V segments are not bound by it",
-            "ls -lS /dev/shm, and remove what nobody needs; or as root: mount -o remount,size=2G /dev/shm",
+            "/dev/shm", f"{says}: POSIX stores refuse (StoreFull), and other programs die (bus error); System V segments are not bound by it",
+            f"shmstore ls, and shmstore rm what nobody needs; or {enlarge}",
+        )
+    if growth > free:
+        return problem(
+            "/dev/shm", f"{says}: they will refuse (StoreFull) before they are full; System V segments are not bound by it",
+            f'{enlarge}; or keep stores in System V memory (backend="sysv")',
         )
     if total and total <= DOCKER_SHM:
         return note(
-            "/dev/shm", f"it has {amount(total)}, a container's default: enough for little POSIX memory; System V segments are not bound by it",
-            "docker run --shm-size=2g, or keep stores in System V memory, as they are by default",
+            "/dev/shm", f"{says}; it has {amount(total)}, a container's default: more than that no POSIX store holds, whatever its size; "
+            "System V segments are not bound by it",
+            f"{enlarge}; or keep stores in System V memory, as they are by default",
         )
-    return ok("/dev/shm", f"{amount(free)} of {amount(total)} are free")
+    return ok("/dev/shm", says)
+
+
+def _enough(total: int, growth: int) -> int:
+    """A round size that has room for what is there, and for what the stores may become."""
+    size = 2 << 30
+    while size < total + growth:
+        size *= 2
+    return size
 
 
 def huge_pages(machine: Machine) -> Finding:
     """Are there huge pages? Only who asks for them needs any."""
     total, free, size = (machine.memory(field) for field in ("HugePages_Total", "HugePages_Free", "Hugepagesize"))
-    if size is None:
-        return note("huge pages", "this kernel has none")
+    if not size:
+        return note("huge pages", "this kernel has none: hugepages= is refused")
     if not total:
-        return ok("huge pages", f"none are set aside (vm.nr_hugepages=0; {amount(size)} each); only SHM_HUGETLB needs them")
+        wanted = -(-DEFAULT_SIZE // size)
+        return ok(
+            "huge pages", f"none are set aside, so hugepages= is refused; a store of the default size ({amount(DEFAULT_SIZE)}) takes {wanted} of {amount(size)}",
+            f"{ROOT_SETS} vm.nr_hugepages={wanted}",
+        )
     group = machine.number("/proc/sys/vm/hugetlb_shm_group")
-    who = f"; root and group {group} may have them" if machine.uid and group else ""
+    who = "" if machine.capable(CAP_IPC_LOCK) else f"; in System V memory only root and group {group or 0} may have them"
     says = f"{free or 0} of {total} are free, {amount(size)} each{who}"
     if not free:
-        return note("huge pages", says, f"{ROOT_SETS} vm.nr_hugepages={total * 2}")
+        return note("huge pages", f"{says}: hugepages= is refused", f"{ROOT_SETS} vm.nr_hugepages={total * 2}")
+    if who:
+        return note("huge pages", says, f"{ROOT_SETS} vm.hugetlb_shm_group=GID")
     return ok("huge pages", says)
 
 
 def locking(machine: Machine) -> Finding:
     """May this process lock memory?"""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-    if machine.uid == 0 or soft == resource.RLIM_INFINITY:
-        return ok("memlock", "any amount of memory may be locked")
+    if machine.capable(CAP_IPC_LOCK) or soft == resource.RLIM_INFINITY:
+        return ok("memlock", "any amount of memory may be locked (lock_memory=)")
     if soft < DEFAULT_SIZE:
         return note(
-            "memlock", f"this user may lock {amount(soft)} into memory, less than a store; only SHM_LOCK needs it",
-            "ulimit -l unlimited (as root, or in /etc/security/limits.conf; systemd: LimitMEMLOCK=infinity)",
+            "memlock", f"this user may lock {amount(soft)} into memory, less than a store of the default size ({amount(DEFAULT_SIZE)}); only lock_memory= needs it",
+            "ulimit -l unlimited (as root, or in /etc/security/limits.conf; systemd: LimitMEMLOCK=infinity; docker run --ulimit memlock=-1)",
         )
-    return ok("memlock", f"{amount(soft)} may be locked into memory")
+    return ok("memlock", f"{amount(soft)} may be locked into memory (lock_memory=)")
 
 
 CHECKS = (table, shmmax, shmall, shmmni, dev_shm, huge_pages, locking)

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import configparser
 import os
+import shlex
 
 from shmstore.cli._doctor import Finding, Machine, note, ok, problem
 from shmstore.cli._human import amount, mode, user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shmstore.cli._objects import Object
+    from shmstore.cli._segments import Segment
 
 __all__ = ["CHECKS"]
 
@@ -52,12 +58,12 @@ def remove_ipc(machine: Machine) -> Finding:
     if not machine.exists("/run/systemd/system"):
         return ok(topic, "systemd does not run here")
     if machine.uid <= _last_system_uid(machine):
-        return ok(topic, f"{user(machine.uid)} is a system user, whose segments systemd leaves alone")
+        return ok(topic, f"{user(machine.uid)} is a system user, whose shared memory systemd leaves alone")
     value, where = _removes_ipc(machine)
     if not value:
-        return ok(topic, f"systemd is told to leave segments alone ({where})")
+        return ok(topic, f"systemd is told to leave shared memory alone ({where})")
     if user(machine.uid) in machine.names("/var/lib/systemd/linger"):
-        return note(topic, f"RemoveIPC=yes ({where}), but {user(machine.uid)} lingers: segments go only when lingering ends")
+        return note(topic, f"RemoveIPC=yes ({where}), but {user(machine.uid)} lingers: stores go only when lingering ends")
     return problem(
         topic, f"RemoveIPC=yes ({where}): when the last session of {user(machine.uid)} ends, systemd removes all of this user's stores, also in use",
         "run as a system user; or loginctl enable-linger; or as root: mkdir -p /etc/systemd/logind.conf.d && "
@@ -102,7 +108,9 @@ def memory(machine: Machine) -> Finding:
         return note("memory", "/proc/meminfo cannot be read")
     segments = machine.segments()
     promised = sum(max(0, segment.size - segment.rss - segment.swap) for segment in segments)
-    says = f"{amount(available)} of {amount(total)} are available; segments may still grow by {amount(promised)}"
+    growth = sum(max(0, one.size - one.allocated) for one in machine.posix_stores())
+    promised += min(growth, (machine.room("/dev/shm") or (0, 0))[1])
+    says = f"{amount(available)} of {amount(total)} are available; stores and segments may still grow by {amount(promised)}"
     if promised > available:
         return problem(
             "memory", f"{says}: more than there is, and who touches the last page may be killed",
@@ -167,26 +175,28 @@ def _group_limit(machine: Machine) -> tuple[int | None, str]:
 
 def permissions(machine: Machine) -> Finding:
     """Can everybody write to a store of this user?"""
-    own = [segment for segment in machine.segments() if segment.uid == machine.uid and not segment.destroyed]
-    open_ = [segment for segment in own if segment.mode & 0o002]
+    own: list[Segment | Object] = [segment for segment in machine.segments() if not segment.removed]
+    own += machine.posix_stores()
+    own = [one for one in own if one.uid == machine.uid]
+    open_ = [one for one in own if one.mode & 0o002]
     if open_:
-        one = open_[0]
+        ((option, value),) = open_[0].identity().items()
         return problem(
-            "permissions", f"{len(open_)} of your segments can be written by everybody (id {one.id} has mode {mode(one.mode)})",
-            f"shmstore chmod o-w --id {one.id}",
+            "permissions", f"{len(open_)} of your stores and segments can be written by everybody ({open_[0].shown} has mode {mode(open_[0].mode)})",
+            f"shmstore chmod o-w --{option} {shlex.quote(str(value))}",
         )
-    return ok("permissions", f"none of your {len(own)} segments can be written by everybody")
+    return ok("permissions", f"none of your {len(own)} stores and segments can be written by everybody")
 
 
 def forgotten(machine: Machine) -> Finding:
     """Does memory lie in segments that nobody uses?"""
     segments = machine.segments()
     idle = [segment for segment in segments if segment.nattch == 0 and segment.uid == machine.uid]
-    ghosts = [segment for segment in segments if segment.destroyed]
+    ghosts = [segment for segment in segments if segment.removed]
     held, waiting = sum(one.rss + one.swap for one in idle), sum(one.rss + one.swap for one in ghosts)
     says = f"nobody is attached to {len(idle)} of your segments ({amount(held)} of memory)"
     if ghosts:
-        says += f"; segments removed, but still attached: {len(ghosts)} ({amount(waiting)})"
+        says += f"; removed, or private from the beginning, and still attached: {len(ghosts)} ({amount(waiting)})"
     if held + waiting > (machine.memory("MemTotal") or 0) // 20 or ghosts:
         return note("left over", says, "shmstore ls, and shmstore rm what nobody needs")
     return ok("left over", says)

@@ -1,27 +1,20 @@
-"""Shared memory of this machine as the kernel lists it: /proc/sysvipc/shm and /dev/shm, and what each piece is.
-
-/proc/sysvipc/shm shows every segment to everybody, also to those who may not read it.
-"""
+"""System V segments as the kernel lists them: /proc/sysvipc/shm shows all to everybody, also to those who may not
+read them."""
 
 from __future__ import annotations
 
-import os
-import stat
-
-from shmstore import errors, sysv
+from shmstore import sysv
+from shmstore._keys import Key
 from shmstore.cli._failures import FAILED, Failure
-from shmstore.cli._header import HEADER_SIZE, Header, parse_header
+from shmstore.cli._header import HEADER_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from shmstore import Stats, Store
-
-__all__ = ["Found", "Posix", "Segment", "look", "posix_objects", "segment_by_id", "segment_by_key", "segments"]
+__all__ = ["Segment", "segment_by_id", "segment_by_key", "segments"]
 
 TABLE = "/proc/sysvipc/shm"
-POSIX = b"/dev/shm"
 
 
 class Segment:
@@ -31,6 +24,7 @@ class Segment:
         "atime", "cgid", "cpid", "ctime", "cuid", "dtime", "gid", "id", "key", "lpid", "mode", "nattch", "rss",
         "size", "swap", "uid",
     )  # fmt: skip
+    backend, kind = "sysv", "segment"
 
     def __init__(self, line: str) -> None:
         words = line.split()
@@ -43,7 +37,22 @@ class Segment:
         self.rss, self.swap = map(int, words[14:16])
 
     @property
-    def destroyed(self) -> bool:
+    def shown(self) -> str:
+        """What to call it in a sentence."""
+        return f"segment {self.id}"
+
+    @property
+    def trusted_uid(self) -> int:
+        """Whose it is for the question of trust: its creator's, which no chown changes."""
+        return self.cuid
+
+    @property
+    def attached(self) -> int | None:
+        """How often it is mapped."""
+        return self.nattch
+
+    @property
+    def removed(self) -> bool:
         """Marked for removal: it goes with its last process."""
         return bool(self.mode & sysv.SHM_DEST)
 
@@ -52,14 +61,39 @@ class Segment:
         """Locked into memory."""
         return bool(self.mode & sysv.SHM_LOCKED)
 
+    def first_page(self) -> bytes:
+        """What a store's header would be in. Raises: OSError."""
+        with sysv.shmat(self.id, None, sysv.SHM_RDONLY) as memory:
+            return bytes(memory[:HEADER_SIZE])
+
+    def store_key(self) -> Key:
+        """How a store in it is opened: by its key, or as a private one."""
+        if self.key:
+            return Key(self.key - 2**32 if self.key >= 2**31 else self.key, 2, b"", f"{self.key:#010x}")
+        return Key(0, 4, b"", f"id {self.id}", id=self.id)
+
+    def change(self, uid: int, gid: int, mode: int) -> None:
+        """Raises: OSError."""
+        wish = object.__new__(sysv.ShmidDs)  # of an owner without the right to read IPC_STAT gets none
+        wish.uid, wish.gid, wish.mode = uid, gid, mode
+        sysv.shmctl(self.id, sysv.IPC_SET, wish)
+
+    def remove(self) -> None:
+        """Raises: OSError."""
+        sysv.shmctl(self.id, sysv.IPC_RMID)
+
+    def identity(self) -> dict[str, Any]:
+        """What scripts know it by."""
+        return {"id": self.id}
+
     def as_dict(self) -> dict[str, Any]:
         """What ``ipcs -m -i`` says, for JSON."""
         return {
-            "key": f"{self.key:#010x}", "id": self.id, "size": self.size, "mode": f"{self.mode & 0o777:04o}",
-            "uid": self.uid, "gid": self.gid, "creator_uid": self.cuid, "creator_gid": self.cgid,
+            "backend": self.backend, "key": f"{self.key:#010x}", **self.identity(), "object": None, "size": self.size,
+            "mode": f"{self.mode & 0o777:04o}", "uid": self.uid, "gid": self.gid, "creator_uid": self.cuid, "creator_gid": self.cgid,
             "creator_pid": self.cpid, "last_pid": self.lpid, "attached": self.nattch,
             "attach_time": self.atime, "detach_time": self.dtime, "change_time": self.ctime,
-            "resident": self.rss, "swapped": self.swap, "destroyed": self.destroyed, "locked": self.locked,
+            "resident": self.rss, "swapped": self.swap, "destroyed": self.removed, "locked": self.locked,
         }  # fmt: skip
 
 
@@ -80,138 +114,3 @@ def segment_by_id(shmid: int) -> Segment | None:
 def segment_by_key(key: int) -> Segment | None:
     """The segment with this key_t, 0 < key < 2**32."""
     return next((segment for segment in segments() if segment.key == key != 0), None)
-
-
-class Found:
-    """A segment, and what a look at its memory says it is.
-
-    ``kind``: "store", "segment" (something else's) or "unreadable". ``states`` are words for what is remarkable.
-    ``stats`` are those of a store that can be opened, ``clients`` how many of its writers live.
-    """
-
-    def __init__(self, segment: Segment) -> None:
-        self.segment = segment
-        self.header: Header | None = None
-        self.kind = "segment"
-        self.stats: Stats | None = None
-        self.clients: int | None = None
-        self.trouble = ""
-        try:
-            with sysv.shmat(segment.id, None, sysv.SHM_RDONLY) as memory:
-                self.header = parse_header(bytes(memory[:HEADER_SIZE]))
-        except OSError:
-            self.kind = "unreadable"
-        if self.header is not None:
-            self.kind = "store"
-            if segment.key and not self.destroyed:
-                self._ask_store()
-
-    def _ask_store(self) -> None:
-        from shmstore import Store
-
-        assert self.header is not None
-        if not self.header.complete:
-            self.trouble = "unfinished"
-            return
-        try:
-            store: Store[Any] = Store(self.segment.key, create=False, readonly=True, owner="any", timeout=0)
-            with store:
-                if store.info().id == self.segment.id:
-                    self.stats = store.stats()
-                    self.clients = sum(client.alive is not False for client in store.clients())
-        except errors.FormatMismatch:
-            self.trouble = f"format {self.header.format}"
-        except (errors.StoreCorrupt, errors.NotAStore):
-            self.trouble = "corrupt"
-        except (errors.ShmStoreError, OSError, ValueError):
-            pass  # gone meanwhile
-
-    @property
-    def destroyed(self) -> bool:
-        """Whether the segment was removed and lives on only in those who are attached."""
-        return self.segment.destroyed or (self.header is not None and self.header.destroyed)
-
-    @property
-    def foreign(self) -> bool:
-        """Whether somebody else than this user and root made it: ``Store`` wants ``owner=`` for it."""
-        return self.segment.cuid not in (0, os.geteuid())
-
-    @property
-    def states(self) -> list[str]:
-        """What is remarkable about it, in words."""
-        words = [self.trouble] if self.trouble else []
-        if self.destroyed:
-            words.append("destroyed")
-        if self.kind == "unreadable":
-            words.append("unreadable")
-        if self.foreign:
-            words.append("foreign")
-        if self.segment.locked:
-            words.append("locked")
-        return words
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        row = {"kind": self.kind, "name": None, "states": self.states, **self.segment.as_dict()}
-        if self.header is not None:
-            row["name"] = self.header.name
-            row["name_kind"] = self.header.kind
-            for field in ("bytes_used", "bytes_free", "entries"):
-                row[field] = None if self.stats is None else getattr(self.stats, field)
-            row["clients"] = self.clients
-        return row
-
-
-def look(segment: Segment) -> Found:
-    """Look into a segment, read-only."""
-    return Found(segment)
-
-
-class Posix:
-    """An object of POSIX shared memory, or what else lies in its file system."""
-
-    def __init__(self, entry: os.DirEntry[bytes]) -> None:
-        status = entry.stat(follow_symlinks=False)
-        self.name = entry.name
-        self.size, self.allocated = status.st_size, status.st_blocks * 512
-        self.mode, self.uid, self.gid, self.mtime = status.st_mode, status.st_uid, status.st_gid, status.st_mtime
-        self.kind = self._kind(entry.path)
-
-    def _kind(self, path: bytes) -> str:
-        if not stat.S_ISREG(self.mode):
-            return "directory" if stat.S_ISDIR(self.mode) else "special"
-        if self.name.startswith(b"sem."):
-            return "semaphore"
-        try:
-            file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return "unreadable"
-        try:
-            return "store" if parse_header(os.pread(file, HEADER_SIZE, 0)) else "object"
-        except OSError:
-            return "unreadable"
-        finally:
-            os.close(file)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "kind": self.kind, "name": self.name.decode(errors="backslashreplace"), "size": self.size,
-            "allocated": self.allocated, "mode": f"{self.mode & 0o777:04o}", "uid": self.uid, "gid": self.gid,
-            "change_time": self.mtime,
-        }  # fmt: skip
-
-
-def posix_objects() -> list[Posix]:
-    """What is in /dev/shm, by name; nothing where there is none."""
-    found = []
-    try:
-        with os.scandir(POSIX) as entries:
-            for entry in entries:
-                try:
-                    found.append(Posix(entry))
-                except OSError:
-                    continue  # gone since
-    except OSError:
-        return []
-    return sorted(found, key=lambda posix: posix.name)

@@ -1,4 +1,7 @@
-"""Which store a command means, and how it is opened: the arguments that all commands share."""
+"""Which store a command means, and how it is opened: the arguments that all commands share.
+
+KEY means the System V store, with --backend posix the POSIX one, as for ``shmstore.open``. It is never guessed which
+is meant, so a command does not change its meaning when somebody creates a store of the other kind."""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import os
 import re
 
 from shmstore import errors
-from shmstore._keys import parse_key
+from shmstore._keys import BACKENDS, Key, parse_key
 from shmstore.cli._failures import CODES, NOT_THERE, WRONG, Failure
 from shmstore.cli._human import parse_duration, parse_user
 from shmstore.cli._parser import HelpFormatter
@@ -17,9 +20,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore import Store
+    from shmstore.cli._objects import Object
     from shmstore.cli._segments import Segment
 
-__all__ = ["add_command", "add_json", "add_key", "add_store", "key_of", "no_such", "open_store", "segment_of", "shown_key"]
+__all__ = [
+    "add_command", "add_json", "add_key", "add_store", "key_of", "no_such", "open_store", "parsed_key", "place_of", "shown_key",
+]  # fmt: skip
 
 KEY_HELP = "the store's name, or its System V key as ipcs -m prints it: 0x0d583413"
 
@@ -50,8 +56,11 @@ def add_key(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--path", action="store_true", help="KEY is the path of an existing file (ftok)")
     kind.add_argument("--name", action="store_true", help="KEY is a name, even if it looks like 0x...")
+    group.add_argument("--backend", choices=BACKENDS, default="sysv", help="the memory it is in: System V (the default), or /dev/shm")
     if optional:
-        group.add_argument("--id", type=int, metavar="N", help="the segment with this id (shmid of ipcs -m), instead of KEY")
+        place = group.add_mutually_exclusive_group()
+        place.add_argument("--id", type=int, metavar="N", help="the segment with this id (shmid of ipcs -m), instead of KEY")
+        place.add_argument("--object", metavar="NAME", help="the object of this name, as ls shows it, instead of KEY")
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -74,7 +83,7 @@ def key_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
     elif not args.name and _NUMBER.fullmatch(text):
         key = int(text, 16)
     try:
-        parse_key(key)
+        parse_key(key, args.backend)
     except ValueError as error:
         raise Failure(WRONG, str(error)) from None
     except OSError as error:
@@ -82,9 +91,14 @@ def key_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
     return key
 
 
+def parsed_key(args: argparse.Namespace) -> Key:
+    """What the kernel knows that store by."""
+    return parse_key(key_of(args), args.backend)
+
+
 def shown_key(args: argparse.Namespace) -> str:
     """The key as error messages of the package name it."""
-    return parse_key(key_of(args)).shown
+    return parsed_key(args).shown
 
 
 def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: Any) -> Store[Any]:
@@ -97,7 +111,7 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
     options.setdefault("create", False)
     key = key_of(args)
     try:
-        return Store(key, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options)
+        return Store(key, backend=args.backend, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options)
     except errors.StoreNotFound:
         raise no_such(args) from None
     except ValueError as error:
@@ -105,28 +119,43 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
 
 
 def no_such(args: argparse.Namespace) -> Failure:
-    """There is no store with this key."""
-    parsed = parse_key(key_of(args))
-    number = parsed.number & 0xFFFFFFFF
+    """There is no store with this key; is there one that may have been meant?"""
+    parsed = parsed_key(args)
     hint = ""
     if parsed.kind == 1 and args.key.isascii() and args.key.isdigit() and 0 < int(args.key) < 2**32:
         hint = f"; the number {args.key} is the key {int(args.key):#x}"
-    where = "" if parsed.kind == 2 else f" (key {number:#010x})"
+    if args.backend == "posix":
+        from shmstore.cli._segments import segment_by_key
+
+        if segment_by_key(parsed.number & 0xFFFFFFFF):
+            hint = "; there is a System V segment of that key: leave --backend posix out"
+        return Failure(NOT_THERE, f"there is no store {parsed.shown} ({parsed.place}){hint}")
+    other = parse_key(key_of(args), "posix").place
+    if os.path.lexists(other):
+        hint = f"; there is {other}: say --backend posix"
+    where = "" if parsed.kind == 2 else f" ({parsed.place})"
     return Failure(NOT_THERE, f"there is no store {parsed.shown}{where} in this IPC namespace{hint}")
 
 
-def segment_of(args: argparse.Namespace) -> Segment:
-    """The segment that KEY or --id means, whatever is in it."""
+def place_of(args: argparse.Namespace) -> Segment | Object:
+    """The segment or object that KEY, --id or --object means, whatever is in it."""
+    from shmstore.cli._objects import object_named
     from shmstore.cli._segments import segment_by_id, segment_by_key
 
-    if (args.key is None) == (args.id is None):
-        raise Failure(WRONG, "give either KEY or --id N")
+    if sum(given is not None for given in (args.key, args.id, args.object)) != 1:
+        raise Failure(WRONG, "give either KEY or --id N or --object NAME")
+    found: Segment | Object | None
     if args.id is not None:
-        found = segment_by_id(args.id)
+        if args.backend == "posix":
+            raise Failure(WRONG, "--id is for System V segments; POSIX objects are given by --object NAME")
+        found, what = segment_by_id(args.id), f"segment with id {args.id} in this IPC namespace"
+    elif args.object is not None:
+        found, what = object_named(os.fsencode(args.object)), f"object {args.object!r}"
+    else:
+        key = parsed_key(args)
+        found = segment_by_key(key.number & 0xFFFFFFFF) if key.object is None else object_named(key.object)
         if found is None:
-            raise Failure(NOT_THERE, f"there is no segment with id {args.id} in this IPC namespace")
-        return found
-    found = segment_by_key(parse_key(key_of(args)).number & 0xFFFFFFFF)
+            raise no_such(args)
     if found is None:
-        raise no_such(args)
+        raise Failure(NOT_THERE, f"there is no {what}")
     return found

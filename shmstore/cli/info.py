@@ -1,10 +1,10 @@
-"""``shmstore info``: all that the kernel knows of one segment, and all that its header says if it is a store."""
+"""``shmstore info``: all that the kernel knows of one segment or object, and what its header says if it is a store."""
 
 from __future__ import annotations
 
 from shmstore.cli._human import ago, amount, mode, moment, user
 from shmstore.cli._names import printable
-from shmstore.cli._target import add_command, add_json, add_key, segment_of
+from shmstore.cli._target import add_command, add_json, add_key, place_of
 from shmstore.cli.ls import state_cell
 from shmstore.cli.output import Cell, choose_output, print_json
 
@@ -13,42 +13,53 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
-    from shmstore.cli._segments import Found
+    from shmstore.cli._found import Found
+    from shmstore.cli._objects import Object
+    from shmstore.cli._segments import Segment
 
 DESCRIPTION = """\
-Show one segment: what ipcs -m -i shows, and of a store its header and how full it is. It need not be a
-store, and need not be readable: then the kernel's part is all.
+Show one segment, as ipcs -m -i does, or one object of /dev/shm; of a store its header, too, and how full it is.
+It need not be a store, and need not be readable: then the kernel's part is all.
 """
 
 EXAMPLES = """
 shmstore info quickstart
 shmstore info 0x0d583413 --json | jq .header.created
 shmstore info --id 65538
+shmstore info quickstart --backend posix
+shmstore info --object /proc/4711/fd/3       # a private store, as ls shows it
 """
 
 
 def add_to(subparsers: Any) -> None:
-    parser = add_command(subparsers, "info", "show one store or segment", DESCRIPTION, EXAMPLES)
+    parser = add_command(subparsers, "info", "show one store, segment or object", DESCRIPTION, EXAMPLES)
     add_key(parser, optional=True)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    from shmstore.cli._found import look
     from shmstore.cli._identity import same_store
-    from shmstore.cli._segments import look
 
-    found = look(segment_of(args))
+    found = look(place_of(args))
     same_store(args, found)
     if args.json:
         print_json(as_document(found))
         return 0
     output = choose_output()
-    title = {"store": "Store", "segment": "No store, but a segment", "unreadable": "A segment that you may not read"}
-    output.table("", ["", ""], [[Cell(what, "quiet"), text] for what, text in [
-        ("what", title[found.kind]), *_states(found), *_header(found), *_contents(found), *_kernel(found),
+    output.table("", ["", ""], [[Cell(about, "quiet"), text] for about, text in [
+        ("what", _what(found)), *_states(found), *_header(found), *_contents(found), *_kernel(found),
     ]])  # fmt: skip
     return 0
+
+
+def _what(found: Found) -> str:
+    if found.kind == "store":
+        return "Store"
+    nouns = {"segment": "a segment", "object": "an object", "special": "a special file"}
+    noun = nouns.get(found.place.kind, f"a {found.place.kind}")
+    return f"{noun[0].upper()}{noun[1:]} that you may not read" if found.kind == "unreadable" else f"No store, but {noun}"
 
 
 def as_document(found: Found) -> dict[str, Any]:
@@ -57,7 +68,7 @@ def as_document(found: Found) -> dict[str, Any]:
     return {
         "kind": found.kind,
         "states": found.states,
-        "segment": found.segment.as_dict(),
+        "segment": found.place.as_dict(),
         "header": None if header is None else {
             "name": header.name, "name_kind": header.kind, "format": header.format, "complete": header.complete,
             "size": header.size, "max_entries": header.max_entries, "max_clients": header.max_clients,
@@ -97,11 +108,18 @@ def _contents(found: Found) -> list[tuple[str, str]]:
 
 
 def _kernel(found: Found) -> list[tuple[str, str]]:
-    segment = found.segment
+    from shmstore.cli._segments import Segment
+
+    place = found.place
+    size = ("size", f"{place.size:,} bytes ({amount(place.size)})")
+    return _segment(place, size) if isinstance(place, Segment) else _object(place, size, found.attached)
+
+
+def _segment(segment: Segment, size: tuple[str, str]) -> list[tuple[str, str]]:
     return [
         ("key", f"{segment.key:#010x}" if segment.key else "private (no key finds it)"),
         ("id", f"{segment.id}"),
-        ("size", f"{segment.size:,} bytes ({amount(segment.size)})"),
+        size,
         ("in memory", f"{amount(segment.rss)}" + (f", and {amount(segment.swap)} in swap" if segment.swap else "")),
         ("owner", f"{user(segment.uid)} (uid {segment.uid}, gid {segment.gid})"),
         ("creator", f"{user(segment.cuid)} (uid {segment.cuid}, gid {segment.cgid}), process {segment.cpid}"),
@@ -111,6 +129,20 @@ def _kernel(found: Found) -> list[tuple[str, str]]:
         ("detached last", f"{moment(segment.dtime)}"),
         ("changed", f"{moment(segment.ctime)}"),
     ]
+
+
+def _object(it: Object, size: tuple[str, str], attached: int | None) -> list[tuple[str, str]]:
+    return [
+        ("object", printable(it.shown)),
+        size,
+        ("in memory", f"{amount(it.allocated)}, swap included"),
+        ("owner", f"{user(it.uid)} (uid {it.uid}, gid {it.gid})"),
+        ("mode", mode(it.mode)),
+        ("attached", "cannot be told" if attached is None else f"{attached}"),
+        ("written last", f"{moment(it.mtime)}"),
+        ("changed", f"{moment(it.ctime)}"),
+    ]
+
 
 def _states(found: Found) -> list[tuple[str, str]]:
     return [("state", state_cell(found.states))] if found.states else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from shmstore.cli._human import amount, mode, user
 from shmstore.cli._names import printable
 from shmstore.cli._target import add_command, add_json
@@ -13,14 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from shmstore.cli._segments import Found, Posix
+    from shmstore.cli._found import Found
+    from shmstore.cli._objects import Object
+    from shmstore.cli._segments import Segment
     from shmstore.cli.output import Output
 
 DESCRIPTION = """\
-List all shared memory that this machine's IPC namespace holds: stores, other System V segments (as ipcs -m
-does) and the objects of /dev/shm. Remarkable states:
+List all shared memory that is seen from here: stores, other System V segments (as ipcs -m does) and other
+objects of /dev/shm. A private store has no key: --id or --object leads to it. A foreign POSIX store is not
+counted through: its owner could end whoever maps it by a bus error. Remarkable states:
 
-  foreign     made by another user than you and root; opening it wants --owner
+  foreign     another user's than yours and root's; opening it wants --owner
+  private     goes with its last process; POSIX ones of other users stay unseen
   unreadable  its mode does not let you look, so what it is cannot be said
   destroyed   removed, and kept only by processes that are still attached
   unfinished  being created, or its creator died; who opens it next finishes it
@@ -28,6 +34,7 @@ does) and the objects of /dev/shm. Remarkable states:
   locked      locked into memory
 """
 
+_NUMBERED = re.compile("shmstore-#[0-9a-f]{8}")  # as _keys.py calls the file of a numeric key
 _FOLDED = 24  # columns: longer names are folded before a column is left out
 
 EXAMPLES = """
@@ -44,13 +51,17 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from shmstore.cli._segments import look, posix_objects, segments
+    from shmstore.cli._found import look
+    from shmstore.cli._objects import objects, private_objects
+    from shmstore.cli._segments import segments
 
-    found = [look(segment) for segment in segments()]
+    places: list[Segment | Object] = [*segments(), *objects(), *private_objects()]
+    found = [one for place in places if not (one := look(place)).gone]
     stores = [one for one in found if one.kind == "store"]
-    stores.sort(key=lambda one: (store_name(one), one.segment.id))
-    others = [] if args.stores else [one for one in found if one.kind != "store"]
-    posix = [] if args.stores else posix_objects()
+    stores.sort(key=lambda one: (store_name(one), *one.place.identity().items()))
+    rest = [] if args.stores else [one for one in found if one.kind != "store"]
+    others = [one for one in rest if one.place.backend == "sysv"]
+    posix = [one for one in rest if one.place.backend == "posix"]
     if args.json:
         document = {"stores": [one.as_dict() for one in stores]}
         if not args.stores:
@@ -66,15 +77,19 @@ def run(args: argparse.Namespace) -> int:
     if others:
         _table(output, "Other System V segments", *_others(others))
     if posix:
-        _table(output, "POSIX objects in /dev/shm", *_posix(posix))
+        _table(output, "Other POSIX objects in /dev/shm", *_posix(posix))
     return 0
 
 
 def store_name(found: Found) -> str:
-    """What to call a store: its name or path, or its key where it has none."""
+    """What to call a store: its name or path, or its key, or where to find it."""
     if found.header is not None and found.header.name is not None:
         return printable(found.header.name)
-    return f"{found.segment.key:#010x}" if found.segment.key else f"id {found.segment.id}"
+    key = found.place.store_key()
+    if key.object is None:
+        return key.shown
+    name = key.object.decode(errors="backslashreplace")
+    return f"0x{name[-8:]}" if _NUMBERED.fullmatch(name) else printable(name)
 
 
 def state_cell(words: Sequence[str]) -> Cell:
@@ -86,13 +101,13 @@ def state_cell(words: Sequence[str]) -> Cell:
 def _stores(stores: list[Found]) -> tuple[list[str], list[list[str]]]:
     rows: list[list[str]] = []
     for one in stores:
-        segment, stats = one.segment, one.stats
+        place, stats = one.place, one.stats
         share = ["-", "-", "-"]
         if stats is not None:
             share = [amount(stats.bytes_used), f"{stats.entries:,}", f"{one.clients}"]
         rows.append([
-            Cell(store_name(one), "name"), _key(segment.key), str(segment.id), user(segment.uid), mode(segment.mode),
-            amount(segment.size), *share, state_cell(one.states),
+            Cell(store_name(one), "name"), *_key_and_id(place), user(place.uid), mode(place.mode),
+            amount(place.size), *share, state_cell(one.states),
         ])  # fmt: skip
     return ["name", "key", ">id", "owner", "mode", ">size", ">used", ">entries", ">clients", "state"], rows
 
@@ -100,26 +115,28 @@ def _stores(stores: list[Found]) -> tuple[list[str], list[list[str]]]:
 def _others(others: list[Found]) -> tuple[list[str], list[list[str]]]:
     return ["key", ">id", "owner", "mode", ">bytes", ">attached", "state"], [
         [
-            _key(one.segment.key), str(one.segment.id), user(one.segment.uid), mode(one.segment.mode),
-            f"{one.segment.size:,}", str(one.segment.nattch), state_cell(one.states),
+            *_key_and_id(one.place), user(one.place.uid), mode(one.place.mode), f"{one.place.size:,}",
+            f"{one.place.attached}", state_cell(one.states),
         ]
         for one in others
     ]  # fmt: skip
 
 
-def _posix(posix: list[Posix]) -> tuple[list[str], list[list[str]]]:
-    return ["name", "owner", "mode", ">bytes", ">used", "what"], [
-        [
-            Cell(printable(one.name.decode(errors="backslashreplace")), "name"), user(one.uid), mode(one.mode),
-            f"{one.size:,}", amount(one.allocated),
-            Cell(one.kind, "notice" if one.kind == "unreadable" else "quiet"),
-        ]
-        for one in posix
-    ]  # fmt: skip
+def _posix(posix: list[Found]) -> tuple[list[str], list[list[str]]]:
+    rows: list[list[str]] = []
+    for one in posix:
+        place: Any = one.place
+        rows.append([
+            Cell(printable(str(place.identity()["object"])), "name"), user(place.uid), mode(place.mode),
+            f"{place.size:,}", amount(place.allocated), Cell(place.kind, "quiet"), state_cell(one.states),
+        ])  # fmt: skip
+    return ["name", "owner", "mode", ">bytes", ">used", "what", "state"], rows
 
 
-def _key(key: int) -> Cell:
-    return Cell(f"{key:#010x}" if key else "private", "quiet")
+def _key_and_id(place: Segment | Object) -> tuple[Cell, str]:
+    key = place.store_key()
+    shown = "posix" if key.object is not None else "private" if key.kind == 4 else key.shown
+    return Cell(shown, "quiet"), str(place.identity().get("id", "-"))
 
 
 def _table(output: Output, title: str, header: list[str], rows: list[list[str]]) -> None:

@@ -1,4 +1,4 @@
-"""``shmstore chmod`` and ``shmstore chown``: change who may attach (IPC_SET)."""
+"""``shmstore chmod`` and ``shmstore chown``: change who may attach (IPC_SET, or chmod and chown of the file)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from shmstore.cli._failures import WRONG, Failure
 from shmstore.cli._human import mode as show_mode
 from shmstore.cli._human import parse_user, user
-from shmstore.cli._target import add_command, add_json, add_key, segment_of
+from shmstore.cli._target import add_command, add_json, add_key, place_of
 from shmstore.cli.output import choose_output, print_json
 
 TYPE_CHECKING = False
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from shmstore.cli._objects import Object
     from shmstore.cli._segments import Segment
 
 CHMOD = """\
@@ -23,8 +24,9 @@ stays attached; only the owner, the creator and root may change it.
 """
 
 CHOWN = """\
-Change a store's owner, or its group with :GROUP. The creator stays what it was: whose stores are trusted goes
-by the creator. Only the owner, the creator and root may change it.
+Change a store's owner, or its group with :GROUP. Only the owner, the creator and root may change it. Whose
+stores are trusted goes by the creator, which stays what it was; that of a POSIX store by the owner, which only
+root can change.
 """
 
 _SYMBOLIC = re.compile(r"([ugoa]*)([-+=])([rwx]*)")
@@ -34,7 +36,8 @@ _SHIFTS = {"u": 6, "g": 3, "o": 0}
 def add_to(subparsers: Any) -> None:
     parser = add_command(
         subparsers, "chmod", "change a store's permissions", CHMOD,
-        "shmstore chmod 0660 quickstart\nshmstore chmod g+r quickstart\nshmstore chmod 0600 --id 65538",
+        "shmstore chmod 0660 quickstart\nshmstore chmod g+r quickstart\nshmstore chmod 0600 --id 65538\n"
+        "shmstore chmod 0644 --object shmstore-quickstart",
     )  # fmt: skip
     parser.add_argument("change", metavar="MODE", help="0640, or g+r")
     add_key(parser, optional=True)
@@ -52,18 +55,18 @@ def add_to(subparsers: Any) -> None:
 
 
 def chmod(args: argparse.Namespace) -> int:
-    segment = _segment(args)
-    return _set(args, segment, segment.uid, segment.gid, parse_mode(args.change, segment.mode & 0o777))
+    place = _place(args)
+    return _set(args, place, place.uid, place.gid, parse_mode(args.change, place.mode & 0o777))
 
 
 def chown(args: argparse.Namespace) -> int:
-    segment = _segment(args)
+    place = _place(args)
     owner, colon, group = args.change.partition(":")
     if not owner and not group:
         raise Failure(WRONG, "give USER, USER:GROUP or :GROUP")
-    uid = parse_user(owner) if owner else segment.uid
-    gid = _parse_group(group) if colon and group else segment.gid
-    return _set(args, segment, uid, gid, segment.mode & 0o777)
+    uid = parse_user(owner) if owner else place.uid
+    gid = _parse_group(group) if colon and group else place.gid
+    return _set(args, place, uid, gid, place.mode & 0o777)
 
 
 def parse_mode(text: str, now: int) -> int:
@@ -95,27 +98,23 @@ def _parse_group(text: str) -> int:
         raise Failure(WRONG, f"there is no group {text!r}; give a name or a number") from None
 
 
-def _segment(args: argparse.Namespace) -> Segment:
-    """The segment, which must be a store unless it is given by its id. An unreadable one is taken at its key's word."""
+def _place(args: argparse.Namespace) -> Segment | Object:
+    """It must be a store unless it is given by its id or name. What is unreadable is taken at its key's word."""
+    from shmstore.cli._found import look
     from shmstore.cli._identity import require_store, same_store
-    from shmstore.cli._segments import look
 
-    found = look(segment_of(args))
+    found = look(place_of(args))
     same_store(args, found)
     require_store(args, found, "changed")
-    return found.segment
+    return found.place
 
 
-def _set(args: argparse.Namespace, segment: Segment, uid: int, gid: int, mode: int) -> int:
-    from shmstore import sysv
-
+def _set(args: argparse.Namespace, place: Segment | Object, uid: int, gid: int, mode: int) -> int:
     if not 0 <= uid < 2**32 - 1 or not 0 <= gid < 2**32 - 1:
         raise Failure(WRONG, "a uid or gid is below 2**32 - 1")
-    wish = object.__new__(sysv.ShmidDs)  # of an owner without the right to read IPC_STAT gets none
-    wish.uid, wish.gid, wish.mode = uid, gid, mode
-    sysv.shmctl(segment.id, sysv.IPC_SET, wish)
+    place.change(uid, gid, mode)
     if args.json:
-        print_json({"id": segment.id, "uid": uid, "gid": gid, "mode": show_mode(mode)})
+        print_json({**place.identity(), "uid": uid, "gid": gid, "mode": show_mode(mode)})
     else:
-        choose_output().line(f"segment {segment.id}: owner {user(uid)}, gid {gid}, mode {show_mode(mode)}")
+        choose_output().line(f"{place.shown}: owner {user(uid)}, gid {gid}, mode {show_mode(mode)}")
     return 0

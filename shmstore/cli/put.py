@@ -77,7 +77,7 @@ def creation(args: argparse.Namespace) -> dict[str, Any]:
     except ValueError as error:
         raise Failure(WRONG, str(error)) from None
     try:
-        shmstore.Store(key_of(args), create=False, readonly=True, owner="any", timeout=0).close()
+        shmstore.Store(key_of(args), backend=args.backend, create=False, readonly=True, owner="any", timeout=0).close()
         return {}
     except shmstore.StoreNotFound:
         return {"create": None, "size": size, "mode": mode}

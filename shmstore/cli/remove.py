@@ -1,9 +1,9 @@
-"""``shmstore rm``: remove a store, or any segment."""
+"""``shmstore rm``: remove a store, or any segment or object."""
 
 from __future__ import annotations
 
 from shmstore.cli._failures import NOT_THERE, UNMET, Failure
-from shmstore.cli._target import add_command, add_json, add_key, segment_of
+from shmstore.cli._target import add_command, add_json, add_key, place_of
 from shmstore.cli.output import choose_output, print_json
 from shmstore.errors import ShmStoreError
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
-    from shmstore.cli._segments import Found
+    from shmstore.cli._found import Found
 
 DESCRIPTION = """\
 Remove a store and what it holds. What is no store, cannot be read, is broken, was made by another user, or is
@@ -24,11 +24,13 @@ EXAMPLES = """
 shmstore rm quickstart
 shmstore rm quickstart --force         # whoever uses it
 shmstore rm --id 65538 --force         # any segment, as ipcrm -m
+shmstore rm quickstart --backend posix
+shmstore rm --object leftover --force  # any object of /dev/shm
 """
 
 
 def add_to(subparsers: Any) -> None:
-    parser = add_command(subparsers, "rm", "remove a store, or any segment", DESCRIPTION, EXAMPLES)
+    parser = add_command(subparsers, "rm", "remove a store, or any other memory", DESCRIPTION, EXAMPLES)
     add_key(parser, optional=True)
     parser.add_argument("-f", "--force", action="store_true", help="remove it even so")
     add_json(parser)
@@ -36,23 +38,23 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from shmstore.cli._found import look
     from shmstore.cli._identity import same_store
-    from shmstore.cli._segments import look, segment_by_id
 
-    segment = segment_of(args)
-    found = look(segment)
+    place = place_of(args)
+    found = look(place)
     same_store(args, found)
-    name = f"segment {segment.id}" if args.key is None else f"{args.key} (segment {segment.id})"
+    name = place.shown if args.key is None else f"{args.key} ({place.shown})"
     objection = _objection(found)
     if objection and not args.force:
         raise Failure(UNMET, f"{name} was left alone: {objection}; --force removes it even so")
-    if found.destroyed:
-        raise Failure(NOT_THERE, f"{name} was removed before; it goes when the {segment.nattch} attached let go of it")
+    if place.removed and not found.private:
+        raise Failure(NOT_THERE, f"{name} was removed before; it goes when the {place.attached} attached let go of it")
     _remove(found)
-    remains = segment_by_id(segment.id)
-    attached = 0 if remains is None else remains.nattch
+    attached = _attached_after(found)
     if args.json:
-        print_json({"removed": segment.id, "attached": attached})
+        (identity,) = place.identity().values()
+        print_json({"removed": identity, "attached": attached})
     else:
         rest = f"; {attached} still attached keep its memory" if attached else ""
         choose_output().line(f"{name} removed{rest}")
@@ -68,24 +70,32 @@ def _objection(found: Found) -> str:
     if found.trouble:
         return f"it is {found.trouble}" if found.trouble != "unfinished" else "it is being created"
     if found.foreign:
-        return f"uid {found.segment.cuid} made it"
-    if found.segment.nattch and not found.destroyed:
-        count = found.segment.nattch
-        return f"{count} {'process is' if count == 1 else 'attachments are'} using it"
+        return f"uid {found.place.trusted_uid} {'made' if found.place.backend == 'sysv' else 'owns'} it"
+    if found.attached and not found.destroyed:
+        return f"{found.attached} {'process is' if found.attached == 1 else 'attachments are'} using it"
     return ""
 
 
 def _remove(found: Found) -> None:
-    """As a store if it can be opened, so that who sleeps in it wakes up; else as the kernel removes any segment."""
-    from shmstore import Store, sysv
+    """As a store if it can be opened, so that who sleeps in it wakes up; else as the kernel removes anything."""
+    from shmstore.store import attach_to
 
-    if found.stats is not None:
+    if found.stats is not None and found.header is not None:
         try:
-            store: Store[Any] = Store(found.segment.key, create=False, owner="any", timeout=1)
-            with store:
-                if store.info().id == found.segment.id:
+            with attach_to(found.place.store_key(), readonly=False, timeout=1) as store:
+                if store.info().uuid == found.header.uuid:
                     store.destroy()
                     return
         except (ShmStoreError, OSError):
             pass  # the kernel says why, if it refuses too
-    sysv.shmctl(found.segment.id, sysv.IPC_RMID)
+    found.place.remove()
+
+
+def _attached_after(found: Found) -> int | None:
+    """How many keep the memory of what was removed. The kernel counts it for segments alone, as long as they last."""
+    from shmstore.cli._segments import Segment, segment_by_id
+
+    if not isinstance(found.place, Segment):
+        return found.attached
+    remains = segment_by_id(found.place.id)
+    return 0 if remains is None else remains.nattch

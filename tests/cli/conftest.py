@@ -16,7 +16,7 @@ import pytest
 
 import shmstore.cli
 from shmstore import sysv
-from shmstore.cli import _doctor_limits, _doctor_surroundings, _identity, _segments, _typed  # noqa: F401  a
+from shmstore.cli import _doctor_limits, _doctor_surroundings, _found, _identity, _objects, _segments, _typed  # noqa: F401  a
 # forked child that has become another user may not be able to read them any more
 
 NOBODY = 65534
@@ -82,8 +82,19 @@ def _as_user(uid: int, function: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def cli() -> Callable[..., Done]:
-    return run_here
+def words(backend: str) -> Callable[..., list[str]]:
+    """A command line; what tests of all kinds of memory say means the store of this test's kind."""
+
+    def words(*argv: object) -> list[str]:
+        given = [str(word) for word in argv]
+        return given if backend == "sysv" or not given else [given[0], "--backend", backend, *given[1:]]
+
+    return words
+
+
+@pytest.fixture
+def cli(words: Callable[..., list[str]]) -> Callable[..., Done]:
+    return lambda *argv, stdin=b"": run_here(*words(*argv), stdin=stdin)
 
 
 @pytest.fixture
@@ -107,7 +118,7 @@ def nobody(as_user: Any) -> Callable[..., Done]:
 
 
 @pytest.fixture
-def script(tmp_path: Any) -> Callable[..., subprocess.Popen[bytes]]:
+def script(tmp_path: Any, words: Callable[..., list[str]]) -> Callable[..., subprocess.Popen[bytes]]:
     """Start ``shmstore`` as a program; whatever still runs at the end is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
@@ -115,7 +126,7 @@ def script(tmp_path: Any) -> Callable[..., subprocess.Popen[bytes]]:
         program = os.path.join(os.path.dirname(sys.executable), "shmstore")
         command = [program] if os.path.exists(program) else [sys.executable, "-m", "shmstore"]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        process = subprocess.Popen([*command, *(str(word) for word in argv)], cwd=tmp_path, **options)
+        process = subprocess.Popen([*command, *words(*argv)], cwd=tmp_path, **options)
         started.append(process)
         return process
 

@@ -83,10 +83,13 @@ def test_dev_shm(machine):
 
 
 def test_huge_pages(machine):
-    info = "Hugepagesize: 2048 kB\nHugePages_Total: 4\nHugePages_Free: {}\n"
-    assert level(limits.huge_pages(machine())) == "ok"
-    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(3)})), "3 of 4", "2M") == "ok"
-    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(0), "/proc/sys/vm/hugetlb_shm_group": 27})), "group 27") == "note"
+    info, mighty = "Hugepagesize: 2048 kB\nHugePages_Total: 4\nHugePages_Free: {}\n", {"/proc/self/status": "CapEff:\t0000000000004000\n"}
+    none = limits.huge_pages(machine())
+    assert level(none, "takes 32 of 2M") == "ok" and none.fix == "as root: sysctl -w vm.nr_hugepages=32"
+    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(3), **mighty})), "3 of 4", "2M") == "ok"
+    weak = {"/proc/self/status": "CapEff:\t0000000000000000\n", "/proc/sys/vm/hugetlb_shm_group": 27}
+    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(3), **weak}, uid=0)), "group 27") == "note"
+    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(0)})), "refused") == "note"
     assert level(limits.huge_pages(machine({"/proc/meminfo": ""}))) == "note"
 
 

@@ -144,9 +144,11 @@ def test_posix_objects(cli, key):
         plain.write_bytes(bytes(10_000))
         Path(odd).write_bytes(b"SHMSTORE" + bytes(8192))
         os.mkfifo(pipe)
-        rows = {row["name"]: row for row in cli("ls", "--json").ok().json["posix"]}
+        document = cli("ls", "--json").ok().json
+        rows = {row["object"]: row for row in document["posix"]}
         assert (rows[key]["kind"], rows[key]["size"]) == ("object", 10_000)
-        assert rows[f"{key}\\xff\n"]["kind"] == "store"
+        (liar,) = [row for row in document["stores"] if row["object"] == f"{key}\\xff\n"]
+        assert (liar["kind"], liar["states"], liar["entries"]) == ("store", ["corrupt"], None)
         assert rows[f"{key}-pipe"]["kind"] == "special"
         text = cli("ls").ok().out
         assert "POSIX objects in /dev/shm" in text and f"{key}\\xff\\n" in text

@@ -1,0 +1,116 @@
+"""What a piece of shared memory is: a store, with its header and figures, or something else, or not to be read."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from shmstore import errors
+from shmstore.cli._header import Header, parse_header
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shmstore import Stats
+    from shmstore.cli._objects import Object
+    from shmstore.cli._segments import Segment
+
+__all__ = ["Found", "look"]
+
+_GONE = (errno.ENOENT, errno.EINVAL, errno.EIDRM)
+
+
+class Found:
+    """A segment or an object, and what a look at its memory says it is.
+
+    ``kind``: "store", "unreadable", or what its place says ("segment", "object", "semaphore", ...). ``states`` are
+    words for what is remarkable. ``stats`` are those of a store that can be opened, ``clients`` how many of its
+    writers live, ``attached`` how many have it mapped (None: cannot be told).
+    """
+
+    def __init__(self, place: Segment | Object) -> None:
+        self.place = place
+        self.header: Header | None = None
+        self.kind = place.kind
+        self.gone = False
+        self.stats: Stats | None = None
+        self.clients: int | None = None
+        self.attached = place.attached
+        self.trouble = ""
+        try:
+            self.header = parse_header(place.first_page())
+        except OSError as error:
+            self.kind = "unreadable"
+            self.gone = error.errno in _GONE
+        if self.header is not None:
+            self.kind = "store"
+            if not self.destroyed and not self.hazardous:
+                self._ask_store()
+
+    def _ask_store(self) -> None:
+        from shmstore.store import attach_to
+
+        assert self.header is not None
+        if not self.header.complete:
+            self.trouble = "unfinished"
+            return
+        try:
+            with attach_to(self.place.store_key()) as store:
+                info = store.info()
+                if info.uuid == self.header.uuid:
+                    self.stats = store.stats()
+                    self.clients = sum(client.alive is not False for client in store.clients())
+                    if self.attached is None:
+                        self.attached = info.attached - 1
+        except errors.FormatMismatch:
+            self.trouble = f"format {self.header.format}"
+        except (errors.StoreCorrupt, errors.NotAStore):
+            self.trouble = "corrupt"
+        except (errors.ShmStoreError, OSError, ValueError):
+            pass  # gone meanwhile
+
+    @property
+    def private(self) -> bool:
+        """Whether it is a store without a key, which goes with its last process."""
+        return self.header is not None and self.header.kind == "private"
+
+    @property
+    def destroyed(self) -> bool:
+        """Whether it was removed and lives on only in those who are attached. A private segment is marked so from
+        its beginning, and is none of those."""
+        return (self.place.removed and not self.private) or (self.header is not None and self.header.destroyed)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is somebody else's than this user's and root's: ``Store`` wants ``owner=`` for it."""
+        return self.place.trusted_uid not in (0, os.geteuid())
+
+    @property
+    def hazardous(self) -> bool:
+        """Whether mapping it puts this process in a stranger's hands: a file that he makes shorter is a bus error."""
+        return self.foreign and self.place.backend == "posix"
+
+    @property
+    def states(self) -> list[str]:
+        """What is remarkable about it, in words."""
+        flags = {
+            self.trouble: bool(self.trouble), "private": self.private, "destroyed": self.destroyed,
+            "unreadable": self.kind == "unreadable", "foreign": self.foreign, "locked": self.place.locked,
+        }  # fmt: skip
+        return [word for word, holds in flags.items() if holds]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        place = self.place.as_dict()
+        row = {"kind": self.kind, "name": place.get("object"), "states": self.states, **place}
+        if self.header is not None:
+            row.update(name=self.header.name, name_kind=self.header.kind, attached=self.attached, clients=self.clients)
+            for field in ("bytes_used", "bytes_free", "entries"):
+                row[field] = None if self.stats is None else getattr(self.stats, field)
+        return row
+
+
+def look(place: Segment | Object) -> Found:
+    """Look into a segment or an object, read-only."""
+    return Found(place)
