@@ -10,12 +10,14 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 import shmstore.cli
 from shmstore import sysv
+from shmstore._keys import parse_key
 from shmstore.cli import _doctor_limits, _doctor_surroundings, _found, _identity, _objects, _segments, _typed  # noqa: F401  a
 # forked child that has become another user may not be able to read them any more
 
@@ -170,3 +172,4 @@ def number() -> Iterator[int]:
         sysv.shmctl(sysv.shmget(key, 0), sysv.IPC_RMID)
     except OSError:
         pass
+    Path(parse_key(key, "posix").place).unlink(missing_ok=True)
