@@ -88,22 +88,23 @@ def dev_shm(machine: Machine) -> Finding:
     says = f"{amount(free)} of {amount(total)} are free"
     if stores:
         says += f"; POSIX stores: {len(stores)}, of {amount(size)} together, and may still grow by {amount(growth)}"
-    enlarge = f"as root: mount -o remount,size={amount(_enough(total, growth))} /dev/shm; docker run --shm-size"
+    enough = amount(_enough(total, growth))
+    enlarge = f"as root: mount -o remount,size={enough} /dev/shm; or docker run --shm-size={enough}"
     if total and free < total // 10:
         return problem(
             "/dev/shm", f"{says}: POSIX stores refuse (StoreFull), and other programs die (bus error); System V segments are not bound by it",
-            f"shmstore ls, and shmstore rm what nobody needs; or {enlarge}",
+            f'{enlarge}; or backend="sysv"; or shmstore ls, and shmstore rm what nobody needs',
         )
     if growth > free:
         return problem(
             "/dev/shm", f"{says}: they will refuse (StoreFull) before they are full; System V segments are not bound by it",
-            f'{enlarge}; or keep stores in System V memory (backend="sysv")',
+            f'{enlarge}; or backend="sysv"',
         )
     if total and total <= DOCKER_SHM:
         return note(
             "/dev/shm", f"{says}; it has {amount(total)}, a container's default: more than that no POSIX store holds, whatever its size; "
             "System V segments are not bound by it",
-            f"{enlarge}; or keep stores in System V memory, as they are by default",
+            f'{enlarge}; or backend="sysv", the default',
         )
     return ok("/dev/shm", says)
 

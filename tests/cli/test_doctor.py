@@ -80,6 +80,12 @@ def test_dev_shm(machine):
     assert level(limits.dev_shm(machine(room=lambda path: (64 << 20, 64 << 20))), "64M", "not bound") == "note"
     assert level(limits.dev_shm(machine(room=lambda path: (64 << 20, 1 << 20))), "bus error") == "problem"
     assert level(limits.dev_shm(machine(room=lambda path: None)), "none") == "note"
+    store = {"/dev/shm/shmstore-a": "SHMSTORE".ljust(1 << 20, "\0"), "/dev/shm/other": "x"}
+    assert level(limits.dev_shm(machine(store, room=lambda path: (GIB, GIB))), "POSIX stores: 1, of 1M") == "ok"
+    os.truncate(machine(store).root + "/dev/shm/shmstore-a", 3 * GIB)  # it is sparse, and will want its pages
+    found = limits.dev_shm(machine(room=lambda path: (GIB, GIB)))
+    assert level(found, "grow by 3", "before they are full") == "problem"
+    assert found.fix.startswith("as root: mount -o remount,size=4G /dev/shm; or docker run --shm-size=4G")
 
 
 def test_huge_pages(machine):
@@ -163,7 +169,12 @@ def test_permissions_and_left_overs(machine):
     table = "/proc/sysvipc/shm"
     assert level(surroundings.permissions(machine({table: HEADER + row(mode="666", uid=5)}))) == "ok"
     found = surroundings.permissions(machine({table: HEADER + row(7, mode="666")}))
-    assert level(found, "mode 0666") == "problem" and found.fix == "shmstore chmod o-w --id 7"
+    assert level(found, "segment 7 has mode 0666") == "problem" and found.fix == "shmstore chmod o-w --id 7"
+    made = machine({"/dev/shm/shmstore-a": "SHMSTORE".ljust(1 << 20, "\0")}, uid=os.geteuid())
+    assert level(surroundings.permissions(made)) == "ok"
+    os.chmod(made.root + "/dev/shm/shmstore-a", 0o666)
+    found = surroundings.permissions(made)
+    assert level(found, "shmstore-a has mode 0666") == "problem" and found.fix == "shmstore chmod o-w --object shmstore-a"
     assert level(surroundings.forgotten(machine({table: HEADER + row(nattch=0, rss=4096)})), "1 of your segments") == "ok"
     assert level(surroundings.forgotten(machine({table: HEADER + row(nattch=0, rss=GIB)})), "1G") == "note"
     assert level(surroundings.forgotten(machine({table: HEADER + row(mode="1600")})), "still attached: 1") == "note"
