@@ -1,4 +1,4 @@
-"""What one Python puts another gets, with codec "msgpack" and with "msgspec".
+"""What one Python puts another gets and returns, with codec "msgpack" and with "msgspec".
 
 Other interpreters are those of SHMSTORE_PYTHONS (paths with a colon between), and those of pyenv; each needs
 shmstore installed. Without any, the one that runs the tests talks to itself, in two processes.
@@ -6,7 +6,9 @@ shmstore installed. Without any, the one that runs the tests talks to itself, in
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import subprocess
 import sys
 from functools import lru_cache
@@ -17,7 +19,7 @@ import pytest
 PROGRAM = Path(__file__).with_name("every_value.py")
 PROBE = """
 import importlib.util, shmstore, sys
-found = [name for name in ("numpy", "pyarrow", "msgspec") if importlib.util.find_spec(name)]
+found = [name for name in ("numpy", "pyarrow", "pandas", "msgspec") if importlib.util.find_spec(name)]
 assert hasattr(shmstore, "register")
 print("%d.%d" % sys.version_info[:2], *found)
 """
@@ -48,24 +50,23 @@ def interpreters() -> list[str]:
     return [sys.executable, *others.values()]
 
 
-@pytest.mark.parametrize("readers", ["msgpack", "msgspec"])
-@pytest.mark.parametrize("writers", ["msgpack", "msgspec"])
-def test_every_value_goes_from_each_to_each(make, key, writers, readers):
+@pytest.mark.parametrize("there", ["msgpack", "msgspec"])
+@pytest.mark.parametrize("here", ["msgpack", "msgspec"])
+def test_every_value_goes_there_and_back(make, key, here, there):
+    """Each pair of Pythons is one with the other, so each type goes both ways, by both codecs."""
     make(size="16M")
-    pythons = interpreters()
+    pythons, seed = interpreters(), random.getrandbits(32)
     done = 0
-    for writer in pythons:
-        for reader in pythons:
-            common = [name for name in about(writer)[1:] if name in about(reader)]
-            if "msgspec" in (writers, readers) and "msgspec" not in common:
-                continue
-            if len(pythons) > 1 and writer == reader:
-                continue
-            run(writer, PROGRAM, key, writers, "put", *common)
-            lines = run(reader, PROGRAM, key, readers, "get", *common).splitlines()
-            assert len(lines) > 25
-            assert [line for line in lines if not line.endswith("\tTrue\tTrue")] == []
-            done += 1
+    for one, other in list(itertools.combinations(pythons, 2)) or [(pythons[0], pythons[0])]:
+        common = [name for name in about(one)[1:] if name in about(other)]
+        if "msgspec" in (here, there) and "msgspec" not in common:
+            continue
+        run(one, PROGRAM, key, here, "put", seed, *common)
+        for python, codec, step in ((other, there, "return"), (one, here, "compare")):
+            lines = run(python, PROGRAM, key, codec, step, seed, *common).splitlines()
+            assert len(lines) > 65
+            assert [line for line in lines if not line.endswith("\tTrue\tTrue")] == [], (python, step, seed)
+        done += 1
     if not done:
         pytest.skip("msgspec is not installed")
 
