@@ -72,7 +72,8 @@ def _about_huge_pages(code: int, size: int, page: int) -> str:
     folder = f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB"
     if not os.path.isdir(folder):
         return f"{which}: this kernel has no pages of that size (see /sys/kernel/mm/hugepages)"
-    total, free = (_number(f"{folder}/{name}") for name in ("nr_hugepages", "free_hugepages"))
+    total, free, promised = (_number(f"{folder}/{name}_hugepages") for name in ("nr", "free", "resv"))
+    free -= promised
     if page == _default():
         have, remedy = limit("vm.nr_hugepages"), f"sysctl -w vm.nr_hugepages={total - free + needed}"
     else:

@@ -119,7 +119,9 @@ def _enough(total: int, growth: int) -> int:
 
 def huge_pages(machine: Machine) -> Finding:
     """Are there huge pages? Only who asks for them needs any."""
-    total, free, size = (machine.memory(field) for field in ("HugePages_Total", "HugePages_Free", "Hugepagesize"))
+    total, free, promised, size = (
+        machine.memory(field) for field in ("HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "Hugepagesize")
+    )
     if not size:
         return note("huge pages", "this kernel has none: hugepages= is refused")
     if not total:
@@ -130,7 +132,8 @@ def huge_pages(machine: Machine) -> Finding:
         )
     group = machine.number("/proc/sys/vm/hugetlb_shm_group")
     who = "" if machine.capable(CAP_IPC_LOCK) else f"; in System V memory only root and group {group or 0} may have them"
-    says = f"{free or 0} of {total} are free, {amount(size)} each{who}"
+    free = (free or 0) - (promised or 0)
+    says = f"{free} of {total} are free, {amount(size)} each{who}"
     if not free:
         return note("huge pages", f"{says}: hugepages= is refused", f"{ROOT_SETS} vm.nr_hugepages={total * 2}")
     if who:

@@ -1,0 +1,265 @@
+"""hugepages=, prefault=, lock_memory=: seen in what the kernel says of the mapping, on both kinds of memory; refusals
+say what to do, and doing it helps.
+
+Huge pages are the machine's: they are set aside for a test, one test at a time, and given back at its end.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import resource
+import tempfile
+from pathlib import Path
+
+import pytest
+
+import shmstore
+from shmstore import PRIVATE, Store, sysv
+from shmstore._core import ffi, lib
+from shmstore._keys import parse_key
+
+NOBODY = 65534
+M = 1 << 20
+SYSCTL = Path("/proc/sys/vm/nr_hugepages")
+POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+BOTH = pytest.mark.parametrize("memory", ["sysv", "posix"])
+HUGE = pytest.mark.parametrize("options", [{}, {"key": PRIVATE}, {"key": PRIVATE, "backend": "posix"}], ids=["named", "private", "memfd"])
+
+
+def mapping(store: Store) -> dict[str, int]:
+    """What /proc/self/smaps says of a store's mapping: bytes by field."""
+    address = int(ffi.cast("uintptr_t", lib.shms_memory(store._handle, ffi.new("uint64_t *"))))
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    for line in lines:
+        if line.startswith(f"{address:x}-") or line.startswith(f"{address:08x}-"):
+            break
+    fields = {}
+    for line in lines:
+        if not re.match(r"\w+: +\d+ kB", line):
+            break
+        name, value, _ = line.split()
+        fields[name.rstrip(":")] = int(value) * 1024
+    return fields
+
+
+def locked() -> int:
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmLck:")]
+    return int(line.split()[1]) * 1024
+
+
+def free_pages() -> int:
+    """Those that nobody has and nobody was promised."""
+    return int((POOL / "free_hugepages").read_text()) - int((POOL / "resv_hugepages").read_text())
+
+
+def without_limits() -> None:
+    resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
+
+
+@pytest.fixture
+def pool():
+    """No huge page set aside; whatever a test makes of that, it is as before at its end."""
+    if not POOL.exists():
+        pytest.skip("this kernel has no huge pages of 2 MB")
+    with open(os.path.join(tempfile.gettempdir(), "shmstore-test-hugepages"), "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = SYSCTL.read_text()
+        try:
+            SYSCTL.write_text("0")
+        except OSError as error:
+            pytest.skip(f"vm.nr_hugepages cannot be set here: {error.strerror}")
+        try:
+            if free_pages():
+                pytest.skip("huge pages are in use on this machine")
+            yield
+        finally:
+            SYSCTL.write_text(before)
+
+
+def set_aside(count: int) -> None:
+    SYSCTL.write_text(str(count))
+    if free_pages() < count:
+        pytest.skip(f"memory is too fragmented for {count} huge pages")
+
+
+# ---- hugepages= ----
+
+
+@HUGE
+def test_huge_pages(pool, key, options):
+    set_aside(4)
+    with Store(**{"key": key, "size": "7M", "hugepages": "2M", "codec": "raw", **options}) as store:
+        assert store.info().size == 8 * M
+        assert mapping(store)["KernelPageSize"] == 2 * M
+        assert free_pages() == 0  # promised at creation: none can be missing later
+        store["a"] = value = os.urandom(3 * M)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0 if store["a"] == value else 1)
+        assert os.waitpid(pid, 0)[1] == 0
+        store.delete("a")
+        store["a"] = value
+        store.check()
+        store.destroy()
+    assert free_pages() == 4
+
+
+def test_true_means_the_kernels_own_size(pool, key):
+    set_aside(4)
+    with Store(key, size="3M", hugepages=True) as store:
+        assert mapping(store)["KernelPageSize"] == 2 * M and store.info().size == 4 * M
+        with Store(key, create=False) as same:  # who attaches need not know
+            same["a"] = 1
+            assert store["a"] == 1 and mapping(same)["KernelPageSize"] == 2 * M
+        store.destroy()
+
+
+@HUGE
+def test_too_few_huge_pages_and_the_command_that_helps(pool, key, options):
+    set_aside(1)
+    wish = {"key": key, "size": "8M", "hugepages": "2M", **options}
+    with pytest.raises(shmstore.StoreSystemError) as refused:
+        Store(**wish)
+    said = str(refused.value)
+    assert "hugepages='2M' takes 4 of them; vm.nr_hugepages is 1, 1 free; set more aside: sysctl -w vm.nr_hugepages=4" in said
+    name, count = re.search(r"sysctl -w (\S+)=(\d+)", said).groups()
+    Path("/proc/sys", name.replace(".", "/")).write_text(count)
+    if free_pages() < 4:
+        pytest.skip("memory is too fragmented for 4 huge pages")
+    with Store(**wish) as store:
+        store["a"] = 1
+        store.destroy()
+
+
+def test_promised_pages_are_not_free(pool, key):
+    """They are set aside for a store that has yet to touch them; the command counts them in."""
+    set_aside(4)
+    with Store(PRIVATE, size="8M", hugepages="2M"):
+        with pytest.raises(shmstore.StoreSystemError, match="vm.nr_hugepages is 4, 0 free; .* vm.nr_hugepages=8"):
+            Store(key, size="8M", hugepages="2M")
+        SYSCTL.write_text("8")
+        if free_pages() < 4:
+            pytest.skip("memory is too fragmented for 8 huge pages")
+        with Store(key, size="8M", hugepages="2M") as store:
+            store.destroy()
+
+
+def test_who_may_not_have_huge_pages(pool, key, in_child):
+    """In System V memory the administrator says who; the message says where."""
+    set_aside(4)
+    sentence = r"hugepages='2M' needs CAP_IPC_LOCK or membership in a group; vm\.hugetlb_shm_group is \d+"
+    with pytest.raises(OSError, match=sentence):
+        in_child(lambda: Store(key, size="4M", hugepages="2M").close(), uid=NOBODY, before=without_limits)
+    in_child(lambda: Store(PRIVATE, backend="posix", size="4M", hugepages="2M").close(), uid=NOBODY)
+    assert free_pages() == 4
+
+
+def test_a_size_of_huge_page_that_there_is_not(key):
+    with pytest.raises(shmstore.StoreSystemError, match="no pages of that size"):
+        Store(key, size="1G", hugepages="128K")
+
+
+def test_doctor_counts_huge_pages(pool):
+    from shmstore.cli._doctor import Machine
+    from shmstore.cli._doctor_limits import huge_pages
+
+    assert "none are set aside" in huge_pages(Machine()).says
+    set_aside(4)
+    with Store(PRIVATE, size="4M", hugepages="2M"):
+        assert "2 of 4 are free, 2M each" in huge_pages(Machine()).says
+
+
+# ---- prefault= ----
+
+
+@BOTH
+def test_prefault(key, memory):
+    with Store(key, backend=memory, size="8M", codec="raw") as store:
+        assert mapping(store)["Rss"] < M
+        store.destroy()
+    with Store(key, backend=memory, size="8M", prefault=True, codec="raw") as store:
+        assert mapping(store)["Rss"] == 8 * M == allocated(store)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        store["a"] = value = bytes(3 * M)
+        del value
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 900  # bytes(..) itself takes 768
+        store.delete("a")
+        assert allocated(store) == 8 * M  # what was asked for in advance stays
+        store.check()
+        store.destroy()
+
+
+@BOTH
+def test_prefault_by_who_attaches(key, memory):
+    with Store(key, backend=memory, size="8M") as store:
+        with Store(key, backend=memory, create=False, prefault=True) as same:
+            assert mapping(same)["Rss"] == 8 * M == allocated(same)
+            assert mapping(store)["Rss"] < M  # the pages are there, and this handle has yet to map them
+        store.check()
+        store.destroy()
+
+
+def allocated(store: Store) -> int:
+    """Bytes of memory that the whole store has, whoever touched them."""
+    info = store.info()
+    if info.backend == "posix":
+        return os.stat(parse_key(info.name, "posix").place).st_blocks * 512
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
+    (row,) = [row for row in rows if row[1] == str(info.id)]
+    return int(row[14]) + int(row[15])
+
+
+# ---- lock_memory= ----
+
+
+def test_lock_memory_of_system_v(key):
+    with Store(key, size="4M", lock_memory=True, codec="raw") as store:
+        store["a"] = bytes(M)
+        assert sysv.shmctl(store.info().id, sysv.IPC_STAT).mode & sysv.SHM_LOCKED
+    with Store(key, create=False) as store:  # for its life, whoever is attached
+        assert sysv.shmctl(store.info().id, sysv.IPC_STAT).mode & sysv.SHM_LOCKED
+        store.check()
+        store.destroy()
+
+
+def test_lock_memory_of_posix(key):
+    before = locked()
+    with Store(key, backend="posix", size="4M", lock_memory=True, codec="raw") as store:
+        assert locked() - before == 4 * M  # counted at once, and locked as it is touched
+        assert mapping(store)["Locked"] < M
+        store["a"] = bytes(M)
+        assert M <= mapping(store)["Locked"] < 2 * M
+        with Store(key, backend="posix", create=False) as same:  # while this is attached: others lock for themselves
+            assert mapping(same)["Locked"] == 0 and locked() - before == 4 * M
+        store.check()
+        store.destroy()
+    assert locked() == before
+
+
+@BOTH
+@pytest.mark.parametrize("limit, amount", [(0, "0 bytes (0)"), (M, "1048576 bytes (1M)")])
+def test_who_may_not_lock(key, memory, limit, amount, in_child):
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
+
+    with pytest.raises(OSError) as refused:
+        in_child(lambda: Store(key, backend=memory, size="4M", lock_memory=True).close(), uid=NOBODY, before=limited)
+    said = str(refused.value)
+    assert f"lock_memory=True wants 4M, RLIMIT_MEMLOCK is {amount}; raise it (ulimit -l 4096" in said and "CAP_IPC_LOCK" in said
+    with pytest.raises(shmstore.StoreNotFound):  # nothing is left of it
+        Store(key, backend=memory, create=False)
+
+
+@BOTH
+def test_the_limit_that_the_sentence_names_is_enough(key, memory, in_child):
+    def raised() -> None:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (4096 << 10, 4096 << 10))  # ulimit -l 4096
+
+    def lock() -> None:
+        with Store(key, backend=memory, size="4M", lock_memory=True) as store:
+            store["a"] = 1
+            store.destroy()
+
+    in_child(lock, uid=NOBODY, before=raised)
