@@ -13,6 +13,7 @@ import pytest
 
 import shmstore
 import shmstore._attachment
+from shmstore._keys import BACKENDS
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +39,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         return
     with open(path) as names:
         for name in names.read().split():
-            try:
-                shmstore.destroy(name)
-            except (shmstore.ShmStoreError, OSError):
-                pass  # it went in order
+            remove(name)
     os.unlink(path)
     del os.environ[NAMES]
+
+
+def remove(name: str) -> None:
+    """Remove the stores of this name, of all kinds."""
+    for backend in BACKENDS:
+        try:
+            shmstore.destroy(name, backend=backend)
+        except (shmstore.ShmStoreError, OSError):
+            pass  # it went in order, or there was none
 
 
 OURS = pytest.StashKey[str]()
@@ -99,10 +106,7 @@ def key(backend: str) -> Iterator[str]:
     with open(os.environ[NAMES], "a") as names:
         names.write(name + "\n")
     yield name
-    try:
-        shmstore.destroy(name, backend=backend)
-    except shmstore.ShmStoreError:
-        pass
+    remove(name)
 
 
 @pytest.fixture
