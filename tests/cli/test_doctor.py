@@ -99,6 +99,16 @@ def test_huge_pages(machine):
     assert level(limits.huge_pages(machine({"/proc/meminfo": ""}))) == "note"
 
 
+def test_locking(machine, monkeypatch):
+    """Root in a container lacks the capability, and has a limit like anybody."""
+    weak = machine({"/proc/self/status": "CapEff:\t00000000a80425fb\n"}, uid=0)
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (8 << 20, 8 << 20))
+    assert level(limits.locking(weak), "8M", "lock_memory=") == "note"
+    monkeypatch.setattr(limits.resource, "getrlimit", lambda which: (GIB, GIB))
+    assert level(limits.locking(weak), "1G") == "ok"
+    assert level(limits.locking(machine({"/proc/self/status": "CapEff:\t0000000000004000\n"})), "any amount") == "ok"
+
+
 def test_no_system_v(machine, tmp_path):
     made = machine()
     assert level(limits.table(made), "0 segments") == "ok"

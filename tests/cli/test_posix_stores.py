@@ -11,6 +11,7 @@ import pytest
 
 import shmstore
 from shmstore import PRIVATE, Store
+from shmstore._core import ffi, lib
 from shmstore._keys import parse_key
 
 NOBODY = 65534
@@ -290,6 +291,20 @@ def test_private_stores_are_removed_only_by_force(memory, cli):
         cli("rm", *where, "--force").ok()
         with pytest.raises(shmstore.StoreDestroyed):
             store.get("a")
+
+
+def test_a_broken_private_store_goes_only_with_its_processes(cli):
+    with Store(PRIVATE, backend="posix", size="1M") as store:
+        memory = ffi.buffer(lib.shms_memory(store._handle, ffi.new("uint64_t *")), 8192)
+        page = bytes(memory)
+        memory[192:196] = b"\xff\xff\xff\xff"  # client_count
+        (row,) = [row for row in cli("ls", "--json").ok().json["stores"] if row["object"] == place(store)]
+        assert row["states"] == ["corrupt", "private"]
+        refused = cli("rm", "--object", place(store), "--force")
+        assert refused.code == 1 and "goes with its last process" in refused.err
+        memory[:] = page
+        cli("chmod", "0644", "--object", place(store)).ok()
+        assert store.info().mode == 0o644
 
 
 def test_private_stores_of_another_user_stay_unseen(cli, nobody):
