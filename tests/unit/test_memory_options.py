@@ -10,7 +10,6 @@ import fcntl
 import os
 import re
 import resource
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +23,7 @@ NOBODY = 65534
 M = 1 << 20
 SYSCTL = Path("/proc/sys/vm/nr_hugepages")
 POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="locks more memory than users may")
 BOTH = pytest.mark.parametrize("memory", ["sysv", "posix"])
 HUGE = pytest.mark.parametrize("options", [{}, {"key": PRIVATE}, {"key": PRIVATE, "backend": "posix"}], ids=["named", "private", "memfd"])
 
@@ -63,7 +63,8 @@ def pool():
     """No huge page set aside; whatever a test makes of that, it is as before at its end."""
     if not POOL.exists():
         pytest.skip("this kernel has no huge pages of 2 MB")
-    with open(os.path.join(tempfile.gettempdir(), "shmstore-test-hugepages"), "a") as lock:
+    lock = os.open(POOL, os.O_RDONLY | os.O_DIRECTORY)  # other processes that test wait here
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         before = SYSCTL.read_text()
         try:
@@ -76,6 +77,8 @@ def pool():
             yield
         finally:
             SYSCTL.write_text(before)
+    finally:
+        os.close(lock)
 
 
 def set_aside(count: int) -> None:
@@ -214,6 +217,7 @@ def allocated(store: Store) -> int:
 # ---- lock_memory= ----
 
 
+@needs_root
 def test_lock_memory_of_system_v(key):
     with Store(key, size="4M", lock_memory=True, codec="raw") as store:
         store["a"] = bytes(M)
@@ -224,6 +228,7 @@ def test_lock_memory_of_system_v(key):
         store.destroy()
 
 
+@needs_root
 def test_lock_memory_of_posix(key):
     before = locked()
     with Store(key, backend="posix", size="4M", lock_memory=True, codec="raw") as store:
