@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import pickle
 import struct
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,6 +143,45 @@ def forbid_shmctl() -> Callable[..., None]:
         _call("prctl", 22, 2, ctypes.byref(program))  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
     return forbid_shmctl
+
+
+class HugePages:
+    """The machine's huge pages of 2 MB."""
+
+    pool = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
+    sysctl = Path("/proc/sys/vm/nr_hugepages")
+
+    def free(self) -> int:
+        """Those that nobody has and nobody was promised."""
+        return int((self.pool / "free_hugepages").read_text()) - int((self.pool / "resv_hugepages").read_text())
+
+    def set_aside(self, count: int, taken: int = 0) -> None:
+        self.sysctl.write_text(str(count))
+        if self.free() < count - taken:
+            pytest.skip(f"memory is too fragmented for {count} huge pages")
+
+
+@pytest.fixture
+def huge_pages() -> Iterator[HugePages]:
+    """None set aside; whatever a test makes of that, it is as before at its end. One test at a time has them."""
+    if not HugePages.pool.exists():
+        pytest.skip("this kernel has no huge pages of 2 MB")
+    lock = os.open(HugePages.pool, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = HugePages.sysctl.read_text()
+        try:
+            HugePages.sysctl.write_text("0")
+        except OSError as error:
+            pytest.skip(f"vm.nr_hugepages cannot be set here: {error.strerror}")
+        try:
+            if HugePages().free():
+                pytest.skip("huge pages are in use on this machine")
+            yield HugePages()
+        finally:
+            HugePages.sysctl.write_text(before)
+    finally:
+        os.close(lock)
 
 
 def _created_here() -> set[int]:

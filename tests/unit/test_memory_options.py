@@ -1,12 +1,8 @@
 """hugepages=, prefault=, lock_memory=: seen in what the kernel says of the mapping, on both kinds of memory; refusals
-say what to do, and doing it helps.
-
-Huge pages are the machine's: they are set aside for a test, one test at a time, and given back at its end.
-"""
+say what to do, and doing it helps."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import resource
@@ -21,8 +17,6 @@ from shmstore._keys import parse_key
 
 NOBODY = 65534
 M = 1 << 20
-SYSCTL = Path("/proc/sys/vm/nr_hugepages")
-POOL = Path("/sys/kernel/mm/hugepages/hugepages-2048kB")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="locks more memory than users may")
 BOTH = pytest.mark.parametrize("memory", ["sysv", "posix"])
 HUGE = pytest.mark.parametrize("options", [{}, {"key": PRIVATE}, {"key": PRIVATE, "backend": "posix"}], ids=["named", "private", "memfd"])
@@ -49,54 +43,20 @@ def locked() -> int:
     return int(line.split()[1]) * 1024
 
 
-def free_pages() -> int:
-    """Those that nobody has and nobody was promised."""
-    return int((POOL / "free_hugepages").read_text()) - int((POOL / "resv_hugepages").read_text())
-
-
 def without_limits() -> None:
     resource.setrlimit(resource.RLIMIT_MEMLOCK, (0, 0))
-
-
-@pytest.fixture
-def pool():
-    """No huge page set aside; whatever a test makes of that, it is as before at its end."""
-    if not POOL.exists():
-        pytest.skip("this kernel has no huge pages of 2 MB")
-    lock = os.open(POOL, os.O_RDONLY | os.O_DIRECTORY)  # other processes that test wait here
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        before = SYSCTL.read_text()
-        try:
-            SYSCTL.write_text("0")
-        except OSError as error:
-            pytest.skip(f"vm.nr_hugepages cannot be set here: {error.strerror}")
-        try:
-            if free_pages():
-                pytest.skip("huge pages are in use on this machine")
-            yield
-        finally:
-            SYSCTL.write_text(before)
-    finally:
-        os.close(lock)
-
-
-def set_aside(count: int) -> None:
-    SYSCTL.write_text(str(count))
-    if free_pages() < count:
-        pytest.skip(f"memory is too fragmented for {count} huge pages")
 
 
 # ---- hugepages= ----
 
 
 @HUGE
-def test_huge_pages(pool, key, options):
-    set_aside(4)
+def test_huge_pages(huge_pages, key, options):
+    huge_pages.set_aside(4)
     with Store(**{"key": key, "size": "7M", "hugepages": "2M", "codec": "raw", **options}) as store:
         assert store.info().size == 8 * M
         assert mapping(store)["KernelPageSize"] == 2 * M
-        assert free_pages() == 0  # promised at creation: none can be missing later
+        assert huge_pages.free() == 0  # promised at creation: none can be missing later
         store["a"] = value = os.urandom(3 * M)
         pid = os.fork()
         if pid == 0:
@@ -106,11 +66,11 @@ def test_huge_pages(pool, key, options):
         store["a"] = value
         store.check()
         store.destroy()
-    assert free_pages() == 4
+    assert huge_pages.free() == 4
 
 
-def test_true_means_the_kernels_own_size(pool, key):
-    set_aside(4)
+def test_true_means_the_kernels_own_size(huge_pages, key):
+    huge_pages.set_aside(4)
     with Store(key, size="3M", hugepages=True) as store:
         assert mapping(store)["KernelPageSize"] == 2 * M and store.info().size == 4 * M
         with Store(key, create=False) as same:  # who attaches need not know
@@ -120,43 +80,40 @@ def test_true_means_the_kernels_own_size(pool, key):
 
 
 @HUGE
-def test_too_few_huge_pages_and_the_command_that_helps(pool, key, options):
-    set_aside(1)
+def test_too_few_huge_pages_and_the_command_that_helps(huge_pages, key, options):
+    huge_pages.set_aside(1)
     wish = {"key": key, "size": "8M", "hugepages": "2M", **options}
     with pytest.raises(shmstore.StoreSystemError) as refused:
         Store(**wish)
     said = str(refused.value)
     assert "hugepages='2M' takes 4 of them; vm.nr_hugepages is 1, 1 free; set more aside: sysctl -w vm.nr_hugepages=4" in said
     name, count = re.search(r"sysctl -w (\S+)=(\d+)", said).groups()
-    Path("/proc/sys", name.replace(".", "/")).write_text(count)
-    if free_pages() < 4:
-        pytest.skip("memory is too fragmented for 4 huge pages")
+    assert name == "vm.nr_hugepages"
+    huge_pages.set_aside(int(count))
     with Store(**wish) as store:
         store["a"] = 1
         store.destroy()
 
 
-def test_promised_pages_are_not_free(pool, key):
+def test_promised_pages_are_not_free(huge_pages, key):
     """They are set aside for a store that has yet to touch them; the command counts them in."""
-    set_aside(4)
+    huge_pages.set_aside(4)
     with Store(PRIVATE, size="8M", hugepages="2M"):
         with pytest.raises(shmstore.StoreSystemError, match="vm.nr_hugepages is 4, 0 free; .* vm.nr_hugepages=8"):
             Store(key, size="8M", hugepages="2M")
-        SYSCTL.write_text("8")
-        if free_pages() < 4:
-            pytest.skip("memory is too fragmented for 8 huge pages")
+        huge_pages.set_aside(8, taken=4)
         with Store(key, size="8M", hugepages="2M") as store:
             store.destroy()
 
 
-def test_who_may_not_have_huge_pages(pool, key, in_child):
+def test_who_may_not_have_huge_pages(huge_pages, key, in_child):
     """In System V memory the administrator says who; the message says where."""
-    set_aside(4)
+    huge_pages.set_aside(4)
     sentence = r"hugepages='2M' needs CAP_IPC_LOCK or membership in a group; vm\.hugetlb_shm_group is \d+"
     with pytest.raises(OSError, match=sentence):
         in_child(lambda: Store(key, size="4M", hugepages="2M").close(), uid=NOBODY, before=without_limits)
     in_child(lambda: Store(PRIVATE, backend="posix", size="4M", hugepages="2M").close(), uid=NOBODY)
-    assert free_pages() == 4
+    assert huge_pages.free() == 4
 
 
 def test_a_size_of_huge_page_that_there_is_not(key):
@@ -164,14 +121,14 @@ def test_a_size_of_huge_page_that_there_is_not(key):
         Store(key, size="1G", hugepages="128K")
 
 
-def test_doctor_counts_huge_pages(pool):
+def test_doctor_counts_huge_pages(huge_pages):
+    from shmstore.cli import _doctor_limits as limits
     from shmstore.cli._doctor import Machine
-    from shmstore.cli._doctor_limits import huge_pages
 
-    assert "none are set aside" in huge_pages(Machine()).says
-    set_aside(4)
+    assert "none are set aside" in limits.huge_pages(Machine()).says
+    huge_pages.set_aside(4)
     with Store(PRIVATE, size="4M", hugepages="2M"):
-        assert "2 of 4 are free, 2M each" in huge_pages(Machine()).says
+        assert "2 of 4 are free, 2M each" in limits.huge_pages(Machine()).says
 
 
 # ---- prefault= ----

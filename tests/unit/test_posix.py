@@ -158,6 +158,14 @@ def test_the_interpreters_end_with_mappings_left():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_huge_pages(huge_pages):
+    huge_pages.set_aside(1)
+    with mmap(None, 2 << 20, flags=MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB) as memory:
+        memory[-1] = 1
+        assert huge_pages.free() == 0
+    assert huge_pages.free() == 1
+
+
 def test_populated_and_executable(fd):
     with mmap(None, SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_POPULATE | MAP_LOCKED, fd) as memory:
         memory[0] = 0xC3
