@@ -424,7 +424,7 @@ def test_a_signal_while_memory_is_set_aside(fd):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
-    assert len(seen) == 3
+    assert len(seen) >= 3  # one more may come before the timer is stopped
 
 
 @pytest.mark.parametrize(
