@@ -46,7 +46,8 @@ COMMANDS = (
 
 DESCRIPTION = """\
 A shared object store in shared memory. KEY is the name that programs give to shmstore.open(), or the
-store's System V key as ipcs -m prints it (0x...). Looking attaches read-only and creates nothing.
+store's System V key as ipcs -m prints it (0x...); with --backend posix, that of a store in /dev/shm. Looking
+attaches read-only and creates nothing.
 """
 
 _LONGEST_INT = 1_000_000  # digits that are read and written; Python's own limit is 4300

@@ -33,6 +33,5 @@ def require_store(args: argparse.Namespace, found: Found, what: str) -> None:
     if found.kind in ("store", "unreadable") or args.key is None:
         return
     ((option, value),) = found.place.identity().items()
-    raise Failure(
-        UNMET, f"{found.place.shown} ({found.place.size} bytes) is no store, so it was not {what}; if you mean it, say --{option} {value}"
-    )
+    it = f"{found.place.shown} ({found.place.size} bytes)"
+    raise Failure(UNMET, f"{it} is no store, so it was not {what}; if you mean it, say --{option} {value}")

@@ -85,7 +85,7 @@ class Object:
     def remove(self) -> None:
         """Raises: OSError."""
         if self.private:
-            raise OSError(errno.EPERM, "it has no name that could be removed, and goes with its last process", self.path)
+            raise OSError(errno.EPERM, "it has no name to be removed, and goes with its last process", self.path)
         with self._held():
             os.unlink(self.path)
 

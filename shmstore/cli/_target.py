@@ -56,7 +56,8 @@ def add_key(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--path", action="store_true", help="KEY is the path of an existing file (ftok)")
     kind.add_argument("--name", action="store_true", help="KEY is a name, even if it looks like 0x...")
-    group.add_argument("--backend", choices=BACKENDS, default="sysv", help="the memory it is in: System V (the default), or /dev/shm")
+    about = "the memory it is in: System V (the default), or /dev/shm"
+    group.add_argument("--backend", choices=BACKENDS, default="sysv", help=about)
     if optional:
         place = group.add_mutually_exclusive_group()
         place.add_argument("--id", type=int, metavar="N", help="the segment with this id (shmid of ipcs -m), instead of KEY")
