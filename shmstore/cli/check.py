@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Verify every invariant that docs/format.md states, while others go on working; the exit code is 1 if one is
 broken. Read-only: what a writer disturbs is looked at again. Beside writers that never pause, --lock takes
-each part's lock for the moment of its check, and frees what dead processes held.
+each part's lock for the moment of its check, and frees what dead processes held. --repair makes the
+invariants hold again and gives up entries that contradict themselves.
 """
 
 EXAMPLES = """
 shmstore check quickstart && echo sound
 shmstore check quickstart --lock --timeout 30
+shmstore check quickstart --repair
 """
 
 
@@ -28,21 +30,25 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "check", "verify a store", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument("--lock", action="store_true", help="attach for writing, and lock what is being checked")
+    parser.add_argument("--repair", action="store_true", help="attach for writing, and mend what is broken")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     try:
-        with open_store(args, readonly=not args.lock) as store, told():
-            store.check()
+        with open_store(args, readonly=not (args.lock or args.repair)) as store, told():
+            lost = store.check(repair=args.repair)
             entries = len(store)
     except StoreCorrupt as error:
         if not args.json:
             raise
-        print_json({"sound": False, "error": str(error)})
+        print_json({"sound": False, "lost": 0, "error": str(error)})
         return FAILED
     if args.json:
-        print_json({"sound": True, "error": None})
+        print_json({"sound": True, "lost": lost, "error": None})
     else:
-        choose_output().line(f"store {shown_key(args)} is sound: {entries:,} {'entry' if entries == 1 else 'entries'}")
+        given_up = f"; given up: {lost:,}" if args.repair else ""
+        choose_output().line(
+            f"store {shown_key(args)} is sound: {entries:,} {'entry' if entries == 1 else 'entries'}{given_up}"
+        )
     return 0

@@ -8,6 +8,7 @@
 #include "handle.h"
 #include "memory.h"
 #include "recover.h"
+#include "repair.h"
 #include "wait.h"
 #include "walk.h"
 
@@ -157,6 +158,16 @@ int shms_next_names(int64_t handle, uint64_t *cursor, const char *prefix, uint32
     return rc == SHMS_OK ? shms_walk(&h->s, cursor, prefix, prefix_length, kind, buffer, capacity, filled) : rc;
 }
 
+/* After SHMS_BUSY: waits for the lock, unless the time is up or the handle is being closed. */
+static int again(struct shms_handle *h, _Atomic uint64_t *busy, uint64_t seen, uint64_t end) {
+    int rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
+    if (h->s.readonly || !busy)
+        shms_os_nap(1000000);
+    else
+        shms_await(&h->s, busy, seen, SLICE);
+    return rc;
+}
+
 int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
     struct shms_handle *h;
     int rc = enter(handle, &h);
@@ -166,13 +177,25 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
     uint64_t seen, end = shms_os_now() + timeout;
     rc = shms_look(&h->s);
     shms_fetch_add_acq_rel(&h->s.away, 1);
-    while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY) {
-        rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
-        if (h->s.readonly)
-            shms_os_yield();
-        else
-            shms_await(&h->s, busy, seen, SLICE);
-    }
+    while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY)
+        rc = again(h, busy, seen, end);
+    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
+    shms_handle_leave(h);
+    return rc;
+}
+
+int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost) {
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    _Atomic uint64_t *busy;
+    uint64_t seen, end = shms_os_now() + timeout;
+    *lost = 0;
+    rc = h->s.readonly ? SHMS_READ_ONLY : shms_look(&h->s);
+    shms_fetch_add_acq_rel(&h->s.away, 1);
+    while (rc == SHMS_OK && (rc = shms_repair(&h->s, lost, &busy, &seen)) == SHMS_BUSY)
+        rc = again(h, busy, seen, end);
     shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
     shms_handle_leave(h);
     return rc;

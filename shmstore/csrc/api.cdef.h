@@ -79,6 +79,8 @@ int shms_next_names(int64_t handle, uint64_t *cursor, const char *prefix, uint32
                     uint8_t *buffer, uint64_t capacity, uint64_t *filled);
 /* SHMS_OK, or SHMS_CORRUPT with the invariant in `what`. */
 int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size);
+/* *lost: entries that could not be kept. */
+int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost);
 int64_t shms_w_recover(int64_t handle);
 int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version);

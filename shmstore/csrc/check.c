@@ -212,15 +212,19 @@ static int visit_slots(struct chain *c) {
 }
 
 /* I12, for locks whose word does not move while it is looked at. */
-static int check_owner(struct shms_store *s, _Atomic uint64_t *lock, char *what, size_t size) {
+bool shms_owner_is_sound(struct shms_store *s, _Atomic uint64_t *lock) {
     uint64_t w = shms_load_acquire(lock);
     uint32_t owner = SHMS_LOCK_OWNER(w);
-    if (!owner || (owner <= s->client_count &&
-                   SHMS_WHO_STATE(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) >= SHMS_ENTRY_LIVE))
+    return !owner ||
+           (owner <= s->client_count &&
+            SHMS_WHO_STATE(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) >= SHMS_ENTRY_LIVE) ||
+           shms_load_acquire(lock) != w;
+}
+
+static int check_owner(struct shms_store *s, _Atomic uint64_t *lock, char *what, size_t size) {
+    if (shms_owner_is_sound(s, lock))
         return SHMS_OK;
-    if (shms_load_acquire(lock) != w)
-        return SHMS_OK;
-    snprintf(what, size, "I12: a lock names client %u, who is none", owner);
+    snprintf(what, size, "I12: a lock names client %u, who is none", SHMS_LOCK_OWNER(shms_load_acquire(lock)));
     return SHMS_CORRUPT;
 }
 
@@ -237,29 +241,34 @@ static int check_locks(struct shms_store *s, char *what, size_t size) {
     return SHMS_OK;
 }
 
-/* I10: a page of the table that is not in the summary holds nothing. Only pages that are in memory are looked at, for
- * looking at another would put it there. A page may be marked between the two looks, and then it does not count. */
-static int check_unmarked(struct shms_store *s, char *what, size_t size) {
+/* I10. Looking at a page that is not in memory would put it there. A page may be marked between the two looks, and then
+ * it does not count. */
+uint64_t shms_next_unmarked(struct shms_store *s, uint64_t from) {
     enum { AT_ONCE = 256 };
     uint8_t resident[AT_ONCE];
-    for (uint64_t first = 0; first < s->table_pages; first += AT_ONCE) {
+    for (uint64_t first = from; first < s->table_pages; first += AT_ONCE) {
         uint64_t pages = shms_min(AT_ONCE, s->table_pages - first);
         if (!shms_os_resident((uint8_t *)s->buckets + first * SHMS_PAGE, pages, resident))
-            return SHMS_OK;
+            break;
         for (uint64_t page = first; page < first + pages; page++) {
             if (!(resident[page - first] & 1) || shms_page_in_use(s, page))
                 continue;
             _Atomic uint64_t *words = (_Atomic uint64_t *)&s->buckets[page * SHMS_PAGE_BUCKETS];
             uint64_t last = shms_min(s->bucket_count - page * SHMS_PAGE_BUCKETS, SHMS_PAGE_BUCKETS) * (SHMS_LINE / 8);
             for (uint64_t i = 0; i < last; i++)
-                if (shms_load_acquire(&words[i]) && !shms_page_in_use(s, page)) {
-                    snprintf(what, size, "I10: page %llu of the slot table is in use and not in the summary",
-                             (unsigned long long)page);
-                    return SHMS_CORRUPT;
-                }
+                if (shms_load_acquire(&words[i]) && !shms_page_in_use(s, page))
+                    return page;
         }
     }
-    return SHMS_OK;
+    return s->table_pages;
+}
+
+static int check_unmarked(struct shms_store *s, char *what, size_t size) {
+    uint64_t page = shms_next_unmarked(s, 0);
+    if (page == s->table_pages)
+        return SHMS_OK;
+    snprintf(what, size, "I10: page %llu of the slot table is in use and not in the summary", (unsigned long long)page);
+    return SHMS_CORRUPT;
 }
 
 /* A read-only attachment takes no lock: it looks, and what it saw counts if the lock word did not move. */

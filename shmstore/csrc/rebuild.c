@@ -80,9 +80,9 @@ static bool mark_slots(struct shms_store *s, uint32_t a, struct roots *r) {
         for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++)
             for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
                 /* acquire: the block's tag is seen [publish], and its name if it is gone [doom-then-slot] */
-                uint64_t offset = SHMS_SLOT_BLOCK(shms_load_acquire(&s->buckets[bucket].slots[i]));
+                uint64_t w = shms_load_acquire(&s->buckets[bucket].slots[i]), offset = SHMS_SLOT_BLOCK(w);
                 uint32_t slot = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
-                if (!offset)
+                if (!w)
                     continue;
                 if (offset < s->heap_offset || offset >= s->heap_end) {
                     empty_slot(s, slot, offset);
@@ -131,6 +131,29 @@ static uint64_t settle(struct shms_store *s, struct roots *r) {
     return kept;
 }
 
+/* A gap too small for a free run cannot come from this allocator, but from scribbled sizes. It is given to the block
+ * before it, which keeps the chain whole (I6); or else the entry behind it goes, too. */
+static uint64_t close_gaps(struct shms_store *s, uint64_t at, struct roots *r) {
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < r->count; i++) {
+        struct root *root = &r->items[i], *before = kept ? &r->items[kept - 1] : NULL;
+        uint64_t gap = root->offset - at;
+        if (gap && gap < SHMS_BLOCK_MIN) {
+            if (before && before->bytes + gap < SHMS_LARGE_FROM)
+                before->bytes += gap;
+            else if (root->kind == ROOT_SLOT) {
+                empty_slot(s, root->slot, root->offset);
+                shms_store_relaxed(&((struct shms_block *)(s->base + root->offset))->sequence, 0);
+                shms_fence_release(); /* [block-life] */
+                continue;
+            }
+        }
+        at = root->offset + root->bytes;
+        r->items[kept++] = *root;
+    }
+    return kept;
+}
+
 /* The block that the dead took out of its slot last may still be read by somebody who found it there. Before any
  * of its bytes changes its sequence goes, as in a free (arena.h). What a kept root covers is another life. */
 static void end_doomed(struct shms_store *s, uint32_t a, const struct roots *r) {
@@ -171,6 +194,7 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     r.count = settle(s, &r);
     end_doomed(s, a, &r);
     uint64_t at = shms_arena_base(s, a);
+    r.count = close_gaps(s, at, &r);
     if (!commit_gaps(s, at, &r)) {
         free(r.items);
         return SHMS_NO_MEMORY;
@@ -181,11 +205,8 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     shms_arena_set_top(s, a, top);
     for (uint64_t i = 0; i < r.count; i++) {
         struct root *root = &r.items[i];
-        if (root->offset > at && root->offset - at < SHMS_BLOCK_MIN) {
-            /* A gap too small for a run cannot come from this allocator; it is nobody's until the next rebuild
-             * finds a neighbour gone. */
-            at = root->offset;
-        }
+        if (root->offset - at < SHMS_BLOCK_MIN)
+            at = root->offset; /* close_gaps could not: it is nobody's until a neighbour is gone */
         bool gap = root->offset > at;
         shms_arena_add_used(s, a, root->offset, root->bytes, gap);
         if (gap)

@@ -14,6 +14,7 @@
 #include "glue.h"
 #include "handle.h"
 #include "lock.h"
+#include "memory.h"
 #include "number.h"
 #include "op.h"
 #include "pin.h"

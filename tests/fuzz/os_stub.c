@@ -31,7 +31,8 @@ uint64_t shms_os_realtime(void) { return pass(1000); }
 int64_t shms_os_time_offset(void) { return 0; }
 void shms_os_after_fork(void) {}
 
-void shms_os_identity(struct shms_identity *me) { *me = (struct shms_identity){STUB_PID, 77, 1, 2, 3, 4}; }
+void shms_os_identity(struct shms_identity *me) { *me = (struct shms_identity){STUB_PID, 77, 1, 2}; }
+void shms_os_other_namespaces(uint64_t *ipc_ns, uint64_t *time_ns) { *ipc_ns = 3, *time_ns = 4; }
 
 /* Of four numbers one is nobody's, one is a living process's, one cannot be told, one depends on the start. */
 enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
@@ -44,6 +45,7 @@ enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
 }
 bool shms_os_no_such_process(uint32_t pid) { return pid % 4 == 0; }
 int shms_os_process_maps(uint32_t pid, int id) { return (int)(pid % 3) - 1; }
+int shms_os_process_maps_file(uint32_t pid, uint64_t device, uint64_t inode) { return (int)(pid % 3) - 1; }
 void shms_os_process_name(uint32_t pid, char *name, size_t size) { snprintf(name, size, "p%u", pid); }
 
 int shms_os_beacon_light(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return client % 2 ? 1000 : -1; }

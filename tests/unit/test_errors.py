@@ -772,6 +772,66 @@ def test_scribbles(populated, key, scribble):
         assert result == "survived"
 
 
+MENDED = {  # nothing is lost where something else says what was there
+    "a block has another slot", "bytes are miscounted", "blocks are miscounted", "the top is out of the arena",
+    "a free run is in no list", "an entry expires before its time", "a bucket is held by nobody",
+    "a bucket is held by an impossible client", "the top is in a block", "a block has a free neighbour",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("scribble", SCRIBBLES)
+def test_repair(populated, key, scribble):
+    before = dict(populated)
+    SCRIBBLES[scribble][0](Memory(populated))
+
+    lost = populated.check(repair=True)
+
+    after = dict(populated)
+    gone = before.keys() - after.keys()
+    assert after.items() <= before.items() and len(gone) <= 2
+    assert gone <= {"k", "l"} or scribble == "a block is larger"  # and lies over its neighbour
+    if scribble == "a slot is emptied":
+        assert lost == 0 and gone == {"k"}  # nothing says that there was an entry
+    else:
+        assert lost == len(gone) and (lost == 0) == (scribble in MENDED)
+    assert populated.check(repair=True) == 0
+    populated["k"] = 5
+    assert populated.pop("k") == 5 and populated.check() == 0
+
+
+def test_repair_of_an_entry_beyond_the_reach(populated):
+    memory = Memory(populated)
+    table, buckets = memory.header("slots"), memory.header("buckets")
+    slot, home = memory.slot("k"), (memory.home("k") - table) // 64
+    away = table + (home + 3) % buckets * 64 + 8 * 7  # the last slot of the third bucket behind
+    memory.set(away, memory.word(slot))
+    memory.set(slot, 0)
+    with pytest.raises(shmstore.StoreCorrupt, match=r"I[34]"):
+        populated.check()
+    assert "k" not in populated
+
+    assert populated.check(repair=True) == 0
+
+    assert populated["k"] == 1 and populated.check() == 0
+
+
+def test_repair_of_a_page_that_the_summary_does_not_know(populated):
+    before = dict(populated)
+    memory = Memory(populated)
+    memory.set(memory.word(200), 0)  # the header says where the summary is
+    assert dict(populated) != before
+
+    assert populated.check(repair=True) == 0
+
+    assert dict(populated) == before and populated.check() == 0
+
+
+def test_repair_needs_the_right_to_write(make):
+    make()["k"] = 1
+    with pytest.raises(shmstore.ReadOnlyStore):
+        make(readonly=True).check(repair=True)
+
+
 @pytest.mark.parametrize("walk", [False, True])
 def test_a_slot_that_names_a_dead_block(populated, key, walk):
     memory = Memory(populated)
