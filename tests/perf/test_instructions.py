@@ -2,12 +2,12 @@
 
 Times are never asserted: they follow the machine's mood. Instructions do not: those of the module itself are the
 same to a per mille on every run and on every Python from 3.10 on, since it is built once for all of them, and they
-differ by an eighth between compilers. Three things are counted for each operation:
+differ by an eighth between compilers. Counted are, for each operation:
 
 - the module's own instructions;
-- the instructions of the C library on its behalf. Nearly all are copies, so a copy too many shows in those of 16 KB;
-  they are compared with those of bytes(bytearray) in the same run, since the C library chooses its memcpy by processor;
-- calls into the interpreter: an object that is not the result shows here.
+- the instructions of the C library on its behalf, nearly all of them copies. Those of 16 KB are compared with what
+  bytes(bytearray) takes in the same run, since the C library chooses its memcpy by processor;
+- calls of memcpy, and calls into the interpreter, where an object that is not the result shows.
 
 An improvement may lower the figures below; whoever raises them says why.
 """
@@ -33,37 +33,37 @@ HERE = Path(__file__).resolve().parent
 MODULE = next(Path(shmstore.__file__).parent.glob("_core*.so"))
 COUNT = 200  # as in operations.py
 SLACK = 1.15
+COUNTED = ("own", "library", "copies", "interpreter")
 
 pytestmark = pytest.mark.sample
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Of one operation: own instructions as built by gcc 12 and by clang 14 (the larger of -O2 and -O3)."""
+    """Of one operation; pairs are for gcc 12 and clang 14, the larger count of -O2 and -O3 each."""
 
-    gcc: int
-    clang: int
-    interpreter: int  # calls
-    library: int = 0  # instructions of the C library, as counted with AVX2
-    copies: int = 0  # of 16 KB
-
-    def own(self) -> int:
-        """As built by the compiler that left its name in the module, or by any."""
-        module = MODULE.read_bytes()
-        if b"clang version" in module:
-            return self.clang
-        return self.gcc if b"GCC: (" in module else max(self.gcc, self.clang)
+    own: tuple[int, int]
+    copies: tuple[int, int]  # calls of memcpy or memmove
+    interpreter: int
+    library: int = 0  # as counted with AVX2
+    large: bool = False  # a value of 16 KB, which is to be copied once
 
 
 BUDGETS = {
-    "get": Budget(1809, 1811, 12, library=144),
-    "get 16 KB": Budget(784, 847, 4, copies=1),
-    "put": Budget(3188, 3281, 19, library=163),
-    "put 16 KB": Budget(2259, 2191, 4, copies=1),
-    "miss": Budget(579, 641, 3, library=10),
-    "contains": Budget(512, 542, 2, library=29),
-    "incr": Budget(2154, 2089, 3, library=75),
+    "get": Budget((1809, 1811), (1, 2), 12, library=154),
+    "get 16 KB": Budget((784, 847), (1, 2), 4, large=True),
+    "put": Budget((3188, 3281), (10, 10), 19, library=163),
+    "put 16 KB": Budget((2259, 2192), (3, 3), 4, large=True),
+    "miss": Budget((579, 642), (0, 0), 3, library=10),
+    "contains": Budget((512, 542), (0, 0), 2, library=29),
+    "incr": Budget((2154, 2090), (2, 3), 3, library=75),
 }
+
+
+def of_this_compiler(pair: tuple[int, int]) -> int:
+    """The compiler leaves its name in the module, unless somebody has stripped it."""
+    module = MODULE.read_bytes()
+    return pair[1] if b"clang version" in module else pair[0] if b"GCC: (" in module else max(pair)
 
 
 @pytest.fixture
@@ -83,18 +83,23 @@ def test_instructions_of_an_operation(tmp_path: Path, key: int) -> None:
     assert set(counts) == set(BUDGETS)
     too_many = []
     for operation, budget in BUDGETS.items():
-        found = counts[operation]
-        allowed = {"interpreter": budget.interpreter + 0.5}  # a list or dict that grows now and then
-        if budget.copies:
-            allowed["library"] = (budget.copies + 0.15) * one_copy
-        if platform.machine() == "x86_64":
-            allowed["own"] = budget.own() * SLACK
-            if not budget.copies:
-                allowed["library"] = budget.library * SLACK + 8
-        too_many += [f"{operation}: {what} {found[what]:.0f} > {allowed[what]:.0f}" for what in allowed
-                     if found[what] > allowed[what]]  # fmt: skip
-        print(f"{operation:10}", *(f"{what} {found[what]:7.1f}" for what in ("own", "library", "interpreter")))
+        found, allowed = counts[operation], limits(budget, one_copy)
+        print(f"{operation:10}", *(f"{what} {found[what]:7.1f}" for what in COUNTED))
+        too_many += [f"{operation}: {what} {found[what]:.1f} > {most:.1f}" for what, most in allowed.items()
+                     if found[what] > most]  # fmt: skip
     assert too_many == []
+
+
+def limits(budget: Budget, one_copy: float) -> dict[str, float]:
+    now_and_then = 0.5  # what one call in two may do beyond its kind, a block that is split, say
+    allowed = {"interpreter": budget.interpreter + now_and_then}
+    if budget.large:
+        allowed["library"] = SLACK * one_copy
+    if platform.machine() == "x86_64":  # where the figures were counted
+        allowed["own"] = SLACK * of_this_compiler(budget.own)
+        allowed["copies"] = of_this_compiler(budget.copies) + now_and_then
+        allowed.setdefault("library", SLACK * budget.library + 8)
+    return allowed
 
 
 def count(directory: Path, key: int) -> dict[str, dict[str, float]]:
@@ -103,7 +108,7 @@ def count(directory: Path, key: int) -> dict[str, dict[str, float]]:
     out = directory / "callgrind.out"
     done = subprocess.run(
         [tool, "-q", "--tool=callgrind", "--compress-strings=no", "--compress-pos=no",
-         f"--callgrind-out-file={out}", sys.executable, HERE / "operations.py", phases, str(key)],
+         f"--callgrind-out-file={out}", sys.executable, str(HERE / "operations.py"), str(phases), str(key)],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -119,7 +124,7 @@ def parse(dump: str) -> tuple[str, dict[str, float]]:
     """
     phase = re.search(r"^desc: Trigger: Client Request: (.*)$", dump, re.MULTILINE)
     assert phase, "a dump that nobody asked for"
-    counts = dict.fromkeys(("own", "library", "interpreter", "all copies"), 0.0)
+    counts = dict.fromkeys((*COUNTED, "all copies"), 0.0)
     caller = callee = function = ""
     lines = iter(dump.partition("\nsummary:")[2].splitlines()[1:])
     for line in lines:
@@ -131,11 +136,13 @@ def parse(dump: str) -> tuple[str, dict[str, float]]:
             function = line[4:]
         elif line.startswith("calls="):
             calls, cost = int(line[6:].split()[0]), int(next(lines).split()[1])
-            if callee != caller and re.search("mem(cpy|move)", function):
+            copies = re.search("mem(cpy|move)", function) is not None
+            if callee != caller and copies:
                 counts["all copies"] += cost / COUNT
             if callee != caller == str(MODULE):
                 library = re.search(r"/(libc|ld-linux)[^/]*$", callee)
                 counts["library" if library else "interpreter"] += (cost if library else calls) / COUNT
+                counts["copies"] += calls * copies / COUNT
             callee = caller
         elif line[:1].isdigit() and caller == str(MODULE):
             counts["own"] += int(line.split()[1]) / COUNT
@@ -156,7 +163,7 @@ def build(directory: Path) -> Path:
     if not compiler:
         pytest.skip("needs a C compiler")
     built = directory / "phases.so"
-    command = [compiler, "-O1", "-shared", "-fPIC", "-o", built, HERE / "phases.c"]
+    command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(built), str(HERE / "phases.c")]
     done = subprocess.run(command, capture_output=True, text=True)
     if "valgrind/callgrind.h" in done.stderr:
         pytest.skip("needs valgrind/callgrind.h: the package valgrind")
