@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
-from msgpack import Packer, unpackb
+from msgpack import Packer, unpackb  # type: ignore[import-untyped]
 
 from benchmarks._guard import fresh_name
 from shmstore.codecs.msgpack import UNPACK_OPTIONS

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from msgpack import Packer, unpackb
+from msgpack import Packer, unpackb  # type: ignore[import-untyped]
 
 from benchmarks._guard import fresh_name
 
@@ -51,9 +51,6 @@ class Lmdb:
 
     def _open(self) -> Any:
         return lmdb.open(str(self._folder), map_size=self._size, sync=False, metasync=False, writemap=True)
-
-    def close(self) -> None:
-        self._env.close()
 
     def get(self, names: Sequence[bytes]) -> None:
         begin = self._env.begin
@@ -110,25 +107,24 @@ class Lmdb:
                 for name, value in pairs.items():
                     put(name, pack(value))
 
-    # ---- one counter, several processes --------------------------------------------------------------------
+    # ---- several processes ---------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Also before others are forked: LMDB forbids to have an environment open across a fork."""
+        self._env.close()
 
     @contextmanager
-    def joined(self) -> Iterator[Callable[[int], None]]:
-        """In another process: open the environment there, and give what counts up by so many."""
-
-        def count(times: int) -> None:
-            self.incr([b"counter"] * times)
-
+    def attached(self) -> Iterator[Lmdb]:
+        """In another process: the environment opened there."""
         self._env = self._open()
         try:
-            yield count
+            yield self
         finally:
             self.close()
 
+    def count(self, times: int) -> None:
+        self.incr([b"counter"] * times)
+
     def counted(self) -> int:
-        """The parent's environment is closed while others count: LMDB forbids to have it open across a fork."""
-        self._env = self._open()
-        with self._env.begin() as transaction:
-            value = unpackb(transaction.get(b"counter"))
-        self.close()
-        return int(value)
+        with self.attached(), self._env.begin() as transaction:
+            return int(unpackb(transaction.get(b"counter")))

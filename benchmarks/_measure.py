@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 WARM_UP = 2  # rounds that are not counted
+PERCENTILES = (50, 99, 99.9)
 SLICE = 500  # single operations of one contestant in a row
 
 Run = Callable[[Sequence[Any]], object]
@@ -65,10 +66,21 @@ class Sample:
         low, high = self.quartiles
         return (high - low) / self.median
 
-    def percentile(self, percent: float) -> int:
-        """Of the single operations."""
-        ordered = sorted(self.single)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))]
+    def tail(self) -> dict[str, int]:
+        """Of the single operations: p50, p99, p99.9 and max."""
+        return tail(self.single)
+
+    def as_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"median": self.median, "quartiles": list(self.quartiles), "rounds": self.rounds}
+        if self.single:
+            found["single_operations_ns"] = self.tail()
+        return found
+
+
+def tail(durations: Sequence[int]) -> dict[str, int]:
+    ordered = sorted(durations)
+    at = {f"p{percent:g}": ordered[int(len(ordered) * percent / 100)] for percent in PERCENTILES}
+    return {**at, "max": ordered[-1]}
 
 
 @contextmanager

@@ -1,13 +1,12 @@
-"""What was measured, as a table and as JSON: each row with its bars, held or not."""
+"""What ``ops`` measured, as a table and as JSON: each row with its bars, held or not."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks._bars import Bar
 from benchmarks._measure import Sample
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ HEADER = ("operation", ">shmstore", ">floor", ">x", ">bar", ">LMDB", ">faster", 
 
 
 @dataclass(frozen=True)
-class Bar:
+class Asked:
     """What a row has to reach: at most so many times the floor, at least so many times faster than LMDB."""
 
     floor: float | None = None
@@ -32,7 +31,7 @@ class Result:
 
     row: str
     title: str
-    bar: Bar
+    asked: Asked
     samples: dict[str, Sample]
     per_second: bool = False
     at_least: float | None = None  # operations per second
@@ -56,40 +55,40 @@ class Result:
             return None
         return ours / theirs if self.per_second else theirs / ours
 
-    def held(self) -> dict[str, bool]:
-        """By what is asked, whether it is so; what could not be measured is not in it."""
-        verdicts = {}
-        if self.bar.floor is not None and self.over_floor is not None:
-            verdicts["floor"] = self.over_floor <= self.bar.floor
-        if self.bar.lmdb is not None and self.over_lmdb is not None:
-            verdicts["LMDB"] = self.over_lmdb >= self.bar.lmdb
-        ours = self.median("shmstore")
-        if self.at_least is not None and ours is not None:
-            verdicts["per second"] = ours >= self.at_least
-        return verdicts
+    def bars(self) -> list[Bar]:
+        asked, found = self.asked, []
+        if asked.floor is not None:
+            why = self.left_out.get("floor", "")
+            found.append(Bar(f"{self.title}: of the floor", self.over_floor, most=asked.floor, why=why))
+        if asked.lmdb is not None:
+            why = self.left_out.get("lmdb", "")
+            found.append(Bar(f"{self.title}: times faster than LMDB", self.over_lmdb, least=asked.lmdb, why=f"LMDB {why}"))
+        if self.at_least is not None:
+            found.append(Bar(f"{self.title}, exact", self.median("shmstore"), least=self.at_least, unit="per second"))
+        return found
 
     @property
     def noisy(self) -> bool:
         return any(sample.spread > NOISY for sample in self.samples.values())
 
     def cells(self) -> list[str]:
-        faster, held = self.over_lmdb, self.held()
+        faster, held = self.over_lmdb, [bar.held for bar in self.bars() if bar.held is not None]
         return [
             self.title + " ~" * self.noisy,
             self._figure("shmstore"),
             self._figure("floor"),
             f"{self.over_floor:.2f}" if self.over_floor else "",
-            f"<= {self.bar.floor:g}" if self.bar.floor else "",
+            f"<= {self.asked.floor:g}" if self.asked.floor else "",
             self._figure("lmdb"),
             f"{faster:.2f} {'yes' if faster > 1 else ' NO'}" if faster else "",
             self._bar_beside_lmdb(),
-            "" if not held else "held" if all(held.values()) else "MISSED",
+            "" if not held else "held" if all(held) else "MISSED",
         ]
 
     def _bar_beside_lmdb(self) -> str:
         if self.at_least is not None:
             return f">= {self.at_least / 1e6:g} M/s"
-        return f">= {self.bar.lmdb:.3g}" if self.bar.lmdb else ""
+        return f">= {self.asked.lmdb:.3g}" if self.asked.lmdb else ""
 
     def _figure(self, name: str) -> str:
         median = self.median(name)
@@ -102,22 +101,13 @@ class Result:
             "row": self.row,
             "title": self.title,
             "unit": "operations per second" if self.per_second else "ns per item",
-            "bar": {"floor": self.bar.floor, "lmdb": self.bar.lmdb, "at_least": self.at_least},
-            "held": self.held(),
+            "bar": {"floor": self.asked.floor, "lmdb": self.asked.lmdb, "at_least": self.at_least},
+            "held": {bar.text: bar.held for bar in self.bars()},
             "over_floor": self.over_floor,
             "times_faster_than_lmdb": self.over_lmdb,
             "left_out": self.left_out,
-            "contestants": {name: _sample_as_json(sample) for name, sample in self.samples.items()},
+            "contestants": {name: sample.as_json() for name, sample in self.samples.items()},
         }
-
-
-def _sample_as_json(sample: Sample) -> dict[str, Any]:
-    low, high = sample.quartiles
-    found: dict[str, Any] = {"median": sample.median, "quartiles": [low, high], "rounds": sample.rounds}
-    if sample.single:
-        found["single_operations_ns"] = {f"p{p:g}": sample.percentile(p) for p in (50, 99, 99.9)}
-        found["single_operations_ns"]["max"] = max(sample.single)
-    return found
 
 
 def show(results: Sequence[Result], output: Output) -> None:
@@ -131,23 +121,8 @@ def show(results: Sequence[Result], output: Output) -> None:
     for result in results:
         for name, sample in result.samples.items():
             if sample.single:
-                at = [f"{sample.percentile(p) / 1000:,.2f}" for p in (50, 99, 99.9)]
-                rows.append([result.title, name, *at, f"{max(sample.single) / 1000:,.0f}"])
+                *at, slowest = sample.tail().values()
+                rows.append([result.title, name, *(f"{ns / 1000:,.2f}" for ns in at), f"{slowest / 1000:,.0f}"])
     if rows:
         header = ("operation", "of", ">p50", ">p99", ">p99.9", ">max")
         output.table("Single operations, µs, some 0.15 of it the clock", header, rows)
-
-
-def verdict(results: Sequence[Result]) -> str:
-    held = [verdict for result in results for verdict in result.held().values()]
-    compared = [result.over_lmdb for result in results if result.over_lmdb]
-    text = f"{sum(held)} of {len(held)} bars held"
-    if compared:
-        text += f"; faster than LMDB in {sum(faster > 1 for faster in compared)} of {len(compared)} rows"
-    return text
-
-
-def write(path: Path, results: Sequence[Result], **about: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({**about, "rows": [result.as_json() for result in results]}, indent=1)
-    path.write_text(text + "\n")

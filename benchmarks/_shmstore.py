@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,6 +20,7 @@ class Ours:
 
     def __init__(self, stack: ExitStack, values: Mapping[Any, Any], *, size: str = "64M", codec: str = "msgpack") -> None:
         self.key = fresh_name()
+        self._codec = codec
         stack.callback(_destroy, self.key)
         self.store: shmstore.Store[Any] = shmstore.Store(self.key, create=True, size=size, codec=codec)
         stack.callback(self.store.close)
@@ -61,19 +63,19 @@ class Ours:
         for pairs in batches:
             put_many(pairs)
 
-    # ---- one counter, several processes --------------------------------------------------------------------
+    # ---- several processes ---------------------------------------------------------------------------------
 
     @contextmanager
-    def joined(self) -> Iterator[Callable[[int], None]]:
-        """In another process: attach, and give what counts up by so many."""
+    def attached(self) -> Iterator[Ours]:
+        """In another process: the store attached there."""
+        other = copy.copy(self)
+        with shmstore.Store[Any](self.key, create=False, codec=self._codec) as other.store:
+            yield other
 
-        def count(times: int) -> None:
-            incr = store.incr
-            for _ in range(times):
-                incr("counter")
-
-        with shmstore.Store[Any](self.key, create=False) as store:
-            yield count
+    def count(self, times: int) -> None:
+        incr = self.store.incr
+        for _ in range(times):
+            incr("counter")
 
     def counted(self) -> int:
         return int(self.store.get("counter", 0))

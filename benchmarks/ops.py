@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
-import random
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
-from benchmarks import RESULTS
 from benchmarks._contests import ground, why
-from benchmarks._environment import Load, describe, environment
-from benchmarks._guard import Stopped, resources, stoppable
+from benchmarks._guard import resources
 from benchmarks._lmdb import INSTALLED, Lmdb
-from benchmarks._measure import Sample, cores_by_quiet, measure, singles
+from benchmarks._measure import Sample, measure, singles
 from benchmarks._objects import SMALL
-from benchmarks._report import Bar, Result, show, verdict, write
+from benchmarks._report import Asked, Result, show
+from benchmarks._run import Report, Setting, parser, run
 from benchmarks._shmstore import Ours
 from benchmarks._together import count_together
-from shmstore.cli.output import choose_output
 
 
 @dataclass(frozen=True)
@@ -32,30 +27,30 @@ class Row:
     title: str
     ground: str
     operation: str
-    bar: Bar = Bar()
+    asked: Asked = Asked()
     batch: int = SMALL
 
 
 ROWS = (
-    Row("get", "get", "small", "get", Bar(floor=1.4, lmdb=1.7)),
-    Row("put", "put", "small", "put", Bar(floor=1.5, lmdb=3)),
-    Row("miss", "miss", "small", "miss", Bar(lmdb=1 / 0.3)),
-    Row("contains", "contains", "small", "contains", Bar(lmdb=5)),
-    Row("incr", "incr", "small", "incr", Bar(lmdb=10)),
-    Row("get_many", "get_many(100)", "small", "get_many", Bar(floor=1, lmdb=1), batch=100),
-    Row("put_many", "put_many(100)", "small", "put_many", Bar(floor=1.3, lmdb=1), batch=100),
+    Row("get", "get", "small", "get", Asked(floor=1.4, lmdb=1.7)),
+    Row("put", "put", "small", "put", Asked(floor=1.5, lmdb=3)),
+    Row("miss", "miss", "small", "miss", Asked(lmdb=1 / 0.3)),
+    Row("contains", "contains", "small", "contains", Asked(lmdb=5)),
+    Row("incr", "incr", "small", "incr", Asked(lmdb=10)),
+    Row("get_many", "get_many(100)", "small", "get_many", Asked(floor=1, lmdb=1), batch=100),
+    Row("put_many", "put_many(100)", "small", "put_many", Asked(floor=1.3, lmdb=1), batch=100),
     # A store that has ever held a time to live sweeps at every put, so it gets a ground of its own.
-    Row("put_ttl", "put with ttl", "mortal", "put_ttl", Bar(floor=2)),
+    Row("put_ttl", "put with ttl", "mortal", "put_ttl", Asked(floor=2)),
     Row("get_ttl", "get, with ttl", "mortal", "get"),
-    Row("get_1k", "get 1 KB", "1k msgpack", "get", Bar(floor=0.8)),
+    Row("get_1k", "get 1 KB", "1k msgpack", "get", Asked(floor=0.8)),
     Row("put_1k", "put 1 KB", "1k msgpack", "put"),
-    Row("get_1k_raw", "get 1 KB, raw", "1k raw", "get", Bar(floor=0.8)),
-    Row("get_100k", "get 100 KB", "100k msgpack", "get", Bar(floor=1.1), batch=100),
+    Row("get_1k_raw", "get 1 KB, raw", "1k raw", "get", Asked(floor=0.8)),
+    Row("get_100k", "get 100 KB", "100k msgpack", "get", Asked(floor=1.1), batch=100),
     Row("put_100k", "put 100 KB", "100k msgpack", "put", batch=100),
-    Row("get_100k_raw", "get 100 KB, raw", "100k raw", "get", Bar(floor=1.1), batch=100),
-    Row("get_10m", "get 10 MB", "10m msgpack", "get", Bar(floor=1.1), batch=3),
+    Row("get_100k_raw", "get 100 KB, raw", "100k raw", "get", Asked(floor=1.1), batch=100),
+    Row("get_10m", "get 10 MB", "10m msgpack", "get", Asked(floor=1.1), batch=3),
     Row("put_10m", "put 10 MB", "10m msgpack", "put", batch=3),
-    Row("get_10m_raw", "get 10 MB, raw", "10m raw", "get", Bar(floor=1.1), batch=3),
+    Row("get_10m_raw", "get 10 MB, raw", "10m raw", "get", Asked(floor=1.1), batch=3),
 )
 TOGETHER = "incr_2"
 NAMES = (*(row.name for row in ROWS), TOGETHER)
@@ -63,50 +58,26 @@ AT_LEAST = 1_500_000  # additions per second of two processes on one counter
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = _parser().parse_args(argv)
-    allowed = os.sched_getaffinity(0)
-    output = choose_output()
-    try:
-        with stoppable():
-            cores = cores_by_quiet()
-            os.sched_setaffinity(0, cores[:1])
-            about = environment(cores)
-            for title, text in about.items():
-                output.line(f"{title:>10}: {text}")
-            load = Load()
-            results = []
-            for result in _play(args, cores):
-                results.append(result)
-                if sys.stderr.isatty():
-                    print(f"\r{len(results)} rows: {result.title:<30}", end="", file=sys.stderr, flush=True)
-            seen = load.seen()
-    except Stopped as stop:
-        print(f"{stop}; nothing is left behind", file=sys.stderr)
-        return 128 + stop.number
-    finally:
-        os.sched_setaffinity(0, allowed)
-    if sys.stderr.isatty():
-        print("\r" + " " * 50 + "\r", end="", file=sys.stderr)
-    show(results, output)
+    options = parser("ops", __doc__, "121, quick 21")
+    options.add_argument("--cold", action="store_true", help="no untimed pass at the beginning of a turn")
+    options.add_argument("--rows", type=_names, default=NAMES, metavar="A,B", help=f"of {', '.join(NAMES)}")
+    return run("ops", play, options.parse_args(argv))
+
+
+def play(setting: Setting, report: Report) -> None:
+    results = []
+    for result in _results(setting):
+        results.append(result)
+        report.progress(f"{len(results)} rows: {result.title}")
+        report.rows.append(result.as_json())
+        report.bars += result.bars()
+    report.progress("")
+    show(results, report.output)
     for sentence in dict.fromkeys(why(result.left_out) for result in results if result.left_out):
-        output.line(sentence)
-    output.line(f"\n{verdict(results)}.\n{describe(seen)}.")
-    for path in filter(None, (args.json, RESULTS / "ops.json" if args.save else None)):
-        write(path, results, environment=about, load=seen, quick=args.quick, cold=args.cold, seed=args.seed)
-        output.line(f"written: {path}")
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ops", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few rounds of small batches: a look, not a measurement")
-    parser.add_argument("--rounds", type=int, metavar="N", help="rounds per row; default 121, quick 21")
-    parser.add_argument("--cold", action="store_true", help="no untimed pass at the beginning of a turn")
-    parser.add_argument("--rows", type=_names, default=NAMES, metavar="A,B", help=f"of {', '.join(NAMES)}")
-    parser.add_argument("--seed", type=int, default=0, help="of the order of everything; default 0")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all rounds there")
-    parser.add_argument("--save", action="store_true", help="write them to benchmarks/results/ops.json")
-    return parser
+        report.note(sentence)
+    compared = [result.over_lmdb for result in results if result.over_lmdb]
+    if compared:
+        report.note(f"\nFaster than LMDB in {sum(faster > 1 for faster in compared)} of {len(compared)} rows.")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -117,22 +88,22 @@ def _names(text: str) -> tuple[str, ...]:
     return names
 
 
-def _play(args: argparse.Namespace, cores: list[int]) -> Iterator[Result]:
-    rng = random.Random(args.seed)
-    rounds = args.rounds or (21 if args.quick else 121)
+def _results(setting: Setting) -> Iterator[Result]:
+    args, rng, quick = setting.args, setting.rng, setting.quick
+    rounds = setting.rounds(121, quick=21)
     chosen = [row for row in ROWS if row.name in args.rows]
     for name, rows in groupby(chosen, lambda row: row.ground):
         with resources() as stack:
             place = ground(name, stack)
             for row in rows:
                 contestants = place.contestants(row.operation)
-                batch = max(1, row.batch // 10) if args.quick else row.batch
+                batch = max(1, row.batch // 10) if quick else row.batch
                 samples = measure(contestants, rounds=rounds, batch=batch, rng=rng, cold=args.cold)
                 if row.batch == SMALL:
-                    singles(contestants, samples, count=1_000 if args.quick else 20_000, rng=rng)
-                yield Result(row.name, row.title, row.bar, samples, left_out=place.left_out)
+                    singles(contestants, samples, count=1_000 if quick else 20_000, rng=rng)
+                yield Result(row.name, row.title, row.asked, samples, left_out=place.left_out)
     if TOGETHER in args.rows:
-        yield _two_on_one_counter(cores, max(3, rounds // 12), args.quick)
+        yield _two_on_one_counter(setting.cores, max(3, rounds // 12), quick)
 
 
 def _two_on_one_counter(cores: list[int], rounds: int, quick: bool) -> Result:
@@ -150,7 +121,7 @@ def _two_on_one_counter(cores: list[int], rounds: int, quick: bool) -> Result:
     title = "incr, 2 processes" if len(cores) > 1 else "incr, 2 on one core"
     left_out = {} if lmdb else {"lmdb": "not installed"}
     return Result(
-        TOGETHER, title, Bar(), samples, per_second=True, at_least=AT_LEAST, left_out=left_out,
+        TOGETHER, title, Asked(), samples, per_second=True, at_least=AT_LEAST, left_out=left_out,
         note="additions per second, together, on one counter; the sum was exact in every round",
     )  # fmt: skip
 
