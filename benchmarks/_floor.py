@@ -76,7 +76,7 @@ class Memory:
         self._length = len(next(iter(blobs.values())))
         stride = self._length + 63 & ~63
         memory = SharedMemory(fresh_name(), create=True, size=stride * len(blobs))
-        stack.callback(_remove, memory)
+        stack.callback(remove, memory)
         assert memory.buf is not None
         self._view = memory.buf[:]
         stack.callback(self._view.release)
@@ -96,6 +96,6 @@ class Memory:
             view[at : at + length] = value
 
 
-def _remove(memory: SharedMemory) -> None:
+def remove(memory: SharedMemory) -> None:
     memory.close()
     memory.unlink()

@@ -123,10 +123,10 @@ def singles(
         for _ in range(0, count, SLICE):
             for contestant in rng.sample(contestants, len(contestants)):
                 chosen = [(argument,) for argument in rng.choices(contestant.arguments, k=SLICE)]
-                samples[contestant.name].single += _time_each(contestant.run, chosen)
+                samples[contestant.name].single += time_each(contestant.run, chosen)
 
 
-def _time_each(run: Run, chosen: Sequence[tuple[Any]]) -> list[int]:
+def time_each(run: Run, chosen: Sequence[tuple[Any]]) -> list[int]:
     """Each figure holds a look at the clock and the call of *run*, some 150 ns."""
     clock, took = time.perf_counter_ns, [0] * len(chosen)
     for number, one in enumerate(chosen):
