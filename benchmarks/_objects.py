@@ -16,16 +16,11 @@ SIZES = {"1k": (1_000, 10_000), "100k": (100_000, 100), "10m": (10_000_000, 3)} 
 
 def small_objects() -> dict[str, dict[str, Any]]:
     """Distinct dicts of five fields, each 58 bytes in msgpack, under names of ten."""
-    return {
-        f"user:{i:05d}": {
-            "id": 10_000 + i,
-            "name": f"user-{i:05d}",
-            "score": i / 7,
-            "active": i % 2 == 0,
-            "group": "staff",
-        }
-        for i in _shuffled(SMALL)
-    }
+    return {f"user:{i:05d}": small_object(i) for i in _shuffled(SMALL)}
+
+
+def small_object(i: int) -> dict[str, Any]:
+    return {"id": 10_000 + i, "name": f"user-{i:05d}", "score": i / 7, "active": i % 2 == 0, "group": "staff"}
 
 
 def absent_names() -> list[str]:

@@ -18,11 +18,21 @@ class Ours:
 
     name = "shmstore"
 
-    def __init__(self, stack: ExitStack, values: Mapping[Any, Any], *, size: str = "64M", codec: str = "msgpack") -> None:
+    def __init__(
+        self,
+        stack: ExitStack,
+        values: Mapping[Any, Any],
+        *,
+        size: str = "64M",
+        max_entries: int | None = None,
+        codec: str = "msgpack",
+    ) -> None:
         self.key = fresh_name()
         self._codec = codec
         stack.callback(_destroy, self.key)
-        self.store: shmstore.Store[Any] = shmstore.Store(self.key, create=True, size=size, codec=codec)
+        self.store: shmstore.Store[Any] = shmstore.Store(
+            self.key, create=True, size=size, max_entries=max_entries, codec=codec
+        )
         stack.callback(self.store.close)
         self.store.put_many(dict(values))
 

@@ -10,8 +10,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from benchmarks._guard import SIGNALS, unsignalled
@@ -114,5 +114,26 @@ def side_by_side(jobs: Sequence[tuple[Job, int]], *, seconds: float | None = Non
         done = True
         return results
     finally:
+        end_all(workers, kill=not done)
+
+
+@contextmanager
+def idle(job: Job, cores: Sequence[int], count: int) -> Iterator[None]:
+    """So many processes that prepared themselves and sleep."""
+    workers: list[Worker] = []
+    stop, done = Stop(), False
+    try:
+        for number in range(count):
+            workers.append(Worker(job, cores[number % len(cores)], stop))
         for worker in workers:
-            worker.end(kill=not done)
+            worker.ready()
+        yield
+        done = True
+    finally:
+        end_all(workers, kill=not done)
+
+
+def end_all(workers: Sequence[Worker], kill: bool) -> None:
+    """The last first: each holds the ends of those pipes that were open when it was forked."""
+    for worker in reversed(workers):
+        worker.end(kill)
