@@ -38,10 +38,10 @@ class Lmdb:
     def __init__(self, stack: ExitStack, values: Mapping[str, Any], *, size: int = 64 << 20, plain: bool = False) -> None:
         shm = Path("/dev/shm")
         parent = shm if shm.is_dir() and os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
-        self._folder = parent / fresh_name()
-        stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
-        self._folder.mkdir(mode=0o700)
-        self._size = size
+        self.folder = parent / fresh_name()
+        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        self.folder.mkdir(mode=0o700)
+        self.size = size
         self._pack: Callable[[Any], bytes] = bytes if plain else Packer(strict_types=True).pack
         self._env = self._open()
         stack.callback(self.close)
@@ -50,7 +50,7 @@ class Lmdb:
                 transaction.put(name.encode(), self._pack(value))
 
     def _open(self) -> Any:
-        return lmdb.open(str(self._folder), map_size=self._size, sync=False, metasync=False, writemap=True)
+        return lmdb.open(str(self.folder), map_size=self.size, sync=False, metasync=False, writemap=True)
 
     def get(self, names: Sequence[bytes]) -> None:
         begin = self._env.begin
