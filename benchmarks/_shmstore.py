@@ -29,7 +29,7 @@ class Ours:
     ) -> None:
         self.key = fresh_name()
         self._codec = codec
-        stack.callback(_destroy, self.key)
+        stack.callback(destroy, self.key)
         self.store: shmstore.Store[Any] = shmstore.Store(
             self.key, create=True, size=size, max_entries=max_entries, codec=codec
         )
@@ -91,7 +91,7 @@ class Ours:
         return int(self.store.get("counter", 0))
 
 
-def _destroy(key: str) -> None:
+def destroy(key: str) -> None:
     try:
         shmstore.destroy(key)
     except shmstore.StoreNotFound:
