@@ -19,7 +19,7 @@ from benchmarks._shmstore import Ours
 ROOM = 200 << 20  # bytes of /dev/shm, for the largest values of the peers; shmstore needs none of it
 
 
-def _in_batches(items: Sequence[Any]) -> list[Sequence[Any]]:
+def in_batches(items: Sequence[Any]) -> list[Sequence[Any]]:
     return [items[at : at + TOGETHER] for at in range(0, len(items), TOGETHER)]
 
 
@@ -42,7 +42,7 @@ class Small:
             Contestant(each.name, getattr(each, operation), arguments, items) for each in (self._ours, self._floor)
         ]
         if self._lmdb:
-            encoded = [_encode_names(argument) for argument in arguments]
+            encoded = [encode_names(argument) for argument in arguments]
             found.append(Contestant(self._lmdb.name, getattr(self._lmdb, operation), encoded, items))
         return found
 
@@ -56,13 +56,13 @@ class Small:
             case "put" | "put_ttl":
                 return pairs
             case "get_many":
-                return _in_batches(list(self._objects))
+                return in_batches(list(self._objects))
             case "put_many":
-                return [dict(batch) for batch in _in_batches(pairs)]
+                return [dict(batch) for batch in in_batches(pairs)]
         return list(self._objects)
 
 
-def _encode_names(argument: Any) -> Any:
+def encode_names(argument: Any) -> Any:
     """A name, a pair, a list of names or a dict, with bytes for names, as LMDB wants them."""
     if isinstance(argument, str):
         return argument.encode()

@@ -12,6 +12,8 @@ from typing import Any
 
 import shmstore
 
+PACKAGES = ("shmstore", "msgpack", "cffi", "msgspec", "numpy", "lmdb", "UltraDict", "diskcache", "pymemcache", "redis",
+            "hiredis", "posix_ipc", "sysv_ipc")  # fmt: skip
 _TICKS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")  # of /proc/stat; more follow
 
 
@@ -23,7 +25,7 @@ def environment(cores: list[int]) -> dict[str, str]:
         "huge pages": f"enabled: {_chosen('enabled')}, shared memory: {_chosen('shmem_enabled')}",
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "unknown",
         "python": f"{platform.python_implementation()} {platform.python_version()} ({platform.python_compiler()})",
-        "packages": ", ".join(f"{name} {_version(name)}" for name in ("shmstore", "msgpack", "cffi", "lmdb")),
+        "packages": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
         "liblmdb": _liblmdb(),
         "shmstore": f"{Path(shmstore.__file__).parent} ({_compiler()})",
     }
@@ -93,7 +95,7 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return ""
 
 
 def _liblmdb() -> str:

@@ -8,17 +8,13 @@ many-calls put a hundred into one.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 from msgpack import Packer, unpackb  # type: ignore[import-untyped]
 
-from benchmarks._guard import fresh_name
+from benchmarks._peers import in_memory
 
 try:
     import lmdb
@@ -36,11 +32,7 @@ class Lmdb:
     name = "lmdb"
 
     def __init__(self, stack: ExitStack, values: Mapping[str, Any], *, size: int = 64 << 20, plain: bool = False) -> None:
-        shm = Path("/dev/shm")
-        parent = shm if shm.is_dir() and os.access(shm, os.W_OK) else Path(tempfile.gettempdir())
-        self.folder = parent / fresh_name()
-        stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-        self.folder.mkdir(mode=0o700)
+        self.folder = in_memory(stack)
         self.size = size
         self._pack: Callable[[Any], bytes] = bytes if plain else Packer(strict_types=True).pack
         self._env = self._open()
