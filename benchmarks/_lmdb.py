@@ -41,6 +41,10 @@ class Lmdb:
             for name, value in values.items():
                 transaction.put(name.encode(), self._pack(value))
 
+    def begin(self, **options: bool) -> Any:
+        """A transaction, for what is not below."""
+        return self._env.begin(**options)
+
     def _open(self) -> Any:
         return lmdb.open(str(self.folder), map_size=self.size, sync=False, metasync=False, writemap=True)
 
