@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from importlib import import_module
 from typing import Any
 
 from benchmarks._floor import Dict, Memory
@@ -26,10 +27,10 @@ def in_batches(items: Sequence[Any]) -> list[Sequence[Any]]:
 class Small:
     """Ten thousand small objects and as many counters."""
 
-    def __init__(self, stack: ExitStack) -> None:
+    def __init__(self, stack: ExitStack, codec: str = "msgpack") -> None:
         self._objects, self._counters = small_objects(), counters()
         values = {**self._objects, **self._counters}
-        self._ours = Ours(stack, values)
+        self._ours = Ours(stack, values, codec=codec)
         self._floor = Dict(self._objects, self._counters)
         self._lmdb = Lmdb(stack, values) if INSTALLED else None
         self.left_out = {} if self._lmdb else {"lmdb": "not installed"}
@@ -107,17 +108,22 @@ class Blobs:
 
 
 def ground(name: str, stack: ExitStack) -> Small | Blobs:
-    """Make a ground: "small", "mortal" (small, where entries have a time to live), or a size and a codec."""
-    if name in ("small", "mortal"):
-        return Small(stack)
+    """Make a ground: "small" or "mortal" (small, where entries have a time to live) or a size, and a codec.
+
+    Raises: ImportError if the codec is not installed.
+    """
     size, codec = name.split()
-    return Blobs(stack, size, codec)
+    if codec == "msgspec":
+        import_module(codec)
+    return Small(stack, codec) if size in ("small", "mortal") else Blobs(stack, size, codec)
 
 
 def why(left_out: dict[str, str]) -> str:
     """What to do about those that were left out."""
     if "no room" in left_out.values():
         return f"left out, /dev/shm has less than {ROOM >> 20} MB to spare: " + ", ".join(left_out)
+    if "shmstore" in left_out:
+        return left_out["shmstore"]
     return f"LMDB is {HOW_TO_GET_IT}" if left_out else ""
 
 

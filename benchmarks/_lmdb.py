@@ -32,6 +32,8 @@ class Lmdb:
     name = "lmdb"
 
     def __init__(self, stack: ExitStack, values: Mapping[str, Any], *, size: int = 64 << 20, plain: bool = False) -> None:
+        if not INSTALLED:
+            raise ImportError("lmdb", name="lmdb")
         self.folder = in_memory(stack)
         self.size = size
         self._pack: Callable[[Any], bytes] = bytes if plain else Packer(strict_types=True).pack

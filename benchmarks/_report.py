@@ -58,7 +58,7 @@ class Result:
     def bars(self) -> list[Bar]:
         asked, found = self.asked, []
         if asked.floor is not None:
-            why = self.left_out.get("floor", "")
+            why = self.left_out.get("shmstore") or self.left_out.get("floor", "")
             found.append(Bar(f"{self.title}: of the floor", self.over_floor, most=asked.floor, why=why))
         if asked.lmdb is not None:
             why = self.left_out.get("lmdb", "")

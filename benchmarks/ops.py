@@ -32,16 +32,17 @@ class Row:
 
 
 ROWS = (
-    Row("get", "get", "small", "get", Asked(floor=1.4, lmdb=1.7)),
-    Row("put", "put", "small", "put", Asked(floor=1.5, lmdb=3)),
-    Row("miss", "miss", "small", "miss", Asked(lmdb=1 / 0.3)),
-    Row("contains", "contains", "small", "contains", Asked(lmdb=5)),
-    Row("incr", "incr", "small", "incr", Asked(lmdb=10)),
-    Row("get_many", "get_many(100)", "small", "get_many", Asked(floor=1, lmdb=1), batch=100),
-    Row("put_many", "put_many(100)", "small", "put_many", Asked(floor=1.3, lmdb=1), batch=100),
+    Row("get", "get", "small msgpack", "get", Asked(floor=1.4, lmdb=1.7)),
+    Row("put", "put", "small msgpack", "put", Asked(floor=1.5, lmdb=3)),
+    Row("miss", "miss", "small msgpack", "miss", Asked(lmdb=1 / 0.3)),
+    Row("contains", "contains", "small msgpack", "contains", Asked(lmdb=5)),
+    Row("incr", "incr", "small msgpack", "incr", Asked(lmdb=10)),
+    Row("get_many", "get_many(100)", "small msgpack", "get_many", Asked(floor=1, lmdb=1), batch=100),
+    Row("put_many", "put_many(100)", "small msgpack", "put_many", Asked(floor=1.3, lmdb=1), batch=100),
     # A store that has ever held a time to live sweeps at every put, so it gets a ground of its own.
-    Row("put_ttl", "put with ttl", "mortal", "put_ttl", Asked(floor=2)),
-    Row("get_ttl", "get, with ttl", "mortal", "get"),
+    Row("put_ttl", "put with ttl", "mortal msgpack", "put_ttl", Asked(floor=2)),
+    Row("get_ttl", "get, with ttl", "mortal msgpack", "get"),
+    Row("get_msgspec", "get, msgspec", "small msgspec", "get", Asked(floor=0.9)),
     Row("get_1k", "get 1 KB", "1k msgpack", "get", Asked(floor=0.8)),
     Row("put_1k", "put 1 KB", "1k msgpack", "put"),
     Row("get_1k_raw", "get 1 KB, raw", "1k raw", "get", Asked(floor=0.8)),
@@ -94,7 +95,12 @@ def _results(setting: Setting) -> Iterator[Result]:
     chosen = [row for row in ROWS if row.name in args.rows]
     for name, rows in groupby(chosen, lambda row: row.ground):
         with resources() as stack:
-            place = ground(name, stack)
+            try:
+                place = ground(name, stack)
+            except ImportError as error:
+                for row in rows:
+                    yield Result(row.name, row.title, row.asked, {}, left_out={"shmstore": f"needs {error.name}"})
+                continue
             for row in rows:
                 contestants = place.contestants(row.operation)
                 batch = max(1, row.batch // 10) if quick else row.batch
