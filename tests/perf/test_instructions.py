@@ -50,13 +50,13 @@ class Budget:
 
 
 BUDGETS = {
-    "get": Budget((1809, 1811), (1, 2), 12, library=154),
-    "get 16 KB": Budget((784, 847), (1, 2), 4, large=True),
-    "put": Budget((3188, 3281), (10, 10), 19, library=163),
-    "put 16 KB": Budget((2259, 2192), (3, 3), 4, large=True),
-    "miss": Budget((579, 642), (0, 0), 3, library=10),
-    "contains": Budget((512, 542), (0, 0), 2, library=29),
-    "incr": Budget((2154, 2090), (2, 3), 3, library=75),
+    "get": Budget((1758, 1758), (1, 2), 12, library=154),
+    "get 16 KB": Budget((770, 832), (1, 2), 4, large=True),
+    "put": Budget((3094, 3187), (10, 10), 19, library=163),
+    "put 16 KB": Budget((2240, 2173), (3, 3), 4, large=True),
+    "miss": Budget((571, 636), (0, 0), 3, library=10),
+    "contains": Budget((505, 535), (0, 0), 2, library=29),
+    "incr": Budget((2140, 2074), (2, 3), 3, library=75),
 }
 
 
@@ -107,7 +107,7 @@ def count(directory: Path, key: int) -> dict[str, dict[str, float]]:
     tool, phases = valgrind(), build(directory)
     out = directory / "callgrind.out"
     done = subprocess.run(
-        [tool, "-q", "--tool=callgrind", "--compress-strings=no", "--compress-pos=no",
+        [tool, "-q", "--tool=callgrind", "--instr-atstart=no", "--compress-strings=no", "--compress-pos=no",
          f"--callgrind-out-file={out}", sys.executable, str(HERE / "operations.py"), str(phases), str(key)],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
