@@ -16,6 +16,7 @@ from benchmarks._shmstore import Ours
 DRAWN = 50_000  # names to draw from; with replacement, so as many from a small store as from a large one
 CHUNK = 1_000
 BYTES = 180  # per entry: more than it takes, so that no store is full
+LEAST = 1_025  # entries from which on a store has slots to spare, a quarter more; a smaller table may be full to the last
 
 
 class Grown:
@@ -23,7 +24,7 @@ class Grown:
 
     def __init__(self, stack: ExitStack, entries: int, rng: random.Random) -> None:
         self.entries = entries
-        self.ours = Ours(stack, {}, size=f"{(entries * BYTES >> 20) + 8}M", max_entries=entries)
+        self.ours = Ours(stack, {}, size=f"{(entries * BYTES >> 20) + 8}M", max_entries=max(entries, LEAST))
         self.floor = Dict({}, {})
         for at in range(0, entries, CHUNK):
             part = {f"user:{i:08d}": small_object(i) for i in range(at, min(at + CHUNK, entries))}

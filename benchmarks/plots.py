@@ -1,0 +1,138 @@
+"""Draw the plots of README and docs from benchmarks/results/*.json: ``python -m benchmarks.plots``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import RESULTS, ROOT
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PLOTS = ROOT / "docs" / "plots"
+# By contestant, the same in all plots, and apart for those who see red and green alike (Okabe and Ito's palette).
+COLOURS = {
+    "shmstore": "#0072B2", "floor": "#999999", "lmdb": "#D55E00", "UltraDict": "#CC79A7", "sqlite3": "#E69F00",
+    "diskcache": "#F0E442", "memcached": "#009E73", "Redis": "#56B4E9", "Manager": "#000000",
+}  # fmt: skip
+NAMES = {"floor": "dict of msgpack", "lmdb": "LMDB", "Manager": "multiprocessing.Manager"}
+
+Rows = dict[str, dict[str, Any]]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.plots", description=__doc__.partition("\n")[0])
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FOLDER", help="with what --save wrote")
+    parser.add_argument("--into", type=Path, default=PLOTS, metavar="FOLDER", help="default docs/plots")
+    parser.add_argument("--png", action="store_true", help="PNG instead of SVG")
+    args = parser.parse_args(argv)
+    try:
+        import matplotlib
+    except ImportError:
+        raise SystemExit("matplotlib is not installed: pip install '.[bench]'") from None
+    matplotlib.use("Agg")
+    # The same results give the same files: no date, no random ids, text as text.
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "shmstore", "font.size": 9,
+                                "axes.spines.top": False, "axes.spines.right": False})  # fmt: skip
+    from matplotlib import pyplot
+
+    args.into.mkdir(parents=True, exist_ok=True)
+    for name, (height, panels) in PLANS.items():
+        source = args.results / f"{name}.json"
+        if not source.exists():
+            print(f"{name}: no {source.name}; run  python -m benchmarks.{name} --save")
+            continue
+        rows: Rows = {row["row"]: row for row in json.loads(source.read_text())["rows"]}
+        figure, axes = pyplot.subplots(1, len(panels), figsize=(9, height), layout="constrained", squeeze=False)
+        for axis, panel in zip(axes[0], panels):
+            panel(axis, rows)
+        path = args.into / f"{name}.{'png' if args.png else 'svg'}"
+        figure.savefig(path, dpi=150, metadata=None if args.png else {"Date": None})
+        pyplot.close(figure)
+        print(path)
+    return 0
+
+
+# ---- panels ------------------------------------------------------------------------------------------------
+
+
+def bars(row: str, title: str, leave_out: Sequence[str] = ()) -> Callable[[Axes, Rows], None]:
+    """Medians of all contestants of a row, the fastest on top, on a logarithmic scale."""
+
+    def draw(axis: Axes, rows: Rows) -> None:
+        found = {name: each["median"] for name, each in rows[row]["contestants"].items() if name not in leave_out}
+        order = sorted(found, key=lambda name: -float(found[name]))
+        axis.barh([_name(name) for name in order], [found[name] / 1000 for name in order],
+                  color=[COLOURS.get(name.partition(",")[0], "#bbbbbb") for name in order])  # fmt: skip
+        axis.set_xscale("log")
+        for at, name in enumerate(order):
+            axis.text(found[name] / 1000, at, f" {_micro(found[name])}", va="center", fontsize=8)
+        axis.set_title(title)
+        axis.set_xlabel("µs")
+        axis.margins(x=0.25)
+
+    return draw
+
+
+def tail(row: str, title: str) -> Callable[[Axes, Rows], None]:
+    """Latency by percentile; the scale shows each further nine as long as the one before."""
+
+    def draw(axis: Axes, rows: Rows) -> None:
+        for key, quantiles in rows[row]["quantiles_ns"].items():
+            who, _, beside = key.partition(" ")
+            if beside == "alone":
+                continue
+            points = [(float(percent), ns / 1000) for percent, ns in quantiles.items() if 50 <= float(percent) < 100]
+            axis.plot([1 / (1 - percent / 100) for percent, _ in points], [us for _, us in points],
+                      color=COLOURS[who], linestyle="-" if "writer" in beside else ":", label=f"{_name(who)}, {beside}")  # fmt: skip
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.set_xticks([2, 10, 100, 1000, 10000], ["p50", "p90", "p99", "p99.9", "p99.99"])
+        axis.set_ylabel("µs per get")
+        axis.set_title(title)
+        axis.legend(frameon=False, fontsize=8)
+
+    return draw
+
+
+def growth(operation: str) -> Callable[[Axes, Rows], None]:
+    """By entries, of contestants called "who 1,000"."""
+
+    def draw(axis: Axes, rows: Rows) -> None:
+        found = rows[f"growth {operation}"]["contestants"]
+        for who in ("shmstore", "floor"):
+            points = [(int(name.split()[1].replace(",", "")), each["median"]) for name, each in found.items()
+                      if name.startswith(who)]  # fmt: skip
+            axis.plot(*zip(*sorted(points)), marker="o", color=COLOURS[who], label=_name(who))
+        axis.set_xscale("log")
+        axis.set_ylim(bottom=0)
+        axis.set_xlabel("entries")
+        axis.set_ylabel("ns")
+        axis.set_title(f"{operation}, names at random, caches cold")
+        axis.legend(frameon=False)
+
+    return draw
+
+
+def _name(name: str) -> str:
+    return NAMES.get(name, name)
+
+
+def _micro(ns: float) -> str:
+    return f"{ns / 1000:.3g}" if ns < 1e6 else f"{ns / 1000:,.0f}"
+
+
+PLANS: dict[str, tuple[float, list[Callable[[Axes, Rows], None]]]] = {
+    "peers": (2.6, [bars("get", "get, a dict of five fields"), bars("put", "put"), bars("incr", "incr")]),
+    "ipc": (2.4, [bars("64 B, two cores", "64 B to another core and back"), bars("1 MB, two cores", "1 MB to another core and back")]),
+    "readers": (3.0, [tail("latency_p50", "One reader beside one process that floods the same 10,000 names")]),
+    "scaling": (2.8, [growth("get"), growth("put")]),
+}  # fmt: skip
+
+if __name__ == "__main__":
+    sys.exit(main())
