@@ -178,3 +178,16 @@ def test_an_unknown_row_is_named(start: Start) -> None:
 
     assert process.returncode == 2
     assert "no row 'gets'" in out
+
+
+def test_plots_are_drawn_from_what_was_saved(start: Start, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    for name in ("peers", "ipc", "readers", "scaling"):
+        arguments = ("--peers", "none") if name == "peers" else ()
+        start(name, "--quick", "--json", str(tmp_path / f"{name}.json"), *arguments).communicate()
+    process = start("plots", "--results", str(tmp_path), "--into", str(tmp_path))
+    out, _ = process.communicate()
+
+    assert process.returncode == 0, out
+    for name in ("peers", "ipc", "readers", "scaling"):
+        assert (tmp_path / f"{name}.svg").read_text().rstrip().endswith("</svg>"), out
