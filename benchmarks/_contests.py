@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks._floor import Dict, Memory
 from benchmarks._lmdb import HOW_TO_GET_IT, INSTALLED, Lmdb
-from benchmarks._measure import Contestant
+from benchmarks._measure import Contestant, Run
 from benchmarks._objects import SIZES, TOGETHER, absent_names, blobs, counters, small_objects
 from benchmarks._shmstore import Ours
 
@@ -81,6 +81,7 @@ class Blobs:
         self._values = blobs(size)
         total = SIZES[size][0] * SIZES[size][1]
         self._ours = Ours(stack, self._values, size=f"{16 * (total >> 20) + 64}M", codec=codec)
+        self._ours.buffer = bytearray(SIZES[size][0])
         self._floor: Memory | None = None
         self._lmdb: Lmdb | None = None
         self.left_out = {}
@@ -88,8 +89,10 @@ class Blobs:
             self.left_out = {"floor": "no room", "lmdb": "no room"}
             return
         self._floor = Memory(stack, self._values)
+        self._floor.buffer = self._ours.buffer  # one for all, so that none has it in the caches alone
         if INSTALLED:
             self._lmdb = Lmdb(stack, self._values, size=128 << 20, plain=True)
+            self._lmdb.buffer = self._ours.buffer
         else:
             self.left_out = {"lmdb": "not installed"}
 
@@ -103,7 +106,8 @@ class Blobs:
             found.append(Contestant(floor.name, getattr(floor, operation), offsets))
         if lmdb:
             encoded = [(name.encode(), value) if pairs else name.encode() for name, value in values.items()]
-            found.append(Contestant(lmdb.name, lmdb.put_bytes if pairs else lmdb.get_bytes, encoded))
+            runs: dict[str, Run] = {"put": lmdb.put_bytes, "get": lmdb.get_bytes, "get_into": lmdb.get_into}
+            found.append(Contestant(lmdb.name, runs[operation], encoded))
         return found
 
 

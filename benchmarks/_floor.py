@@ -74,6 +74,7 @@ class Memory:
 
     def __init__(self, stack: ExitStack, blobs: Mapping[str, bytes]) -> None:
         self._length = len(next(iter(blobs.values())))
+        self.buffer = bytearray(self._length)
         stride = self._length + 63 & ~63
         memory = SharedMemory(fresh_name(), create=True, size=stride * len(blobs))
         stack.callback(remove, memory)
@@ -89,6 +90,11 @@ class Memory:
         view, length = self._view, self._length
         for at in offsets:
             bytes(view[at : at + length])
+
+    def get_into(self, offsets: Sequence[int]) -> None:
+        view, length, buffer = self._view, self._length, memoryview(self.buffer)
+        for at in offsets:
+            buffer[:] = view[at : at + length]
 
     def put(self, pairs: Sequence[tuple[int, bytes]]) -> None:
         view, length = self._view, self._length

@@ -54,7 +54,9 @@ def imported_by(module: str, unwanted: Sequence[str]) -> list[str]:
 def _run(program: str) -> str:
     # Outside the checkout; -I would be simpler, but leaves PYTHONPATH out, where the package may be.
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, cwd="/", env=environment)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE, cwd="/", env=environment
+    )
     if done.returncode:
         raise RuntimeError(done.stderr)
     return done.stdout

@@ -16,7 +16,9 @@ from benchmarks._shmstore import Ours
 DRAWN = 50_000  # names to draw from; with replacement, so as many from a small store as from a large one
 CHUNK = 1_000
 BYTES = 180  # per entry: more than it takes, so that no store is full
-LEAST = 1_025  # entries from which on a store has slots to spare, a quarter more; a smaller table may be full to the last
+LEAST = (
+    1_025  # entries from which on a store has slots to spare, a quarter more; a smaller table may be full to the last
+)
 
 
 class Grown:
@@ -40,7 +42,7 @@ class Grown:
                 for each in (self.ours, self.floor)]  # fmt: skip
 
     def administration(self, operation: str) -> list[Contestant]:
-        """"open and close" or "stats"."""
+        """ "open and close" or "stats"."""
         run = self._open if operation == "open and close" else self._stats
         return [Contestant(f"shmstore {self.entries:,}", run, [None] * 100)]
 

@@ -31,11 +31,14 @@ class Lmdb:
 
     name = "lmdb"
 
-    def __init__(self, stack: ExitStack, values: Mapping[str, Any], *, size: int = 64 << 20, plain: bool = False) -> None:
+    def __init__(
+        self, stack: ExitStack, values: Mapping[str, Any], *, size: int = 64 << 20, plain: bool = False
+    ) -> None:
         if not INSTALLED:
             raise ImportError("lmdb", name="lmdb")
         self.folder = in_memory(stack)
         self.size = size
+        self.buffer = bytearray()
         self._pack: Callable[[Any], bytes] = bytes if plain else Packer(strict_types=True).pack
         self._env = self._open()
         stack.callback(self.close)
@@ -63,6 +66,12 @@ class Lmdb:
                 transaction.get(name)
 
     miss = get_bytes
+
+    def get_into(self, names: Sequence[bytes]) -> None:
+        begin, buffer = self._env.begin, memoryview(self.buffer)
+        for name in names:
+            with begin(buffers=True) as transaction:
+                buffer[:] = transaction.get(name)
 
     def contains(self, names: Sequence[bytes]) -> None:
         begin = self._env.begin

@@ -71,7 +71,8 @@ class Sample:
         return tail(self.single)
 
     def as_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {"median": self.median, "quartiles": list(self.quartiles), "rounds": self.rounds}
+        rounds = [round(figure, 1) for figure in self.rounds]
+        found: dict[str, Any] = {"median": self.median, "quartiles": list(self.quartiles), "rounds": rounds}
         if self.single:
             found["single_operations_ns"] = self.tail()
         return found
@@ -115,9 +116,7 @@ def measure(
     return samples
 
 
-def singles(
-    contestants: Sequence[Contestant], samples: dict[str, Sample], *, count: int, rng: random.Random
-) -> None:
+def singles(contestants: Sequence[Contestant], samples: dict[str, Sample], *, count: int, rng: random.Random) -> None:
     """Time *count* operations of each one by one, into the samples, taking turns every few hundred."""
     with undisturbed():
         for _ in range(0, count, SLICE):

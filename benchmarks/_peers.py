@@ -136,7 +136,9 @@ class Ultra:
     def __init__(self, stack: ExitStack, values: Mapping[str, Any]) -> None:
         from UltraDict import UltraDict
 
-        self._dict = UltraDict(name=fresh_name(), create=True, shared_lock=True, buffer_size=1 << 20, full_dump_size=16 << 20)
+        self._dict = UltraDict(
+            name=fresh_name(), create=True, shared_lock=True, buffer_size=1 << 20, full_dump_size=16 << 20
+        )
         stack.callback(self._remove)
         self._dict.update(values)
 

@@ -62,7 +62,9 @@ class Result:
             found.append(Bar(f"{self.title}: of the floor", self.over_floor, most=asked.floor, why=why))
         if asked.lmdb is not None:
             why = self.left_out.get("lmdb", "")
-            found.append(Bar(f"{self.title}: times faster than LMDB", self.over_lmdb, least=asked.lmdb, why=f"LMDB {why}"))
+            found.append(
+                Bar(f"{self.title}: times faster than LMDB", self.over_lmdb, least=asked.lmdb, why=f"LMDB {why}")
+            )
         if self.at_least is not None:
             found.append(Bar(f"{self.title}, exact", self.median("shmstore"), least=self.at_least, unit="per second"))
         return found

@@ -125,6 +125,17 @@ def run(name: str, play: Play, args: argparse.Namespace) -> int:
                 "bars": [bar.as_json() for bar in report.bars]}  # fmt: skip
     for path in filter(None, (args.json, RESULTS / f"{name}.json" if args.save else None)):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(document, indent=1) + "\n")
+        path.write_text(_as_text(document))
         report.note(f"written: {path}")
     return 0
+
+
+def _as_text(document: dict[str, Any]) -> str:
+    """JSON with a line for each key, and for each row and bar: for people, and for those who compare two runs."""
+
+    def value(of: Any) -> str:
+        if isinstance(of, list) and of and isinstance(of[0], dict):
+            return "[\n  " + ",\n  ".join(map(json.dumps, of)) + "\n ]"
+        return json.dumps(of)
+
+    return "{\n " + ",\n ".join(f"{json.dumps(key)}: {value(of)}" for key, of in document.items()) + "\n}\n"

@@ -7,6 +7,7 @@ work, and which cores they get is luck.
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 
 from msgpack import Packer, unpackb  # type: ignore[import-untyped]
 
+from benchmarks._guard import SIGNALS, unsignalled
 from benchmarks._peers import Names, Pairs
 
 DEADLINE = 10.0  # seconds for a server to listen, and to end
@@ -35,14 +37,21 @@ def _start(stack: ExitStack, program: str, *arguments: str) -> str:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="shmstore-bench-"))  # short: sockets' paths are
     path = f"{folder}/socket"
     command = [found, *(argument.format(socket=path) for argument in arguments)]
-    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    stack.callback(_stop, server)
+    with unsignalled():  # a server that is not in the stack yet would be left behind
+        server = subprocess.Popen(
+            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_heed_signals
+        )
+        stack.callback(_stop, server)
     end = time.monotonic() + DEADLINE
     while not _listens(path):
         if server.poll() is not None or time.monotonic() > end:
             raise Missing(f"{program} does not start")
         time.sleep(0.01)
     return path
+
+
+def _heed_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def _listens(path: str) -> bool:
@@ -70,7 +79,9 @@ class Redis:
         import redis
 
         self._pack = Packer(strict_types=True).pack
-        path = _start(stack, "redis-server", "--port", "0", "--unixsocket", "{socket}", "--save", "", "--appendonly", "no")
+        path = _start(
+            stack, "redis-server", "--port", "0", "--unixsocket", "{socket}", "--save", "", "--appendonly", "no"
+        )
         self._client = redis.Redis(unix_socket_path=path)
         stack.callback(self._client.close)
         bodies = {name: value if type(value) is int else self._pack(value) for name, value in values.items()}

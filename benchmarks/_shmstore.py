@@ -29,6 +29,7 @@ class Ours:
     ) -> None:
         self.key = fresh_name()
         self._codec = codec
+        self.buffer = bytearray()  # what get_into copies into, as long as the values
         stack.callback(destroy, self.key)
         self.store: shmstore.Store[Any] = shmstore.Store(
             self.key, create=True, size=size, max_entries=max_entries, codec=codec
@@ -42,6 +43,11 @@ class Ours:
             get(name)
 
     miss = get
+
+    def get_into(self, names: Sequence[str]) -> None:
+        get_into, buffer = self.store.get_into, self.buffer
+        for name in names:
+            get_into(name, buffer)
 
     def put(self, pairs: Sequence[tuple[str, Any]]) -> None:
         put = self.store.put

@@ -139,9 +139,7 @@ def _read(descriptor: int, length: int) -> bytes:
 class _Queues:
     """Messages of at most MESSAGE bytes; larger bodies go in pieces."""
 
-    def __init__(
-        self, send: tuple[Callable[[bytes], Any], ...], receive: tuple[Callable[[], bytes], ...]
-    ) -> None:
+    def __init__(self, send: tuple[Callable[[bytes], Any], ...], receive: tuple[Callable[[], bytes], ...]) -> None:
         self._send, self._receive = send, receive
 
     def begin(self) -> None:
@@ -178,7 +176,9 @@ def posix_queue(stack: ExitStack) -> Transport:
     for _ in range(2):
         name = f"/{fresh_name()}"
         stack.callback(_unlink_queue, name)
-        queues.append(posix_ipc.MessageQueue(name, posix_ipc.O_CREX, mode=0o600, max_messages=10, max_message_size=MESSAGE))
+        queues.append(
+            posix_ipc.MessageQueue(name, posix_ipc.O_CREX, mode=0o600, max_messages=10, max_message_size=MESSAGE)
+        )
         stack.callback(queues[-1].close)
     receive = tuple(lambda queue=queue: queue.receive()[0] for queue in queues)
     return _Queues(tuple(queue.send for queue in queues), receive)

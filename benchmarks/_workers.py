@@ -52,7 +52,9 @@ class Worker:
             os.close(self._from_worker)
             os.close(self._to_worker)  # so that the parent's end, of whatever kind, is the end of what we read
             for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # the parent ends us
+                signal.signal(
+                    number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL
+                )  # the parent ends us
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.sched_setaffinity(0, {core})
             with job() as work:
@@ -96,7 +98,7 @@ class Worker:
 
 
 def side_by_side(jobs: Sequence[tuple[Job, int]], *, seconds: float | None = None) -> list[Any]:
-    """Let each job work on its core, all at once; return what they return. With *seconds*, they are told to stop then."""
+    """Let each job work on its core, all at once; return what they return. After *seconds* they are told to stop."""
     workers: list[Worker] = []
     stop, done = Stop(), False
     try:
@@ -124,7 +126,8 @@ def idle(job: Job, cores: Sequence[int], count: int) -> Iterator[None]:
     stop, done = Stop(), False
     try:
         for number in range(count):
-            workers.append(Worker(job, cores[number % len(cores)], stop))
+            with unsignalled():
+                workers.append(Worker(job, cores[number % len(cores)], stop))
         for worker in workers:
             worker.ready()
         yield

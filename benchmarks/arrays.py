@@ -51,7 +51,11 @@ def play(setting: Setting, report: Report) -> None:
     put, get = rows["put"], rows["get"]
     why = f"LMDB is {HOW_TO_GET_IT}"
     report.bars += [
-        Bar(f"put of {MEGABYTES} MB: of a memcpy that alternates between two warm regions", put.ratio("shmstore", ALTERNATING), most=1.15),
+        Bar(
+            f"put of {MEGABYTES} MB: of a memcpy that alternates between two warm regions",
+            put.ratio("shmstore", ALTERNATING),
+            most=1.15,
+        ),
         Bar(f"put of {MEGABYTES} MB: times faster than LMDB", put.ratio("lmdb", "shmstore"), least=1, why=why),
         Bar(f"get of {MEGABYTES} MB: times faster than LMDB", get.ratio("lmdb", "shmstore"), least=1, why=why),
     ]
@@ -80,7 +84,11 @@ class _Contestants:
         self._lmdb = Lmdb(stack, {"array": arrays[0].data.cast("B")}, size=128 << 20, plain=True) if INSTALLED else None
 
     def putting(self) -> list[Contestant]:
-        ways: dict[str, Callable[[Any], None]] = {"shmstore": self._put, SAME: self._copy, ALTERNATING: self._copy_in_turn}
+        ways: dict[str, Callable[[Any], None]] = {
+            "shmstore": self._put,
+            SAME: self._copy,
+            ALTERNATING: self._copy_in_turn,
+        }
         if self._lmdb:
             ways["lmdb"] = self._put_lmdb
         return [Contestant(name, _each(way), self._arrays) for name, way in ways.items()]

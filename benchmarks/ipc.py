@@ -86,7 +86,9 @@ def _show(report: Report, rows: dict[tuple[str, str], Row]) -> None:
     for name in WAYS:
         medians = [row.median(name) for row in rows.values()]
         ratios = [row.ratio(name, STORE) for row in rows.values()]
-        cells.append([name, *(f"{ns / 1000:,.1f} ({ratio:.2f})" if ns and ratio else "" for ns, ratio in zip(medians, ratios))])
+        cells.append(
+            [name, *(f"{ns / 1000:,.1f} ({ratio:.2f})" if ns and ratio else "" for ns, ratio in zip(medians, ratios))]
+        )
     header = ("", *(f">{size}, {place}" for size, place in rows))
     report.table("µs to another process and back (and of shmstore's, asleep)", header, cells)
 
@@ -95,11 +97,17 @@ def _bars(report: Report, rows: dict[tuple[str, str], Row]) -> None:
     for (size, place), row in rows.items():
         if size == "1 MB":
             fastest = min(KERNEL, key=lambda name: row.median(name) or float("inf"))
-            report.bars.append(Bar(f"1 MB, {place}, of the fastest of the kernel's ways ({fastest})", row.ratio(STORE, fastest), most=1))
+            report.bars.append(
+                Bar(
+                    f"1 MB, {place}, of the fastest of the kernel's ways ({fastest})", row.ratio(STORE, fastest), most=1
+                )
+            )
         else:
             report.bars.append(Bar(f"64 B, {place}, of a pipe's", row.ratio(STORE, "pipe"), most=1))
             if place == TWO:
-                report.bars.append(Bar("64 B, spinning on two cores, times faster than a pipe", row.ratio("pipe", SPIN), least=30))
+                report.bars.append(
+                    Bar("64 B, spinning on two cores, times faster than a pipe", row.ratio("pipe", SPIN), least=30)
+                )
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ BATCH = 200
 
 def main(argv: Sequence[str] | None = None) -> int:
     options = parser("peers", __doc__, "31, quick 3")
-    options.add_argument("--peers", type=_names, default=tuple(PEERS), metavar="A,B", help=f"of {', '.join(PEERS)}; or none")
+    options.add_argument(
+        "--peers", type=_names, default=tuple(PEERS), metavar="A,B", help=f"of {', '.join(PEERS)}; or none"
+    )
     return run("peers", play, options.parse_args(argv))
 
 
@@ -59,7 +61,9 @@ def play(setting: Setting, report: Report) -> None:
             try:
                 contestants[name] = make(stack, {**objects, **numbers})
             except (ImportError, Missing) as error:
-                report.note(f"{name} is left out: " + (f"needs {package}" if isinstance(error, ImportError) else str(error)))
+                report.note(
+                    f"{name} is left out: " + (f"needs {package}" if isinstance(error, ImportError) else str(error))
+                )
         rows = {operation: _measured(setting, report, contestants, operation) for operation in OPERATIONS}
     report.add(*rows.values())
     cells = []
@@ -75,7 +79,9 @@ def play(setting: Setting, report: Report) -> None:
         others = [name for name in contestants if name not in (US, FLOOR) and row.median(name)]
         if others:
             fastest = min(others, key=lambda name: row.median(name) or 0)
-            report.bars.append(Bar(f"{operation}: times faster than the fastest peer ({fastest})", row.ratio(fastest, US), least=1))
+            report.bars.append(
+                Bar(f"{operation}: times faster than the fastest peer ({fastest})", row.ratio(fastest, US), least=1)
+            )
 
 
 def _measured(setting: Setting, report: Report, contestants: dict[str, Any], operation: str) -> Row:

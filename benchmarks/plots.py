@@ -20,7 +20,7 @@ COLOURS = {
     "shmstore": "#0072B2", "floor": "#999999", "lmdb": "#D55E00", "UltraDict": "#CC79A7", "sqlite3": "#E69F00",
     "diskcache": "#F0E442", "memcached": "#009E73", "Redis": "#56B4E9", "Manager": "#000000",
 }  # fmt: skip
-NAMES = {"floor": "dict of msgpack", "lmdb": "LMDB", "Manager": "multiprocessing.Manager"}
+NAMES = {"floor": "dict of msgpack", "lmdb": "LMDB", "Manager": "mp.Manager"}
 
 Rows = dict[str, dict[str, Any]]
 
@@ -61,20 +61,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 # ---- panels ------------------------------------------------------------------------------------------------
 
 
-def bars(row: str, title: str, leave_out: Sequence[str] = ()) -> Callable[[Axes, Rows], None]:
+def dots(row: str, title: str, leave_out: Sequence[str] = ()) -> Callable[[Axes, Rows], None]:
     """Medians of all contestants of a row, the fastest on top, on a logarithmic scale."""
 
     def draw(axis: Axes, rows: Rows) -> None:
         found = {name: each["median"] for name, each in rows[row]["contestants"].items() if name not in leave_out}
         order = sorted(found, key=lambda name: -float(found[name]))
-        axis.barh([_name(name) for name in order], [found[name] / 1000 for name in order],
-                  color=[COLOURS.get(name.partition(",")[0], "#bbbbbb") for name in order])  # fmt: skip
+        colours = [COLOURS.get(name.partition(",")[0], "#777777") for name in order]
+        # Dots, as a bar's length would mean nothing where there is no zero.
+        axis.hlines(
+            range(len(order)), 0, [found[name] / 1000 for name in order], colors="#dddddd", linewidth=1, zorder=0
+        )
+        axis.scatter([found[name] / 1000 for name in order], range(len(order)), color=colours)
+        axis.set_yticks(range(len(order)), [_name(name) for name in order])
         axis.set_xscale("log")
         for at, name in enumerate(order):
-            axis.text(found[name] / 1000, at, f" {_micro(found[name])}", va="center", fontsize=8)
+            axis.text(found[name] / 1000, at, f"   {_micro(found[name])}", va="center", fontsize=8)
         axis.set_title(title)
         axis.set_xlabel("µs")
-        axis.margins(x=0.25)
+        axis.set_xlim(min(found.values()) / 1500, max(found.values()) / 250)
 
     return draw
 
@@ -88,8 +93,9 @@ def tail(row: str, title: str) -> Callable[[Axes, Rows], None]:
             if beside == "alone":
                 continue
             points = [(float(percent), ns / 1000) for percent, ns in quantiles.items() if 50 <= float(percent) < 100]
-            axis.plot([1 / (1 - percent / 100) for percent, _ in points], [us for _, us in points],
-                      color=COLOURS[who], linestyle="-" if "writer" in beside else ":", label=f"{_name(who)}, {beside}")  # fmt: skip
+            nines = [1 / (1 - percent / 100) for percent, _ in points]
+            line = "-" if "writer" in beside else ":"
+            axis.plot(nines, [us for _, us in points], line, color=COLOURS[who], label=f"{_name(who)}, {beside}")
         axis.set_xscale("log")
         axis.set_yscale("log")
         axis.set_xticks([2, 10, 100, 1000, 10000], ["p50", "p90", "p99", "p99.9", "p99.99"])
@@ -128,8 +134,8 @@ def _micro(ns: float) -> str:
 
 
 PLANS: dict[str, tuple[float, list[Callable[[Axes, Rows], None]]]] = {
-    "peers": (2.6, [bars("get", "get, a dict of five fields"), bars("put", "put"), bars("incr", "incr")]),
-    "ipc": (2.4, [bars("64 B, two cores", "64 B to another core and back"), bars("1 MB, two cores", "1 MB to another core and back")]),
+    "peers": (2.6, [dots("get", "get, a dict of five fields"), dots("put", "put"), dots("incr", "incr")]),
+    "ipc": (2.4, [dots(f"{size}, two cores", f"{size} to another core and back") for size in ("64 B", "1 MB")]),
     "readers": (3.0, [tail("latency_p50", "One reader beside one process that floods the same 10,000 names")]),
     "scaling": (2.8, [growth("get"), growth("put")]),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Time a reader beside a process that floods the store with puts, and beside a thread: ``python -m benchmarks.readers``."""
+"""Time a reader beside a process that floods the store, and beside a thread: ``python -m benchmarks.readers``."""
 
 from __future__ import annotations
 
@@ -114,7 +114,11 @@ def _show(report: Report, names: str, speed: Row, writer: Row, latencies: dict[s
 def _bars(report: Report, names: str, speed: Row, writer: Row, slow: Row, *, against_lmdb: bool) -> None:
     us, busy = f"shmstore {WRITER}", f"shmstore {BURNER}"
     report.bars += [
-        Bar(f"reader beside a writer, {names}: its gets/s, of those beside a busy core", speed.ratio(us, busy), least=0.9),
+        Bar(
+            f"reader beside a writer, {names}: its gets/s, of those beside a busy core",
+            speed.ratio(us, busy),
+            least=0.9,
+        ),
         Bar(f"reader beside a writer, {names}: its p99.9, of that beside a busy core", slow.ratio(us, busy), most=2),
     ]
     if against_lmdb:
@@ -184,7 +188,9 @@ def _large_gets(setting: Setting, report: Report, stack: ExitStack) -> None:
             row.samples.setdefault(name, Sample()).rounds.append(speed)
     report.add(row)
     cells = [[name, f"{row.median(name):,.0f}", f"{row.ratio(name, 'nothing'):.2f}"] for name in actions]
-    report.table("A computing thread while another one copies 64 MB", ("the other does", ">turns/s", ">of alone"), cells)
+    report.table(
+        "A computing thread while another one copies 64 MB", ("the other does", ">turns/s", ">of alone"), cells
+    )
     why = "" if len(setting.cores) > 1 else "one core only"
     kept = row.ratio("shmstore get", "nothing") if not why else None
     report.bars.append(Bar("64 MB gets: speed of another thread, of alone", kept, least=0.9, why=why))

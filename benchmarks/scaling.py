@@ -56,7 +56,9 @@ def by_entries(setting: Setting, report: Report) -> None:
             found = [one.contestants(operation) if small else one.administration(operation) for one in grown]
             contestants = [contestant for each in found for contestant in each]
             # Cold: with ten million entries hardly any name is asked for twice in a row, as it is not in life.
-            samples = measure(contestants, rounds=setting.rounds(31), batch=2_000 if small else 50, rng=setting.rng, cold=True)
+            samples = measure(
+                contestants, rounds=setting.rounds(31), batch=2_000 if small else 50, rng=setting.rng, cold=True
+            )
             rows[operation] = Row(f"growth {operation}", f"{operation}, by entries", "ns", samples)
     report.add(*rows.values())
     numbers = [one.entries for one in grown]
@@ -99,7 +101,9 @@ def full(setting: Setting, report: Report) -> None:
         f"put {row.median('full'):,.0f} ns, {row.median('roomy'):,.0f} in one of four times the size; "
         f"{filled.refused} puts were refused with StoreFull"
     )
-    report.bars.append(Bar(f"put, {FULL:.0%} full and in fragments, of a roomy store's", row.ratio("full", "roomy"), most=2))
+    report.bars.append(
+        Bar(f"put, {FULL:.0%} full and in fragments, of a roomy store's", row.ratio("full", "roomy"), most=2)
+    )
 
 
 def attached(setting: Setting, report: Report) -> None:
@@ -126,7 +130,11 @@ def attached(setting: Setting, report: Report) -> None:
                         row.samples.setdefault(f"{count}", Sample()).rounds.append(took[f"{count}"].median)
     report.add(*rows.values())
     cells = [[operation, *(f"{row.median(str(count)):,.0f}" for count in ATTACHED)] for operation, row in rows.items()]
-    report.table("ns per operation, by attached processes, all but one asleep", ("operation", *(f">{n}" for n in ATTACHED)), cells)
+    report.table(
+        "ns per operation, by attached processes, all but one asleep",
+        ("operation", *(f">{n}" for n in ATTACHED)),
+        cells,
+    )
     for operation, row in rows.items():
         ratio = row.ratio(str(ATTACHED[-1]), str(ATTACHED[0]))
         report.bars.append(Bar(f"{operation}, {ATTACHED[-1]} processes attached, of alone", ratio, most=FLAT))
@@ -183,9 +191,13 @@ def two_writers(setting: Setting, report: Report) -> None:
                     speed = sum(pace.per_second for pace in paces(jobs, 0.05 if setting.quick else 0.4))
                     row.samples.setdefault(f"{count}, {arenas}", Sample()).rounds.append(speed)
     report.add(row)
-    cells = [[arenas, *(f"{row.median(f'{count}, {arenas}'):,.0f}" for count in (1, 2)),
-              f"{row.ratio(f'2, {arenas}', f'1, {arenas}'):.2f}"] for arenas in ("one arena", "two arenas")]  # fmt: skip
-    report.table("Writers of the same 10,000 names on two cores", ("", ">1 writer, puts/s", ">2 writers", ">ratio"), cells)
+    cells = []
+    for arenas in ("one arena", "two arenas"):
+        one, two = f"1, {arenas}", f"2, {arenas}"
+        cells.append([arenas, f"{row.median(one):,.0f}", f"{row.median(two):,.0f}", f"{row.ratio(two, one):.2f}"])
+    report.table(
+        "Writers of the same 10,000 names on two cores", ("", ">1 writer, puts/s", ">2 writers", ">ratio"), cells
+    )
 
 
 if __name__ == "__main__":

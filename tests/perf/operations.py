@@ -1,6 +1,6 @@
 """Run under callgrind by test_instructions.py: one dump of the counters for each operation, done COUNT times.
 
-    operations.py PHASES_SO KEY
+operations.py PHASES_SO KEY
 """
 
 from __future__ import annotations
