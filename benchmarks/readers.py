@@ -89,7 +89,8 @@ def beside_a_process(setting: Setting, report: Report, hot: bool) -> None:
 def _contestants(stack: ExitStack, objects: dict[str, Any], hot: bool) -> dict[str, tuple[Shared, dict[Any, Any]]]:
     found: dict[str, tuple[Shared, dict[Any, Any]]] = {"shmstore": (Ours(stack, objects), objects)}
     if INSTALLED and not hot:
-        lmdb = Lmdb(stack, objects)
+        # While a reader that lost its core keeps its snapshot, no page that a writer frees is used again.
+        lmdb = Lmdb(stack, objects, size=1 << 30)
         lmdb.close()
         found["lmdb"] = (lmdb, {name.encode(): value for name, value in objects.items()})
     return found
