@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -49,19 +50,19 @@ def play(setting: Setting, report: Report) -> None:
 
 
 def exchange(transport: Transport, body: bytes, times: int, core: int, other: int) -> float:
-    """Mean ns of handing the body over and getting it back, between a process on one core and one on the other."""
+    """Median ns of handing the body over and getting it back, between a process on one core and one on the other."""
 
     @contextmanager
     def asking() -> Iterator[Work]:
         def work(stop: Stop) -> float:
-            transport.ask(body)
-            began = time.perf_counter_ns()
-            for _ in range(times):
+            took = []
+            for _ in range(times + 1):
+                began = time.perf_counter_ns()
                 got = transport.ask(body)
-            took = time.perf_counter_ns() - began
-            if got != body:
-                raise RuntimeError("what came back is not what was sent")
-            return took / times
+                took.append(time.perf_counter_ns() - began)
+                if got != body:
+                    raise RuntimeError("what came back is not what was sent")
+            return statistics.median(took[1:])
 
         transport.begin()
         with undisturbed():
