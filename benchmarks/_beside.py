@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from benchmarks._measure import time_each, undisturbed
+from benchmarks._measure import time_each, time_lost, undisturbed
 from benchmarks._workers import Job, Stop, Work, side_by_side
 
 BATCH = 200  # operations between two looks at the flag
@@ -96,7 +96,7 @@ def _pace(run: Callable[[Any], object], batches: Sequence[Any], stop: Stop) -> P
             done += BATCH
             if stop:
                 break
-    return Pace(done / (_own_time() - began))
+    return Pace(done / (_own_time() - began) * 1e9)
 
 
 def _each(run: Callable[[Any], object], batches: Sequence[Any], stop: Stop) -> Pace:
@@ -107,17 +107,8 @@ def _each(run: Callable[[Any], object], batches: Sequence[Any], stop: Stop) -> P
             took += time_each(run, batch)
             if stop:
                 break
-    return Pace(len(took) / (_own_time() - began), took)
+    return Pace(len(took) / (_own_time() - began) * 1e9, took)
 
 
-def _own_time() -> float:
-    """Seconds, without those in which this process could have run, but something else had its core.
-
-    Time asleep counts: whoever waits for a writer is not to look faster for it.
-    """
-    try:
-        with open("/proc/thread-self/schedstat") as schedstat:
-            waited = int(schedstat.read().split()[1])
-    except (OSError, IndexError):
-        waited = 0
-    return time.perf_counter() - waited / 1e9
+def _own_time() -> int:
+    return time.perf_counter_ns() - time_lost()

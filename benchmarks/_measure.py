@@ -98,9 +98,18 @@ def undisturbed() -> Iterator[None]:
 
 
 def measure(
-    contestants: Sequence[Contestant], *, rounds: int, batch: int, rng: random.Random, cold: bool = False
+    contestants: Sequence[Contestant],
+    *,
+    rounds: int,
+    batch: int,
+    rng: random.Random,
+    cold: bool = False,
+    servers: bool = False,
 ) -> dict[str, Sample]:
-    """Time batches of *batch* operations, *rounds* times for each contestant, in turn."""
+    """Time batches of *batch* operations, *rounds* times for each contestant, in turn.
+
+    Time in which something else had the core is not counted, unless that may be *servers* at work for a contestant.
+    """
     samples = {contestant.name: Sample() for contestant in contestants}
     positions = range(len(contestants[0].arguments))
     with undisturbed():
@@ -110,7 +119,7 @@ def measure(
                 arguments = [contestant.arguments[position] for position in chosen]
                 if not cold:
                     contestant.run(arguments[::-1])
-                took = _time(contestant.run, arguments) - _time(_iterate, arguments)
+                took = _time(contestant.run, arguments, servers) - _time(_iterate, arguments, servers)
                 if number >= 0:
                     samples[contestant.name].rounds.append(took / len(arguments) / contestant.items)
     return samples
@@ -135,10 +144,25 @@ def time_each(run: Run, chosen: Sequence[tuple[Any]]) -> list[int]:
     return took
 
 
-def _time(run: Run, arguments: Sequence[Any]) -> int:
+def _time(run: Run, arguments: Sequence[Any], servers: bool) -> int:
+    """Nanoseconds; looking for what was lost takes some microseconds, and lies outside."""
+    lost = 0 if servers else time_lost()
     before = time.perf_counter_ns()
     run(arguments)
-    return time.perf_counter_ns() - before
+    took = time.perf_counter_ns() - before
+    return took if servers else took - (time_lost() - lost)
+
+
+def time_lost() -> int:
+    """Nanoseconds in which this thread could have run, but something else had its core; 0 if the kernel does not say.
+
+    Time asleep is not among them: whoever waits for somebody is not to look faster for it.
+    """
+    try:
+        with open("/proc/thread-self/schedstat") as schedstat:
+            return int(schedstat.read().split()[1])
+    except (OSError, IndexError):
+        return 0
 
 
 def _iterate(arguments: Sequence[Any]) -> None:

@@ -105,7 +105,7 @@ def _measured(setting: Setting, report: Report, contestants: dict[str, Any], ope
             found.append(Contestant(name, getattr(peer, method), theirs, items))
     report.progress(f"{operation}, {len(found)} contestants")
     batch = 20 if setting.quick else BATCH
-    samples = measure(found, rounds=setting.rounds(31), batch=max(1, batch // items), rng=setting.rng)
+    samples = measure(found, rounds=setting.rounds(31), batch=max(1, batch // items), rng=setting.rng, servers=True)
     return Row(operation, operation, "ns per item", samples)
 
 
