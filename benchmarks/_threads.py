@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from benchmarks._measure import time_each, undisturbed
+from benchmarks._measure import time_each, time_lost, undisturbed
 
 BATCH = 200
 
@@ -22,14 +22,17 @@ class Computing:
 
     def __init__(self) -> None:
         self.turns = 0
+        self.nanoseconds = 0  # in which it had a core, or waited for the interpreter's lock
         self._going = True
         self._thread = threading.Thread(target=self._count, daemon=True)
 
     def _count(self) -> None:
+        began = time.perf_counter_ns() - time_lost()
         while self._going:
             for _ in range(100):
                 pass
             self.turns += 1
+        self.nanoseconds = time.perf_counter_ns() - time_lost() - began
 
     @contextmanager
     def beside(self) -> Iterator[Computing]:
@@ -60,10 +63,9 @@ def gets(run: Callable[[Any], object], names: Sequence[Any], seconds: float) -> 
 def speed_beside(action: Callable[[], object] | None, seconds: float) -> float:
     """Turns per second of a computing thread while this one repeats the action; with None, it sleeps."""
     with undisturbed(), Computing().beside() as computing:
-        time.sleep(0.01)
-        before, began = computing.turns, time.perf_counter()
+        end = time.perf_counter() + seconds
         if action is None:
             time.sleep(seconds)
-        while action is not None and time.perf_counter() - began < seconds:
+        while action is not None and time.perf_counter() < end:
             action()
-        return (computing.turns - before) / (time.perf_counter() - began)
+    return computing.turns / computing.nanoseconds * 1e9
