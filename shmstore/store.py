@@ -62,8 +62,11 @@ def destroy(key: str | int | os.PathLike[str], *, backend: str = "sysv") -> None
 
 
 def stores() -> list[StoreInfo]:
-    """The stores on this host that this process may read, those of other users included; private ones have no key
-    and are not found."""
+    """The stores on this host that this process may read; private ones have no key and are not found.
+
+    Other users' are included in System V memory. In POSIX memory only mine and root's: whoever owns a file can make
+    it shorter while it is mapped, which is a signal that kills (``shmstore ls`` lists theirs without mapping them).
+    """
     found = []
     for key in _keys_in_use():
         try:
@@ -93,7 +96,12 @@ def _keys_in_use() -> list[Key]:
     except OSError:
         pass
     try:
-        objects = [os.fsencode(name) for name in sorted(os.listdir(OBJECTS)) if name.startswith("shmstore-")]
+        with os.scandir(OBJECTS) as listed:
+            objects = sorted(
+                os.fsencode(file.name)
+                for file in listed
+                if file.name.startswith("shmstore-") and file.stat(follow_symlinks=False).st_uid in (0, os.geteuid())
+            )
         keys += [Key(0, 2, b"", repr(os.fsdecode(name)), backend="posix", object=name) for name in objects]
     except OSError:
         pass

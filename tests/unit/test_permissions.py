@@ -150,3 +150,13 @@ def test_a_pickle_planted_in_ones_own_store_is_never_read(key, tmp_path):
         with pytest.raises(shmstore.CodecError, match="'pickle'"):
             store["k"]
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_strangers_file_is_not_mapped_for_a_list(key):
+    """Its owner could make it shorter meanwhile, and that kills."""
+    as_user(OTHER, OTHER, lambda: Store(key, size="1M", backend="posix", mode=0o666).put("k", 1))
+    try:
+        assert key not in {info.name for info in shmstore.stores()}
+        assert key in as_user(OTHER, OTHER, lambda: {info.name for info in shmstore.stores()})
+    finally:
+        as_user(OTHER, OTHER, lambda: shmstore.destroy(key, backend="posix"))
