@@ -142,6 +142,9 @@ struct shms_store_object {
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
 PyObject *shms_make_type(void);
 PyObject *shms_store_failed(PyObject *self, int status); /* raises; NULL */
+PyObject *shms_store_failed_for(PyObject *self, int status, uint64_t asked); /* bytes that there was no room for */
+PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin);
 PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_get_many(PyObject *self, PyObject *names);

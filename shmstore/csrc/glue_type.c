@@ -1,19 +1,16 @@
 /* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
  *
  * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
- *   _fail(status[, asked]) -> exception     _decode(codec, bytes) -> object     
+ *   _fail(status[, asked]) -> exception     _decode(codec, bytes) -> object
  *   _encode_parts(object) -> bytes, or (head, address, length, owner): memory that is copied from where it lies
  *   _put_slowly(name, value, ttl) -> int    for codecs of the user's own
  *   _wait(name, after, timeout, spin, stop, passed) -> int
  *   _get_typed(name, default, type) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
-#include "glue_call.h"
+#include "glue_args.h"
 
-#include <limits.h>
 #include <structmember.h>
-
-#include "number.h"
 
 /* The exception for a status is made by the store, which knows its name and limits. */
 static PyObject *fail(PyObject *self, int status, uint64_t asked) {
@@ -32,50 +29,7 @@ static PyObject *fail(PyObject *self, int status, uint64_t asked) {
 #define NOT_ASKED UINT64_MAX
 
 PyObject *shms_store_failed(PyObject *self, int status) { return fail(self, status, NOT_ASKED); }
-
-/* ---- arguments: `count` positional ones of names[], from `least` on optional; those from `positional` on only by
- * name. Values into out[]; what was not given stays as it is. */
-struct signature {
-    const char *method;
-    const char *const *names;
-    int count, least, positional;
-};
-
-static bool parse_keyword(const struct signature *s, Py_ssize_t given, PyObject *keyword, PyObject *value,
-                          PyObject **out) {
-    for (int k = 0; k < s->count; k++)
-        if (PyUnicode_CompareWithASCIIString(keyword, s->names[k]) == 0) {
-            if (k < given) {
-                PyErr_Format(PyExc_TypeError, "%s() got multiple values for argument %R", s->method, keyword);
-                return false;
-            }
-            out[k] = value;
-            return true;
-        }
-    PyErr_Format(PyExc_TypeError, "%s() got an unexpected keyword argument %R", s->method, keyword);
-    return false;
-}
-
-static bool parse(const struct signature *s, PyObject *const *args, Py_ssize_t given, PyObject *keywords,
-                  PyObject **out) {
-    if (SHMS_UNLIKELY(given > s->positional)) {
-        PyErr_Format(PyExc_TypeError, "%s() takes at most %d positional arguments (%zd given)", s->method,
-                     s->positional, given);
-        return false;
-    }
-    for (Py_ssize_t i = 0; i < given; i++)
-        out[i] = args[i];
-    Py_ssize_t named = keywords ? PyTuple_Size(keywords) : 0;
-    for (Py_ssize_t i = 0; i < named; i++)
-        if (!parse_keyword(s, given, PyTuple_GetItem(keywords, i), args[given + i], out))
-            return false;
-    for (int i = 0; i < s->least; i++)
-        if (SHMS_UNLIKELY(!out[i])) {
-            PyErr_Format(PyExc_TypeError, "%s() needs the argument '%s'", s->method, s->names[i]);
-            return false;
-        }
-    return true;
-}
+PyObject *shms_store_failed_for(PyObject *self, int status, uint64_t asked) { return fail(self, status, asked); }
 
 /* ---- reading */
 
@@ -106,9 +60,9 @@ PyDoc_STRVAR(get_doc, "get($self, name, default=None, *, type=None)\n--\n\n"
 "Raises: CodecError for a value of a codec that this handle was not opened with, or of another type; StoreClosed, StoreDestroyed.");
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "default", "type"};
-    static const struct signature signature = {"get", names, 3, 1, 2};
+    static const struct shms_signature signature = {"get", names, 3, 1, 2};
     PyObject *a[3] = {NULL, Py_None, Py_None};
-    if (!parse(&signature, args, count, keywords, a))
+    if (!shms_parse(&signature, args, count, keywords, a))
         return NULL;
     if (a[2] != Py_None)
         return PyObject_CallMethod(self, "_get_typed", "OOO", a[0], a[1], a[2]);
@@ -253,10 +207,10 @@ PyDoc_STRVAR(put_doc, "put($self, name, value, *, ttl=...)\n--\n\n"
 "Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.");
 static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "value", "ttl"};
-    static const struct signature signature = {"put", names, 3, 2, 2};
+    static const struct shms_signature signature = {"put", names, 3, 2, 2};
     PyObject *a[3] = {NULL, NULL, NULL};
     uint64_t version;
-    if (!parse(&signature, args, count, keywords, a) || put_value(self, a[0], a[1], a[2], &version) != SHMS_OK)
+    if (!shms_parse(&signature, args, count, keywords, a) || put_value(self, a[0], a[1], a[2], &version) != SHMS_OK)
         return NULL;
     return PyLong_FromUnsignedLongLong(version);
 }
@@ -293,70 +247,14 @@ static int assign(PyObject *self, PyObject *name, PyObject *value) {
     return gone == 1 ? 0 : -1;
 }
 
-/* ---- counting */
-
-static PyObject *count_up(PyObject *self, PyObject *name, long long by, long long initial) {
-    struct shms_call c;
-    struct shms_put p;
-    const char *bytes;
-    uint32_t length, kind;
-    shms_put_init(&p, SHMS_INCR);
-    int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
-        p.length = SHMS_NUMBER_MAX;
-        p.keep_expiry = true;
-        p.by = by;
-        p.initial = initial;
-        p.expiry = shms_call_expiry(&c, SHMS_TTL_OF_HANDLE);
-        rc = shms_put_one(&c, bytes, length, kind, &p);
-        shms_call_end(&c);
-    }
-    return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : fail(self, rc, p.length);
-}
-
-static bool integer(PyObject *object, long long *n) {
-    if (!object)
-        return true;
-    *n = PyLong_AsLongLong(object);
-    return *n != -1 || !PyErr_Occurred();
-}
-
-static bool count_arguments(const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,
-                            PyObject **name, long long *by, long long *initial) {
-    static const char *const names[] = {"name", "by", "initial"};
-    struct signature signature = {method, names, 3, 1, 2};
-    PyObject *a[3] = {NULL, NULL, NULL};
-    if (!parse(&signature, args, count, keywords, a))
-        return false;
-    *name = a[0];
-    return integer(a[1], by) && integer(a[2], initial);
-}
+/* ---- the rest is made elsewhere */
 
 PyDoc_STRVAR(incr_doc, "incr($self, name, by=1, *, initial=0)\n--\n\n"
 "Add to an integer, atomically, and return the sum; an absent name starts at *initial*.\n\n"
 "64 bits, signed. The entry keeps its time to live; a new one gets the handle's.\n\n"
 "Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.");
-static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    PyObject *name;
-    long long by = 1, initial = 0;
-    return count_arguments("incr", args, count, keywords, &name, &by, &initial) ? count_up(self, name, by, initial)
-                                                                               : NULL;
-}
-
 PyDoc_STRVAR(decr_doc, "decr($self, name, by=1, *, initial=0)\n--\n\n"
 "Subtract from an integer; otherwise as incr().");
-static PyObject *decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    PyObject *name;
-    long long by = 1, initial = 0;
-    if (!count_arguments("decr", args, count, keywords, &name, &by, &initial))
-        return NULL;
-    if (by == LLONG_MIN) {
-        PyErr_SetString(PyExc_OverflowError, "decr cannot subtract -2**63");
-        return NULL;
-    }
-    return count_up(self, name, -by, initial);
-}
-
 PyDoc_STRVAR(wait_doc, "wait($self, name, *, after=None, timeout=None, spin=0.0)\n--\n\n"
 "Sleep until the name exists with a version other than *after*; return that version.\n\n"
 "With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by\n"
@@ -365,9 +263,9 @@ PyDoc_STRVAR(wait_doc, "wait($self, name, *, after=None, timeout=None, spin=0.0)
 "Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.");
 static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "after", "timeout", "spin"};
-    static const struct signature signature = {"wait", names, 4, 1, 1};
+    static const struct shms_signature signature = {"wait", names, 4, 1, 1};
     PyObject *a[4] = {NULL, Py_None, Py_None, NULL};
-    return parse(&signature, args, count, keywords, a) ? shms_wait_for(self, a[0], a[1], a[2], a[3]) : NULL;
+    return shms_parse(&signature, args, count, keywords, a) ? shms_wait_for(self, a[0], a[1], a[2], a[3]) : NULL;
 }
 
 /* ---- the type */
@@ -378,8 +276,8 @@ static PyMethodDef methods[] = {
     {"get_into", FAST(shms_get_into), METH_FASTCALL, get_into_doc},
     {"put", FAST(put), METH_FASTCALL | METH_KEYWORDS, put_doc},
     {"delete", delete, METH_O, delete_doc},
-    {"incr", FAST(incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
-    {"decr", FAST(decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
+    {"incr", FAST(shms_incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
+    {"decr", FAST(shms_decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
     {"wait", FAST(wait), METH_FASTCALL | METH_KEYWORDS, wait_doc},
     {"_get_many", shms_get_many, METH_O, NULL},
     {"_put_many", FAST(shms_put_many), METH_FASTCALL, NULL},
