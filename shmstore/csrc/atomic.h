@@ -56,6 +56,8 @@ static inline void shms_write_racy(void *to, const void *from, size_t n) {
     for (size_t i = 0; i < n; i++)
         __atomic_store_n((uint8_t *)to + i, ((const uint8_t *)from)[i], __ATOMIC_RELAXED);
 }
+static inline void shms_copy_short(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
+static inline void shms_write_short(void *to, const void *from, size_t n) { shms_write_racy(to, from, n); }
 static inline bool shms_equal_racy(const void *a, const void *b, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (__atomic_load_n((const uint8_t *)a + i, __ATOMIC_RELAXED) != ((const uint8_t *)b)[i])
@@ -94,6 +96,9 @@ static inline void shms_copy_racy(void *to, const void *from, size_t n) {
         shms_copy_stream(to, from, n);
 }
 static inline void shms_write_racy(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
+/* Of a name, an extension, a number: never near SHMS_STREAM_FROM, so there is nothing to choose. */
+static inline void shms_copy_short(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+static inline void shms_write_short(void *to, const void *from, size_t n) { memcpy(to, from, n); }
 static inline bool shms_equal_racy(const void *a, const void *b, size_t n) { return memcmp(a, b, n) == 0; }
 #endif
 

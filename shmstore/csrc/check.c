@@ -168,7 +168,7 @@ static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_
                    ? BROKEN(c, "I2: the block of slot %llu has impossible lengths", (unsigned long long)slot)
                    : SHMS_OK;
     struct shms_name n;
-    shms_copy_racy(c->key, key, shms_min(length, SHMS_KEY_MAX)); /* it is not longer; compilers do not know */
+    shms_copy_short(c->key, key, shms_min(length, SHMS_KEY_MAX)); /* it is not longer; compilers do not know */
     if (!shms_found_still(&f))
         return SHMS_OK;
     shms_name_init(s, &n, c->key, length, f.kind & SHMS_FLAG_BYTES_KEY);

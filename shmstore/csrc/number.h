@@ -42,7 +42,7 @@ static inline int shms_number_decode(const uint8_t *p, uint64_t length, int64_t 
 static inline uint64_t shms_number_encode(int64_t n, uint8_t *p) {
     if (n >= -32 && n <= 127) {
         uint8_t only = (uint8_t)n;
-        shms_write_racy(p, &only, 1);
+        shms_write_short(p, &only, 1);
         return 1;
     }
     int size; /* the logarithm of the bytes */
@@ -55,8 +55,8 @@ static inline uint64_t shms_number_encode(int64_t n, uint8_t *p) {
         tag = (uint8_t)(0xd0 + size);
     }
     uint64_t bytes = 1ull << size, text = __builtin_bswap64((uint64_t)n << (64 - 8 * bytes)); /* little-endian machines */
-    shms_write_racy(p, &tag, 1);
-    shms_write_racy(p + 1, &text, 8);
+    shms_write_short(p, &tag, 1);
+    shms_write_short(p + 1, &text, 8);
     return 1 + bytes;
 }
 

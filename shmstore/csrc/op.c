@@ -47,10 +47,10 @@ static void fill(struct shms_op *op, const void *extension, uint32_t extension_l
     shms_store_relaxed(&b->expiry, op->expiry);
     shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->name.length, op->kind));
     if (extension) {
-        shms_write_racy(s->base + at, extension, extension_length);
+        shms_write_short(s->base + at, extension, extension_length);
         at += extension_length;
     }
-    shms_write_racy(s->base + at, op->name.bytes, op->name.length);
+    shms_write_short(s->base + at, op->name.bytes, op->name.length);
     at += op->name.length;
     if (op->value_length >= SHMS_ALIGNED_FROM)
         at = SHMS_ALIGN_VALUE(at, op->kind);

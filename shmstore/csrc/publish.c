@@ -101,7 +101,7 @@ static int count(struct shms_op *op, const struct shms_found *x, int64_t *result
     if (x) {
         if ((x->kind & SHMS_CODEC_MASK) != SHMS_CODEC_MSGPACK || x->value_length > sizeof text)
             return SHMS_NOT_INT;
-        shms_copy_racy(text, x->value, x->value_length);
+        shms_copy_short(text, x->value, x->value_length);
         if (!shms_found_still(x))
             return SHMS_BUSY;
         int rc = shms_number_decode(text, x->value_length, &old);

@@ -25,7 +25,7 @@ static inline bool measure(const struct shms_store *s, struct shms_block *b, str
     f->extension_length = 0;
     if (SHMS_UNLIKELY(f->kind & SHMS_FLAG_EXTENDED)) {
         uint32_t length;
-        shms_copy_racy(&length, s->base + at, 4);
+        shms_copy_short(&length, s->base + at, 4);
         if (length < 8 || length > SHMS_EXT_MAX || length % 8 || at + length > s->heap_end)
             return false;
         f->extension = s->base + at;

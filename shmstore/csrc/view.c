@@ -12,7 +12,7 @@ static bool unwrap(struct shms_found *f) {
     uint8_t head[5];
     if (f->value_length < 2)
         return false;
-    shms_copy_racy(head, f->value, shms_min(f->value_length, sizeof head));
+    shms_copy_short(head, f->value, shms_min(f->value_length, sizeof head));
     if (head[0] < 0xc4 || head[0] > 0xc6)
         return false;
     uint64_t width = 1ull << (head[0] - 0xc4);

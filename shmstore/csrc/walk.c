@@ -42,7 +42,7 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
         }
         uint32_t mark = length | (f.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
         memcpy(buffer + *filled, &mark, 4);
-        shms_copy_racy(buffer + *filled + 4, key, length);
+        shms_copy_short(buffer + *filled + 4, key, length);
         if (!shms_found_still(&f)) {
             if (++overtaken >= PATIENCE)
                 return SHMS_STORM;
