@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from refuse import Refusal
+
 import shmstore
 from shmstore._core import lib
 
@@ -81,6 +83,13 @@ class Case:
     unread: tuple[str, ...] = ()                 # too large to be read thousands of times
     sampled: bool = True                         # also by the quick tier
     second: bool = False                         # only for the third mode: it meets a dead one whoever that was
+    backend: str = ""                            # of the store; "": whatever is the default
+    refused: tuple[Refusal, ...] = ()            # system calls that fail in the victim
+    mended: bool = False                         # what scribble() did is undone before all else is verified
+    beginning: Callable[[str], Any] = nothing    # of one that creates: what stands there before
+
+    def where(self) -> dict[str, str]:
+        return {"backend": self.backend} if self.backend else {}
 
 
 CASES: dict[str, Case] = {}
@@ -660,3 +669,7 @@ case("then recover", lambda s, _: s.recover(), second=True)
 case("then put", lambda s, _: s.put("k2", value("k2", "next")), changes={"k2": [value("k2", "next")]}, second=True)
 case("then delete", lambda s, _: s.delete("k2"), changes={"k2": [None]}, second=True)
 case("then open", lambda key, _: shmstore.Store(key, create=False), opens=True, second=True)
+
+import cases_open  # noqa: E402, F401
+import cases_posix  # noqa: E402, F401
+import cases_scribbled  # noqa: E402, F401

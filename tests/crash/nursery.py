@@ -13,6 +13,7 @@ import signal
 import sys
 
 import cases
+import refuse
 
 import shmstore
 from shmstore._core import lib
@@ -27,8 +28,9 @@ def live(case, key, gate, answer, inherited):
         lib.shms_configure(store._handle, int(case.timeout * 1e9), 0, lib.SHMS_CODEC_MSGPACK)
         store._look()  # takes a place of its own
     else:
-        store = shmstore.Store(key, create=False, timeout=case.timeout)
+        store = shmstore.Store(key, create=False, timeout=case.timeout, **case.where())
     context = case.prepare(store)
+    refuse.install(case.refused)
     os.read(gate, 1)
     me = os.getpid()
     os.kill(me, signal.SIGUSR1)
@@ -57,9 +59,9 @@ def main():
     print(os.getpid(), flush=True)
     store = None
     for line in sys.stdin:
-        name, answer = line.rstrip("\n").split("\t")
+        name, answer, backend = line.rstrip("\n").split("\t")
         if name == "hold":
-            store = shmstore.Store(key, create=False)
+            store = shmstore.Store(key, create=False, **({"backend": backend} if backend else {}))
         elif name == "let go":
             store.close()
             store = None

@@ -30,6 +30,7 @@ import driver as drivers
 from cases import CASES, Case, value
 
 import shmstore
+import shmstore.sysv
 from shmstore._core import __file__ as MODULE
 from shmstore._core import ffi, lib
 
@@ -84,10 +85,10 @@ class Ground:
         with contextlib.suppress(shmstore.ShmStoreError):
             shmstore.destroy(self.key)
 
-    def tell(self, what: str) -> int:
+    def tell(self, what: str, backend: str = "") -> int:
         """A line for the nursery; its answer."""
         assert self._nursery.stdin and self._nursery.stdout
-        self._nursery.stdin.write(f"{what}\t{self.answer}\n".encode())
+        self._nursery.stdin.write(f"{what}\t{self.answer}\t{backend}\n".encode())
         self._nursery.stdin.flush()
         return int(self._nursery.stdout.readline())
 
@@ -99,10 +100,10 @@ class Ground:
         self.driver.begin(victim)
         return victim
 
-    def witness(self, names: list[str], writes: dict[str, Any], timeout: float) -> Any:
+    def witness(self, names: list[str], writes: dict[str, Any], timeout: float, where: dict[str, str]) -> Any:
         """(what it read, whom it was kept from by whom, what went wrong, its longest read)"""
         assert self._witness.stdin and self._witness.stdout
-        pickle.dump((names, writes, timeout), self._witness.stdin)
+        pickle.dump((names, writes, timeout, where), self._witness.stdin)
         self._witness.stdin.flush()
         return pickle.load(self._witness.stdout)
 
@@ -198,6 +199,7 @@ class Setting:
         self.store: Any = None
         self.impatient: Any = None
         self.memory = memoryview(b"")
+        self.patches: list[tuple[int, bytes, bytes]] = []
         if case.creates:
             return
         try:
@@ -209,15 +211,15 @@ class Setting:
     def _make(self, first_state: tuple[str, int] | None) -> None:
         ground, case = self.ground, self.case
         self.store = shmstore.Store(ground.key, create=True, size=case.size, max_entries=cases.MAX_ENTRIES, timeout=5.0,
-                                        decoders=(cases.Own(),))  # fmt: skip
-        self.impatient = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(cases.Own(),))
+                                        decoders=(cases.Own(),), **case.where())  # fmt: skip
+        self.impatient = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(cases.Own(),), **case.where())
         base = CASES[first_state[0]] if first_state else case
         base.furnish(self.store)
         self.held = base.setup(self.store)
         self.room, self.never = base.room, base.never
         self.inherits = bool(case.after or case.behind or first_state) and not case.opens
         if self.inherits:
-            ground.tell("hold")
+            ground.tell("hold", case.backend)
         self.clients = self.store.stats().clients
         self.memory = cases.memory_of(self.store)
         self.address = int(ffi.cast("uintptr_t", ffi.from_buffer(self.memory)))
@@ -236,8 +238,11 @@ class Setting:
         self.allowed = self._allowed(extra)
         if case.scribble is not cases.nothing:
             self.restore()
+            before = list(self.start)
             case.scribble(self.store)
-            self._keep()
+            if case.mended:
+                self.patches = self._differences(before)
+            self.start = [(at, bytes(self.memory[at : at + len(content)])) for at, content in before]
 
     def __enter__(self) -> Setting:
         return self
@@ -248,9 +253,9 @@ class Setting:
         if not self.case.creates and self.inherits:
             self.ground.tell("let go")
         if self.case.creates:
-            with contextlib.suppress(shmstore.ShmStoreError):
-                shmstore.destroy(self.ground.key)
+            self._clear()
             return
+        self._mend()
         self.memory.release()
         if isinstance(self.held, memoryview):
             self.held.release()
@@ -279,6 +284,37 @@ class Setting:
     def restore(self) -> None:
         for at, content in self.start:
             ctypes.memmove(self.address + at, content, len(content))
+
+    def _differences(self, before: list[tuple[int, bytes]]) -> list[tuple[int, bytes, bytes]]:
+        """Words that are not as they were: (where, what was there, what is)."""
+        found = []
+        for at, content in before:
+            for i in range(0, len(content), 8):
+                now = bytes(self.memory[at + i : at + i + 8])
+                if now != content[i : i + 8]:
+                    found.append((at + i, content[i : i + 8], now))
+        return found
+
+    def _mend(self) -> None:
+        """Scribbled words that still stand are as they were, and what is derived is made anew by who needs it next."""
+        if not self.patches:
+            return
+        for at, was, scribbled in self.patches:
+            if self.memory[at : at + len(was)] == scribbled:
+                self.memory[at : at + len(was)] = was
+        arenas, (count,) = struct.unpack_from("<Q", self.memory, 256)[0], struct.unpack_from("<I", self.memory, 252)
+        for a in range(count):
+            struct.pack_into("<Q", self.memory, arenas + 4736 * a + 72, 1)
+
+    def _clear(self) -> None:
+        """No store, nor anything else, under the key."""
+        with contextlib.suppress(shmstore.ShmStoreError):
+            shmstore.destroy(self.ground.key, **self.case.where())
+            return
+        if not self.case.backend:
+            key = lib.shms_key_of_name(self.ground.key.encode(), len(self.ground.key))
+            with contextlib.suppress(OSError):
+                shmstore.sysv.shmctl(shmstore.sysv.shmget(key, 0), shmstore.sysv.IPC_RMID)
 
     def states(self, case: Case) -> list[tuple[int, int, int]]:
         """A plan for each distinct state that the operation leaves the memory in."""
@@ -363,8 +399,8 @@ class Setting:
         if self.prepared:
             self.prepared = False
         elif self.case.creates:
-            with contextlib.suppress(shmstore.ShmStoreError):
-                shmstore.destroy(self.ground.key)
+            self._clear()
+            self.case.beginning(self.ground.key)
         else:
             self.restore()
 
@@ -481,6 +517,7 @@ class Setting:
         """Nobody is in the operation any more: processes attached before and after read and write everything, and
         nothing is lost."""
         witness, case = self.ground.witness, self.case
+        self._mend()
         names = list(allowed)
         if self.still is not None:
             self._verify_behind(allowed)
@@ -495,12 +532,12 @@ class Setting:
                 store.delete(name)
             for name, new in writes.items():
                 store.put(name, new)
-            seen, refused, failed, longest = witness(names, {}, 5.0)
+            seen, refused, failed, longest = witness(names, {}, 5.0, case.where())
             now = {**read, **dict.fromkeys(self.room), **writes}
         else:
             for name in self.room:
                 store.delete(name)
-            seen, refused, failed, longest = witness(names, writes, 5.0)
+            seen, refused, failed, longest = witness(names, writes, 5.0, case.where())
             if not failed:
                 self._judge(seen, {**allowed, **{name: [None] for name in self.room}}, "the process attached later")
             seen, now = {name: store.get(name) for name in names}, {**seen, **writes}
@@ -563,7 +600,7 @@ class Setting:
                     store.put(name, new)
                 except shmstore.LockTimeout as error:
                     refused[name] = str(error)
-        seen, more, failed, longest = self.ground.witness(names, written if n % 4 >= 2 else {}, 0.004)
+        seen, more, failed, longest = self.ground.witness(names, written if n % 4 >= 2 else {}, 0.004, case.where())
         refused.update(more)
         if failed:
             raise Broken("; ".join(failed))
@@ -587,7 +624,7 @@ class Setting:
         """Somebody else still stands there with a lock: readers do not mind, and when he is gone all is well. Since
         he is needed for the next round, what he leaves is looked at in a copy of him: his death is the first mode's."""
         self._read(self.impatient, allowed, "a process behind the stopped one")
-        seen, _, failed, _ = self.ground.witness(list(allowed), {}, 0.004)
+        seen, _, failed, _ = self.ground.witness(list(allowed), {}, 0.004, self.case.where())
         if failed:
             raise Broken("; ".join(failed))
         self._judge(seen, allowed, "a process that attached behind the stopped one")
@@ -613,18 +650,22 @@ class Setting:
     def _opened_beside(self, pid: int) -> dict[str, list[Any]]:
         """While a creator stands still: who opens gets the store, or is told of him."""
         try:
-            shmstore.Store(self.ground.key, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=0.004).close()
+            shmstore.Store(self.ground.key, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=0.004,
+                           **self.case.where()).close()  # fmt: skip
         except shmstore.LockTimeout as error:
             if f"process {pid} ({self.ground.program})" not in str(error):
                 raise Broken(f"the error names somebody else: {error}") from None
         return {}
 
     def _verify_created(self, n: int) -> None:
-        with shmstore.Store(self.ground.key, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=5.0) as store:
+        if self.case.mended:
+            self._clear()
+        with shmstore.Store(self.ground.key, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=5.0,
+                            **self.case.where()) as store:  # fmt: skip
             if list(store):
                 raise Broken("a new store has entries")
             writes = {f"k{i}": value(f"k{i}", f"after {n}", 100) for i in range(6)}
-            _, refused, failed, _ = self.ground.witness(list(writes), writes, 5.0)
+            _, refused, failed, _ = self.ground.witness(list(writes), writes, 5.0, self.case.where())
             if failed or refused:
                 raise Broken("; ".join(failed) or f"refused: {refused}")
             if {name: store[name] for name in writes} != writes or store.info().size != cases.SIZE:

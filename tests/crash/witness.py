@@ -1,4 +1,4 @@
-"""A process that attaches after each death. For each pickled (writes, timeout) on stdin: opens the store anew, reads
+"""A process that attaches after each death. For each pickled (names, writes, timeout, backend) on stdin: opens the store anew, reads
 every name, writes what it is told to, reads that back, closes; answers with what it read and what went wrong."""
 
 import ctypes
@@ -20,12 +20,12 @@ key = sys.argv[1]
 requests, answers = sys.stdin.buffer, sys.stdout.buffer
 while True:
     try:
-        names, writes, timeout = pickle.load(requests)
+        names, writes, timeout, where = pickle.load(requests)
     except EOFError:
         break
     failed, read, longest = [], {}, 0.0
     try:
-        store = shmstore.Store(key, create=False, timeout=timeout, decoders=(cases.Own(),))
+        store = shmstore.Store(key, create=False, timeout=timeout, decoders=(cases.Own(),), **where)
         for name in names:
             began = time.monotonic()
             read[name] = store.get(name)
