@@ -54,6 +54,11 @@ def furnish(store: Any) -> None:
         store.delete(f"gap{i}")
 
 
+def another(store: Any) -> Any:
+    """A handle of the same store."""
+    return shmstore.Store(store.info().name, create=False, backend=store.info().backend)
+
+
 def nothing(store: Any) -> None:
     return None
 
@@ -464,7 +469,7 @@ WIDE = 256 << 20
 
 def furnish_both(store: Any) -> None:
     """Clients of even and odd numbers prefer different arenas."""
-    others = [shmstore.Store(store.info().name, create=False) for _ in range(2)]
+    others = [another(store) for _ in range(2)]
     for i, handle in enumerate((others[0], others[1], others[0], others[1])):
         handle.put(f"k{i}", value(f"k{i}", "old"))
         handle.put(f"due{i}", value(f"due{i}", "old"), ttl=0.001)
@@ -558,7 +563,7 @@ class Held:
 
 def ten_zombies(store: Any) -> Any:
     """More than one allocation looks through."""
-    other = shmstore.Store(store.info().name, create=False)
+    other = another(store)
     for i in range(10):
         store.put(f"read{i}", b"r" * 40)
     views = [(store, other)[i % 2].view(f"read{i}") for i in range(10)]
@@ -609,7 +614,7 @@ def divide(store: Any, _: Any) -> None:
 
 
 def attach_twice_more(store: Any) -> Any:
-    return [shmstore.Store(store.info().name, create=False) for _ in range(2)]
+    return [another(store) for _ in range(2)]
 
 
 def close_the_middle(store: Any, others: Any) -> None:
@@ -643,7 +648,7 @@ case("check after a death", lambda s, _: s.check(), after=("put over", "freeing"
 def crowd_registry(store: Any) -> Any:
     """All places but two are taken by the living: one is the next victim's, who leaves it to the one after."""
     clients = int.from_bytes(memory_of(store)[192:196], "little")
-    return [shmstore.Store(store.info().name, create=False) for _ in range(clients - 1 - len(store.clients()))]
+    return [another(store) for _ in range(clients - 1 - len(store.clients()))]
 
 
 case("open where only the dead leave a place", lambda key, _: shmstore.Store(key, create=False), opens=True,
