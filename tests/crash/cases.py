@@ -83,6 +83,7 @@ class Case:
     adds: int = 0                                # it adds so much to whatever number is there
     stops: bool = True                           # fit for the second mode
     size: int = SIZE
+    entries: int = MAX_ENTRIES
     kept: int = 0                                # zombies that others still read
     scribble: Callable[[Any], Any] = nothing     # in the checking process, last of all: bytes that no engine wrote
     unread: tuple[str, ...] = ()                 # too large to be read thousands of times

@@ -4,6 +4,7 @@ In the environment, for both tiers:
     SHMSTORE_CRASH_STRIDE   act at every so many-th instruction
     SHMSTORE_CRASH_OFFSET   beginning with this one; from the commit if not given
     SHMSTORE_CRASH_TURNS    of an instruction that is executed again and again only so many times; 0: all
+    SHMSTORE_CRASH_ONCE     1: an instruction that a former case was killed at is left out in later ones
     SHMSTORE_CRASH_REPORT   a directory for the figures, one JSON file for each test (report.py reads them)
 """
 
@@ -42,6 +43,9 @@ def thousands_of_deaths() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     yield
     logger.setLevel(level)
+
+
+SEEN: set[int] = set()
 
 
 def number(name: str, default: int) -> int:
@@ -84,7 +88,8 @@ def choose() -> Callable[..., Any]:
 
     def choose(stride: int, turns: int = 0) -> Any:
         stride = number("STRIDE", stride)
-        return sweep.Choice(stride, number("OFFSET", of_the_commit()) % stride, number("TURNS", turns))
+        return sweep.Choice(stride, number("OFFSET", of_the_commit()) % stride, number("TURNS", turns),
+                            SEEN if number("ONCE", 0) else None)  # fmt: skip
 
     return choose
 

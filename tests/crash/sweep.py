@@ -211,7 +211,7 @@ class Setting:
 
     def _make(self, first_state: tuple[str, int] | None) -> None:
         ground, case = self.ground, self.case
-        self.store = shmstore.Store(ground.key, create=True, size=case.size, max_entries=cases.MAX_ENTRIES, timeout=5.0,
+        self.store = shmstore.Store(ground.key, create=True, size=case.size, max_entries=case.entries, timeout=5.0,
                                         decoders=(cases.Own(),), **case.where())  # fmt: skip
         self.impatient = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(cases.Own(),), **case.where())
         base = CASES[first_state[0]] if first_state else case
@@ -704,12 +704,15 @@ class Choice:
     stride: int = 1
     offset: int = 0
     turns: int = 0  # 0: all
+    seen: set[int] | None = None  # what was acted at before, in any case: left out
 
     def of(self, trace: list[int]) -> list[int]:
         times: dict[int, int] = {}
         eligible = []
         for n, at in enumerate(trace):
             times[at] = times.get(at, 0) + 1
+            if self.seen is not None and at in self.seen:
+                continue
             if not self.turns or times[at] <= self.turns:
                 eligible.append(n)
         return eligible[self.offset % self.stride :: self.stride]
@@ -728,6 +731,8 @@ def sweep(ground: Ground, name: str, mode: str, choice: Choice) -> Result:
         result.instructions = len(trace)
         for n in choice.of(trace):
             _act(result, setting, mode, n, ways[n])
+        if choice.seen is not None:
+            choice.seen |= result.reached
     result.seconds = time.monotonic() - began
     return result
 
