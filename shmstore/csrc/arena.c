@@ -203,10 +203,10 @@ static uint64_t next_sequence(struct shms_store *s, uint32_t a) {
 static uint64_t zombies_possible(struct shms_store *s) { return (uint64_t)s->client_count * s->pin_count; }
 static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some);
 
-/* The pages of a block at the run's beginning, and of the head of what will be left. */
+/* REQUIRES s->sparse. The pages of a block at the run's beginning, and of the head of what will be left. */
 static bool commit_run(struct shms_store *s, uint64_t run, uint64_t size, uint64_t bytes) {
-    return !s->sparse || shms_load_relaxed(&at(s, run)->slot) == 0 ||
-           shms_commit(s, run, shms_min(bytes + SHMS_BLOCK_MIN, size));
+    return shms_load_relaxed(&at(s, run)->slot) == 0 ||
+           shms_commit_sparse(s, run, shms_min(bytes + SHMS_BLOCK_MIN, size));
 }
 
 /* From the top on, and some more if there is more: raises high. */
@@ -217,9 +217,9 @@ static bool commit_top(struct shms_store *s, uint32_t a, uint64_t top, uint64_t 
         return true;
     if (s->sparse) {
         uint64_t ahead = shms_min(end + COMMIT_AHEAD, shms_arena_end(s, a));
-        if (shms_commit(s, from, ahead - from))
+        if (shms_commit_sparse(s, from, ahead - from))
             end = ahead;
-        else if (!shms_commit(s, from, end - from))
+        else if (!shms_commit_sparse(s, from, end - from))
             return false;
     }
     shms_store_relaxed(high, end);

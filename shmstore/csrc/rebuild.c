@@ -174,8 +174,8 @@ static void end_doomed(struct shms_store *s, uint32_t a, const struct roots *r) 
 static bool commit_gaps(struct shms_store *s, uint64_t at, const struct roots *r) {
     for (uint64_t i = 0; s->sparse && i < r->count; i++) {
         uint64_t end = r->items[i].offset;
-        if (end > at && ((at % SHMS_PAGE == 0 && !shms_commit(s, at, SHMS_BLOCK_MIN)) ||
-                         (end % SHMS_PAGE == 0 && !shms_commit(s, end - 8, 8))))
+        if (end > at && ((at % SHMS_PAGE == 0 && !shms_commit_sparse(s, at, SHMS_BLOCK_MIN)) ||
+                         (end % SHMS_PAGE == 0 && !shms_commit_sparse(s, end - 8, 8))))
             return false;
         at = end + r->items[i].bytes;
     }

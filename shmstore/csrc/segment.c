@@ -127,10 +127,10 @@ bool shms_page_use(struct shms_store *s, uint64_t page) {
     uint64_t words = shms_min((s->table_pages + 63) / 64 - (top << 9), 1 << 9); /* of the summary, for this upper bit */
     uint64_t groups = shms_min(s->group_count - due, SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
     uint64_t buckets = shms_min(s->bucket_count - page * SHMS_PAGE_BUCKETS, SHMS_PAGE_BUCKETS);
-    if (s->sparse && (!shms_commit(s, (uint64_t)((uint8_t *)&s->summary[top << 9] - s->base), words * 8) ||
-                      !shms_commit(s, (uint64_t)((uint8_t *)&s->due[due] - s->base), groups * 8) ||
-                      !shms_commit(s, (uint64_t)((uint8_t *)&s->buckets[page * SHMS_PAGE_BUCKETS] - s->base),
-                                   buckets * SHMS_LINE)))
+    if (s->sparse && (!shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->summary[top << 9] - s->base), words * 8) ||
+                      !shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->due[due] - s->base), groups * 8) ||
+                      !shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->buckets[page * SHMS_PAGE_BUCKETS] - s->base),
+                                          buckets * SHMS_LINE)))
         return false;
     shms_fetch_or_acq_rel(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)], 1ull << (top & 63));
     shms_fetch_or_acq_rel(&s->summary[page >> 6], 1ull << (page & 63));
