@@ -676,6 +676,7 @@ case("then put", lambda s, _: s.put("k2", value("k2", "next")), changes={"k2": [
 case("then delete", lambda s, _: s.delete("k2"), changes={"k2": [None]}, second=True)
 case("then open", lambda key, _: shmstore.Store(key, create=False), opens=True, second=True)
 
+import cases_more  # noqa: E402, F401
 import cases_open  # noqa: E402, F401
 import cases_posix  # noqa: E402, F401
 import cases_scribbled  # noqa: E402, F401

@@ -167,9 +167,8 @@ def many(store: Any) -> None:
         store.put(f"n{i}", i)
 
 
-for _what, _act in (("check", lambda s, _: s.check()), ("rebuild", lambda s, _: s.put("new", 1))):
-    case(f"{_what} of many", _act, size=1 << 20, entries=1200, furnish=many, setup=cases.suspect if _what == "rebuild" else nothing,
-         changes={"new": [1]} if _what == "rebuild" else {}, sampled=False, stops=False, reads_only=True)  # fmt: skip
+case("rebuild of many", lambda s, _: s.put("new", 1), size=1 << 20, entries=1200, furnish=many, setup=cases.suspect, changes={"new": [1]},
+     sampled=False, stops=False, reads_only=True)  # fmt: skip
 case("check, two arenas", lambda s, _: s.check(), furnish=cases.furnish_both, size=cases.WIDE, never=cases.due, sampled=False)
 case("check readonly", lambda key, _: shmstore.Store(key, readonly=True).check(), opens=True, sampled=False)
 case("check behind a held arena", lambda s, _: fails(s.check), stops=False, behind=("put over", "freeing"), timeout=cases.patience,

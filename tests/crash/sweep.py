@@ -309,9 +309,6 @@ class Setting:
 
     def _clear(self) -> None:
         """No store, nor anything else, under the key."""
-        with contextlib.suppress(shmstore.ShmStoreError):
-            shmstore.destroy(self.ground.key, **self.case.where())
-            return
         if self.case.backend == "posix":
             with contextlib.suppress(OSError):
                 os.unlink(f"/dev/shm/{os.fsdecode(parse_key(self.ground.key, 'posix').object or b'')}")
