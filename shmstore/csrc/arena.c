@@ -227,7 +227,7 @@ static bool commit_top(struct shms_store *s, uint32_t a, uint64_t top, uint64_t 
 }
 
 /* The system has no page left: a run that has its own. It need not be the best one. */
-static uint64_t find_warm(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t *found) {
+static SHMS_COLD uint64_t find_warm(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t *found) {
     struct shms_arena *arena = &s->arenas[a];
     uint32_t fl, sl, steps = 0;
     for (classify(bytes, &fl, &sl); fl < SHMS_FL; fl++, sl = 0)

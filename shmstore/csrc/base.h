@@ -12,6 +12,8 @@
 
 #define SHMS_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SHMS_UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* On the way of a store that is full or was left by the dead, size counts, not speed; it is not repeated inline. */
+#define SHMS_COLD __attribute__((cold, noinline))
 
 /* align is a power of two */
 #define SHMS_ALIGN_UP(n, align) (((n) + ((align) - 1)) & ~(uint64_t)((align) - 1))

@@ -27,15 +27,19 @@ struct roots {
     uint64_t count, room;
 };
 
+static SHMS_COLD bool grow(struct roots *r) {
+    uint64_t room = r->room ? r->room * 2 : 1024;
+    struct root *items = realloc(r->items, room * sizeof *items);
+    if (!items)
+        return false;
+    r->items = items;
+    r->room = room;
+    return true;
+}
+
 static bool add(struct roots *r, uint64_t offset, uint64_t bytes, uint32_t slot, uint32_t kind) {
-    if (r->count == r->room) {
-        uint64_t room = r->room ? r->room * 2 : 1024;
-        struct root *items = realloc(r->items, room * sizeof *items);
-        if (!items)
-            return false;
-        r->items = items;
-        r->room = room;
-    }
+    if (r->count == r->room && !grow(r))
+        return false;
     r->items[r->count++] = (struct root){offset, bytes, slot, kind};
     return true;
 }
