@@ -93,6 +93,8 @@ class Case:
     refused: tuple[Refusal, ...] = ()            # system calls that fail in the victim
     mended: bool = False                         # what scribble() did is undone before all else is verified
     beginning: Callable[[str], Any] = nothing    # of one that creates: what stands there before
+    meanwhile: Callable[[Any], Any] = nothing    # only for the fourth mode: what others do instead of writing everything;
+                                                 # what it returns undoes what would keep survivors from their work
 
     def where(self) -> dict[str, str]:
         return {"backend": self.backend} if self.backend else {}
@@ -679,4 +681,5 @@ case("then open", lambda key, _: shmstore.Store(key, create=False), opens=True, 
 import cases_more  # noqa: E402, F401
 import cases_open  # noqa: E402, F401
 import cases_posix  # noqa: E402, F401
+import cases_raced  # noqa: E402, F401
 import cases_scribbled  # noqa: E402, F401

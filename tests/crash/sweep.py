@@ -474,13 +474,21 @@ class Setting:
             return []
         try:
             try:
-                allowed = self._beside(n, self.driver.pid(victim))
+                if self.case.meanwhile is cases.nothing:
+                    allowed, undo = self._beside(n, self.driver.pid(victim)), None
+                else:
+                    allowed, undo = self.allowed, self.case.meanwhile(self.ground.key if self.case.creates else self.store)
                 took = self.driver.go_on(victim, further or 60_000)
             finally:
                 self._end(victim)
             if took:
                 self.offset = took[-1]
-            self._verify(n, allowed, self.store)
+            if undo is not None:
+                undo()
+            if self.case.creates:
+                self._verify_created(n)
+            else:
+                self._verify(n, allowed, self.store)
         except Exception as error:
             raise Broken(self._where(n, f"raced and killed {further} later", error)) from error
         return took
