@@ -311,13 +311,13 @@ def cases_broken(g: Segment) -> None:
 # ---- POSIX: runs that lack pages, beside runs that have them
 def cold_and_warm(store: Any) -> None:
     """After a rebuild every larger gap is taken for one without pages; what is freed after it is not."""
-    cases.furnish(store)
-    for name, size in (("a", 6000), ("b", 20), ("c", 9000), ("d", 20), ("e", 6050), ("f", 20)):
+    for name, size in (("k0", 20), ("k1", 20), ("a", 6000), ("b", 20), ("c", 9000), ("d", 20), ("e", 6050), ("f", 20)):
         store.put(name, value(name, "old", size))
     store.delete("a")
     store.delete("e")
+    store.delete("k1")
     cases.suspect(store)
-    store.put("k0", value("k0", "old"))
+    store.put("k1", value("k1", "old"))
     store.delete("c")
 
 
@@ -475,3 +475,65 @@ def by_me(key: str, content: bytes) -> None:
     if content:
         with sysv.shmat(segment) as memory:
             memory[: len(content)] = content
+
+
+# ---- the rest of some branches
+def far_text(store: Any) -> None:
+    cases.crowd(store)
+    store.put(cases.far(store, 9), "text")
+
+
+for _name, _number in (("add to what is there", 9), ("replace what is absent", 10), ("delete of a former version", 9)):
+    _act = {"add": lambda s, name: s.add(name, 1), "replace": lambda s, name: tried(lambda: s.replace(name, 1)),
+            "delete": lambda s, name: s._delete_if(name, 12345)}[_name.split()[0]]  # fmt: skip
+    quiet(f"{_name}, far from home", _act, setup=cases.crowd, prepare=lambda s, n=_number: cases.far(s, n), reads_only=True)
+quiet("incr what is no number, far from home", lambda s, name: raises(TypeError, s.incr, name), setup=far_text, prepare=lambda s: cases.far(s, 9), reads_only=True)
+quiet("open readonly and wait in a page that nobody used", lambda key, _: readonly_waits(key), opens=True, furnish=cases.furnish_for_ever, entries=1200,
+      size=1 << 20)  # fmt: skip
+
+
+def readonly_waits(key: str) -> None:
+    store = shmstore.Store(key, readonly=True)
+    for i in range(4):
+        times_out(lambda i=i: store.wait(f"absent{i}", timeout=0.003))
+
+
+quiet("wait until it expires", lambda s, v: tried(lambda: s.wait("brief", after=v, timeout=0.05)), prepare=lambda s: s.put("brief", 1, ttl=0.02),
+      changes={"brief": [1, None]})  # fmt: skip
+quiet("check readonly behind a held arena", lambda key, _: fails(shmstore.Store(key, readonly=True, timeout=0.001).check), opens=True,
+      behind=("put over", "freeing"), changes={"k2": [value("k2", "new")]})  # fmt: skip
+
+
+def gap_of_a_page(first: int) -> Any:
+    def furnish_page(store: Any) -> None:
+        if first:
+            store.put("k1", value("k1", "old", first))
+        used = store.stats().bytes_used
+        store._put_if_("a", b"a" * (4096 - used - 41), shmstore.DEFAULT, 0, 0, False, lib.SHMS_CODEC_RAW)
+        store.put("b", value("b", "old"))
+        store.delete("a")
+        cases.suspect(store)
+
+    return furnish_page
+
+
+for _first in (0, 100):
+    on_posix(f"rebuild a gap that ends with a page, after {_first}", lambda s, _: tried(lambda: s.put("b", value("b", "new"))),
+             furnish=gap_of_a_page(_first), changes={"b": [value("b", "new")]})  # fmt: skip
+    on_posix(f"rebuild a gap that ends with a page, after {_first}, in a full /dev/shm", lambda s, _: tried(lambda: s.put("b", value("b", "new"))),
+             furnish=gap_of_a_page(_first), changes={"b": [value("b", "new")]}, refused=FULL)  # fmt: skip
+
+
+def break_warm(g: Segment) -> None:
+    """The end of the largest run says another size."""
+    runs = []
+    for at in range(g.arenas + HEADS, g.arenas + HEADS + 8 * 34 * 16, 8):
+        if get(g.memory, at):
+            runs.append(get(g.memory, at))
+    run = max(runs, key=lambda r: get(g.memory, r + 24))
+    put(g.memory, run + get(g.memory, run + 24) - 8, 16)
+
+
+mends("put where runs lack pages and one is broken, in a full /dev/shm", break_warm, lambda s, _: tried(lambda: s.put("new", b"n" * 5000)), refused=FULL,
+      furnish=cold_and_warm, backend=POSIX, changes={"new": [b"n" * 5000]})  # fmt: skip
+on_posix("put when another store has the name", put_and_put_back, prepare=found_another)

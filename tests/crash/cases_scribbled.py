@@ -245,7 +245,7 @@ WRONG = {
 
 
 def tried(call: Callable[[], Any]) -> str:
-    with contextlib.suppress(shmstore.ShmStoreError, KeyError, TypeError, TimeoutError):
+    with contextlib.suppress(shmstore.ShmStoreError, KeyError, TypeError, TimeoutError, MemoryError):
         call()
     return ""
 
