@@ -146,6 +146,8 @@ for _maker, _backend, _changes in ((make, "sysv", {}), (make_posix, POSIX, {"bac
     at_once(f"create, and another is faster{_said}", lambda key, _, m=_maker: tried(lambda: m(key, timeout=0.001)), created(_maker), **_changes)
     at_once(f"create, and it is destroyed meanwhile{_said}", lambda key, _, m=_maker: tried(lambda: m(key, timeout=0.001)),
             destroyed(_backend), **_changes)  # fmt: skip
+    at_once(f"wait, and it is destroyed meanwhile{_said}", lambda key, _, m=_maker: tried(lambda: m(key).wait("absent", timeout=0.005)),
+            destroyed(_backend), **_changes)  # fmt: skip
     at_once(f"destroy, and another is faster{_said}", lambda key, _, m=_maker: tried(lambda: m(key).destroy()), destroyed(_backend),
             beginning=made(_maker), **_changes)  # fmt: skip
 at_once("create where one was left half made, and another is faster", lambda key, _: tried(lambda: make(key, timeout=0.001)), created(make),
