@@ -520,3 +520,16 @@ def break_warm(g: Segment) -> None:
 mends("put where runs lack pages and one is broken, in a full /dev/shm", break_warm, lambda s, _: tried(lambda: s.put("new", b"n" * 5000)), refused=FULL,
       furnish=cold_and_warm, backend=POSIX, changes={"new": [b"n" * 5000]})  # fmt: skip
 on_posix("put when another store has the name", put_and_put_back, prepare=found_another)
+
+
+def furnish_a_list(store: Any) -> None:
+    """Three runs of one list, with blocks between them."""
+    for i in range(4):
+        store.put(f"gap{i}", value(f"gap{i}", "gap", 200))
+        store.put(f"k{i}", value(f"k{i}", "old"))
+    for i in range(3):
+        store.delete(f"gap{i}")
+
+
+quiet("delete beside the midst of a list", lambda s, _: (s.delete("k1"), s.delete("k0")), furnish=furnish_a_list,
+      changes={"k0": [None], "k1": [None]})  # fmt: skip
