@@ -1,8 +1,5 @@
-/* arena.c: two-level segregated fit on offsets. Contract, order and death are in arena.h.
- *
- * A free run: links in `hash` (next) and `expiry` (previous), size in `lengths` and in its last eight bytes.
- * No free run touches another one or the top. Memory in use is taken from the lists first (its pages are warm),
- * from the top last.
+/* arena.c: blocks: allocated out of free runs first (runs.h; their pages are warm), from the top last; freed; kept as
+ * zombies while somebody reads them. Contract, order and death are in arena.h.
  *
  * GIVING PAGES BACK  A free run keeps its first `keep` bytes; what exceeds that by a quarter goes back to the
  * system. Allocating a megabyte or more out of what was given back doubles `keep` beyond that size: a store
@@ -19,6 +16,7 @@
 
 #include "memory.h"
 #include "pin.h"
+#include "runs.h"
 
 #define KEEP_FIRST (16ull << 20)
 #define ZOMBIES_LOOKED_AT 8
@@ -27,163 +25,17 @@
 #define WARM_STEPS (1u << 16)        /* a system call for each cold one */
 #define COMMIT_AHEAD (16 * SHMS_PAGE) /* a system call for each page would cost more than the page */
 
-static void classify(uint64_t bytes, uint32_t *fl, uint32_t *sl) {
-    uint64_t g = bytes / SHMS_GRANULE;
-    if (g < SHMS_SL) {
-        *fl = 0;
-        *sl = (uint32_t)g;
-        return;
-    }
-    uint32_t log = 63 - (uint32_t)__builtin_clzll(g);
-    *fl = shms_min(log - 3, SHMS_FL - 1);
-    *sl = (uint32_t)(g >> (log - 4)) & (SHMS_SL - 1);
-}
-
-static struct shms_block *at(struct shms_store *s, uint64_t offset) { return (struct shms_block *)(s->base + offset); }
-static _Atomic uint64_t *footer(struct shms_store *s, uint64_t end) { return (_Atomic uint64_t *)(s->base + end - 8); }
-
-static bool inside(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes) {
-    struct shms_arena *arena = &s->arenas[a];
-    uint64_t base = shms_arena_base(s, a), top = shms_min(shms_load_relaxed(&arena->top), shms_arena_end(s, a));
-    return offset >= base && offset % SHMS_GRANULE == 0 && bytes >= SHMS_BLOCK_MIN && bytes % SHMS_GRANULE == 0 &&
-           offset <= top && bytes <= top - offset;
-}
-
-static bool suspect(struct shms_store *s, uint32_t a) {
-    shms_store_relaxed(&s->arenas[a].suspect, 1);
-    return false;
-}
-
 uint64_t shms_arena_capacity(uint64_t bytes) {
     bytes = shms_max(SHMS_ALIGN_UP(bytes, SHMS_GRANULE), SHMS_BLOCK_MIN);
     return bytes < SHMS_LARGE_FROM ? bytes : SHMS_ALIGN_UP(bytes, SHMS_PAGE);
 }
 
-static uint32_t make_tag(uint64_t bytes) {
-    return bytes < SHMS_LARGE_FROM + SHMS_PAGE ? (uint32_t)(bytes / SHMS_GRANULE)
-                                               : SHMS_TAG_LARGE | (uint32_t)(bytes / SHMS_PAGE);
-}
-
-static uint64_t tag_bytes(uint32_t tag) {
-    return (uint64_t)(tag & SHMS_TAG_UNITS) * (tag & SHMS_TAG_LARGE ? SHMS_PAGE : SHMS_GRANULE);
-}
-
 uint64_t shms_arena_block_size(struct shms_store *s, uint32_t a, uint64_t offset) {
-    if (!inside(s, a, offset, SHMS_BLOCK_MIN))
+    if (!shms_run_inside(s, a, offset, SHMS_BLOCK_MIN))
         return 0;
-    uint32_t tag = shms_load_relaxed(&at(s, offset)->tag);
-    uint64_t bytes = tag_bytes(tag);
-    return (tag & SHMS_TAG_FREE) || !inside(s, a, offset, bytes) ? 0 : bytes;
-}
-
-/* The size of the free run at `offset`; 0 if there is none. */
-static uint64_t run_size(struct shms_store *s, uint32_t a, uint64_t offset) {
-    if (!inside(s, a, offset, SHMS_BLOCK_MIN) || !(shms_load_relaxed(&at(s, offset)->tag) & SHMS_TAG_FREE))
-        return 0;
-    uint64_t bytes = shms_load_relaxed(&at(s, offset)->lengths);
-    return inside(s, a, offset, bytes) && shms_load_relaxed(footer(s, offset + bytes)) == bytes ? bytes : 0;
-}
-
-static void set_prev_free(struct shms_store *s, uint32_t a, uint64_t offset, bool free) {
-    if (!inside(s, a, offset, SHMS_BLOCK_MIN))
-        return; /* the top */
-    uint32_t tag = shms_load_relaxed(&at(s, offset)->tag);
-    shms_store_relaxed(&at(s, offset)->tag, free ? tag | SHMS_TAG_PREV_FREE : tag & ~SHMS_TAG_PREV_FREE);
-}
-
-/* cold: how many of its pages were given back, about */
-static void insert(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes, uint32_t cold) {
-    struct shms_arena *arena = &s->arenas[a];
-    struct shms_block *b = at(s, offset);
-    uint32_t fl, sl;
-    classify(bytes, &fl, &sl);
-    uint64_t first = shms_load_relaxed(&arena->heads[fl][sl]);
-    if (first && !run_size(s, a, first)) {
-        first = 0;
-        suspect(s, a);
-    }
-    shms_store_relaxed(&b->sequence, 0);
-    shms_fence_release(); /* [block-life] */
-    shms_store_relaxed(&b->hash, first);
-    shms_store_relaxed(&b->expiry, 0);
-    shms_store_relaxed(&b->lengths, bytes);
-    shms_store_relaxed(&b->slot, cold);
-    shms_store_relaxed(&b->tag, SHMS_TAG_FREE);
-    shms_store_relaxed(footer(s, offset + bytes), bytes);
-    if (first)
-        shms_store_relaxed(&at(s, first)->expiry, offset);
-    shms_store_relaxed(&arena->heads[fl][sl], offset);
-    shms_store_relaxed(&arena->sl_map[fl], shms_load_relaxed(&arena->sl_map[fl]) | (uint16_t)(1u << sl));
-    shms_store_relaxed(&arena->fl_map, shms_load_relaxed(&arena->fl_map) | 1ull << fl);
-    set_prev_free(s, a, offset + bytes, true);
-}
-
-/* Takes the run out of its list; its boundary tags stay as they are. */
-static bool unlink_run(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes) {
-    struct shms_arena *arena = &s->arenas[a];
-    uint64_t next = shms_load_relaxed(&at(s, offset)->hash), previous = shms_load_relaxed(&at(s, offset)->expiry);
-    uint32_t fl, sl;
-    classify(bytes, &fl, &sl);
-    if (next && (!run_size(s, a, next) || shms_load_relaxed(&at(s, next)->expiry) != offset))
-        return suspect(s, a);
-    if (previous ? !run_size(s, a, previous) || shms_load_relaxed(&at(s, previous)->hash) != offset
-                 : shms_load_relaxed(&arena->heads[fl][sl]) != offset)
-        return suspect(s, a);
-    if (next)
-        shms_store_relaxed(&at(s, next)->expiry, previous);
-    if (previous) {
-        shms_store_relaxed(&at(s, previous)->hash, next);
-        return true;
-    }
-    shms_store_relaxed(&arena->heads[fl][sl], next);
-    if (!next) {
-        uint16_t map = (uint16_t)(shms_load_relaxed(&arena->sl_map[fl]) & ~(1u << sl));
-        shms_store_relaxed(&arena->sl_map[fl], map);
-        if (!map)
-            shms_store_relaxed(&arena->fl_map, shms_load_relaxed(&arena->fl_map) & ~(1ull << fl));
-    }
-    return true;
-}
-
-/* A run of at least `bytes` whose remainder, if any, can be a run of its own: 0 if there is none. *found: its size,
- * read once, for the segment's bytes may change between two looks. */
-static uint64_t find_run(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_t patience, uint64_t *found) {
-    struct shms_arena *arena = &s->arenas[a];
-    uint32_t fl, sl;
-    /* First the lists in which every run is large enough, found by their bits .. */
-    uint64_t g = bytes / SHMS_GRANULE;
-    uint64_t rounded = g < SHMS_SL ? bytes : bytes + ((1ull << (63 - __builtin_clzll(g) - 4)) - 1) * SHMS_GRANULE;
-    classify(rounded + (bytes < SHMS_LARGE_FROM ? 0 : SHMS_BLOCK_MIN), &fl, &sl);
-    uint32_t map = shms_load_relaxed(&arena->sl_map[fl]) & (~0u << sl);
-    if (!map) {
-        uint64_t fls = fl + 1 < 64 ? shms_load_relaxed(&arena->fl_map) & (~0ull << (fl + 1)) : 0;
-        if (fls) {
-            fl = (uint32_t)__builtin_ctzll(fls);
-            map = fl < SHMS_FL ? shms_load_relaxed(&arena->sl_map[fl]) : 0;
-        }
-    }
-    if (map) {
-        uint64_t head = shms_load_relaxed(&arena->heads[fl][__builtin_ctz(map)]);
-        *found = run_size(s, a, head);
-        if (*found >= bytes)
-            return head;
-        suspect(s, a);
-        return 0;
-    }
-    /* .. then the one list whose runs may be or may be not. */
-    classify(bytes, &fl, &sl);
-    uint64_t run = shms_load_relaxed(&arena->heads[fl][sl]);
-    for (uint32_t steps = 0; run && steps < patience; steps++) {
-        uint64_t size = *found = run_size(s, a, run);
-        if (!size) {
-            suspect(s, a);
-            return 0;
-        }
-        if (size == bytes || (size >= bytes && (bytes < SHMS_LARGE_FROM || size - bytes >= SHMS_BLOCK_MIN)))
-            return run;
-        run = shms_load_relaxed(&at(s, run)->hash);
-    }
-    return 0;
+    uint32_t tag = shms_load_relaxed(&shms_run_at(s, offset)->tag);
+    uint64_t bytes = shms_tag_bytes(tag);
+    return (tag & SHMS_TAG_FREE) || !shms_run_inside(s, a, offset, bytes) ? 0 : bytes;
 }
 
 /* Unique in the store's life: the arena's counter with the arena's number, scrambled by a bijection of the
@@ -205,7 +57,7 @@ static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some);
 
 /* REQUIRES s->sparse. The pages of a block at the run's beginning, and of the head of what will be left. */
 static bool commit_run(struct shms_store *s, uint64_t run, uint64_t size, uint64_t bytes) {
-    return shms_load_relaxed(&at(s, run)->slot) == 0 ||
+    return shms_load_relaxed(&shms_run_at(s, run)->slot) == 0 ||
            shms_commit_sparse(s, run, shms_min(bytes + SHMS_BLOCK_MIN, size));
 }
 
@@ -230,13 +82,13 @@ static bool commit_top(struct shms_store *s, uint32_t a, uint64_t top, uint64_t 
 static SHMS_COLD uint64_t find_warm(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t *found) {
     struct shms_arena *arena = &s->arenas[a];
     uint32_t fl, sl, steps = 0;
-    for (classify(bytes, &fl, &sl); fl < SHMS_FL; fl++, sl = 0)
+    for (shms_run_classify(bytes, &fl, &sl); fl < SHMS_FL; fl++, sl = 0)
         for (; sl < SHMS_SL; sl++) {
             uint64_t run = shms_load_relaxed(&arena->heads[fl][sl]);
-            for (; run && steps++ < WARM_STEPS; run = shms_load_relaxed(&at(s, run)->hash)) {
-                *found = run_size(s, a, run);
+            for (; run && steps++ < WARM_STEPS; run = shms_load_relaxed(&shms_run_at(s, run)->hash)) {
+                *found = shms_run_size(s, a, run);
                 if (!*found) {
-                    suspect(s, a);
+                    shms_arena_suspect(s, a);
                     return 0;
                 }
                 if ((*found == bytes ||
@@ -253,11 +105,11 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
     bytes = shms_arena_capacity(bytes);
     if (shms_load_relaxed(&arena->zombies))
         reap_zombies(s, a, ZOMBIES_LOOKED_AT);
-    uint64_t size = 0, run = find_run(s, a, bytes, FIT_STEPS, &size);
+    uint64_t size = 0, run = shms_run_find(s, a, bytes, FIT_STEPS, &size);
     if (!run && shms_arena_end(s, a) - shms_min(shms_load_relaxed(&arena->top), shms_arena_end(s, a)) < bytes) {
         /* Before StoreFull: whatever could be room, whatever it costs. */
         reap_zombies(s, a, zombies_possible(s));
-        run = find_run(s, a, bytes, FIT_STEPS_AT_LAST, &size);
+        run = shms_run_find(s, a, bytes, FIT_STEPS_AT_LAST, &size);
     }
     if (shms_load_relaxed(&arena->suspect))
         return SHMS_CORRUPT;
@@ -282,19 +134,19 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
     }
     uint32_t prev_free = 0;
     if (run) {
-        prev_free = shms_load_relaxed(&at(s, run)->tag) & SHMS_TAG_PREV_FREE;
-        if (!unlink_run(s, a, run, size))
+        prev_free = shms_load_relaxed(&shms_run_at(s, run)->tag) & SHMS_TAG_PREV_FREE;
+        if (!shms_run_unlink(s, a, run, size))
             return SHMS_CORRUPT;
-        uint32_t cold = shms_load_relaxed(&at(s, run)->slot);
+        uint32_t cold = shms_load_relaxed(&shms_run_at(s, run)->slot);
         if (size - bytes >= SHMS_BLOCK_MIN)
-            insert(s, a, run + bytes, size - bytes, (uint32_t)shms_min(cold, (size - bytes) / SHMS_PAGE));
+            shms_run_insert(s, a, run + bytes, size - bytes, (uint32_t)shms_min(cold, (size - bytes) / SHMS_PAGE));
         else {
             bytes = size; /* less than a block would be left: at most 32 bytes more than asked */
-            set_prev_free(s, a, run + bytes, false);
+            shms_run_set_prev_free(s, a, run + bytes, false);
         }
     } else {
         if (top < shms_arena_base(s, a) || top > end || top % SHMS_GRANULE) {
-            suspect(s, a);
+            shms_arena_suspect(s, a);
             return SHMS_CORRUPT;
         }
         if (end - top < bytes)
@@ -308,10 +160,10 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
         shms_store_relaxed(&arena->returned, returned - shms_min(returned, bytes));
         shms_store_relaxed(&arena->keep, shms_min(shms_max(shms_load_relaxed(&arena->keep), 2 * bytes), s->arena_size));
     }
-    struct shms_block *b = at(s, run);
+    struct shms_block *b = shms_run_at(s, run);
     shms_store_release(&b->sequence, next_sequence(s, a)); /* [slot-between]: whoever sees it sees the slot emptied */
     shms_fence_release(); /* [block-life] pairs with the acquire fence before a reader's second look */
-    shms_store_relaxed(&b->tag, make_tag(bytes) | prev_free);
+    shms_store_relaxed(&b->tag, shms_tag_of(bytes) | prev_free);
     shms_store_relaxed(&arena->used, shms_load_relaxed(&arena->used) + bytes);
     shms_store_relaxed(&arena->blocks, shms_load_relaxed(&arena->blocks) + 1);
     *offset = run;
@@ -338,24 +190,24 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
     struct shms_arena *arena = &s->arenas[a];
     uint64_t bytes = shms_arena_block_size(s, a, offset);
     if (!bytes)
-        return suspect(s, a);
-    struct shms_block *b = at(s, offset);
+        return shms_arena_suspect(s, a);
+    struct shms_block *b = shms_run_at(s, offset);
     shms_store_relaxed(&b->sequence, 0);
     shms_fence_release(); /* [block-life] */
     shms_store_relaxed(&arena->used, shms_load_relaxed(&arena->used) - bytes);
     shms_store_relaxed(&arena->blocks, shms_load_relaxed(&arena->blocks) - 1);
     uint64_t start = offset, end = offset + bytes, cold = 0;
     if (shms_load_relaxed(&b->tag) & SHMS_TAG_PREV_FREE) {
-        uint64_t before = shms_load_relaxed(footer(s, offset));
-        if (before > offset || run_size(s, a, offset - before) != before || !unlink_run(s, a, offset - before, before))
-            return suspect(s, a);
+        uint64_t before = shms_load_relaxed(shms_run_footer(s, offset));
+        if (before > offset || shms_run_size(s, a, offset - before) != before || !shms_run_unlink(s, a, offset - before, before))
+            return shms_arena_suspect(s, a);
         start -= before;
-        cold += shms_load_relaxed(&at(s, start)->slot);
+        cold += shms_load_relaxed(&shms_run_at(s, start)->slot);
     }
-    uint64_t after = run_size(s, a, end);
+    uint64_t after = shms_run_size(s, a, end);
     if (after) {
-        cold += shms_load_relaxed(&at(s, end)->slot);
-        if (!unlink_run(s, a, end, after))
+        cold += shms_load_relaxed(&shms_run_at(s, end)->slot);
+        if (!shms_run_unlink(s, a, end, after))
             return false;
         end += after;
     }
@@ -368,10 +220,10 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
         if (given)
             give_back(s, a, given, SHMS_ALIGN_UP(high, SHMS_PAGE));
     } else {
-        insert(s, a, start, end - start, (uint32_t)shms_min(cold, UINT32_MAX));
+        shms_run_insert(s, a, start, end - start, (uint32_t)shms_min(cold, UINT32_MAX));
         uint64_t given = too_much(s, a, start + SHMS_BLOCK_HEADER, end - 8, cold * SHMS_PAGE);
         if (given) {
-            shms_store_relaxed(&at(s, start)->slot, (uint32_t)shms_min((end - given) / SHMS_PAGE, UINT32_MAX));
+            shms_store_relaxed(&shms_run_at(s, start)->slot, (uint32_t)shms_min((end - given) / SHMS_PAGE, UINT32_MAX));
             give_back(s, a, given, end - 8);
         }
     }
@@ -380,9 +232,9 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
 
 void shms_arena_add_zombie(struct shms_store *s, uint32_t a, uint64_t offset) {
     struct shms_arena *arena = &s->arenas[a];
-    shms_store_relaxed(&at(s, offset)->sequence, 0); /* readers that hold no pin must not take it for alive */
+    shms_store_relaxed(&shms_run_at(s, offset)->sequence, 0); /* readers that hold no pin must not take it for alive */
     shms_fence_release(); /* [block-life] */
-    shms_store_relaxed(&at(s, offset)->hash, shms_load_relaxed(&arena->zombies));
+    shms_store_relaxed(&shms_run_at(s, offset)->hash, shms_load_relaxed(&arena->zombies));
     shms_store_relaxed(&arena->zombies, offset);
     shms_store_relaxed(&arena->zombie_count, shms_load_relaxed(&arena->zombie_count) + 1);
 }
@@ -390,7 +242,7 @@ void shms_arena_add_zombie(struct shms_store *s, uint32_t a, uint64_t offset) {
 bool shms_arena_free(struct shms_store *s, uint32_t a, uint64_t offset) {
     if (SHMS_UNLIKELY(shms_pin_covers(s, offset))) {
         if (!shms_arena_block_size(s, a, offset))
-            return suspect(s, a);
+            return shms_arena_suspect(s, a);
         shms_arena_add_zombie(s, a, offset);
         return true;
     }
@@ -403,13 +255,13 @@ static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some) {
     uint64_t offset = shms_load_relaxed(&arena->zombies), kept = 0, last = 0;
     for (uint64_t i = 0; offset && i < some; i++) {
         if (!shms_arena_block_size(s, a, offset)) {
-            suspect(s, a);
+            shms_arena_suspect(s, a);
             return;
         }
-        uint64_t next = shms_load_relaxed(&at(s, offset)->hash);
+        uint64_t next = shms_load_relaxed(&shms_run_at(s, offset)->hash);
         shms_store_relaxed(&arena->zombies, next);
         if (shms_pin_covers(s, offset)) {
-            shms_store_relaxed(&at(s, offset)->hash, kept);
+            shms_store_relaxed(&shms_run_at(s, offset)->hash, kept);
             kept = offset;
             last = last ? last : offset;
         } else {
@@ -428,13 +280,13 @@ static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some) {
     }
     uint64_t tail = offset, next;
     for (uint64_t steps = zombies_possible(s); steps--; tail = next) {
-        next = shms_arena_block_size(s, a, tail) ? shms_load_relaxed(&at(s, tail)->hash) : tail;
+        next = shms_arena_block_size(s, a, tail) ? shms_load_relaxed(&shms_run_at(s, tail)->hash) : tail;
         if (!next) {
-            shms_store_relaxed(&at(s, tail)->hash, kept);
+            shms_store_relaxed(&shms_run_at(s, tail)->hash, kept);
             return;
         }
     }
-    suspect(s, a);
+    shms_arena_suspect(s, a);
 }
 
 void shms_arena_reset(struct shms_store *s, uint32_t a) {
@@ -453,12 +305,12 @@ void shms_arena_reset(struct shms_store *s, uint32_t a) {
 }
 
 void shms_arena_add_free(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes) {
-    insert(s, a, offset, bytes, s->sparse ? (uint32_t)shms_min(bytes / SHMS_PAGE, UINT32_MAX) : 0);
+    shms_run_insert(s, a, offset, bytes, s->sparse ? (uint32_t)shms_min(bytes / SHMS_PAGE, UINT32_MAX) : 0);
 }
 
 void shms_arena_add_used(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes, bool after_free) {
     struct shms_arena *arena = &s->arenas[a];
-    shms_store_relaxed(&at(s, offset)->tag, make_tag(bytes) | (after_free ? SHMS_TAG_PREV_FREE : 0));
+    shms_store_relaxed(&shms_run_at(s, offset)->tag, shms_tag_of(bytes) | (after_free ? SHMS_TAG_PREV_FREE : 0));
     shms_store_relaxed(&arena->used, shms_load_relaxed(&arena->used) + bytes);
     shms_store_relaxed(&arena->blocks, shms_load_relaxed(&arena->blocks) + 1);
 }
@@ -478,11 +330,11 @@ uint64_t shms_arena_largest_free(struct shms_store *s, uint32_t a) {
         uint32_t fl = 63 - (uint32_t)__builtin_clzll(fls), sls = shms_load_relaxed(&arena->sl_map[fl]);
         uint64_t run = sls ? shms_load_relaxed(&arena->heads[fl][31 - __builtin_clz(sls)]) : 0;
         for (int steps = 0; run && steps < 64; steps++) {
-            uint64_t size = run_size(s, a, run);
+            uint64_t size = shms_run_size(s, a, run);
             if (!size)
                 break;
             largest = shms_max(largest, size);
-            run = shms_load_relaxed(&at(s, run)->hash);
+            run = shms_load_relaxed(&shms_run_at(s, run)->hash);
         }
     }
     return largest;

@@ -39,7 +39,7 @@ static struct program block_life(int mutation) {
         {{STORE(0, 2, M(3, RLX, REL)), FENCE(M(1, RLX, REL)), STORE(1, 2, RLX)},
          {LOAD(0, ACQ, 0), UNLESS(0, 1), LOAD(1, RLX, 1), FENCE(M(2, RLX, ACQ)), LOAD(0, RLX, 2)}}, {1, 1});
 }
-/* arena.c free_now, insert, add_zombie; rebuild.c end_doomed: the sequence goes before the links come. */
+/* arena.c free_now, add_zombie; runs.c shms_run_insert; rebuild.c end_doomed: the sequence goes before the links come. */
 static struct program block_life_free(int mutation) {
     return PROGRAM(torn,
         {{STORE(0, 0, RLX), FENCE(M(1, RLX, REL)), STORE(1, 2, RLX)},
