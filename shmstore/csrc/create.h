@@ -1,18 +1,17 @@
-/* create.h: how a segment becomes a store, and how one is opened. */
+/* create.h: how a segment becomes a store; for open.c. */
 #ifndef SHMS_CREATE_H
 #define SHMS_CREATE_H
 
-#include "clients.h"
+#include "api.h"
+#include "memory.h"
 
-/* Opens, or creates. *s is filled on SHMS_OK; a is the caller's wish, r what was found (docs in api.cdef.h). */
-struct shms_open_wish;
-struct shms_open_found;
-int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r);
-/* Detaches; the store lives on. */
-void shms_detach(struct shms_store *s);
-/* Marks the store destroyed, removes its segment, wakes every sleeper. */
-int shms_destroy(struct shms_store *s);
-/* The kernel's view, once per second of use: SHMS_OK or SHMS_DESTROYED. Relights a beacon put out by mistake. */
-int shms_look(struct shms_store *s);
+enum shms_settled { SHMS_SETTLED_READY, SHMS_SETTLED_WAIT, SHMS_SETTLED_GONE, SHMS_SETTLED_FOREIGN, SHMS_SETTLED_UNPLANNED, SHMS_SETTLED_FAILED };
+
+/* Looks at an attached segment once, and initialises it if that is for us to do. planned: whether *g is something. */
+enum shms_settled shms_settle(struct shms_store *s, const struct shms_geometry *g, int planned,
+                              const struct shms_open_wish *a, struct shms_open_found *r,
+                              const struct shms_memory_state *d, uint64_t waited);
+/* Notes which call failed with which error: SHMS_SYSTEM. */
+int shms_open_failed(struct shms_open_found *r, const char *what, int error);
 
 #endif

@@ -7,7 +7,7 @@
 #define SHMS_HANDLE_H
 
 #include "clients.h"
-#include "create.h"
+#include "open.h"
 
 struct shms_handle {
     struct shms_store s;

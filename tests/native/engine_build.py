@@ -36,7 +36,7 @@ def engine(without: Iterable[str] = ()) -> list[Path]:
     return [
         source
         for source in sorted(CSRC.glob("*.c"))
-        if source.name not in without and not re.search(r'#include "(glue_call|scan\w*|pack)\.h"', source.read_text())
+        if source.name not in without and not re.search(r'#include "(glue_call|glue_args|scan\w*|pack)\.h"', source.read_text())
     ]
 
 

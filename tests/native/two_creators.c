@@ -35,6 +35,7 @@ static void choose(struct shms_store *s, const struct shms_open_wish *a) {
 #define shms_os_process_life(pid, start) life((pid), (start))
 #define shms_memory_choose choose
 #include "create.c"
+#include "open.c"
 
 static struct shms_store b;
 static int b_rc;
