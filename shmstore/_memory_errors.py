@@ -47,7 +47,7 @@ def about(call: str, code: int, wish_size: int, huge_page: int, path: str) -> st
         return _about_locking(code, wish_size)
     if call == "madvise(MADV_POPULATE_WRITE)":
         return f"prefault=True wants {_amount(wish_size)} of memory at once; make size smaller, or leave prefault=True out"
-    if call == "fallocate" or code == errno.ENOSPC:
+    if call == "fallocate" or (code == errno.ENOSPC and call != "shmget"):  # shmget's is a limit of its own
         return no_page(code)
     if call in ("shm_open", "shm_unlink") and code in (errno.EACCES, errno.EPERM):
         return f"{_owner(path)}; you are uid {os.geteuid()}"

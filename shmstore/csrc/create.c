@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "clients.h"
 #include "memory.h"
 
 #define BLANK_PATIENCE 1000000000ull /* how long a living creator may leave a segment blank */

@@ -8,6 +8,7 @@
 
 /* In the stable ABI since 3.2, and exported by every version since, though the headers of some leave it out;
  * PyObject_GetBuffer, which does the same, joined it in 3.11. Lets go of the memory: hence the memoryview. */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 extern int PyObject_AsWriteBuffer(PyObject *object, void **bytes, Py_ssize_t *length);
 
 /* The bytes of *f begin with the wanted head; but for the flag that says read-only: what is copied may be written. */
@@ -16,7 +17,7 @@ static bool fits_head(const struct shms_found *f, const struct shms_into *into) 
     uint8_t first[SHMS_INTO_HEAD];
     if (f->value_length != into->head_length + into->room)
         return false;
-    shms_copy_racy(first, f->value, into->head_length);
+    shms_copy_short(first, f->value, into->head_length);
     uint32_t flags = first[0] < 0xc7 || first[0] > 0xc9 ? 2 : first[0] == 0xc7 ? 3 : first[0] == 0xc8 ? 4 : 6;
     if (into->head_length > flags)
         first[flags] &= (uint8_t)~READ_ONLY;

@@ -256,7 +256,8 @@ static struct shms_store *attach_beside(struct shms_store *s) {
     bool only_read;
     EXPECT(beside && shms_segment_view(beside, s->base, s->size, &only_read) == SHMS_OK);
     beside->id = s->id;
-    beside->beacon = -1;
+    beside->beacon = beside->fd = -1;
+    beside->memory = s->memory;
     beside->looked_at = shms_os_now_coarse();
     EXPECT(shms_client_claim(beside) == SHMS_OK);
     beside->fork_epoch = shms_fork_epoch;
