@@ -76,7 +76,8 @@ def dots(row: str, title: str, leave_out: Sequence[str] = ()) -> Callable[[Axes,
         axis.set_yticks(range(len(order)), [_name(name) for name in order])
         axis.set_xscale("log")
         for at, name in enumerate(order):
-            axis.text(found[name] / 1000, at, f"   {_micro(found[name])}", va="center", fontsize=8)
+            text, point = _micro(found[name]), (found[name] / 1000, at)
+            axis.annotate(text, point, (7, 0), textcoords="offset points", va="center", fontsize=8)
         axis.set_title(title)
         axis.set_xlabel("µs")
         axis.set_xlim(min(found.values()) / 1500, max(found.values()) / 250)
