@@ -88,6 +88,7 @@ class Case:
     scribble: Callable[[Any], Any] = nothing     # in the checking process, last of all: bytes that no engine wrote
     unread: tuple[str, ...] = ()                 # too large to be read thousands of times
     sampled: bool = True                         # also by the quick tier
+    thin: int = 1                                # takes seconds each time: only every so-many-th instruction
     second: bool = False                         # only for the third mode: it meets a dead one whoever that was
     backend: str = ""                            # of the store; "": whatever is the default
     refused: tuple[Refusal, ...] = ()            # system calls that fail in the victim
@@ -678,8 +679,8 @@ case("then put", lambda s, _: s.put("k2", value("k2", "next")), changes={"k2": [
 case("then delete", lambda s, _: s.delete("k2"), changes={"k2": [None]}, second=True)
 case("then open", lambda key, _: shmstore.Store(key, create=False), opens=True, second=True)
 
-import cases_more  # noqa: E402, F401
-import cases_open  # noqa: E402, F401
-import cases_posix  # noqa: E402, F401
-import cases_raced  # noqa: E402, F401
-import cases_scribbled  # noqa: E402, F401
+import cases_more  # noqa: F401
+import cases_open  # noqa: F401
+import cases_posix  # noqa: F401
+import cases_raced  # noqa: F401
+import cases_scribbled  # noqa: F401

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import pickle
-import struct
 import time
 from typing import Any
 
 import cases
-from cases import CASES, LARGE, MIDDLE, SMALL, WIDE, another, case, home_of, let_expire, memory_of, nothing, raises, value
+from cases import (
+    LARGE,
+    WIDE,
+    case,
+    home_of,
+    let_expire,
+    memory_of,
+    nothing,
+    raises,
+    value,
+)
 from cases_open import creates, fails, initialising, left_behind, magic, make
 from cases_posix import FULL, POSIX, close_under, on_posix, path_of
 from cases_posix import make as make_posix
@@ -191,7 +199,7 @@ DIED = {"after": ("put over", "freeing"), "changes": {"k2": [value("k2", "new")]
 for _what, _scribble in (("", in_another_namespace()), (" without beacons", in_another_namespace(0)), (" and network", in_another_namespace(1, False))):
     scribbled(f"recover those of another namespace{_what}", _scribble, lambda s, _: (s.recover(), s.recover(), s.clients()), **DIED)
 scribbled("recover those of another namespace, POSIX", in_another_namespace(), lambda s, _: (s.recover(), s.recover(), s.clients()), backend=POSIX, **DIED)
-scribbled("recover those of another namespace after a while", in_another_namespace(), lambda s, _: (s.recover(), time.sleep(2.6), s.recover()), **DIED)
+scribbled("recover those of another namespace after a while", in_another_namespace(), lambda s, _: (s.recover(), time.sleep(2.6), s.recover()), thin=97, **DIED)
 
 
 def exec_instead(g: Segment) -> None:
@@ -343,20 +351,13 @@ given_back("use what was given back, POSIX", True, 3 << 20)
 given_back("use what was given back at the end, POSIX", False, 3 << 20)
 
 
-def lock_nothing(store: Any) -> Any:
-    """The descriptors of the checking process are gone, and with them what says that it is attached."""
-    other = another(store)
+def close_of(store: Any) -> None:
+    """The checking process's descriptor is gone, and with it what says that it is attached."""
     os.close(store._info().descriptor)
-    os.close(other._info().descriptor)
-    return [other]
 
 
 on_posix("delete what gives pages back beside one without a descriptor", lambda s, _: s.delete("huge"), furnish=cases.furnish_huge,
-         size=cases.ROOMY, unread=("huge",), setup=lambda s: [close_of(s)] and None)  # fmt: skip
-
-
-def close_of(store: Any) -> None:
-    os.close(store._info().descriptor)
+         size=cases.ROOMY, unread=("huge",), setup=close_of)  # fmt: skip
 
 
 def found_another(store: Any) -> Any:
@@ -519,7 +520,7 @@ def break_warm(g: Segment) -> None:
 
 mends("put where runs lack pages and one is broken, in a full /dev/shm", break_warm, lambda s, _: tried(lambda: s.put("new", b"n" * 5000)), refused=FULL,
       furnish=cold_and_warm, backend=POSIX, changes={"new": [b"n" * 5000]})  # fmt: skip
-on_posix("put when another store has the name", put_and_put_back, prepare=found_another)
+on_posix("put when another store has the name", put_and_put_back, prepare=found_another, thin=97)
 
 
 def furnish_a_list(store: Any) -> None:

@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import cases
-from cases import MAX_ENTRIES, SIZE, Case, case, memory_of, nothing, value
+from cases import MAX_ENTRIES, SIZE, case, memory_of, nothing
 from refuse import Refusal
 
 import shmstore

@@ -13,8 +13,8 @@ import time
 from typing import Any
 
 import cases
-from cases import CASES, LARGE, MAX_ENTRIES, SIZE, case, nothing, raises, value
-from cases_open import STRANGER, by_the_dead, fails, wait_for
+from cases import CASES, MAX_ENTRIES, SIZE, case, nothing, raises, value
+from cases_open import STRANGER, fails, wait_for
 from refuse import Refusal
 
 import shmstore
@@ -180,7 +180,7 @@ def close_and_wait(store: Any) -> Any:
 
 on_posix("put when the descriptor was closed", lambda s, _: s.put("new", value("new", "new")), prepare=close_under, changes=new)
 on_posix("put a large one when the descriptor was closed", lambda s, _: s.put("new", b"n" * 20000), prepare=close_under, changes={"new": [b"n" * 20000]})
-on_posix("put when the descriptor was closed a second ago", lambda s, _: s.put("new", value("new", "new")), prepare=close_and_wait, changes=new)
+on_posix("put when the descriptor was closed a second ago", lambda s, _: s.put("new", value("new", "new")), prepare=close_and_wait, changes=new, thin=97)
 on_posix("close when the descriptor was closed", lambda s, _: s.close(), prepare=close_under)
 on_posix("fork when the descriptor was closed", cases.divide, prepare=close_under, follow=1, changes={"k1": [value("k1", "new")]})
 on_posix("recover when the descriptor was closed", lambda s, _: s.recover(), prepare=close_under)

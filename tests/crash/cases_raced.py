@@ -8,8 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import cases
-from cases import CASES, SIZE, another, case, home_of, let_expire, memory_of, nothing, value
-from cases_open import STRANGER, fails, left_behind, magic, make, by_the_dead
+from cases import (
+    CASES,
+    case,
+    home_of,
+    let_expire,
+    nothing,
+    value,
+)
+from cases_open import by_the_dead, left_behind, make
 from cases_posix import POSIX
 from cases_posix import make as make_posix
 from cases_scribbled import Segment, get, put, tried

@@ -11,7 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import cases
-from cases import LARGE, MIDDLE, SMALL, blocks_of, case, home_of, let_expire, memory_of, nothing, value
+from cases import (
+    blocks_of,
+    case,
+    home_of,
+    let_expire,
+    memory_of,
+    value,
+)
 from cases_open import fails
 
 import shmstore
@@ -190,7 +197,7 @@ mends("put where a list says it is not empty", lambda g: [put(g.memory, g.arenas
 mends("put where the bits lead nowhere", lambda g: g.set_arena(FL_MAP, 1 << 60))
 mends("delete where the tag in front is wrong", lambda g: put(g.memory, g.block("between1") - 8, 1 << 50),
       lambda s, _: s.delete("between1"), changes={"between1": [None]})  # fmt: skip
-mends("put where the old block has no size", tag("k2", lambda t: t & 0x40000000), changes={"k2": [value("k2", "new"), None], **{}}, mended=True)
+mends("put where the old block has no size", tag("k2", lambda t: t & 0x40000000), changes={"k2": [value("k2", "new"), None], }, mended=True)
 
 
 def lose_all(g: Segment) -> None:

@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -105,9 +104,8 @@ def conclude() -> Callable[..., None]:
         if os.environ.get("SHMSTORE_CRASH_REPORT"):
             directory = Path(os.environ["SHMSTORE_CRASH_REPORT"])
             directory.mkdir(parents=True, exist_ok=True)
-            name = re.sub(r"\W+", "-", f"{result.mode} {result.case}")
             figures = {**result.as_dict(), "stride": choice.stride, "offset": choice.offset, "turns": choice.turns}
-            (directory / f"{name}.json").write_text(json.dumps(figures))
+            (directory / result.file_name()).write_text(json.dumps(figures))
         assert not result.failures, f"({repeat}; see conftest.py for how to repeat it)\n" + "\n".join(result.failures)
         assert result.acted >= 0.9 * (result.acted + result.ended_before), "the victims did not take the recorded way"
 

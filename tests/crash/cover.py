@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import re
 import sys
 import tempfile
 import time
@@ -67,8 +66,7 @@ def main() -> None:
                 failed = True
                 continue
             print(f"{name}: {result.instructions} instructions, {len(result.reached)} different, {result.seconds:.1f} s", flush=True)
-            file = re.sub(r"\W+", "-", f"{result.mode} {name}") + ".json"
-            (arguments.directory / file).write_text(json.dumps(result.as_dict()))
+            (arguments.directory / result.file_name()).write_text(json.dumps(result.as_dict()))
     sys.exit(failed)
 
 

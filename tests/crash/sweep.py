@@ -14,12 +14,14 @@ import contextlib
 import ctypes
 import os
 import pickle
+import re
 import signal
 import struct
 import subprocess
 import sys
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -698,6 +700,11 @@ class Result:
         self.seconds = self.longest_read = 0.0
         self.reached: set[int] = set()
 
+    def file_name(self) -> str:
+        """For the figures; names that differ only in what a file's name cannot hold get different ones."""
+        said = f"{self.mode} {self.case}"
+        return f"{re.sub(r'[^A-Za-z0-9]+', '-', said)}-{zlib.crc32(said.encode()):08x}.json"
+
     def as_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "reached": sorted(self.reached)}
 
@@ -734,7 +741,8 @@ def sweep(ground: Ground, name: str, mode: str, choice: Choice) -> Result:
         trace = setting.record()
         ways = drivers.plans(trace)
         result.instructions = len(trace)
-        for n in choice.of(trace):
+        thinned = 1 if choice.seen is not None else CASES[name].thin
+        for n in choice.of(trace)[::thinned]:
             _act(result, setting, mode, n, ways[n])
         if choice.seen is not None:
             choice.seen |= result.reached
@@ -784,8 +792,8 @@ def race(ground: Ground, name: str, choice: Choice) -> Result:
         trace = setting.record()
         ways = drivers.plans(trace)
         result.instructions = len(trace)
-        seen = set(trace)
-        for n in choice.of(trace):
+        seen = set(trace) | (choice.seen or set())
+        for n in Choice(choice.stride, choice.offset, choice.turns).of(trace):
             try:
                 took = setting.race_at(n, ways[n])
                 result.acted += 1
@@ -799,6 +807,8 @@ def race(ground: Ground, name: str, choice: Choice) -> Result:
                 result.failures.append(str(error))
                 if len(result.failures) >= FAILURES_KEPT:
                     break
+        if choice.seen is not None:
+            choice.seen |= result.reached
     result.seconds = time.monotonic() - began
     return result
 
