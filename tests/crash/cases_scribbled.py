@@ -179,7 +179,7 @@ case("rebuild of many", lambda s, _: s.put("new", 1), size=1 << 20, entries=1200
 case("check, two arenas", lambda s, _: s.check(), furnish=cases.furnish_both, size=cases.WIDE, never=cases.due, sampled=False)
 case("check readonly", lambda key, _: shmstore.Store(key, readonly=True).check(), opens=True, sampled=False)
 case("check behind a held arena", lambda s, _: fails(s.check), stops=False, behind=("put over", "freeing"), timeout=cases.patience,
-     changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
+     changes={"k2": [value("k2", "new")]}, sampled=False, thin=97)  # fmt: skip
 case("check where the arena's lock is nobody's", lambda s, _: s.check(), scribble=cases.arena_of_nobody, sampled=False, stops=False)
 case("check with views", lambda s, _: s.check(), setup=cases.two_zombies, kept=1, sampled=False, stops=False)
 
