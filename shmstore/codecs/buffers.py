@@ -62,7 +62,8 @@ def skip_pad(data: _Memory, at: int, pad: int) -> int:
 
 def bytearray_parts(value: bytearray) -> tuple[list[Any], int]:
     """Write the bytes and nothing else."""
-    return [value], len(value)
+    memory = memoryview(value)  # from here on nobody changes the length
+    return [memory], memory.nbytes
 
 
 def decode_bytearray(data: _Memory) -> bytearray:
@@ -132,9 +133,10 @@ def array_parts(value: array[Any]) -> tuple[list[Any], int]:
     """Write type code and size of an element, padding, and the elements as they lie in memory."""
     if _ITEMS.get(value.typecode) != value.itemsize:
         raise Unsupported(f"an array of type code {value.typecode!r} is not stored", "store x.tolist()")
-    size = len(value) * value.itemsize
-    pad = pad_after(3, size)
-    return [bytes((ord(value.typecode), value.itemsize, len(pad))), pad, value], 3 + len(pad) + size
+    memory = memoryview(value)  # from here on nobody changes the length
+    pad = pad_after(3, memory.nbytes)
+    head = bytes((ord(value.typecode), value.itemsize, len(pad)))
+    return [head, pad, memory], 3 + len(pad) + memory.nbytes
 
 
 def decode_array(data: _Memory) -> array[Any]:

@@ -53,7 +53,7 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
         info->uid = d.uid;
         info->gid = d.gid;
         info->creator_uid = d.trusted_uid;
-        info->attached = d.attached;
+        info->attached = h->s.memory->attached(&h->s);
     }
     info->backend = h->s.memory == &shms_memory_posix ? SHMS_BACKEND_POSIX : SHMS_BACKEND_SYSV;
     info->descriptor = h->s.fd;
@@ -174,8 +174,7 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
     if (rc != SHMS_OK)
         return rc;
     _Atomic uint64_t *busy;
-    uint64_t seen, end = shms_os_now() + timeout;
-    rc = shms_look(&h->s);
+    uint64_t seen, end = shms_os_now() + timeout; /* the caller looked: that belongs to those who have the interpreter's lock */
     shms_fetch_add_acq_rel(&h->s.away, 1);
     while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY)
         rc = again(h, busy, seen, end);
@@ -192,7 +191,7 @@ int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost) {
     _Atomic uint64_t *busy;
     uint64_t seen, end = shms_os_now() + timeout;
     *lost = 0;
-    rc = h->s.readonly ? SHMS_READ_ONLY : shms_look(&h->s);
+    rc = h->s.readonly ? SHMS_READ_ONLY : SHMS_OK;
     shms_fetch_add_acq_rel(&h->s.away, 1);
     while (rc == SHMS_OK && (rc = shms_repair(&h->s, lost, &busy, &seen)) == SHMS_BUSY)
         rc = again(h, busy, seen, end);

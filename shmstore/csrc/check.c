@@ -10,6 +10,7 @@
 
 #include "arena.h"
 #include "lock.h"
+#include "memory.h"
 #include "recover.h"
 #include "table.h"
 
@@ -248,7 +249,7 @@ uint64_t shms_next_unmarked(struct shms_store *s, uint64_t from) {
     uint8_t resident[AT_ONCE];
     for (uint64_t first = from; first < s->table_pages; first += AT_ONCE) {
         uint64_t pages = shms_min(AT_ONCE, s->table_pages - first);
-        if (!shms_os_resident((uint8_t *)s->buckets + first * SHMS_PAGE, pages, resident))
+        if (!s->memory->resident(s, (uint64_t)((uint8_t *)s->buckets - s->base) + first * SHMS_PAGE, pages, resident))
             break;
         for (uint64_t page = first; page < first + pages; page++) {
             if (!(resident[page - first] & 1) || shms_page_in_use(s, page))

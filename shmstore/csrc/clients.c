@@ -46,6 +46,14 @@ void shms_attachments_remove(struct shms_store *s) {
     pthread_mutex_unlock(&attachments_lock);
 }
 
+void shms_attachments_lose(struct shms_store *s, int fd) {
+    pthread_mutex_lock(&attachments_lock);
+    for (struct shms_store *other = attachments; other; other = other->next)
+        if (other != s && other->fd == fd)
+            other->fd = -1;
+    pthread_mutex_unlock(&attachments_lock);
+}
+
 uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52); }
 
 static void raise_high(struct shms_store *s, uint64_t count) {

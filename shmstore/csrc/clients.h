@@ -37,6 +37,8 @@ extern uint32_t shms_fork_epoch;
 /* All attachments of this process, so that a forked child can close the beacons it inherited. */
 void shms_attachments_add(struct shms_store *s);
 void shms_attachments_remove(struct shms_store *s);
+/* The kernel just gave this descriptor to *s: whichever other attachment has it noted lost its own. */
+void shms_attachments_lose(struct shms_store *s, int fd);
 
 /* An operation record of this client that is not in use; -1 if eight threads are inside. REQUIRES, as the one below,
  * the interpreter's lock: it is what keeps threads apart, so that no locked instruction is needed. */

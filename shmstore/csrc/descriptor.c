@@ -7,6 +7,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clients.h"
+
 #define BEACONS (1ll << 62)
 #define ATTACHED (1ll << 61)
 #define ATTACHED_BYTES (1ll << 32)
@@ -34,6 +36,7 @@ void shms_descriptor_keep(struct shms_store *s, int fd) {
     s->device = known ? (uint64_t)st.st_dev : 0;
     s->inode = known ? (uint64_t)st.st_ino : 0;
     s->fd = fd;
+    shms_attachments_lose(s, fd);
 }
 
 bool shms_descriptor_mine(const struct shms_store *s) {

@@ -11,8 +11,9 @@
  * FORK  A child inherits both, and would keep its parent's beacon burning. So it opens the file once more, in the
  *   handler that runs before fork() returns there, and closes what it inherited.
  * CLOSED BY OTHERS  A program that closes descriptors which it did not open may close this one, and its number may
- *   be somebody else's file the next moment. So nothing is done with it before device and inode were compared, and
- *   a file that still has its name is opened again at the next second of use. */
+ *   be somebody else's file the next moment. So nothing is done with it before device and inode were compared, whoever
+ *   is given a number takes it from other attachments of this process that have it noted, and a file that still has its
+ *   name is opened again at the next second of use. */
 #ifndef SHMS_DESCRIPTOR_H
 #define SHMS_DESCRIPTOR_H
 

@@ -77,7 +77,7 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     }
     if (raised)
         return SHMS_RAISED;
-    if (shms_handle_closing(c->h))
+    if (shms_handle_closing(c->h) || (forked && shms_handle_get(c->number) != c->h)) /* the place may be another's */
         return SHMS_CLOSED;
     int rc = shms_handle_usable(c->h);
     return rc == SHMS_OK && forked ? SHMS_FORKED : rc;

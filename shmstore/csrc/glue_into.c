@@ -1,7 +1,7 @@
 /* glue_into.c: get_into: a value's bytes, or an array's elements, into memory of the caller's.
  *
- * Whether the value fits is decided before anything is copied, by what stands at its beginning, and holds if the
- * value is still the same afterwards, as with every read (glue_read.c). The caller's memory is held by a memoryview,
+ * Whether the value fits is decided before it is copied, by what stands at its beginning, and holds if the value is
+ * still the same afterwards, as with every read (glue_read.c); else all is done again. The caller's memory is held by a memoryview,
  * so that nobody resizes it while the interpreter's lock is given up. */
 #include "glue_call.h"
 #include "number.h"

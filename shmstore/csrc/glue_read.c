@@ -125,18 +125,22 @@ int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct
                 shms_stat(s, SHMS_MISSES, 1);
             return rc;
         }
+        uint64_t mine = s->entry;
         if (tries >= TRIES_BEFORE_PIN && (rc = pin(c, &f, &pinned)) != SHMS_OK)
             continue;
         rc = SHMS_UNLIKELY(v->into != NULL) ? shms_copy_into(c, &f, v) : copy_value(c, &f, whole, v);
+        /* A process that was held for dead meanwhile had no pin, whatever it thought, and has another place by now. */
+        if (pinned >= 0 && (s->entry != mine || !s->me || shms_load_acquire(&s->me->entry) != mine))
+            rc = rc == SHMS_OK || rc == SHMS_UNMET ? SHMS_AGAIN : rc;
         bool still = (rc == SHMS_OK || rc == SHMS_UNMET) && (pinned >= 0 || shms_found_still(&f));
-        if (pinned >= 0)
+        if (pinned >= 0 && s->entry == mine && s->me)
             shms_pin_clear(s, pinned);
         if (SHMS_LIKELY(still)) {
             shms_stat(s, SHMS_HITS, 1);
             return rc;
         }
         Py_CLEAR(v->bytes);
-        if (rc != SHMS_OK && rc != SHMS_UNMET)
+        if (rc != SHMS_OK && rc != SHMS_UNMET && rc != SHMS_AGAIN)
             return rc;
         shms_stat(s, SHMS_RETRIES, 1);
     }

@@ -77,8 +77,8 @@ PyDoc_STRVAR(get_into_doc, "get_into($self, name, buffer, /)\n--\n\n"
 "Copy a value into memory of yours; return how many bytes that took.\n\n"
 "buffer: a writable one, of bytes. It takes bytes and bytearrays, from its beginning, and keeps what lies behind them.\n"
 "A numpy array, contiguous in either order, takes an array of its dtype, shape and order.\n\n"
-"Atomic: when this returns, what was copied is one value, whole. If it raises anything but KeyError, TypeError and\n"
-"ValueError, which come before a byte is copied, the buffer's content is undefined.\n\n"
+"Atomic: when this returns, what was copied is one value, whole. If it raises, the buffer may hold parts of one that\n"
+"was overwritten or deleted meanwhile.\n\n"
 "Cost: one copy; above 8 MB other threads run meanwhile.\n\n"
 "Raises: KeyError; ValueError for bytes that are more than the buffer's; TypeError for other values.");
 

@@ -77,9 +77,10 @@ int shms_handle_recheck(struct shms_handle *h) {
         s->fork_epoch = SHMS_NO_EPOCH;
     }
     if (s->fork_epoch != shms_fork_epoch) {
-        if (s->fork_epoch != SHMS_NO_EPOCH)
+        if (s->fork_epoch != SHMS_NO_EPOCH) {
             forget_parents_calls(h);
-        shms_store_relaxed(&s->away, 0);
+            shms_store_relaxed(&s->away, 0);
+        }
         s->beacon = -1;
         int rc = s->readonly ? SHMS_OK : shms_client_claim(s);
         if (rc != SHMS_OK)
@@ -105,7 +106,7 @@ static int64_t place(const struct shms_store *s) {
         uint64_t generation = 1;
         if (h) {
             uint64_t w = shms_load_acquire(&h->word);
-            if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) || h->s.base)
+            if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) || __atomic_load_n(&h->s.base, __ATOMIC_ACQUIRE))
                 continue;
             generation = (w >> 32) + 1;
         } else if (!(h = calloc(1, sizeof *h)))

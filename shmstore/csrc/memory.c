@@ -7,9 +7,8 @@
 #include "api.h"
 
 void shms_memory_choose(struct shms_store *s, const struct shms_open_wish *a) {
-    struct shms_store *next = s->next;
-    memset(s, 0, sizeof *s);
-    s->next = next;
+    /* All but the link: others change the list meanwhile (clients.c). */
+    memset((uint8_t *)s + sizeof s->next, 0, sizeof *s - sizeof s->next);
     s->beacon = s->fd = s->id = -1;
     s->memory = a->backend == SHMS_BACKEND_POSIX ? &shms_memory_posix : &shms_memory_sysv;
     s->private_store = a->name_kind == 4;

@@ -26,8 +26,7 @@ struct shms_memory_state {
     uint32_t trusted_uid; /* whose it is for the question of trust */
     uint32_t uid, gid, mode;
     uint32_t creator;     /* process id, 0 = not known */
-    uint32_t attached;    /* mappings in all processes; POSIX: counted by their locks */
-    bool removed;         /* nobody will find it any more */
+    bool removed;         /* nobody will find it any more: proven, for on this word the store is marked destroyed */
 };
 
 /* Functions that return int return 0 or an error number, with the call that failed in s->call. */
@@ -37,11 +36,13 @@ struct shms_memory {
     /* Makes it. EEXIST: somebody was faster. */
     int (*make)(struct shms_store *s, const struct shms_open_wish *a, uint64_t size);
     int (*state)(struct shms_store *s, struct shms_memory_state *ret);
+    /* Mappings in all processes; POSIX: counted by their locks, which takes some microseconds for each. */
+    uint32_t (*attached)(struct shms_store *s);
     /* Maps it at s->base. ENOEXEC: it is no store, and was left untouched. */
     int (*map)(struct shms_store *s, const struct shms_open_wish *a, uint64_t size, bool made);
     /* After the header was written: from now on others find it. EEXIST: another one has its name. */
     int (*publish)(struct shms_store *s, const struct shms_open_wish *a);
-    /* Undoes map and find; nothing of *s refers to the kernel's things any more. */
+    /* Undoes map and find; nothing of *s refers to the kernel's things any more, and then s->base is NULL. */
     void (*unmap)(struct shms_store *s);
     /* Nobody will find it any more; 0 also if that was so. ETIMEDOUT: somebody is stopped in the midst of this. */
     int (*remove)(struct shms_store *s);
@@ -49,6 +50,8 @@ struct shms_memory {
     bool (*creator_gone)(struct shms_store *s, const struct shms_memory_state *state);
     /* The bytes may be read and written without a fault that kills. False: no page is left; s->short_of says why. */
     bool (*commit)(struct shms_store *s, uint64_t offset, uint64_t bytes);
+    /* Which of these pages have their memory: 1 or 0 in ret[]. False: that cannot be told. */
+    bool (*resident)(struct shms_store *s, uint64_t offset, uint64_t pages, uint8_t *ret);
     /* May pages of free memory go back to the system now? */
     bool (*may_give_back)(struct shms_store *s);
     /* Keeps it out of the swap. */
@@ -69,6 +72,9 @@ struct shms_memory {
     /* In a forked child, before fork() returns: lets go of what keeps the parent's beacon burning. */
     void (*forked)(struct shms_store *s);
 };
+
+/* The last store of an unmap: from here on the structure may be somebody else's (place() in handle.c). */
+static inline void shms_store_unmapped(struct shms_store *s) { __atomic_store_n(&s->base, NULL, __ATOMIC_RELEASE); }
 
 extern const struct shms_memory shms_memory_sysv, shms_memory_posix;
 

@@ -86,11 +86,22 @@ static int make(struct shms_store *s, const struct shms_open_wish *a, uint64_t s
     return rc ? rc : result(s, "ftruncate", ftruncate(fd, (off_t)size) == 0);
 }
 
+/* Proof that the store is gone. That it cannot be opened is none: the process may be in a chroot, another user by now, or
+ * out of descriptors. */
+static bool another_has_its_name(const struct shms_store *s) {
+    char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    struct stat st;
+    path_of(s, path);
+    return lstat(path, &st) == 0 && (uint64_t)st.st_dev == s->device && (uint64_t)st.st_ino != s->inode;
+}
+
+static uint32_t attached(struct shms_store *s) { return (s->base != NULL) + shms_descriptor_others(s, 1 << 16); }
+
 static int state(struct shms_store *s, struct shms_memory_state *ret) {
     struct stat st;
     memset(ret, 0, sizeof *ret);
-    if (!shms_descriptor_mine(s)) { /* closed by others, and its name leads elsewhere: gone, unless it never had one */
-        ret->removed = !s->private_store;
+    if (!shms_descriptor_mine(s)) { /* closed by others, and not to be had again */
+        ret->removed = !s->private_store && another_has_its_name(s);
         return 0;
     }
     if (fstat(s->fd, &st) != 0)
@@ -100,7 +111,6 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
                                       .uid = st.st_uid,
                                       .gid = st.st_gid,
                                       .mode = st.st_mode & 0777,
-                                      .attached = (s->base != NULL) + shms_descriptor_others(s, 1 << 16),
                                       .removed = st.st_nlink == 0 && s->named};
     return 0;
 }
@@ -148,8 +158,27 @@ static int publish(struct shms_store *s, const struct shms_open_wish *a) {
 static void unmap(struct shms_store *s) {
     if (s->base)
         munmap(s->base, s->size);
-    s->base = NULL;
     shms_descriptor_close(s);
+    shms_store_unmapped(s);
+}
+
+/* A page that the file lacks is none that is in memory; mincore would say so only to who may write to the file. */
+static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint8_t *ret) {
+    if (!s->sparse || !shms_descriptor_mine(s))
+        return false;
+    memset(ret, 0, pages);
+    off_t end = (off_t)(offset + pages * SHMS_PAGE);
+    for (off_t at = (off_t)offset, hole; at < end; at = hole) {
+        at = lseek(s->fd, at, SEEK_DATA);
+        if (at < 0 || at >= end)
+            return at >= 0 || errno == ENXIO;
+        if ((hole = lseek(s->fd, at, SEEK_HOLE)) < 0)
+            return false;
+        hole = hole < end ? hole : end;
+        for (off_t page = at; page < hole; page += SHMS_PAGE)
+            ret[(uint64_t)(page - (off_t)offset) / SHMS_PAGE] = 1;
+    }
+    return true;
 }
 
 static int unlink_mine(struct shms_store *s) {
@@ -226,12 +255,16 @@ static void relight(struct shms_store *s) {
     if (!shms_descriptor_mine(s)) {
         uint64_t device = s->device, inode = s->inode;
         s->fd = -1;
-        if (s->private_store || open_file(s, s->readonly) != 0)
-            return;
-        if (s->device != device || s->inode != inode) {
+        bool again = !s->private_store && open_file(s, s->readonly) == 0;
+        if (again && (s->device != device || s->inode != inode)) {
             shms_descriptor_close(s);
-            s->device = device;
-            s->inode = inode;
+            again = false;
+        }
+        s->device = device;
+        s->inode = inode;
+        if (!again) { /* it is out, and must not be taken for that of the dead */
+            if (s->me)
+                shms_store_relaxed(&s->me->beacon, 0);
             return;
         }
         shms_descriptor_attach(s);
@@ -246,7 +279,7 @@ static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_map
 static bool only_me(struct shms_store *s) { return false; } /* beacons tell more */
 
 const struct shms_memory shms_memory_posix = {
-    find, make, state, map, publish, unmap, remove_file, creator_gone, commit, may_give_back, lock,
+    find, make, state, attached, map, publish, unmap, remove_file, creator_gone, commit, resident, may_give_back, lock,
     shms_descriptor_light, shms_descriptor_put_out, relight, shms_descriptor_seen, sees, maps, only_me,
     shms_descriptor_forked,
 };

@@ -43,8 +43,10 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
     struct shmid_ds d;
     memset(ret, 0, sizeof *ret);
     if (shmctl(s->id, IPC_STAT, &d) != 0) {
-        ret->removed = is_gone(errno);
-        return result(s, "shmctl", ret->removed);
+        /* What is attached stays known until it is detached, whoever removes it. If the kernel does not know it, this
+         * process is in another IPC namespace by now. */
+        ret->removed = is_gone(errno) && !s->base;
+        return result(s, "shmctl", is_gone(errno));
     }
     *ret = (struct shms_memory_state){.size = d.shm_segsz,
                                       .trusted_uid = d.shm_perm.cuid,
@@ -52,7 +54,6 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
                                       .gid = d.shm_perm.gid,
                                       .mode = d.shm_perm.mode & 0777,
                                       .creator = (uint32_t)d.shm_cpid,
-                                      .attached = (uint32_t)d.shm_nattch,
                                       .removed = (d.shm_perm.mode & SHM_DEST) && !s->private_store};
     return 0;
 }
@@ -71,8 +72,17 @@ static int publish(struct shms_store *s, const struct shms_open_wish *a) { retur
 static void unmap(struct shms_store *s) {
     if (s->base)
         shmdt(s->base);
-    s->base = NULL;
     s->id = -1;
+    shms_store_unmapped(s);
+}
+
+static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint8_t *ret) {
+    return shms_os_resident(s->base + offset, pages, ret);
+}
+
+static uint32_t attached(struct shms_store *s) {
+    struct shmid_ds d;
+    return shmctl(s->id, IPC_STAT, &d) == 0 ? (uint32_t)d.shm_nattch : 0;
 }
 
 static int remove_segment(struct shms_store *s) {
@@ -117,6 +127,6 @@ static bool only_me(struct shms_store *s) {
 }
 
 const struct shms_memory shms_memory_sysv = {
-    find, make, state, map, publish, unmap, remove_segment, creator_gone, commit, may_give_back, lock,
+    find, make, state, attached, map, publish, unmap, remove_segment, creator_gone, commit, resident, may_give_back, lock,
     light, put_out, relight, seen, sees, maps, only_me, put_out,
 };

@@ -63,8 +63,8 @@ static int allocate(struct shms_op *op, uint32_t a) {
     uint64_t block;
     int rc = shms_arena_alloc(s, a, op->asked, &block);
     if (SHMS_UNLIKELY(rc == SHMS_CORRUPT)) {
-        if (shms_rebuild(s, a) != SHMS_OK)
-            return SHMS_NO_MEMORY;
+        if ((rc = shms_rebuild(s, a)) != SHMS_OK)
+            return rc;
         rc = shms_arena_alloc(s, a, op->asked, &block);
     }
     if (rc == SHMS_OK) {

@@ -208,7 +208,11 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
         case SHMS_SETTLED_FAILED:
             shms_detach(s);
             return SHMS_SYSTEM;
-        case SHMS_SETTLED_GONE:
+        case SHMS_SETTLED_GONE: /* marked, and yet it was found: whoever marked it did not come to remove it */
+            if (!a->readonly && a->create != 2)
+                s->memory->remove(s);
+            shms_detach(s);
+            break;
         case SHMS_SETTLED_WAIT:
             shms_detach(s);
         }

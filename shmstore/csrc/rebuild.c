@@ -201,7 +201,7 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     r.count = close_gaps(s, at, &r);
     if (!commit_gaps(s, at, &r)) {
         free(r.items);
-        return SHMS_NO_MEMORY;
+        return SHMS_FULL;
     }
     uint64_t top = r.count ? r.items[r.count - 1].offset + r.items[r.count - 1].bytes : at;
     shms_arena_reset(s, a);

@@ -4,8 +4,8 @@
 
 #include "clients.h"
 
-/* REQUIRES the arena's lock. Makes its derived state anew from records, slots and pins. SHMS_OK or
- * SHMS_NO_MEMORY (the arena stays suspect). */
+/* REQUIRES the arena's lock. Makes its derived state anew from records, slots and pins. SHMS_OK; or SHMS_NO_MEMORY in
+ * this process, SHMS_FULL where the system has no page for the store, and the arena stays suspect. */
 int shms_rebuild(struct shms_store *s, uint32_t a);
 
 /* REQUIRES: no engine lock held. Proves, marks and empties the client at `index` if it is gone. True: its place

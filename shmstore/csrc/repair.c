@@ -140,13 +140,33 @@ static bool raise_reach(_Atomic uint64_t *lock, uint32_t distance, uint64_t *see
     return SHMS_LOCK_OWNER(*seen) == 0;
 }
 
-static int raise_reaches(struct shms_store *s, _Atomic uint64_t **busy, uint64_t *seen, struct entry *e) {
+/* A put that did not see the misplaced entry made another one of its name meanwhile: that is the one. */
+static int drop_former(struct shms_store *s, uint64_t bucket, uint32_t index, uint64_t *lost, _Atomic uint64_t **busy,
+                       uint64_t *seen, struct entry *e) {
+    uint32_t a = shms_arena_of(s, SHMS_SLOT_BLOCK(e->word));
+    *busy = &s->arenas[a].lock;
+    if (!shms_lock_try(s, *busy, SHMS_SPINS, seen))
+        return SHMS_BUSY;
+    if (read_entry(s, bucket, index, e) == MISPLACED && shms_arena_of(s, SHMS_SLOT_BLOCK(e->word)) == a)
+        *lost += give_up(s, a, e);
+    shms_arena_leave(s, a);
+    return SHMS_OK;
+}
+
+static int raise_reaches(struct shms_store *s, uint64_t *lost, _Atomic uint64_t **busy, uint64_t *seen, struct entry *e) {
     for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
         uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
         for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++)
             for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
+                struct shms_found other;
                 if (read_entry(s, bucket, i, e) != MISPLACED)
                     continue;
+                if (shms_find(s, &e->name, &other) == SHMS_OK && other.number != e->number) {
+                    int rc = drop_former(s, bucket, i, lost, busy, seen, e);
+                    if (rc != SHMS_OK)
+                        return rc;
+                    continue;
+                }
                 if (!shms_bucket_use(s, e->name.home))
                     return SHMS_FULL;
                 *busy = &s->buckets[e->name.home].lock;
@@ -198,7 +218,7 @@ int shms_repair(struct shms_store *s, uint64_t *lost, _Atomic uint64_t **busy, u
         shms_arena_leave(s, a);
     }
     if (rc == SHMS_OK)
-        rc = raise_reaches(s, busy, seen, e);
+        rc = raise_reaches(s, lost, busy, seen, e);
     free(e);
     return rc;
 }

@@ -17,6 +17,7 @@
 struct shms_memory;
 
 struct shms_store {
+    struct shms_store *next; /* all attachments of the process, for the fork handler; first, see shms_memory_choose */
     uint8_t *base;
     uint64_t size;
     int id;           /* System V identifier, else -1 */
@@ -53,7 +54,6 @@ struct shms_store {
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
     _Atomic uint32_t last_dead_pid; /* for the log: whose locks were taken over */
     _Atomic uint64_t takeovers, rebuilds;
-    struct shms_store *next; /* all attachments of the process, for the fork handler */
 
     /* The memory it lives in (memory.h). */
     const struct shms_memory *memory;

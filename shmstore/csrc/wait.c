@@ -73,9 +73,7 @@ int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, u
         if (s->readonly || !asleep_allowed) {
             shms_os_nap(shms_min(left, NAP));
             asleep_allowed = shms_bucket_in_use(s, n->home);
-            if (end - now <= NAP)
-                return SHMS_AGAIN;
-            continue;
+            continue; /* to a last look, if the time is up */
         }
         uint64_t flagged = w | SHMS_LOCK_WAITERS, seen = w;
         bool announced = w == flagged;
