@@ -107,6 +107,7 @@ def conclude() -> Callable[..., None]:
             figures = {**result.as_dict(), "stride": choice.stride, "offset": choice.offset, "turns": choice.turns}
             (directory / result.file_name()).write_text(json.dumps(figures))
         assert not result.failures, f"({repeat}; see conftest.py for how to repeat it)\n" + "\n".join(result.failures)
-        assert result.acted >= 0.9 * (result.acted + result.ended_before), "the victims did not take the recorded way"
+        enough = 0.9 * (result.acted + result.ended_before) - (0 if choice.seen is None else 20)
+        assert result.acted >= enough, "the victims did not take the recorded way"
 
     return conclude
