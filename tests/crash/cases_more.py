@@ -21,7 +21,7 @@ from cases import (
     value,
 )
 from cases_open import creates, fails, initialising, left_behind, magic, make
-from cases_posix import FULL, POSIX, close_under, on_posix, path_of
+from cases_posix import FULL, POSIX, on_posix
 from cases_posix import make as make_posix
 from cases_scribbled import HEADS, Segment, get, mends, put, scribbled, tried
 from refuse import Refusal
@@ -363,24 +363,6 @@ on_posix("delete what gives pages back beside one without a descriptor", lambda 
          size=cases.ROOMY, unread=("huge",), setup=close_of)  # fmt: skip
 
 
-def found_another(store: Any) -> Any:
-    """The descriptor was closed, and under its name there is another store by now."""
-    close_under(store)
-    path = path_of(store.info().name)
-    os.rename(path, path + "~")
-    with open(path, "wb") as file:
-        file.write(b"another")
-    time.sleep(1.1)
-    return path
-
-
-def put_and_put_back(store: Any, path: str) -> None:
-    try:
-        tried(lambda: store.put("new", value("new", "new")))
-    finally:
-        os.rename(path + "~", path)
-
-
 # ---- private stores are handed on
 def private_handle(backend: str) -> Any:
     def prepare(_: Any) -> Any:
@@ -523,7 +505,6 @@ def break_warm(g: Segment) -> None:
 
 mends("put where runs lack pages and one is broken, in a full /dev/shm", break_warm, lambda s, _: tried(lambda: s.put("new", b"n" * 5000)), refused=FULL,
       furnish=cold_and_warm, backend=POSIX, changes={"new": [b"n" * 5000]})  # fmt: skip
-on_posix("put when another store has the name", put_and_put_back, prepare=found_another, thin=97)
 
 
 def furnish_a_list(store: Any) -> None:
