@@ -11,10 +11,12 @@
 try:
     from shmstore import _core as _core
 except ImportError as _error:
+    if _error.name == "_cffi_backend":
+        raise ImportError("shmstore needs the package cffi: run `pip install cffi`") from _error
     raise ImportError(
-        "shmstore's compiled module is missing: run `pip install .` in the project (it needs a C compiler), and "
-        f"start Python from another directory than the checkout ({_error})"
-    ) from _error
+        "this is shmstore's source without its compiled module: start Python from another directory than the checkout; "
+        f"if it is not installed yet, run `pip install .` there first (it needs a C compiler) ({_error})"
+    ) from None
 
 from shmstore.codecs.registry import register
 from shmstore.errors import (

@@ -29,7 +29,7 @@ def raw_name(name: Name) -> tuple[bytes, int]:
     elif isinstance(name, bytes):
         raw, kind = name, BYTES_NAMES
     else:
-        raise TypeError(f"names are str or bytes, not {type(name)!r}")
+        raise TypeError(f"names are str or bytes, not {type(name).__name__}")
     if len(raw) > NAME_MAX:
         raise ValueError(f"names are at most {NAME_MAX} bytes long, this one is {len(raw)}")
     return raw, kind

@@ -183,16 +183,20 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
 
 
 def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
-    from shmstore import _memory_errors, _sysv_errors
-
     call, code = ffi.string(found.what).decode(), found.error
+    try:
+        from shmstore import _memory_errors, _sysv_errors
+    except ImportError:  # who became another user, or another root, may not read the package any more
+        return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}")
     size = found.size or wish.size
     known = _memory_errors.about(call, code, size, wish.huge_page, key.place)
     if known is not None:
         advice = known
     elif code == errno.EACCES and key.backend == "sysv":
         row = _sysv_errors.about_shmget(code, key.number, 0, 0)
-        advice = f"{row}; ask its owner for a mode that lets you in, or attach with readonly=True"
+        advice = f"{row}; ask its owner for a mode that lets you in"
+        if not wish.readonly:
+            advice += ", or attach with readonly=True if it lets you read"
     elif call == "shmget":
         advice = _sysv_errors.about_shmget(code, key.number, wish.size, wish.mode)
     else:
@@ -284,14 +288,22 @@ def _log_news(handle: int, pid: int, deaths: int, rebuilds: int) -> None:
     logger = logging.getLogger("shmstore")
     if pid:
         logger.warning(
-            "process %d died in the midst of something; its locks and memory were taken over by process %d (deaths "
-            "seen by this handle: %d, arenas rebuilt: %d)", pid, os.getpid(), deaths, rebuilds,
+            "shmstore %s: process %d died in the midst of something; its locks and memory were taken over by process %d "
+            "(deaths seen by this handle: %d, arenas rebuilt: %d)", _shown(handle), pid, os.getpid(), deaths, rebuilds,
         )  # fmt: skip
     else:
         logger.warning(
-            "process %d rebuilt %d arenas: somebody died in the midst of something, or their bookkeeping did not fit",
-            os.getpid(), rebuilds,
+            "shmstore %s: process %d rebuilt %d arenas: somebody died in the midst of something, or their bookkeeping "
+            "did not fit", _shown(handle), os.getpid(), rebuilds,
         )  # fmt: skip
+
+
+def _shown(handle: int) -> str:
+    info = ffi.new("struct shms_info *")
+    if lib.shms_get_info(handle, info) != lib.SHMS_OK:
+        return "(closed)"
+    name = bytes(ffi.buffer(info.name, info.name_length))
+    return repr(name.decode(errors="backslashreplace")) if info.name_kind in (1, 3) else f"key {info.key & 0xFFFFFFFF:#010x}"
 
 
 def tell_news(handle: int) -> None:

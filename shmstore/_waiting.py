@@ -57,7 +57,8 @@ class Waiting(Health):
             if stop is not None and stop():
                 return 0
             if left <= 0:
-                raise TimeoutError(f"store {self._key.shown}: {name!r} did not change within {timeout} s")
+                what = "was not there" if after is None else "did not change"
+                raise TimeoutError(f"store {self._key.shown}: {name!r} {what} within {timeout} s")
 
     async def wait_async(
         self, name: Name, *, after: int | None = None, timeout: float | None = None, spin: float = 0.0

@@ -13,6 +13,11 @@ import pytest
 
 import shmstore
 import shmstore._attachment
+import shmstore._memory_errors  # and what else is imported when it is needed: who becomes another user may not read it any more
+import shmstore._records
+import shmstore._sysv_errors
+import shmstore.codecs.explain
+import shmstore.codecs.standin
 from shmstore._keys import BACKENDS
 
 

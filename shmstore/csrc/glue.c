@@ -83,6 +83,13 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     return rc == SHMS_OK && forked ? SHMS_FORKED : rc;
 }
 
+void shms_type_error(const char *wanted, PyObject *got) {
+    PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(got), "__name__");
+    if (name)
+        PyErr_Format(PyExc_TypeError, "%s, not %U", wanted, name);
+    Py_XDECREF(name);
+}
+
 int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind) {
     Py_ssize_t n;
     if (SHMS_LIKELY(PyUnicode_Check(object))) {
@@ -96,7 +103,7 @@ int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint3
         *bytes = p;
         *kind = SHMS_FLAG_BYTES_KEY;
     } else {
-        PyErr_Format(PyExc_TypeError, "names are str or bytes, not %R", (PyObject *)Py_TYPE(object));
+        shms_type_error("names are str or bytes", object);
         return SHMS_RAISED;
     }
     if (SHMS_UNLIKELY(n > (Py_ssize_t)SHMS_KEY_MAX)) {

@@ -34,6 +34,8 @@ void shms_call_end(struct shms_call *c);
  * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. */
 int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 
+/* Raises TypeError: what is wanted, and the type that was given. */
+void shms_type_error(const char *wanted, PyObject *got);
 /* A str or bytes object as a name: SHMS_OK or SHMS_RAISED. */
 int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
 

@@ -27,7 +27,11 @@ static bool integer(PyObject *object, long long *n) {
     if (!object)
         return true;
     *n = PyLong_AsLongLong(object);
-    return *n != -1 || !PyErr_Occurred();
+    if (*n != -1 || !PyErr_Occurred())
+        return true;
+    if (PyErr_ExceptionMatches(PyExc_TypeError))
+        shms_type_error("incr and decr add an int", object);
+    return false;
 }
 
 static bool count_arguments(const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,

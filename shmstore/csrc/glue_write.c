@@ -13,8 +13,11 @@ int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds) {
         return SHMS_RAISED;
     }
     double seconds = PyFloat_AsDouble(ttl);
-    if (seconds == -1.0 && PyErr_Occurred())
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            shms_type_error("ttl is a number of seconds or None", ttl);
         return SHMS_RAISED;
+    }
     if (!(seconds > 0)) {
         PyErr_Format(PyExc_ValueError, "ttl is a number of seconds above 0, or None for ever, not %R", ttl);
         return SHMS_RAISED;

@@ -419,12 +419,13 @@ import os, signal, sys, time
 import shmstore
 
 store, results, forks = shmstore.Store(sys.argv[1], create=False), sys.argv[2], int(sys.argv[3])
-children, child, numbers, left = [], False, [], forks
+children, child, numbers, left, parent = [], False, [], forks, os.getpid()
 
 def handler(*_):
-    # Returns into whatever was interrupted, a wait for a lock within put or incr among it, in both processes.
+    # Returns into whatever was interrupted, a wait for a lock within put or incr among it, in both processes. A signal
+    # that the interpreter has noted and not yet served is served in the child, too, before it knows that it is one.
     global child, left
-    if child or not left:
+    if os.getpid() != parent or not left:
         return
     left -= 1
     pid = os.fork()
