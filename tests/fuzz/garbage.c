@@ -1107,11 +1107,9 @@ void garbage_case(const uint8_t *data, size_t length) {
 
 /* ---- a scribbler beside it */
 static const struct template *scribbled;
-static _Atomic bool may_scribble;
+static _Atomic bool may_scribble, scribbling; /* asked and answered in one order by both: sequentially consistent */
 
-void garbage_scribble_once(uint64_t random) {
-    if (!shms_load_acquire(&may_scribble))
-        return;
+static void scribble_once(uint64_t random) {
     uint8_t bytes[24];
     uint64_t size = scribbled->size;
     for (size_t i = 0; i < sizeof bytes; i++)
@@ -1120,6 +1118,13 @@ void garbage_scribble_once(uint64_t random) {
         bytes[0] = 0; /* nothing that ends it at once */
     struct reader r = {bytes, bytes + sizeof bytes};
     damage_once(scribbled, stub_segment, &size, &r);
+}
+
+void garbage_scribble_once(uint64_t random) {
+    atomic_store(&scribbling, true);
+    if (atomic_load(&may_scribble))
+        scribble_once(random);
+    atomic_store(&scribbling, false);
 }
 
 void garbage_under_scribbles(uint64_t seed, _Atomic bool *stop) {
@@ -1135,7 +1140,7 @@ void garbage_under_scribbles(uint64_t seed, _Atomic bool *stop) {
         if (!h[0] || !h[1])
             continue;
         scribbled = t;
-        shms_store_release(&may_scribble, true);
+        atomic_store(&may_scribble, true);
         for (int k = 0; k < 300 && !shms_load_relaxed(stop); k++) {
             stub_questions = 0;
             operate(t, h, h[1]->s.readonly ? 1 : 2, next(&seed), NULL);
@@ -1144,7 +1149,9 @@ void garbage_under_scribbles(uint64_t seed, _Atomic bool *stop) {
             if (k % 32 == 0)
                 look_at_everything(1);
         }
-        shms_store_release(&may_scribble, false);
+        atomic_store(&may_scribble, false);
+        while (atomic_load(&scribbling)) /* he may be in the midst of it; then the segment goes elsewhere */
+            shms_pause();
         detach_from(h[0]);
         detach_from(h[1]);
     }
