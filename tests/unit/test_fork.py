@@ -489,7 +489,7 @@ def test_fork_in_a_signal_handler(make, tmp_path):
     assert [line for line in main.stderr.splitlines() if "died in the midst of" not in line] == []
     assert main.returncode == 0
     files = [file.read_text().split() for file in tmp_path.iterdir()]
-    assert len(files) == 61
+    assert len(files) == 61, sorted(file.name for file in tmp_path.iterdir())
     assert {int(number) for numbers in files for number in numbers} == set(range(1, store["count"] + 1))
     store.recover()
     assert places(store) == [os.getpid()]
