@@ -179,6 +179,7 @@ class Batches(Entries[_V]):
         Raises: KeyError if the store is empty.
         """
         if self._options[1]:  # before an entry is decoded that will not be taken
+            self._look()
             raise self._fail(lib.SHMS_READ_ONLY)
         for name in self._walk(b"", ALL_NAMES):
             value = self.pop(name, MISSING)
