@@ -423,9 +423,10 @@ children, child, numbers, left, parent = [], False, [], forks, os.getpid()
 
 def handler(*_):
     # Returns into whatever was interrupted, a wait for a lock within put or incr among it, in both processes. A signal
-    # that the interpreter has noted and not yet served is served in the child, too, before it knows that it is one.
+    # that the interpreter has noted and not yet served is served in the child, too, before it knows that it is one; and
+    # a signal served right after getpid() forks, and its child comes back to here with the parent's number in hand.
     global child, left
-    if os.getpid() != parent or not left:
+    if os.getpid() != parent or child or not left:
         return
     left -= 1
     pid = os.fork()
