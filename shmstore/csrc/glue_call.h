@@ -34,10 +34,20 @@ void shms_call_end(struct shms_call *c);
  * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. */
 int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 
-/* Raises TypeError: what is wanted, and the type that was given. */
-void shms_type_error(const char *wanted, PyObject *got);
 /* A str or bytes object as a name: SHMS_OK or SHMS_RAISED. */
 int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
+/* What most calls begin with. SHMS_OK: *n is the name in the store, and shms_call_end is due. */
+static inline int shms_call_begin_named(struct shms_call *c, int64_t handle, PyObject *name, struct shms_name *n) {
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(c, handle)) == SHMS_OK))
+        shms_name_init(&c->h->s, n, bytes, length, kind);
+    return rc;
+}
+
+/* Raises TypeError: what is wanted, and the type that was given. */
+void shms_type_error(const char *wanted, PyObject *got);
 
 static inline PyObject *shms_call_failed(int status) {
     if (status == SHMS_RAISED)
@@ -70,9 +80,11 @@ struct shms_value {
     uint8_t small[SHMS_VALUE_INLINE];
     uint8_t extension[SHMS_EXT_MAX];
 };
-/* whole: as it is stored, in a bytes object. SHMS_OK, SHMS_MISS, or what ends the call; SHMS_UNMET: v->into does not
- * fit, nothing was copied; v->length is the value's if it is bytes. */
-int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct shms_value *v);
+/* A whole call. whole: as it is stored, in a bytes object. SHMS_OK, SHMS_MISS, or what ended the call; SHMS_UNMET:
+ * v->into does not fit, nothing was copied; v->length is the value's if it is bytes. */
+int shms_call_read(int64_t handle, PyObject *name, bool whole, struct shms_value *v);
+/* A whole call: is the name there? *f may be another life's by now. SHMS_OK, SHMS_MISS, or what ended the call. */
+int shms_call_look(int64_t handle, PyObject *name, struct shms_found *f);
 int shms_copy_into(struct shms_call *c, const struct shms_found *f, struct shms_value *v);
 /* Copies bytes out; with the interpreter's lock given up if they are many. False: the store is closed. */
 bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes);

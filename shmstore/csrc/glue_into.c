@@ -1,8 +1,8 @@
 /* glue_into.c: get_into: a value's bytes, or an array's elements, into memory of the caller's.
  *
  * Whether the value fits is decided before it is copied, by what stands at its beginning, and holds if the value is
- * still the same afterwards, as with every read (glue_read.c); else all is done again. The caller's memory is held by a memoryview,
- * so that nobody resizes it while the interpreter's lock is given up. */
+ * still the same afterwards, as with every read (glue_read.c); else all is done again. The caller's memory is held by
+ * a memoryview, so that nobody resizes it while the interpreter's lock is given up. */
 #include "glue_call.h"
 #include "number.h"
 
@@ -79,20 +79,6 @@ static PyObject *refused(PyObject *self, PyObject *name, PyObject *buffer, const
     return NULL;
 }
 
-static int read_into(PyObject *self, PyObject *name, struct shms_value *v) {
-    struct shms_call c;
-    struct shms_name n;
-    const char *bytes;
-    uint32_t length, kind;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK) {
-        shms_name_init(&c.h->s, &n, bytes, length, kind);
-        rc = shms_read(&c, &n, false, v);
-        shms_call_end(&c);
-    }
-    return rc;
-}
-
 PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_into into;
     struct shms_value v;
@@ -107,7 +93,7 @@ PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (!held)
         return NULL;
     v.into = &into;
-    int rc = read_into(self, args[0], &v);
+    int rc = shms_call_read(shms_handle_of(self), args[0], false, &v);
     Py_DECREF(held);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromUnsignedLongLong(v.length);

@@ -35,18 +35,9 @@ static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, 
 }
 
 static int get_one(PyObject *self, PyObject *name, PyObject *found) {
-    struct shms_call c;
-    struct shms_name n;
     struct shms_value v;
-    const char *bytes;
-    uint32_t length, kind;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (rc != SHMS_OK || (rc = shms_call_begin(&c, shms_handle_of(self))) != SHMS_OK)
-        return rc;
-    shms_name_init(&c.h->s, &n, bytes, length, kind);
     v.into = NULL;
-    rc = shms_read(&c, &n, false, &v);
-    shms_call_end(&c);
+    int rc = shms_call_read(shms_handle_of(self), name, false, &v);
     if (rc != SHMS_OK)
         return rc;
     PyObject *value = shms_value_object(&v, self);

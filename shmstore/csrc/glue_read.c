@@ -109,7 +109,7 @@ static int copy_value(struct shms_call *c, const struct shms_found *f, bool whol
     return shms_copy_out(c, to, from, v->length) ? SHMS_OK : SHMS_CLOSED;
 }
 
-int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct shms_value *v) {
+static int read_value(struct shms_call *c, const struct shms_name *n, bool whole, struct shms_value *v) {
     struct shms_store *s = &c->h->s;
     struct shms_found f;
     v->bytes = NULL;
@@ -144,6 +144,32 @@ int shms_read(struct shms_call *c, const struct shms_name *n, bool whole, struct
             return rc;
         shms_stat(s, SHMS_RETRIES, 1);
     }
+}
+
+int shms_call_read(int64_t handle, PyObject *name, bool whole, struct shms_value *v) {
+    struct shms_call c;
+    struct shms_name n;
+    int rc = shms_call_begin_named(&c, handle, name, &n);
+    if (SHMS_LIKELY(rc == SHMS_OK)) {
+        rc = read_value(&c, &n, whole, v);
+        shms_call_end(&c);
+    }
+    return rc;
+}
+
+int shms_call_look(int64_t handle, PyObject *name, struct shms_found *f) {
+    struct shms_call c;
+    struct shms_name n;
+    int rc = shms_call_begin_named(&c, handle, name, &n);
+    if (SHMS_LIKELY(rc == SHMS_OK)) {
+        while ((rc = shms_find(&c.h->s, &n, f)) == SHMS_BUSY)
+            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
+                rc = rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
+                break;
+            }
+        shms_call_end(&c);
+    }
+    return rc;
 }
 
 PyObject *shms_value_codec(const struct shms_value *v) {
@@ -184,20 +210,9 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store) {
 
 /* get_versioned(name): (version, codec, bytes), None */
 static PyObject *get_versioned(PyObject *self, PyObject *name) {
-    struct shms_call c;
-    struct shms_name n;
     struct shms_value v;
-    const char *bytes;
-    uint32_t length, kind;
-    if (shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
-        return NULL;
     v.into = NULL;
-    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
-    if (rc == SHMS_OK) {
-        shms_name_init(&c.h->s, &n, bytes, length, kind);
-        rc = shms_read(&c, &n, true, &v);
-    }
-    shms_call_end(&c);
+    int rc = shms_call_read(PyLong_AsLongLong(self), name, true, &v);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc != SHMS_OK)
@@ -206,28 +221,10 @@ static PyObject *get_versioned(PyObject *self, PyObject *name) {
     return codec ? Py_BuildValue("(KNN)", (unsigned long long)v.version, codec, v.bytes) : NULL;
 }
 
-static int find_only(PyObject *self, PyObject *name, struct shms_found *f) {
-    struct shms_call call, *c = &call;
-    const char *bytes;
-    uint32_t length, kind;
-    struct shms_name n;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (rc != SHMS_OK || (rc = shms_call_begin(c, PyLong_AsLongLong(self))) != SHMS_OK)
-        return rc;
-    shms_name_init(&c->h->s, &n, bytes, length, kind);
-    while ((rc = shms_find(&c->h->s, &n, f)) == SHMS_BUSY)
-        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
-            rc = rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
-            break;
-        }
-    shms_call_end(c);
-    return rc;
-}
-
 /* version(name): int, 0 when absent */
 static PyObject *version(PyObject *self, PyObject *name) {
     struct shms_found f;
-    int rc = find_only(self, name, &f);
+    int rc = shms_call_look(PyLong_AsLongLong(self), name, &f);
     if (rc == SHMS_OK || rc == SHMS_MISS)
         return PyLong_FromUnsignedLongLong(rc == SHMS_OK ? f.sequence : 0);
     return shms_call_failed(rc);
@@ -236,7 +233,7 @@ static PyObject *version(PyObject *self, PyObject *name) {
 /* time_left(name): nanoseconds, 0 for ever, None when absent */
 static PyObject *time_left(PyObject *self, PyObject *name) {
     struct shms_found f;
-    int rc = find_only(self, name, &f);
+    int rc = shms_call_look(PyLong_AsLongLong(self), name, &f);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc != SHMS_OK)

@@ -35,18 +35,9 @@ PyObject *shms_store_failed_for(PyObject *self, int status, uint64_t asked) { re
 
 /* The value; NULL without an exception: it is not there. */
 static PyObject *get_value(PyObject *self, PyObject *name) {
-    struct shms_call c;
-    struct shms_name n;
     struct shms_value v;
-    const char *bytes;
-    uint32_t length, kind;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
     v.into = NULL;
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
-        shms_name_init(&c.h->s, &n, bytes, length, kind);
-        rc = shms_read(&c, &n, false, &v);
-        shms_call_end(&c);
-    }
+    int rc = shms_call_read(shms_handle_of(self), name, false, &v);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return shms_value_object(&v, self);
     return rc == SHMS_MISS ? NULL : fail(self, rc, NOT_ASKED);
@@ -90,21 +81,8 @@ static PyObject *subscript(PyObject *self, PyObject *name) {
 }
 
 static int contains(PyObject *self, PyObject *name) {
-    struct shms_call c;
-    struct shms_name n;
     struct shms_found f;
-    const char *bytes;
-    uint32_t length, kind;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
-        shms_name_init(&c.h->s, &n, bytes, length, kind);
-        while ((rc = shms_find(&c.h->s, &n, &f)) == SHMS_BUSY)
-            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
-                rc = rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
-                break;
-            }
-        shms_call_end(&c);
-    }
+    int rc = shms_call_look(shms_handle_of(self), name, &f);
     if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_MISS))
         return rc == SHMS_OK;
     fail(self, rc, NOT_ASKED);

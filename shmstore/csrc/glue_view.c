@@ -7,18 +7,13 @@ static PyObject *view(PyObject *self, PyObject *name) {
     struct shms_call c;
     struct shms_name n;
     struct shms_view v;
-    const char *bytes;
-    uint32_t length, kind;
-    if (shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
-        return NULL;
-    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    int rc = shms_call_begin_named(&c, PyLong_AsLongLong(self), name, &n);
     if (rc == SHMS_OK) {
-        shms_name_init(&c.h->s, &n, bytes, length, kind);
         while ((rc = shms_view_begin(c.h, &n, &v)) == SHMS_BUSY)
             if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
                 break;
+        shms_call_end(&c);
     }
-    shms_call_end(&c);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc == SHMS_OK)

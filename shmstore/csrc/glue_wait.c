@@ -48,13 +48,10 @@ static bool parse_waiting(PyObject *after, PyObject *timeout, PyObject *spin, st
 static int wait_a_slice(PyObject *self, PyObject *name, struct waiting *w) {
     struct shms_call c;
     struct shms_name n;
-    const char *bytes;
-    uint32_t length, kind;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (rc != SHMS_OK || (rc = shms_call_begin(&c, shms_handle_of(self))) != SHMS_OK)
+    int rc = shms_call_begin_named(&c, shms_handle_of(self), name, &n);
+    if (rc != SHMS_OK)
         return rc;
     struct shms_store *s = &c.h->s;
-    shms_name_init(s, &n, bytes, length, kind);
     rc = shms_wait_look(s, &n, w->has_after, w->after, &w->version);
     w->start = rc == SHMS_AGAIN ? shms_os_now() : 0;
     if (rc == SHMS_AGAIN && w->slice) {
