@@ -23,12 +23,10 @@ Names = Sequence[str]
 Pairs = Sequence[tuple[str, Any]]
 
 
-class Managed:
-    """multiprocessing.Manager().dict: a process of its own, asked through a socket."""
+class Shared:
+    """What offers itself as a dict."""
 
-    def __init__(self, stack: ExitStack, values: Mapping[str, Any]) -> None:
-        manager = stack.enter_context(Manager())
-        self._dict = manager.dict(values)
+    _dict: Any
 
     def get(self, names: Names) -> None:
         get = self._dict.get
@@ -44,6 +42,14 @@ class Managed:
         shared = self._dict
         for name in names:
             name in shared
+
+
+class Managed(Shared):
+    """multiprocessing.Manager().dict: a process of its own, asked through a socket."""
+
+    def __init__(self, stack: ExitStack, values: Mapping[str, Any]) -> None:
+        manager = stack.enter_context(Manager())
+        self._dict = manager.dict(values)
 
     def incr(self, names: Names) -> None:
         shared = self._dict
@@ -126,7 +132,7 @@ class DiskCache:
             incr(name)
 
 
-class Ultra:
+class Ultra(Shared):
     """UltraDict: a whole private dict in each process, kept up to date through shared memory.
 
     With shared_lock, as its documentation asks for between unrelated processes. What get returns is the private
@@ -145,21 +151,6 @@ class Ultra:
     def _remove(self) -> None:
         self._dict.close()
         self._dict.unlink()
-
-    def get(self, names: Names) -> None:
-        get = self._dict.get
-        for name in names:
-            get(name)
-
-    def put(self, pairs: Pairs) -> None:
-        shared = self._dict
-        for name, value in pairs:
-            shared[name] = value
-
-    def contains(self, names: Names) -> None:
-        shared = self._dict
-        for name in names:
-            name in shared
 
     def incr(self, names: Names) -> None:
         shared = self._dict

@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["PAGE", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "mappings", "room", "ulimit"]
+__all__ = ["PAGE", "amount", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "mappings", "room", "ulimit"]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 _RESOURCES = {"f": "RLIMIT_FSIZE", "l": "RLIMIT_MEMLOCK", "n": "RLIMIT_NOFILE", "v": "RLIMIT_AS"}
+
+
+def amount(count: float) -> str:
+    """Bytes in at most five characters, in units of 1024: 640, 1.5K, 64M."""
+    for unit in ("", "K", "M", "G", "T", "P"):
+        if count < 999.5 or unit == "P":
+            break
+        count /= 1024
+    if unit == "" or count == int(count) or count >= 99.95:
+        return f"{count:.0f}{unit}"
+    return f"{count:.1f}{unit}"
+
+
+def _bytes(count: int) -> str:
+    """Exact, and legible."""
+    return f"{count} bytes" if count < 1024 else f"{count} bytes ({amount(count)})"
 
 
 def limit(name: str) -> str:
@@ -27,18 +43,18 @@ def ulimit(letter: str) -> str:
     soft, _ = resource.getrlimit(getattr(resource, _RESOURCES[letter]))
     if soft == resource.RLIM_INFINITY:
         return f"ulimit -{letter} is unlimited"
-    return f"ulimit -{letter} is {soft}" + " bytes" * (letter != "n")
+    return f"ulimit -{letter} is {soft if letter == 'n' else _bytes(soft)}"
 
 
 def room(folder: str) -> str:
     """The size of the file system of a folder, /dev/shm above all, and what is left of it."""
     try:
         found = os.statvfs(folder)
-    except OSError:
-        return f"{folder} cannot be looked at"
+    except OSError as error:
+        return f"{folder} cannot be looked at ({error.strerror})"
     size, free = found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize
     files = f", {found.f_files} files of which {found.f_ffree} are free" if found.f_files else ""
-    return f"{folder} has {size} bytes of which {free} are free{files}"
+    return f"{folder} has {_bytes(size)}, {_bytes(free)} free{files}"
 
 
 def huge_page_sizes() -> list[int]:

@@ -9,31 +9,16 @@ import errno
 import os
 
 from shmstore._keys import OBJECTS
-from shmstore._limits import limit
+from shmstore._limits import amount, limit, room, ulimit
 
 __all__ = ["about", "no_page"]
-
-
-def _amount(number: int) -> str:
-    for unit, size in (("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10)):
-        if number >= size:
-            return f"{number / size:.4g}{unit}"
-    return str(number)
-
-
-def _room() -> str:
-    try:
-        fs = os.statvfs(OBJECTS)
-    except OSError as error:
-        return f"{OBJECTS} cannot be looked at ({error.strerror})"
-    return f"{OBJECTS} has {_amount(fs.f_blocks * fs.f_frsize)}, {_amount(fs.f_bfree * fs.f_frsize)} free"
 
 
 def no_page(code: int) -> str:
     """Why a page could not be had in the middle of an operation, and what to do."""
     if code == errno.ENOSPC:
         return (
-            f"the system has no page left for it: {_room()}; remove what nobody needs from {OBJECTS}, make it larger "
+            f"the system has no page left for it: {room(OBJECTS)}; remove what nobody needs from {OBJECTS}, make it larger "
             '(mount -o remount,size=..; docker run --shm-size=..), or use backend="sysv", which it does not bound'
         )
     return f"the system has no page for it: {os.strerror(code)}"
@@ -46,7 +31,7 @@ def about(call: str, code: int, wish_size: int, huge_page: int, path: str) -> st
     if call in ("shmctl(SHM_LOCK)", "mlock"):
         return _about_locking(code, wish_size)
     if call == "madvise(MADV_POPULATE_WRITE)":
-        return f"prefault=True wants {_amount(wish_size)} of memory at once; make size smaller, or leave prefault=True out"
+        return f"prefault=True wants {amount(wish_size)} of memory at once; make size smaller, or leave prefault=True out"
     if call == "fallocate" or (code == errno.ENOSPC and call != "shmget"):  # shmget's is a limit of its own
         return no_page(code)
     if call in ("shm_open", "shm_unlink") and code in (errno.EACCES, errno.EPERM):
@@ -58,7 +43,7 @@ def about(call: str, code: int, wish_size: int, huge_page: int, path: str) -> st
     if call == "open(O_TMPFILE)":
         return f'backend="posix" needs {OBJECTS} mounted as tmpfs and writable; backend="sysv" does not'
     if call == "mmap":
-        return f"this process has no room for {_amount(wish_size)} (ulimit -v, {limit('vm.max_map_count')})"
+        return f"this process has no room for {amount(wish_size)} (ulimit -v, {limit('vm.max_map_count')})"
     if call in ("shm_open", "fchmod", "ftruncate", "memfd_create", "fstat"):
         return path
     return None
@@ -66,7 +51,7 @@ def about(call: str, code: int, wish_size: int, huge_page: int, path: str) -> st
 
 def _about_huge_pages(code: int, size: int, page: int) -> str:
     needed = (size + page - 1) // page
-    which = f"hugepages={_amount(page)!r}"
+    which = f"hugepages={amount(page)!r}"
     if code == errno.EPERM:
         return f"{which} needs CAP_IPC_LOCK or membership in a group; {limit('vm.hugetlb_shm_group')}"
     folder = f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB"
@@ -96,12 +81,8 @@ def _default() -> int:
 
 
 def _about_locking(code: int, size: int) -> str:
-    import resource
-
-    soft = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    limit = "unlimited" if soft == resource.RLIM_INFINITY else f"{soft} bytes ({_amount(soft)})"
     return (
-        f"lock_memory=True wants {_amount(size)}, RLIMIT_MEMLOCK is {limit}; raise it (ulimit -l {size >> 10}, or "
+        f"lock_memory=True wants {amount(size)}, {ulimit('l')}; raise it (ulimit -l {size >> 10}, which counts in K, or "
         "LimitMEMLOCK= of the service), or give the process CAP_IPC_LOCK"
     )
 

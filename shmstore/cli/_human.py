@@ -5,22 +5,12 @@ from __future__ import annotations
 import math
 import time
 
+from shmstore._limits import amount
 from shmstore.cli._failures import WRONG, Failure
 
 __all__ = ["ago", "amount", "clock", "duration", "mode", "moment", "parse_duration", "parse_user", "user"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-
-
-def amount(count: float) -> str:
-    """Bytes in at most five characters, in units of 1024: 640, 1.5K, 64M."""
-    for unit in ("", "K", "M", "G", "T", "P"):
-        if count < 999.5 or unit == "P":
-            break
-        count /= 1024
-    if unit == "" or count == int(count) or count >= 99.95:
-        return f"{count:.0f}{unit}"
-    return f"{count:.1f}{unit}"
 
 
 def duration(seconds: float) -> str:

@@ -55,7 +55,7 @@ def fills_up_and_goes_on():
         with Store("small", backend="posix", size="1G", max_entries=entries, codec="raw") as store:
             value = random.Random(length).randbytes(length)
             count, said = full(lambda i: store.put(f"k{i}", value))
-            assert "/dev/shm has 64M" in said and "bytes free in the store, but" in said, said
+            assert "/dev/shm has 67108864 bytes (64M)" in said and "bytes free in the store, but" in said, said
             assert "nothing was changed" in said and 'backend="sysv"' in said
             assert count * length > 30 * M, (count, length)
             store.check()
@@ -112,7 +112,7 @@ def another_takes_the_rest():
         try:
             Store("another", backend="posix", size="1M")
         except shmstore.StoreSystemError as error:
-            assert error.errno == 28 and "/dev/shm has 64M, 0 free" in str(error), error
+            assert error.errno == 28 and "/dev/shm has 67108864 bytes (64M), 0 bytes free" in str(error), error
         else:
             raise AssertionError("a store without a page")
         assert sorted(os.listdir("/dev/shm")) == ["other", "shmstore-small"]
@@ -202,7 +202,7 @@ def doctor_says_which_and_why():
         level, says, fix = doctor()
         assert level == "problem" and "POSIX stores: 1, of 512M together" in says and "before they are full" in says, says
         count, said = full(lambda i: store.put(f"k{i}", bytes(M)))
-        assert 50 < count < 64 and "/dev/shm has 64M" in said
+        assert 50 < count < 64 and "/dev/shm has 67108864 bytes (64M)" in said
         level, says, fix = doctor()
         assert level == "problem" and "POSIX stores refuse (StoreFull)" in says and "System V segments are not bound" in says, says
         store.delete("k0")
@@ -230,7 +230,7 @@ def prefault_wants_all_of_it():
     try:
         Store("small", backend="posix", size="128M", prefault=True)
     except shmstore.StoreSystemError as error:
-        assert error.errno == 28 and "/dev/shm has 64M" in str(error)
+        assert error.errno == 28 and "/dev/shm has 67108864 bytes (64M)" in str(error)
     else:
         raise AssertionError("more than there is")
     assert os.listdir("/dev/shm") == [] and free() > 63 * M

@@ -201,7 +201,7 @@ def test_lock_memory_of_posix(key):
 
 
 @BOTH
-@pytest.mark.parametrize("limit, amount", [(0, "0 bytes (0)"), (M, "1048576 bytes (1M)")])
+@pytest.mark.parametrize("limit, amount", [(0, "0 bytes"), (M, "1048576 bytes (1M)")])
 def test_who_may_not_lock(key, memory, limit, amount, in_child):
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
@@ -209,7 +209,7 @@ def test_who_may_not_lock(key, memory, limit, amount, in_child):
     with pytest.raises(OSError) as refused:
         in_child(lambda: Store(key, backend=memory, size="4M", lock_memory=True).close(), uid=NOBODY, before=limited)
     said = str(refused.value)
-    assert f"lock_memory=True wants 4M, RLIMIT_MEMLOCK is {amount}; raise it (ulimit -l 4096" in said and "CAP_IPC_LOCK" in said
+    assert f"lock_memory=True wants 4M, ulimit -l is {amount}; raise it (ulimit -l 4096" in said and "CAP_IPC_LOCK" in said
     with pytest.raises(shmstore.StoreNotFound):  # nothing is left of it
         Store(key, backend=memory, create=False)
 

@@ -302,7 +302,7 @@ def test_enospc_says_the_size_of_dev_shm(name, in_child, small_dev_shm):
         posix_fallocate(shm_open(name, O_CREAT | O_RDWR), 0, 17 * PAGE)
 
     text = refusal(errno.ENOSPC, lambda: in_child(grow, before=before))
-    assert f"{17 * PAGE} bytes asked for; /dev/shm has {16 * PAGE} bytes of which {16 * PAGE} are free" in text
+    assert f"{17 * PAGE} bytes asked for; /dev/shm has {16 * PAGE} bytes (64K), {16 * PAGE} bytes (64K) free" in text
     assert "--shm-size" in text
 
     def create():
@@ -362,7 +362,7 @@ def test_enomem_says_what_limits_this_process(fd, in_child):
         mmap(None, 1 << 40, flags=MAP_SHARED | MAP_NORESERVE, fd=fd)
 
     text = refusal(errno.ENOMEM, lambda: in_child(attach))
-    assert f"ulimit -v is {4 << 30} bytes, vm.max_map_count is" in text and "mappings exist" in text
+    assert f"ulimit -v is {4 << 30} bytes (4G), vm.max_map_count is" in text and "mappings exist" in text
     text = refusal(errno.ENOMEM, mmap, None, 1 << 40, flags=MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB)
     assert "huge pages of 2048 kB are free" in text
 
