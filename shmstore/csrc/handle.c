@@ -8,9 +8,15 @@
 
 struct shms_handle *shms_handles[SHMS_HANDLES_MAX];
 
+static _Atomic uint32_t first_free; /* a hint: the places below it are taken. Few handles at once, few structures */
+
 static void detach(struct shms_handle *h) {
+    uint32_t index = h->index, free;
     shms_attachments_remove(&h->s);
-    shms_detach(&h->s);
+    shms_detach(&h->s); /* its last store lets another have the place */
+    free = shms_load_relaxed(&first_free);
+    while (index < free && !shms_cas_acq_rel(&first_free, &free, index))
+        ;
 }
 
 struct shms_handle *shms_handle_enter(int64_t handle) {
@@ -97,21 +103,30 @@ int shms_handle_recheck(struct shms_handle *h) {
     return SHMS_OK;
 }
 
-/* A place in the table: a closed handle's structure is used again under the next generation. */
+/* A structure as a closed handle leaves it. It stays: threads that come too late look into it. */
+static struct shms_handle *make_place(uint32_t index) {
+    struct shms_handle *h = calloc(1, sizeof *h);
+    if (h) {
+        h->index = index;
+        shms_store_relaxed(&h->word, SHMS_HANDLE_CLOSING);
+        shms_handles[index] = h;
+    }
+    return h;
+}
+
+/* A place in the table: a closed handle's structure is used again under the next generation, once its last call is
+ * out and the store detached. */
 static int64_t place(const struct shms_store *s) {
-    static uint32_t next;
+    uint32_t first = shms_load_relaxed(&first_free);
     for (uint32_t i = 0; i < SHMS_HANDLES_MAX; i++) {
-        uint32_t index = (next + i) % SHMS_HANDLES_MAX;
-        struct shms_handle *h = shms_handles[index];
-        uint64_t generation = 1;
-        if (h) {
-            uint64_t w = shms_load_acquire(&h->word);
-            if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) || __atomic_load_n(&h->s.base, __ATOMIC_ACQUIRE))
-                continue;
-            generation = (w >> 32) + 1;
-        } else if (!(h = calloc(1, sizeof *h)))
+        uint32_t index = (first + i) % SHMS_HANDLES_MAX;
+        struct shms_handle *h = shms_handles[index] ? shms_handles[index] : make_place(index);
+        if (!h)
             return SHMS_NO_MEMORY;
-        next = index; /* reused at once: few handles, few structures */
+        uint64_t w = shms_load_acquire(&h->word), generation = (w >> 32) + 1;
+        if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) || __atomic_load_n(&h->s.base, __ATOMIC_ACQUIRE))
+            continue;
+        shms_cas_acq_rel(&first_free, &first, index + 1); /* unless a lower one has become free meanwhile */
         h->s = *s;
         h->timeout = 5 * SHMS_SECOND;
         h->ttl = 0;
@@ -120,7 +135,6 @@ static int64_t place(const struct shms_store *s) {
         h->views = 0;
         h->deaths_told = h->rebuilds_told = 0;
         shms_attachments_add(&h->s);
-        shms_handles[index] = h;
         shms_store_release(&h->word, generation << 32);
         return (int64_t)(generation << 16 | index);
     }

@@ -15,6 +15,7 @@ struct shms_handle {
     uint64_t timeout, ttl; /* ns; ttl 0: for ever */
     uint32_t codec;
     uint32_t blamed_pid;
+    uint32_t index;        /* in the table */
     uint32_t views;        /* open ones; each counts as a call inside */
     uint64_t deaths_told, rebuilds_told; /* of s.takeovers and s.rebuilds, how many were logged */
 };

@@ -63,6 +63,15 @@ def test_stress(directory, build, mode):
     stress(directory, build, mode, 3)
 
 
+def test_handles_under_threads(directory):
+    """handles.c, which test_native.py tells under AddressSanitizer."""
+    cc = engine_build.compiler("cc", "gcc")
+    program = engine_build.build(directory, "handles-thread", [*engine_build.engine(), HERE / "handles.c"],
+                                 [*BUILDS["thread"], f"-I{HERE}"], cc)  # fmt: skip
+    done = engine_build.call(program, str(engine_build.fresh_key()), timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr[:10000]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("build", "mode"), RUNS)
 def test_stress_for_longer(directory, build, mode):

@@ -149,7 +149,7 @@ def test_a_bytearray_that_another_thread_resizes(make):
 
 
 def test_opened_and_closed_by_threads_at_once(make):
-    """The list of attachments, which a fork walks, stays whole while others are opening."""
+    """The list of attachments, which a fork walks, stays whole while others are opening; tests/native/handles.c is harder."""
     name = make()._key.name.decode()
 
     def open_and_close():
@@ -163,3 +163,17 @@ def test_opened_and_closed_by_threads_at_once(make):
         assert in_child(lambda: Store(name, create=False).put("k", 1)) == 0
     for thread in threads:
         thread.join()
+
+
+def test_a_closed_handle_gives_its_place_to_the_next(make):
+    """However long a program lives that opens one store and closes the other: a place is half a kilobyte, for good."""
+    name = make()._key.name.decode()
+    places = set()
+    former = Store(name, create=False)
+    for _ in range(200):
+        newer = Store(name, create=False)
+        former.close()
+        places.add(newer._handle & 0xFFFF)
+        former = newer
+    former.close()
+    assert len(places) == 2
