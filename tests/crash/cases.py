@@ -93,6 +93,7 @@ class Case:
     backend: str = ""                            # of the store; "": whatever is the default
     refused: tuple[Refusal, ...] = ()            # system calls that fail in the victim
     mended: bool = False                         # what scribble() did is undone before all else is verified
+    repaired: bool = False                       # what scribble() did is for survivors to repair, too
     beginning: Callable[[str], Any] = nothing    # of one that creates: what stands there before
     meanwhile: Callable[[Any], Any] = nothing    # only for the fourth mode: what others do instead of writing everything;
                                                  # what it returns undoes what would keep survivors from their work

@@ -81,9 +81,11 @@ def scribbled(name: str, scribble: Callable[[Segment], None], act: Callable[[Any
     case(name, act, scribble=apply, **{"mended": True, "sampled": False, "stops": False, **changes})
 
 
-# ---- check() finds each broken invariant
-def found(name: str, scribble: Callable[[Segment], None], **changes: Any) -> None:
+# ---- check() finds each broken invariant, and repairs it
+def found(name: str, scribble: Callable[[Segment], None], lost: dict[str, list[Any]] | None = None, **changes: Any) -> None:
+    """lost: what the names that cannot be kept may be, beside what they were."""
     scribbled(f"check finds {name}", scribble, lambda s, _: fails(s.check), **changes)
+    scribbled(f"repair {name}", scribble, lambda s, _: s.check(repair=True), mended=False, repaired=True, changes=lost or {}, **changes)
 
 
 def tag(name: str, change: Callable[[int], int]) -> Callable[[Segment], None]:
@@ -140,28 +142,29 @@ def no_due(g: Segment) -> None:
         put(g.memory, g.due + 8 * group, 0)
 
 
+K1: dict[str, list[Any]] = {"k1": [None]}
 found("a top outside", lambda g: g.set_arena(TOP, 1 << 40))
 found("a top in the midst", lambda g: g.set_arena(TOP, g.arena(TOP) - 16))
-found("a block that is wrong about its neighbour", tag("k1", lambda t: t ^ 0x40000000))
+found("a block that is wrong about its neighbour", tag("k1", lambda t: t ^ 0x40000000), lost=K1)
 found("a run that touches another", at_run(24, 16))
 found("a run that ends otherwise", end_of_run)
-found("what is neither block nor run", tag("k1", lambda t: t & 0x40000000))
+found("what is neither block nor run", tag("k1", lambda t: t & 0x40000000), lost=K1)
 found("a miscount of bytes", lambda g: g.set_arena(USED, g.arena(USED) + 16))
 found("maps that disagree", lambda g: g.set_arena(FL_MAP, g.arena(FL_MAP) ^ 1 << 33))
 found("a list that is not in its map", lambda g: put(g.memory, g.arenas + HEADS + 8 * (33 * 16 + 15), g.run()[1]))
-found("a list of what is no run", lambda g: put(g.memory, g.run()[0], g.block("k1")))
+found("a list of what is no run", lambda g: put(g.memory, g.run()[0], g.block("k1")), lost=K1)
 found("a list that goes back elsewhere", at_run(16, 4096))
 found("a run in no list", lose_run)
-found("a slot that names no block", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) + 1))
-found("a slot that points out of the heap", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) | (2**40 - 1)))
-found("impossible lengths", at_block("k1", 24, (1 << 63) | 2 << 8))
-found("another hash", at_block("k1", 8, 12345))
+found("a slot that names no block", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) + 1), lost=K1)
+found("a slot that points out of the heap", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) | (2**40 - 1)), lost=K1)
+found("impossible lengths", at_block("k1", 24, (1 << 63) | 2 << 8), lost=K1)
+found("another hash", at_block("k1", 8, 12345), lost=K1)
 found("another slot", at_block("k1", 32, 3, 4))
-found("another tag", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) ^ 1 << 60))
-found("a block without a sequence", at_block("k1", 0, 0))
-found("the same name twice", twice)
+found("another tag", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) ^ 1 << 60), lost=K1)
+found("a block without a sequence", at_block("k1", 0, 0), lost=K1)
+found("the same name twice", twice, lost={**K1, "k2": [value("k1", "old")]})
 found("an entry that is due too late", no_due)
-found("a block that nobody has", lambda g: put(g.memory, g.slot("k1"), 0))
+found("a block that nobody has", lambda g: put(g.memory, g.slot("k1"), 0), lost=K1)
 found("a zombie that is no block", lambda g: g.set_arena(ZOMBIES, 16 + g.block("k1")))
 found("a miscount of zombies", lambda g: g.set_arena(ZOMBIE_COUNT, 5))
 found("a lock of nobody", lambda g: put(g.memory, g.slots + 64 * home_of(g.store, "k2"), 9, 2))

@@ -539,6 +539,8 @@ class Setting:
         nothing is lost."""
         witness, case = self.ground.witness, self.case
         self._mend()
+        if case.repaired:
+            store.check(repair=True)
         names = list(allowed)
         if self.still is not None:
             self._verify_behind(allowed)
