@@ -394,7 +394,11 @@ class Setting:
     # ---- one operation, from beginning to end
 
     def record(self) -> list[int]:
-        """The instructions that the operation takes."""
+        """The instructions that the operation takes. On a busy machine a second may pass before it is through, and then
+        it looks around, which the victims will not: the shorter one of two recordings."""
+        return min(self._record(), self._record(), key=len)
+
+    def _record(self) -> list[int]:
         self.begin()
         victim = self.ground.victim(self.case)
         trace, _ = self.driver.trace(victim)
