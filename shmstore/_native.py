@@ -148,10 +148,12 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
             "take what is there"
         )
     if status == lib.SHMS_TOO_SMALL:
+        least = f"{found.minimum} bytes ({-(-found.minimum // 1024)}K)"
+        if not wish.max_entries:
+            return ValueError(f"{store}: size={wish.size} is too small: the least store has {least}; make size larger")
         return ValueError(
-            f"{store}: size={wish.size} leaves too little for objects beside the table of "
-            f"{wish.max_entries or wish.size // 128} entries; make size larger (at least {found.minimum}) or "
-            "max_entries smaller"
+            f"{store}: size={wish.size} leaves too little for objects beside the table of {wish.max_entries} entries; "
+            f"make size larger (at least {least}) or max_entries smaller"
         )
     if status == lib.SHMS_TOO_LARGE:
         return ValueError(f"{store}: size is at most 16T and max_entries at most 2**32 - 1")

@@ -267,8 +267,11 @@ def test_only_create_creates(key, cli):
 
 
 def test_a_size_that_is_too_small(key, cli):
-    done = cli("put", key, "a", "1", "--create", "--size", "1K")
-    assert done.code == 2 and "size" in done.err
+    for size in ("1", "127", "1K", "52K"):
+        done = cli("put", key, "a", "1", "--create", "--size", size)
+        assert done.code == 2 and "is too small: the least store has 57344 bytes (56K)" in done.err, size
+        assert "entries" not in done.err
+    cli("put", key, "a", "1", "--create", "--size", "56K").ok()
 
 
 def test_full(key, cli):
