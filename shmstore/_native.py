@@ -213,6 +213,18 @@ def blamed(handle: int) -> str:
     return f"process {pid} ({ffi.string(name).decode(errors='replace')})" if pid else "another process"
 
 
+def _dead_holder(handle: int) -> int:
+    """The process that the last timed out call waited for, if it is dead: a read-only handle takes nothing over. Else 0."""
+    info = ffi.new("struct shms_info *")
+    pid = lib.shms_blamed(handle, ffi.new("char[32]"), 32)
+    if not pid or lib.shms_get_info(handle, info) != lib.SHMS_OK or not info.readonly:
+        return 0
+    count = lib.shms_get_clients(handle, ffi.NULL, 0)
+    clients = ffi.new("struct shms_client_info[]", max(0, count))
+    count = min(lib.shms_get_clients(handle, clients, len(clients)), len(clients))
+    return pid if any(c.pid == pid and c.alive == 0 for c in clients[0 : max(0, count)]) else 0
+
+
 def failure(status: int, store: str, handle: int, timeout: float | None = None, asked: int | None = None) -> Exception:
     """The exception for a failed call on an open store."""
     if status in (lib.SHMS_FULL, lib.SHMS_TABLE_FULL, lib.SHMS_TOO_LARGE):
@@ -232,6 +244,12 @@ def failure(status: int, store: str, handle: int, timeout: float | None = None, 
     if status == lib.SHMS_TIMEOUT:
         import logging
 
+        dead = _dead_holder(handle)
+        if dead:
+            return errors.LockTimeout(
+                f"{store}: gave up after {timeout} s: process {dead} died with a lock that this needs, and a read-only "
+                "handle takes nothing over; a handle that may write does, in recover() or any call that needs the lock"
+            )
         message = (
             f"{store}: gave up after {timeout} s: {blamed(handle)} holds a lock that this needs, and is alive "
             "(stopped, or swapped out); nothing was changed; continue or kill that process"

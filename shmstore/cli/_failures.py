@@ -30,7 +30,7 @@ _HINTS: tuple[tuple[type[Exception], str], ...] = (
     (errors.StoreForeign, "say --owner UID (or --owner any) if you trust its creator"),
     (errors.NotAStore, "shmstore info and shmstore rm --force work on any segment"),
     (errors.StoreCorrupt, "shmstore rm --force removes it"),
-    (errors.LockTimeout, "--timeout SECONDS waits longer"),
+    (errors.LockTimeout, "--timeout TIME waits longer"),
 )
 
 
@@ -56,6 +56,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         hints = [hint for kind, hint in _HINTS if isinstance(error, kind)]
         if isinstance(error, errors.CodecError) and "decoders=('pickle',)" in sentence:
             hints = ["--pickle reads it"]
+        if isinstance(error, errors.LockTimeout) and "recover()" in sentence:
+            hints = ["shmstore check --lock does"]
         return FAILED, sentence if not hints else f"{sentence} (here: {hints[0]})"
     if isinstance(error, MemoryError):
         return FAILED, sentence or "out of memory"

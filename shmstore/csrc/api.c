@@ -161,6 +161,8 @@ int shms_next_names(int64_t handle, uint64_t *cursor, const char *prefix, uint32
 /* After SHMS_BUSY: waits for the lock, unless the time is up or the handle is being closed. */
 static int again(struct shms_handle *h, _Atomic uint64_t *busy, uint64_t seen, uint64_t end) {
     int rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
+    if (rc == SHMS_TIMEOUT)
+        shms_handle_blame(h, busy);
     if (h->s.readonly || !busy)
         shms_os_nap(1000000);
     else
@@ -229,10 +231,10 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
 
 uint32_t shms_blamed(int64_t handle, char *program, uint32_t size) {
     struct shms_handle *h = shms_handle_get(handle);
-    if (!h || !h->blamed_pid)
-        return 0;
-    shms_os_process_name(h->blamed_pid, program, size);
-    return h->blamed_pid;
+    uint32_t pid = h ? shms_load_relaxed(&h->blamed_pid) : 0;
+    if (pid)
+        shms_os_process_name(pid, program, size);
+    return pid;
 }
 
 uint32_t shms_has_news(int64_t handle) {

@@ -42,21 +42,13 @@ static int tell(struct shms_call *c) {
     return r ? SHMS_OK : SHMS_RAISED;
 }
 
-static void blame(struct shms_call *c, _Atomic uint64_t *busy) {
-    struct shms_store *s = &c->h->s;
-    uint32_t owner = busy ? (uint32_t)(shms_load_acquire(busy) & 0xffff) : 0;
-    c->h->blamed_pid = owner && owner <= s->client_count
-                           ? SHMS_WHO_PID(shms_load_acquire(&shms_client_at(s, owner - 1)->entry))
-                           : 0;
-}
-
 int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     struct shms_store *s = &c->h->s;
     uint64_t now = shms_os_now();
     if (!c->deadline)
         c->deadline = now + c->h->timeout;
     else if (now >= c->deadline) {
-        blame(c, busy);
+        shms_handle_blame(c->h, busy);
         return SHMS_TIMEOUT;
     }
     shms_call_count(c);

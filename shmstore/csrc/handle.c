@@ -37,6 +37,13 @@ void shms_handle_leave(struct shms_handle *h) {
         detach(h);
 }
 
+void shms_handle_blame(struct shms_handle *h, _Atomic uint64_t *busy) {
+    struct shms_store *s = &h->s;
+    uint32_t owner = busy ? (uint32_t)(shms_load_acquire(busy) & 0xffff) : 0;
+    bool known = owner && owner <= s->client_count;
+    shms_store_relaxed(&h->blamed_pid, known ? SHMS_WHO_PID(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) : 0);
+}
+
 void shms_handle_view_add(struct shms_handle *h) {
     h->views++;
     shms_fetch_add_acq_rel(&h->word, 1);
@@ -131,7 +138,7 @@ static int64_t place(const struct shms_store *s) {
         h->timeout = 5 * SHMS_SECOND;
         h->ttl = 0;
         h->codec = SHMS_CODEC_MSGPACK;
-        h->blamed_pid = 0;
+        shms_store_relaxed(&h->blamed_pid, 0);
         h->views = 0;
         h->deaths_told = h->rebuilds_told = 0;
         shms_attachments_add(&h->s);

@@ -14,7 +14,7 @@ struct shms_handle {
     _Atomic uint64_t word; /* generation 32 | closing 1 | calls inside 31 */
     uint64_t timeout, ttl; /* ns; ttl 0: for ever */
     uint32_t codec;
-    uint32_t blamed_pid;
+    _Atomic uint32_t blamed_pid; /* calls that gave the interpreter's lock up write it, too */
     uint32_t index;        /* in the table */
     uint32_t views;        /* open ones; each counts as a call inside */
     uint64_t deaths_told, rebuilds_told; /* of s.takeovers and s.rebuilds, how many were logged */
@@ -45,6 +45,9 @@ struct shms_handle *shms_handle_of_view(int64_t handle);
 static inline bool shms_handle_closing(struct shms_handle *h) {
     return (shms_load_acquire(&h->word) & SHMS_HANDLE_CLOSING) != 0;
 }
+
+/* The time is up: who holds the lock that was waited for? For the message; nobody if it is NULL or free by now. */
+void shms_handle_blame(struct shms_handle *h, _Atomic uint64_t *busy);
 
 /* Was anybody taken over or anything rebuilt since this was last asked? */
 bool shms_handle_has_news(const struct shms_handle *h);

@@ -542,8 +542,10 @@ def test_a_stopped_holder_is_named_and_nobody_else_waits(key, make, stopped_clie
         store[other] = 2
         assert store.delete(other)
     else:
-        with pytest.raises(shmstore.LockTimeout):
-            store.check()
+        for call in (store.check, lambda: store.check(repair=True), reader.check):
+            with pytest.raises(shmstore.LockTimeout) as caught:
+                call()
+            says(caught, repr(key), "0.1 s", f"process {pid} ({program(pid)})", "continue or kill")
     memory.set(lock, (memory.word(lock) & ~0xFFFF) + (1 << 32))
     for handle in (store, make()):
         handle["k"] = 3
@@ -569,6 +571,22 @@ def test_once_the_holder_is_dead_all_goes_on(make, stopped_client, which):
     assert store.incr("k") == 2 and store.put("other", 1)
     assert [client.is_me for client in store.clients()].count(False) <= 2  # the fixture's handles, not his
     store.check()
+
+
+def test_a_reader_says_that_the_holder_is_dead(make, stopped_client):
+    """It takes nothing over, so it waits for the dead, too; that he lives would be untrue."""
+    number, pid = stopped_client
+    store, reader = make(), make(readonly=True, timeout=0.1)
+    memory = Memory(store)
+    memory.set(memory.arena("lock"), memory.word(memory.arena("lock")) | number)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(shmstore.LockTimeout) as caught:
+        reader.check()
+    says(caught, f"process {pid} died", "0.1 s", "recover()")
+    assert "alive" not in str(caught.value)
+    assert store.recover() == 1
+    reader.check()
 
 
 def test_a_batch_has_the_timeout_for_each_lock(make, stopped_client):
