@@ -250,12 +250,12 @@ def failure(status: int, store: str, handle: int, timeout: float | None = None, 
                 f"{store}: gave up after {timeout} s: process {dead} died with a lock that this needs, and a read-only "
                 "handle takes nothing over; a handle that may write does, in recover() or any call that needs the lock"
             )
-        message = (
+        error = errors.LockTimeout(
             f"{store}: gave up after {timeout} s: {blamed(handle)} holds a lock that this needs, and is alive "
             "(stopped, or swapped out); nothing was changed; continue or kill that process"
         )
-        logging.getLogger("shmstore").warning("process %d refuses to take over: %s", os.getpid(), message)
-        return errors.LockTimeout(message)
+        logging.getLogger("shmstore").warning("process %d refuses to take over: %s", os.getpid(), error)
+        return error
     if status == lib.SHMS_STORM:
         return errors.LockTimeout(
             f"{store}: overtaken by overwrites of this entry for {timeout} s; a handle that may write "

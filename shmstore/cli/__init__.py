@@ -30,8 +30,9 @@ from shmstore.cli import (
     ttl,
     watch,
 )
-from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, explain
+from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, complain, explain
 from shmstore.cli._parser import CommandParser, HelpFormatter, Parser
+from shmstore.cli._warnings import stop_hearing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +67,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _leave(FAILED)  # the reader (head, less) has gone, and knows it
     except (shmstore.ShmStoreError, Failure, OSError, MemoryError) as error:
         code, sentence = explain(error)
-        _complain(sentence)
+        complain(sentence)
         return _leave(code)
+    finally:
+        stop_hearing()
 
 
 def _run(argv: Sequence[str] | None) -> int:
@@ -97,14 +100,6 @@ def _prepare() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a sign shows its number
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(_LONGEST_INT)
-
-
-def _complain(sentence: str) -> None:
-    if sys.stderr is not None and sentence:
-        try:
-            print(f"shmstore: {sentence}", file=sys.stderr)
-        except OSError:
-            pass
 
 
 def _leave(code: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import sys
 from contextlib import contextmanager
 
 from shmstore import errors
@@ -12,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CODES", "FAILED", "Failure", "INTERRUPTED", "NOT_THERE", "UNMET", "WRONG", "explain", "told"]
+__all__ = ["CODES", "FAILED", "Failure", "INTERRUPTED", "NOT_THERE", "UNMET", "WRONG", "complain", "explain", "told"]
 
 FAILED, WRONG, NOT_THERE, UNMET, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -26,11 +28,16 @@ exit codes:
   130  ended by Ctrl-C
 """
 
-_HINTS: tuple[tuple[type[Exception], str], ...] = (
-    (errors.StoreForeign, "say --owner UID (or --owner any) if you trust its creator"),
-    (errors.NotAStore, "shmstore info and shmstore rm --force work on any segment"),
-    (errors.StoreCorrupt, "shmstore rm --force removes it"),
-    (errors.LockTimeout, "--timeout TIME waits longer"),
+# What a message of the package says to programs, and what a shell is told instead. The first that fits counts.
+_REMEDIES: tuple[tuple[type[Exception], str, str], ...] = (
+    (errors.StoreForeign, r'pass owner=(\d+) \(or owner="any"\)', r"say --owner \1 (or --owner any)"),
+    (errors.NotAStore, r"ipcrm -m (\d+)", r"shmstore rm --id \1 --force"),
+    (errors.StoreCorrupt, r"check\(repair=True\) keeps what can be kept", "shmstore check --repair keeps what can be kept"),
+    (errors.StoreCorrupt, r"check\(\) says which rule", "shmstore check says which rule"),
+    (errors.StoreCorrupt, r"remove it: .*", "shmstore rm --force removes it"),
+    (errors.CodecError, r"open the store with decoders=\('pickle',\)", "say --pickle"),
+    (errors.LockTimeout, r"a handle that may write does, in recover\(\) or .*", "shmstore check --lock does"),
+    (errors.LockTimeout, r"$", "; --timeout TIME waits longer"),
 )
 
 
@@ -53,12 +60,7 @@ def explain(error: BaseException) -> tuple[int, str]:
     if isinstance(error, (errors.StoreNotFound, errors.StoreDestroyed)):
         return NOT_THERE, sentence
     if isinstance(error, errors.ShmStoreError):
-        hints = [hint for kind, hint in _HINTS if isinstance(error, kind)]
-        if isinstance(error, errors.CodecError) and "decoders=('pickle',)" in sentence:
-            hints = ["--pickle reads it"]
-        if isinstance(error, errors.LockTimeout) and "recover()" in sentence:
-            hints = ["shmstore check --lock does"]
-        return FAILED, sentence if not hints else f"{sentence} (here: {hints[0]})"
+        return FAILED, _for_a_shell(error, sentence)
     if isinstance(error, MemoryError):
         return FAILED, sentence or "out of memory"
     if error.__class__ is OSError and error.filename is None and error.errno in _WRITING:
@@ -67,6 +69,23 @@ def explain(error: BaseException) -> tuple[int, str]:
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
         return FAILED, f"{error.strerror or error}{where}"
     return FAILED, sentence
+
+
+def _for_a_shell(error: errors.ShmStoreError, sentence: str) -> str:
+    """The remedy in terms of commands: said once, and not beside the one for programs."""
+    for kind, remedy, ours in _REMEDIES:
+        if isinstance(error, kind) and re.search(remedy, sentence):
+            return re.sub(remedy, ours, sentence, count=1)
+    return sentence
+
+
+def complain(sentence: str) -> None:
+    """Write a sentence to standard error, if there is one and it can be written to."""
+    if sys.stderr is not None and sentence:
+        try:
+            print(f"shmstore: {sentence}", file=sys.stderr, flush=True)
+        except OSError:
+            pass
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from shmstore._keys import BACKENDS, Key, parse_key
 from shmstore.cli._failures import CODES, NOT_THERE, WRONG, Failure
 from shmstore.cli._human import parse_duration, parse_user
 from shmstore.cli._parser import HelpFormatter
+from shmstore.cli._warnings import hear_warnings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
         owner = parse_user(str(owner))
     options.setdefault("create", False)
     key = key_of(args)
+    if not readonly:
+        hear_warnings()
     try:
         return Store(key, backend=args.backend, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options)
     except errors.StoreNotFound:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shmstore.cli._failures import FAILED, told
 from shmstore.cli._target import add_command, add_store, open_store, shown_key
+from shmstore.cli._warnings import hear_warnings
 from shmstore.cli.output import choose_output, print_json
 from shmstore.errors import StoreCorrupt
 
@@ -35,6 +36,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    hear_warnings()  # of a lock that is not to be had; without --lock, too
     try:
         with open_store(args, readonly=not (args.lock or args.repair)) as store, told():
             lost = store.check(repair=args.repair)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shmstore.cli._failures import NOT_THERE, UNMET, Failure
 from shmstore.cli._target import add_command, add_json, add_key, place_of
+from shmstore.cli._warnings import hear_warnings
 from shmstore.cli.output import choose_output, print_json
 from shmstore.errors import ShmStoreError
 
@@ -81,6 +82,7 @@ def _remove(found: Found) -> None:
     from shmstore.store import attach_to
 
     if found.stats is not None and found.header is not None:
+        hear_warnings()
         try:
             with attach_to(found.place.store_key(), readonly=False, timeout=1) as store:
                 if store.info().uuid == found.header.uuid:

@@ -74,6 +74,7 @@ def test_check_of_a_broken_store(make, key, cli):
     ffi.buffer(memory + heap + 36, 4)[:] = b"\x7f\x00\x00\x00"  # the boundary tag of the first block
     done = cli("check", key)
     assert done.code == 1 and "I6" in done.err and done.out == ""
+    assert done.err.endswith("; shmstore check --repair keeps what can be kept\n")
     told = cli("check", key, "--json")
     assert told.code == 1 and told.json["sound"] is False and "I6" in told.json["error"]
     store.close()
@@ -193,7 +194,7 @@ def test_a_store_of_another_user(key, cli, as_user):
 
     as_user(NOBODY, make)
     refused = cli("get", key, "a")
-    assert refused.code == 1 and "--owner" in refused.err
+    assert refused.code == 1 and refused.err.endswith(f"say --owner {NOBODY} (or --owner any)\n") and "owner=" not in refused.err
     for owner in ("any", NOBODY, "nobody"):
         assert cli("get", key, "a", "--owner", owner).ok().out == "theirs\n"
     assert cli("get", key, "a", "--owner", "no-such-user").code == 2

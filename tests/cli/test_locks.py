@@ -1,0 +1,80 @@
+"""A lock that is not to be had, and one whose holder died: each is said once, in one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+
+import pytest
+
+from shmstore._core import ffi, lib
+
+
+@pytest.fixture
+def held(make):
+    """held(end): a client of the store that a signal stopped or killed, and that has the first arena's lock."""
+    children = []
+
+    def held(end):
+        store = make()
+        store["a"] = 1
+        ready, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            store.get("nothing")  # a client of its own
+            os.write(tell, b"x")
+            time.sleep(60)
+            os._exit(0)
+        children.append(pid)
+        os.read(ready, 1)
+        os.close(ready), os.close(tell)
+        number = next(client.number for client in store.clients() if client.pid == pid)
+        os.kill(pid, end)
+        if end == signal.SIGKILL:
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        size = ffi.new("uint64_t *")
+        memory = ffi.buffer(lib.shms_memory(store._handle, size), size[0])
+        arena = int.from_bytes(memory[256:264], "little")
+        memory[arena : arena + 2] = number.to_bytes(2, "little")  # of the word, the owner
+        return pid
+
+    yield held
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("command", ["put", "incr", "del", "clear", "check", "check --lock", "check --repair"])
+def test_who_is_stopped_is_said_once(held, key, cli, command):
+    pid = held(signal.SIGSTOP)
+    name, *options = command.split()
+    rest = {"put": ["a", "2"], "incr": ["a"], "del": ["a"]}.get(name, [])
+    done = cli(name, key, *rest, *options, "--timeout", "100ms")
+    assert done.code == 1 and done.out == "" and len(done.err.splitlines()) == 1
+    assert f"process {pid} " in done.err and done.err.count("--timeout") == 1
+
+
+@pytest.mark.parametrize("command", ["put", "incr", "check --lock"])
+def test_who_died_is_said_once_and_not_in_the_document(held, key, script, command):
+    pid = held(signal.SIGKILL)
+    name, *options = command.split()
+    out, err = script(name, key, *{"put": ["a", "2"], "incr": ["a"]}.get(name, []), *options, "--json").communicate(timeout=20)
+    (line,) = err.decode().splitlines()
+    assert line.startswith(f"shmstore: store '{key}': process {pid} died") and out.startswith(b"{")
+
+
+def test_a_reader_says_what_does_free_it(held, key, cli):
+    pid = held(signal.SIGKILL)
+    done = cli("check", key, "--timeout", "100ms")
+    assert done.code == 1 and f"process {pid} died" in done.err and "shmstore check --lock" in done.err
+    assert cli("check", key, "--lock").code == 0
+    cli("check", key).ok()
+
+
+def test_nothing_is_left_in_the_process(held, key, cli):
+    """A program may call main, and log as it likes afterwards."""
+    held(signal.SIGKILL)
+    assert "died" in cli("put", key, "a", "2").err
+    assert logging.getLogger("shmstore").handlers == []
