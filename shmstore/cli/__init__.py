@@ -81,12 +81,15 @@ def _run(argv: Sequence[str] | None) -> int:
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"shmstore {shmstore.__version__}")
     subparsers = parser.add_subparsers(
-        title="commands", metavar="COMMAND", required=True, parser_class=CommandParser
+        title="commands", metavar="COMMAND", dest="command", required=True, parser_class=CommandParser
     )
     for command in COMMANDS:
         command.add_to(subparsers)
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        args = parser.parse_args(argv)
+        before = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
+        parser.refuse_unknown_options(words[:before], f" before a command; see '{parser.prog} COMMAND --help'")
+        args = parser.parse_args(words)
     except SystemExit as end:  # --help and --version, too: what they print must be flushed here, not at exit
         return end.code if isinstance(end.code, int) else FAILED
     code: int = args.run(args)

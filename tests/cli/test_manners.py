@@ -66,6 +66,30 @@ def test_wrong_arguments(cli, argv):
     assert done.code == 2 and done.out == "" and done.err.startswith("usage: ")
 
 
+@pytest.mark.parametrize(
+    "argv, answer",
+    [
+        ("lst", "no command 'lst'; did you mean ls?"), ("LS", "did you mean ls?"), ("delete", "did you mean del?"),
+        ("set", "did you mean put?"), ("help", "did you mean --help?"), ("xyz", "no command 'xyz'; shmstore --help lists them"),
+        ("keys k --prefx user:", "there is no option --prefx; did you mean --prefix?"),
+        ("get --timout=3 k n", "there is no option --timout; did you mean --timeout?"),
+        ("get k --jsn", "did you mean --json?"),  # before NAME is missed
+        ("get k --nope", "there is no option --nope here; what begins with a dash and is none goes behind --"),
+        ("info k --backend posx", "'posx' is none of sysv, posix; did you mean posix?"),
+        ("--verison", "did you mean --version?"), ("--backend posix ls", "there is no option --backend before a command"),
+    ],
+)  # fmt: skip
+def test_did_you_mean(cli, argv, answer):
+    done = cli(*argv.split())
+    assert done.code == 2 and done.out == "" and done.err.startswith("usage: ") and answer in done.err.splitlines()[-1]
+
+
+def test_what_looks_like_an_option_behind_two_dashes_is_none(store, key, cli):
+    cli("put", key, "--text", "--", "--prefx", "--x y").ok()
+    cli("put", key, "a", "--text", "--x y").ok()  # it has a space, so it was never an option
+    assert dict(store) == {"--prefx": "--x y", "a": "--x y"}
+
+
 def test_options_may_stand_anywhere(store, key, cli):
     for argv in (["put", key, "a", "--text", "v"], ["put", "--text", key, "a", "v"], ["put", key, "--text", "a", "v"]):
         cli(*argv).ok()
