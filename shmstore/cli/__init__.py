@@ -89,6 +89,8 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         before = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
         parser.refuse_unknown_options(words[:before], f" before a command; see '{parser.prog} COMMAND --help'")
+        if not words:  # a newcomer, or a script's mistake: the help, and still no success
+            parser.error_with_help("there is no COMMAND: give one of those above")
         args = parser.parse_args(words)
     except SystemExit as end:  # --help and --version, too: what they print must be flushed here, not at exit
         return end.code if isinstance(end.code, int) else FAILED

@@ -4,11 +4,14 @@ none is answered with the nearest that is one (argparse does so from Python 3.14
 from __future__ import annotations
 
 import argparse
+import sys
+
+from shmstore.cli._failures import WRONG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
 __all__ = ["CommandParser", "HelpFormatter", "Parser", "did_you_mean"]
 
@@ -34,6 +37,11 @@ class Parser(argparse.ArgumentParser):
     def _print_message(self, message: str, file: Any = None) -> None:
         if message and file is not None:
             file.write(message)
+
+    def error_with_help(self, message: str) -> NoReturn:
+        """As error(), with the whole help in place of the usage."""
+        self._print_message(self.format_help(), sys.stderr)
+        self.exit(WRONG, f"\n{self.prog}: error: {message}\n")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is None or value in action.choices:

@@ -60,6 +60,13 @@ def test_every_command_is_in_the_help(cli):
     assert cli("--version").ok().out.startswith("shmstore ")
 
 
+def test_without_a_command_the_help_is_shown(cli):
+    """As an error: a script that lost its arguments must not succeed, and a pipe gets nothing."""
+    done = cli()
+    assert (done.code, done.out) == (2, "") and done.err.startswith(cli("--help").ok().out)
+    assert done.err.splitlines()[-1].startswith("shmstore: error: there is no COMMAND")
+
+
 @pytest.mark.parametrize("argv", [[], ["nope"], ["get"], ["get", "k"], ["ls", "x"], ["ls", "--nope"], ["incr", "k", "n", "x"], ["get", "k", "n", "m"]])
 def test_wrong_arguments(cli, argv):
     done = cli(*argv)
