@@ -12,9 +12,10 @@ from shmstore import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
-__all__ = ["CODES", "FAILED", "Failure", "INTERRUPTED", "NOT_THERE", "UNMET", "WRONG", "complain", "explain", "told"]
+__all__ = ["CODES", "FAILED", "Failure", "INTERRUPTED", "NOT_THERE", "UNMET", "WRONG", "complain", "explain", "refuse_beside", "told"]
 
 FAILED, WRONG, NOT_THERE, UNMET, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -86,6 +87,13 @@ def complain(sentence: str) -> None:
             print(f"shmstore: {sentence}", file=sys.stderr, flush=True)
         except OSError:
             pass
+
+
+def refuse_beside(args: argparse.Namespace, why: str, *options: str) -> None:
+    """End the command if one of these options was given, which would be of no effect. Their default is None or False."""
+    for option in options:
+        if getattr(args, option.lstrip("-")) not in (None, False):
+            raise Failure(WRONG, f"{option} {why}")
 
 
 @contextmanager

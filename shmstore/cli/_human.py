@@ -8,7 +8,7 @@ import time
 from shmstore._limits import amount
 from shmstore.cli._failures import WRONG, Failure
 
-__all__ = ["ago", "amount", "clock", "duration", "mode", "moment", "parse_duration", "parse_user", "user"]
+__all__ = ["ago", "amount", "clock", "duration", "mode", "moment", "parse_duration", "parse_interval", "parse_user", "positive", "user"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -66,6 +66,27 @@ def parse_user(text: str, what: str = "user") -> int:
         return pwd.getpwnam(text).pw_uid
     except (ImportError, KeyError, ValueError):
         raise Failure(WRONG, f"there is no {what} {text!r}; give a name or a number") from None
+
+
+def positive(text: str) -> int:
+    """A number of things from 1, as argparse wants it."""
+    from argparse import ArgumentTypeError
+
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is no number from 1")
+    return number
+
+
+def parse_interval(text: str, least: float) -> float:
+    """The seconds between two looks."""
+    seconds = parse_duration(text)
+    if seconds < least:
+        raise Failure(WRONG, f"--interval is at least {least * 1000:g}ms, not {text}")
+    return seconds
 
 
 def parse_duration(text: str) -> float:

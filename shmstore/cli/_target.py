@@ -11,7 +11,8 @@ import re
 
 from shmstore import errors
 from shmstore._keys import BACKENDS, Key, parse_key
-from shmstore.cli._failures import CODES, NOT_THERE, WRONG, Failure
+from shmstore._sentinels import UnsaidStr
+from shmstore.cli._failures import CODES, NOT_THERE, WRONG, Failure, refuse_beside
 from shmstore.cli._human import parse_duration, parse_user
 from shmstore.cli._parser import HelpFormatter
 from shmstore.cli._warnings import hear_warnings
@@ -58,7 +59,7 @@ def add_key(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     kind.add_argument("--path", action="store_true", help="KEY is the path of an existing file (ftok)")
     kind.add_argument("--name", action="store_true", help="KEY is a name, even if it looks like 0x...")
     about = "the memory it is in: System V (the default), or /dev/shm"
-    group.add_argument("--backend", choices=BACKENDS, default="sysv", help=about)
+    group.add_argument("--backend", choices=BACKENDS, default=UnsaidStr("sysv"), help=about)
     if optional:
         place = group.add_mutually_exclusive_group()
         place.add_argument("--id", type=int, metavar="N", help="the segment with this id (shmid of ipcs -m), instead of KEY")
@@ -149,11 +150,15 @@ def place_of(args: argparse.Namespace) -> Segment | Object:
     if sum(given is not None for given in (args.key, args.id, args.object)) != 1:
         raise Failure(WRONG, "give either KEY or --id N or --object NAME")
     found: Segment | Object | None
+    if args.key is None:
+        refuse_beside(args, "says how KEY is meant, and there is none", "--path", "--name")
     if args.id is not None:
         if args.backend == "posix":
             raise Failure(WRONG, "--id is for System V segments; POSIX objects are given by --object NAME")
         found, what = segment_by_id(args.id), f"segment with id {args.id} in this IPC namespace"
     elif args.object is not None:
+        if args.backend == "sysv" and type(args.backend) is not UnsaidStr:
+            raise Failure(WRONG, "--object is for POSIX objects; System V segments are given by --id N")
         found, what = object_named(os.fsencode(args.object)), f"object {args.object!r}"
     else:
         key = parsed_key(args)

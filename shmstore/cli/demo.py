@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from contextlib import contextmanager
 
+from shmstore.cli._human import positive
 from shmstore.cli._target import add_command, add_json
 from shmstore.cli.output import PlainOutput, choose_output, print_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator
     from typing import Any
 
@@ -40,13 +41,6 @@ def add_to(subparsers: Any) -> None:
     parser.add_argument("--limit", type=positive, metavar="N", help="analyse only the first N files")
     add_json(parser)
     parser.set_defaults(run=run)
-
-
-def positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
 
 
 def run(args: argparse.Namespace) -> int:

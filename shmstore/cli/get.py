@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shmstore.cli._failures import FAILED, NOT_THERE, Failure, told
+from shmstore.cli._failures import FAILED, NOT_THERE, WRONG, Failure, told
 from shmstore.cli._human import parse_duration
 from shmstore.cli._names import parse_name
 from shmstore.cli._target import add_command, add_store, open_store, shown_key
@@ -46,7 +46,7 @@ def add_to(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     name = parse_name(args.entry)
     if args.raw and args.json:
-        raise Failure(2, "--raw and --json exclude one another")
+        raise Failure(WRONG, "--raw and --json exclude one another")
     patience = None if args.wait is None else parse_duration(args.wait)
     with open_store(args, decoders=("pickle",) if args.pickle else ()) as store, told():
         value = fetch(store, name, patience, shown_key(args))

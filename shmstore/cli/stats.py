@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from shmstore.cli._failures import told
-from shmstore.cli._human import amount, parse_duration
+from shmstore.cli._failures import refuse_beside, told
+from shmstore.cli._human import amount, parse_interval, positive
 from shmstore.cli._target import add_command, add_store, open_store
 from shmstore.cli.output import Cell, choose_output, is_terminal, print_json
 
@@ -53,13 +53,15 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "stats", "print a store's figures", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument("--watch", action="store_true", help="print them until Ctrl-C")
-    parser.add_argument("--interval", metavar="TIME", default="1", help="time between two lines (default: 1 s)")
-    parser.add_argument("--count", type=int, metavar="N", help="with --watch: end after so many lines")
+    parser.add_argument("--interval", metavar="TIME", help="with --watch: time between two lines (default: 1 s)")
+    parser.add_argument("--count", type=positive, metavar="N", help="with --watch: end after so many lines")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    interval = max(0.01, parse_duration(args.interval))
+    if not args.watch:
+        refuse_beside(args, "goes with --watch alone", "--interval", "--count")
+    interval = parse_interval(args.interval or "1", 0.01)
     with open_store(args) as store, told():
         if args.watch:
             _watch(store, interval, args.count, args.json)

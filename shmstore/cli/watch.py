@@ -6,8 +6,8 @@ import queue
 import threading
 import time
 
-from shmstore.cli._failures import FAILED, Failure, told
-from shmstore.cli._human import clock, parse_duration
+from shmstore.cli._failures import FAILED, Failure, refuse_beside, told
+from shmstore.cli._human import clock, parse_interval, positive
 from shmstore.cli._names import parse_name, show_name
 from shmstore.cli._target import add_command, add_store, open_store
 from shmstore.cli._values import one_line
@@ -42,18 +42,22 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "watch", "print changes as they happen", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument("entries", metavar="NAME", nargs="*", help="only these names (default: all)")
-    parser.add_argument("--prefix", default="", help="without NAME: only names that begin with this")
-    parser.add_argument("--interval", metavar="TIME", default="0.5", help="without NAME: time between two looks (default: 0.5 s)")
+    parser.add_argument("--prefix", help="without NAME: only names that begin with this")
+    parser.add_argument("--interval", metavar="TIME", help="without NAME: time between two looks (default: 0.5 s)")
     parser.add_argument("--wake", action="store_true", help="with NAME: attach as a client, to be woken by writers")
-    parser.add_argument("--count", type=int, metavar="N", help="end after so many changes")
+    parser.add_argument("--count", type=positive, metavar="N", help="end after so many changes")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(parse_name(entry) for entry in args.entries))
-    prefix, interval = parse_name(args.prefix), max(0.001, parse_duration(args.interval))
+    if names:
+        refuse_beside(args, "goes without NAME: it is for looking at all names", "--prefix", "--interval")
+    else:
+        refuse_beside(args, "goes with NAME: who looks at all names is not woken", "--wake")
+    prefix, interval = parse_name(args.prefix or ""), parse_interval(args.interval or "0.5", 0.001)
     show = _show_json if args.json else _Lines().show
-    with open_store(args, readonly=not (args.wake and names)) as store, told():
+    with open_store(args, readonly=not args.wake) as store, told():
         changes = changes_of(store, names) if names else changes_of_all(store, prefix, interval)
         for number, (name, version) in enumerate(changes, start=1):
             show(time.time(), name, *_read(store, name, version))

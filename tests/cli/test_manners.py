@@ -91,6 +91,25 @@ def test_did_you_mean(cli, argv, answer):
     assert done.code == 2 and done.out == "" and done.err.startswith("usage: ") and answer in done.err.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    "argv, answer",
+    [
+        ("stats {} --count 3", "--count goes with --watch"), ("stats {} --interval 1", "--interval goes with --watch"),
+        ("stats {} --watch --count 0", "--count: '0' is no number from 1"), ("stats {} --watch --count x", "--count: 'x'"),
+        ("stats {} --watch --interval 1ms", "--interval is at least 10ms, not 1ms"), ("watch {} --count 0", "--count: '0'"),
+        ("watch {} --count -1", "--count: '-1'"), ("watch {} a --prefix b", "--prefix goes without NAME"),
+        ("watch {} a --interval 1", "--interval goes without NAME"), ("watch {} --wake", "--wake goes with NAME"),
+        ("watch {} --interval 0", "--interval is at least 1ms, not 0"), ("get {} a --raw --json", "--raw and --json"),
+        ("put {} a 1 --size 1M", "say --create, too"), ("put {} a 1 --file x", "VALUE or --file"),
+        ("info --id 1 --name", "--name says how KEY is meant"), ("rm --object x --path", "--path says how KEY is meant"),
+        ("chmod 0600 --id 1 --path", "--path says how KEY is meant"), ("demo --workers 0", "--workers: '0' is no number from 1"),
+    ],
+)  # fmt: skip
+def test_no_option_is_without_effect(store, key, cli, argv, answer):
+    done = cli(*argv.format(key).split())
+    assert (done.code, done.out) == (2, "") and answer in done.err.splitlines()[-1]
+
+
 def test_what_looks_like_an_option_behind_two_dashes_is_none(store, key, cli):
     cli("put", key, "--text", "--", "--prefx", "--x y").ok()
     cli("put", key, "a", "--text", "--x y").ok()  # it has a space, so it was never an option

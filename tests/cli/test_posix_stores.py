@@ -70,7 +70,7 @@ def test_numbers_paths_and_names(tmp_path, cli, number, posix):
 
 
 @pytest.mark.parametrize(
-    "given", [["x", "--object", "x"], ["x", "--id", "1"], ["--id", "1", "--object", "x"], ["--id", "1", *POSIX], [*POSIX]]
+    "given", [["x", "--object", "x"], ["x", "--id", "1"], ["--id", "1", "--object", "x"], ["--id", "1", *POSIX], [*POSIX], ["--object", "x", "--backend", "sysv"]]
 )
 def test_two_answers_to_which_are_one_too_many(cli, given):
     assert cli("info", *given).code == 2

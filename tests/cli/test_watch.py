@@ -86,7 +86,7 @@ def test_all_names(store, key, watching):
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b"], []])
 def test_the_store_is_removed_meanwhile(store, key, watching, names):
-    process, _ = watching(key, *names, "--interval", "10ms")
+    process, _ = watching(key, *names, *([] if names else ["--interval", "10ms"]))
     until_attached(store)
     store.destroy()
     out, err = process.communicate(timeout=10)
