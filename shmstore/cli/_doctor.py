@@ -27,9 +27,9 @@ class Finding:
         return {"level": self.level, "topic": self.topic, "says": self.says, "fix": self.fix or None}
 
 
-def ok(topic: str, says: str, fix: str = "") -> Finding:
-    """All is well; ``fix`` is for who wants more."""
-    return Finding("ok", topic, says, fix)
+def ok(topic: str, says: str) -> Finding:
+    """All is well, and there is nothing to fix."""
+    return Finding("ok", topic, says)
 
 
 def note(topic: str, says: str, fix: str = "") -> Finding:

@@ -127,8 +127,8 @@ def huge_pages(machine: Machine) -> Finding:
     if not total:
         wanted = -(-DEFAULT_SIZE // size)
         return ok(
-            "huge pages", f"none are set aside, so hugepages= is refused; a store of the default size ({amount(DEFAULT_SIZE)}) takes {wanted} of {amount(size)}",
-            f"{ROOT_SETS} vm.nr_hugepages={wanted}",
+            "huge pages", f"none are set aside, so hugepages= is refused; for a store of the default size ({amount(DEFAULT_SIZE)}) "
+            f"vm.nr_hugepages would have to be {wanted}, of {amount(size)} each",
         )
     group = machine.number("/proc/sys/vm/hugetlb_shm_group")
     who = "" if machine.capable(CAP_IPC_LOCK) else f"; in System V memory only root and group {group or 0} may have them"
