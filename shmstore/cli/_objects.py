@@ -82,6 +82,12 @@ class Object:
             if mode != self.mode & 0o777:
                 os.chmod(path, mode)
 
+    @property
+    def removers(self) -> set[int]:
+        """The users who may remove it, root beside them: /dev/shm is sticky, as a rule."""
+        folder = os.stat(os.path.dirname(self.path))
+        return {self.uid, folder.st_uid} if folder.st_mode & stat.S_ISVTX else {self.uid, os.geteuid()}
+
     def remove(self) -> None:
         """Raises: OSError."""
         if self.private:

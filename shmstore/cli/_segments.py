@@ -78,6 +78,11 @@ class Segment:
         wish.uid, wish.gid, wish.mode = uid, gid, mode
         sysv.shmctl(self.id, sysv.IPC_SET, wish)
 
+    @property
+    def removers(self) -> set[int]:
+        """The users who may remove it, root beside them."""
+        return {self.uid, self.cuid}
+
     def remove(self) -> None:
         """Raises: OSError."""
         sysv.shmctl(self.id, sysv.IPC_RMID)

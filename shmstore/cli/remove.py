@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from shmstore.cli._failures import NOT_THERE, UNMET, Failure
+import os
+
+from shmstore._native import user
+from shmstore.cli._failures import FAILED, NOT_THERE, UNMET, Failure, explain
 from shmstore.cli._target import add_command, add_json, add_key, place_of
 from shmstore.cli._warnings import hear_warnings
 from shmstore.cli.output import choose_output, print_json
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore.cli._found import Found
+    from shmstore.cli._objects import Object
+    from shmstore.cli._segments import Segment
 
 DESCRIPTION = """\
 Remove a store and what it holds. What is no store, cannot be read, is broken, was made by another user, or is
@@ -48,10 +53,15 @@ def run(args: argparse.Namespace) -> int:
     name = place.shown if args.key is None else f"{args.key} ({place.shown})"
     objection = _objection(found)
     if objection and not args.force:
-        raise Failure(UNMET, f"{name} was left alone: {objection}; --force removes it even so")
+        raise Failure(UNMET, f"{name} was left alone: {objection}; {_only(place) or '--force removes it even so'}")
     if place.removed and not found.private:
         raise Failure(NOT_THERE, f"{name} was removed before; it goes when the {place.attached} attached let go of it")
-    _remove(found)
+    try:
+        _remove(found)
+    except PermissionError as error:
+        if place.backend == "sysv" or not _only(place):
+            raise  # it says who may
+        raise Failure(FAILED, f"{explain(error)[1]}; {_only(place)}") from None
     attached = _attached_after(found)
     if args.json:
         (identity,) = place.identity().values()
@@ -60,6 +70,14 @@ def run(args: argparse.Namespace) -> int:
         rest = f"; {attached} still attached keep its memory" if attached else ""
         choose_output().line(f"{name} removed{rest}")
     return 0
+
+
+def _only(place: Segment | Object) -> str:
+    """Who can remove it, if this user cannot, whatever he says; else empty."""
+    who = sorted(place.removers | {0})
+    if os.geteuid() in who:
+        return ""
+    return "only root can remove it" if who == [0] else f"only {' and '.join(map(user, who))} can remove it"
 
 
 def _objection(found: Found) -> str:

@@ -185,6 +185,12 @@ def test_rm_of_other_users(key, cli, nobody, as_user, plant, number):
     shmid = plant(mode=0o600)
     hidden = nobody("rm", "--id", shmid)
     assert hidden.code == 4 and "may not read it" in hidden.err
+    assert hidden.err.endswith("; only root can remove it\n") and "--force" not in hidden.err
+    mine = as_user(NOBODY, lambda: shmstore.Store(key, size="64K", mode=0o644).info().id)
+    assert "--force removes it" in cli("rm", "--id", mine).err  # root can
+    refused = as_user(NOBODY - 1, lambda: tuple(cli("rm", key)))
+    cli("rm", "--id", mine, "--force").ok()  # what the fixture finds is another user's, and it would leave it alone
+    assert refused[0] == 4 and f"only uid 0 (root) and uid {NOBODY}" in refused[2] and "--force" not in refused[2]
 
 
 def test_a_store_of_another_user(key, cli, as_user):

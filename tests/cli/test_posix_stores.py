@@ -166,6 +166,8 @@ def test_who_may_not_read_it(held, posix, nobody):
     assert "An object that you may not read" in nobody("info", posix, *POSIX).ok().out
     hidden = nobody("rm", posix, *POSIX)
     assert hidden.code == 4 and "may not read it" in hidden.err
+    assert hidden.err.endswith("; only root can remove it\n") and "--force" not in hidden.err
+    assert nobody("rm", posix, "--force", *POSIX).err.endswith(f"not permitted: {path_of(posix)}; only root can remove it\n")
     for command in (["rm", posix, "--force"], ["chmod", "0666", posix]):
         denied = nobody(*command, *POSIX)
         assert denied.code == 1 and f"not permitted: {path_of(posix)}" in denied.err, command
