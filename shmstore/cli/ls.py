@@ -35,7 +35,8 @@ counted through: its owner could end whoever maps it by a bus error. Remarkable 
 """
 
 _NUMBERED = re.compile("shmstore-#[0-9a-f]{8}")  # as _keys.py calls the file of a numeric key
-_FOLDED = 24  # columns: longer names are folded before a column is left out
+_FOLDED = 16  # columns: longer names are folded before a column is left out
+_LEAST_MISSED = (">id", "mode", "owner")
 
 EXAMPLES = """
 shmstore ls
@@ -72,12 +73,16 @@ def run(args: argparse.Namespace) -> int:
     output = choose_output()
     if not stores and not others and not posix:
         output.line("No store." if args.stores else "No store, and no other shared memory.")
+    left_out: set[str] = set()
     if stores:
-        _table(output, "Stores", *_stores(stores))
+        left_out |= _table(output, "Stores", *_stores(stores))
     if others:
-        _table(output, "Other System V segments", *_others(others))
+        left_out |= _table(output, "Other System V segments", *_others(others))
     if posix:
-        _table(output, "Other POSIX objects in /dev/shm", *_posix(posix))
+        left_out |= _table(output, "Other POSIX objects in /dev/shm", *_posix(posix))
+    if left_out:
+        what = ", ".join(column.removeprefix(">") for column in _LEAST_MISSED if column in left_out)
+        output.line(f"\nNo room for {what}; a pipe or --json has {'it' if len(left_out) == 1 else 'them'}.")
     return 0
 
 
@@ -139,16 +144,28 @@ def _key_and_id(place: Segment | Object) -> tuple[Cell, str]:
     return Cell(shown, "quiet"), str(place.identity().get("id", "-"))
 
 
-def _table(output: Output, title: str, header: list[str], rows: list[list[str]]) -> None:
-    """Show a table without the columns that say nothing, and without those least missed where it is too wide."""
+def _table(output: Output, title: str, header: list[str], rows: list[list[str]]) -> set[str]:
+    """Show a table without a column of states that says nothing. Where it is too wide, names are folded, and then the
+    columns least missed are left out; which ones is returned."""
+    left_out = set()
     if not any(row[-1] for row in rows):
         header, rows = _without(header, rows, header[-1])
-    for column in (">id", "mode", "owner"):
+    for column in _LEAST_MISSED:
         widths = [max(map(len, cells)) for cells in zip(header, *rows)]
         natural = min(widths[0], _FOLDED) + sum(width + 2 for width in widths[1:])
         if output.width is not None and natural > output.width and "name" in header and column in header:
+            if column == ">id":
+                rows = [_with_id_for_key(header, row) for row in rows]
             header, rows = _without(header, rows, column)
+            left_out.add(column)
     output.table(title, header, rows)
+    return left_out
+
+
+def _with_id_for_key(header: list[str], row: list[str]) -> list[str]:
+    """What has no key is found by its id alone, so the id takes the key's place, unless the name is the id."""
+    key, shown = header.index("key"), f"id {row[header.index('>id')]}"
+    return [*row[:key], Cell(shown, "quiet"), *row[key + 1 :]] if row[key] == "private" and row[0] != shown else row
 
 
 def _without(header: list[str], rows: list[list[str]], column: str) -> tuple[list[str], list[list[str]]]:

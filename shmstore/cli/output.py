@@ -42,7 +42,8 @@ class Output(Protocol):
         """Give a function that shows how much is done, from 0 to 1."""
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Show rows of text; columns whose title starts with ">" are aligned to the right."""
+        """Show rows of text; columns whose title starts with ">" are aligned to the right. An empty line is before a
+        title, unless it is the first thing written."""
 
 
 def is_terminal() -> bool:
@@ -87,9 +88,11 @@ class PlainOutput:
         from shutil import get_terminal_size
 
         self.width = get_terminal_size().columns if is_terminal() else None
+        self._begun = False
 
     def line(self, text: str = "") -> None:
         print(text, flush=True)
+        self._begun = True
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[float], None]]:
@@ -112,7 +115,8 @@ class PlainOutput:
         names = [name.removeprefix(">") for name in header]
         widths = [max(map(_columns, column)) for column in zip(names, *rows)]
         if title:
-            print(f"\n{title}")
+            print(f"\n{title}" if self._begun else title)
+        self._begun = True
         heading = [names, ["-" * width for width in widths]] if any(names) else []
         for row in [*heading, *rows]:
             cells = []
@@ -131,9 +135,11 @@ class RichOutput:
 
         self._console = Console(highlight=False)
         self.width: int | None = self._console.width
+        self._begun = False
 
     def line(self, text: str = "") -> None:
         self._console.print(text, markup=False, soft_wrap=True)
+        self._begun = True
 
     @contextmanager
     def progress(self, title: str) -> Iterator[Callable[[float], None]]:
@@ -150,7 +156,7 @@ class RichOutput:
 
         table = Table(
             title=title or None, title_style="bold", title_justify="left", box=None, pad_edge=False,
-            padding=(0, 2, 0, 0), show_header=any(header), header_style="dim",
+            padding=(0, 2, 0, 0), show_header=any(name.removeprefix(">") for name in header), header_style="dim",
         )  # fmt: skip
         for name in header:
             column = name.removeprefix(">")
@@ -160,6 +166,7 @@ class RichOutput:
             )
         for row in rows:
             table.add_row(*(Text(cell, style=_STYLES.get(getattr(cell, "meaning", ""), "")) for cell in row))
-        if title:
+        if title and self._begun:
             self._console.print()
         self._console.print(table)
+        self._begun = True

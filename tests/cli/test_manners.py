@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+import shmstore
 
 COMMANDS = "ls info get put del keys incr ttl watch stats clients check clear chmod chown rm doctor demo".split()
 
@@ -199,6 +200,29 @@ def test_tables_fit_the_terminal(store, key, columns):
         text = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(*command, columns=columns))
         for line in text.splitlines():
             assert len(line.rstrip()) <= columns, (command, line)
+
+
+def test_what_ls_has_no_room_for_is_said(make, key, cli):
+    """No empty line in front; what is left out, in the end; and what has no key is still found by its id."""
+    gone = make()
+    shmid = gone.info().id
+    gone.destroy()
+    with shmstore.Store(key, size="1M"):
+        shown = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal("ls", "--stores", columns=80)).splitlines()
+        assert shown[0].strip() == "Stores" and shown[1].split()[:2] == ["name", "key"]
+        missing = {"id", "mode", "owner"} - set(shown[1].split())
+        assert {"size", "used", "entries", "clients", "state"} <= set(shown[1].split()) and "id" in missing
+        assert shown[-1].startswith("No room for id") and all(column in shown[-1] for column in missing)
+        assert any(f" id {shmid} " in line and line.rstrip().endswith("destroyed") for line in shown)
+        wide = on_a_terminal("ls", "--stores", columns=200)
+        assert "No room" not in wide and {"id", "mode", "owner"} <= set(re.sub(r"\x1b\[[\d;]*m", "", wide).splitlines()[1].split())
+    assert cli("ls").ok().lines[0] in ("Stores", "Other System V segments", "Other POSIX objects in /dev/shm")
+
+
+def test_no_table_begins_with_an_empty_line(store, key):
+    for command in (["stats", key], ["info", key], ["clients", key], ["doctor"]):
+        first, *_ = on_a_terminal(*command).splitlines()
+        assert re.sub(r"\x1b\[[\d;]*m", "", first).strip(), command
 
 
 def test_a_long_value_is_broken_into_lines(store, key):
