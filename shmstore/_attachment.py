@@ -25,6 +25,9 @@ __all__ = ["Attachment"]
 
 _CODECS = {"raw": lib.SHMS_CODEC_RAW, "msgpack": lib.SHMS_CODEC_MSGPACK, "pickle": lib.SHMS_CODEC_PICKLE}
 NAMES_OF_CODECS = {number: name for name, number in _CODECS.items()}
+_ABOUT_ENTRIES = {
+    lib.SHMS_FULL, lib.SHMS_TABLE_FULL, lib.SHMS_TOO_LARGE, lib.SHMS_NOT_INT, lib.SHMS_OVERFLOW, lib.SHMS_STORM
+}  # fmt: skip
 _CODECS["msgspec"] = lib.SHMS_CODEC_MSGPACK  # the same bytes: whoever reads msgpack reads them
 
 
@@ -178,10 +181,14 @@ class Attachment(StoreCalls):
 
     # ---- failing ------------------------------------------------------------------------------------------
 
-    def _fail(self, result: Any, asked: int | None = None) -> Exception:
-        """The exception for what a call returned instead of a result: a tuple with the status in front."""
+    def _fail(self, result: Any, asked: int | None = None, name: Any = None) -> Exception:
+        """The exception for what a call returned instead of a result: a tuple with the status in front. It names the
+        entry where it is about that: *name*."""
         status = result[0] if type(result) is tuple else result
-        return failure(status, f"store {self._key.shown}", self._handle, self._timeout, asked)
+        where = f"store {self._key.shown}"
+        if name is not None and status in _ABOUT_ENTRIES:
+            where += f", entry {name!r}"
+        return failure(status, where, self._handle, self._timeout, asked)
 
     def _info(self) -> Any:
         raw = ffi.new("struct shms_info *")

@@ -60,29 +60,33 @@ class Batches(Entries[_V]):
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
         pairs: dict[Any, _V] = items if isinstance(items, dict) else dict(items)
         names = tuple(pairs)
-        if type(self._codec_number) is int:
-            result = self._put_many(names, tuple(pairs.values()), ttl, mode)
-            if type(result) is int:
-                return result
-            status, stored = result
-        else:
-            status, stored = self._store_each(names, [self._encode(value) for value in pairs.values()], ttl, mode)
-            if not status:
-                return stored
-        error = self._fail(status)
+        put_all = self._put_many if type(self._codec_number) is int else self._store_each
+        result = put_all(names, tuple(pairs.values()), ttl, mode)
+        if type(result) is int:
+            return result
+        status, stored, at, asked = result
+        error = self._fail(status, asked, names[at])
         error.args = (f"{error.args[0]} ({stored} of {len(names)} items were stored before)", *error.args[1:])
         raise error
 
-    def _store_each(self, names: tuple[Any, ...], bodies: list[bytes], ttl: Any, mode: int) -> tuple[int, int]:
+    def _store_each(self, names: tuple[Any, ...], values: tuple[_V, ...], ttl: Any, mode: int) -> Any:
+        """As _put_many, with a codec of the user's own."""
         for name in names:
             raw_name(name)
+        bodies: list[bytes] = []
+        try:
+            for value in values:
+                bodies.append(self._encode(value))
+        except errors.CodecError as error:
+            self._name_entry(names[len(bodies)], error)
+            raise
         stored = 0
-        for name, body in zip(names, bodies, strict=True):
-            result = self._put_if_(name, body, ttl, mode, 0, False, self._codec_number)
+        for at, body in enumerate(bodies):
+            result = self._put_if_(names[at], body, ttl, mode, 0, False, self._codec_number)
             if type(result) is not int:
-                return result[0], stored
+                return result[0], stored, at, len(body)
             stored += result != 0
-        return 0, stored
+        return stored
 
     def put_many(
         self, items: _Pairs[_V], *, ttl: float | None | Default = DEFAULT

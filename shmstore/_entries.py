@@ -69,29 +69,46 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         if found is None:
             return default
         if len(found) == 1:
-            raise self._fail(found)
+            raise self._fail(found, None, name)
         _, codec, data = found
-        if codec == lib.SHMS_CODEC_MSGPACK:
-            return self._typed.decode_as(data, kind)
-        return self._typed.convert(self._decode(codec, data), kind)
+        value = None if codec == lib.SHMS_CODEC_MSGPACK else self._decode(codec, data, name)
+        try:
+            if codec == lib.SHMS_CODEC_MSGPACK:
+                return self._typed.decode_as(data, kind)
+            return self._typed.convert(value, kind)
+        except errors.CodecError as error:
+            self._name_entry(name, error)
+            raise
 
+    def _name_entry(self, name: Name, error: errors.CodecError) -> None:
+        """Put in front of what a codec says, which knows a value alone, whose value it was."""
+        said, *more = error.args or ("",)
+        error.args = (f"store {self._key.shown}, entry {name!r}: {said}", *more)
 
-    def _decode(self, number: int | str, data: bytes) -> Any:
-        if number == lib.SHMS_CODEC_MSGPACK:
-            return (self._typed or _msgpack).decode(data)
-        codec = number if type(number) is str else NAMES_OF_CODECS.get(number, f"number {number}")  # type: ignore[arg-type]
-        reader = self._codecs.get(codec)
-        if reader is None:
+    def _decode(self, number: int | str, data: bytes, name: Name) -> Any:
+        try:
+            if number == lib.SHMS_CODEC_MSGPACK:
+                return (self._typed or _msgpack).decode(data)
+            codec = number if type(number) is str else NAMES_OF_CODECS.get(number, f"number {number}")  # type: ignore[arg-type]
+            reader = self._codecs.get(codec)
+            if reader is not None:
+                return reader.decode(data)
             raise errors.CodecError(
-                f"store {self._key.shown}: the value was put with the codec {codec!r}, and this handle reads "
+                f"the value was put with the codec {codec!r}, and this handle reads "
                 f"{', '.join(sorted(self._codecs))}; if you trust whoever put it, open the store with "
                 f"decoders=({codec!r},)"
             )
-        return reader.decode(data)
+        except errors.CodecError as error:
+            self._name_entry(name, error)
+            raise
 
-    def _encode_parts(self, value: _V) -> Any:
+    def _encode_parts(self, value: _V, name: Name) -> Any:
         """For csrc/glue_type.c: bytes, or a head, address and length of what follows it, and who owns that."""
-        found = self._parts(value)
+        try:
+            found = self._parts(value)
+        except errors.CodecError as error:
+            self._name_entry(name, error)
+            raise
         if type(found) is bytes:
             return found
         head, memory = found
@@ -118,11 +135,15 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         return self._put_if(name, value, ttl, SET, 0, False)
 
     def _put_if(self, name: Name, value: _V, ttl: Any, mode: int, expected: int, keep: bool) -> int:
-        body = self._encode(value)
+        try:
+            body = self._encode(value)
+        except errors.CodecError as error:
+            self._name_entry(name, error)
+            raise
         version = self._put_if_(name, body, ttl, mode, expected, keep, self._codec_number)
         if type(version) is int:
             return version
-        raise self._fail(version, len(body))
+        raise self._fail(version, len(body), name)
 
     def add(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> bool:
         """Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds."""
@@ -143,9 +164,9 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         if found is None:
             raise KeyError(name)
         if len(found) == 1:
-            raise self._fail(found)
+            raise self._fail(found, None, name)
         version, codec, data = found
-        return self._decode(codec, data), version
+        return self._decode(codec, data, name), version
 
     def cas(self, name: Name, value: _V, version: int, *, ttl: float | None | Default = DEFAULT) -> bool:
         """Store *value* only if the name still has *version* (0: is absent); tell whether it had."""
@@ -201,9 +222,9 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
                     raise KeyError(name)
                 new, version = function(default), 0
             elif len(found) == 1:
-                raise self._fail(found)
+                raise self._fail(found, None, name)
             else:
-                new, version = function(self._decode(found[1], found[2])), found[0]
+                new, version = function(self._decode(found[1], found[2], name)), found[0]
             if self._put_if(name, new, DEFAULT, CAS, version, True):
                 return new
 
@@ -235,8 +256,8 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
                     raise KeyError(name)
                 return default
             if len(found) == 1:
-                raise self._fail(found)
-            value = self._decode(found[1], found[2])
+                raise self._fail(found, None, name)
+            value = self._decode(found[1], found[2], name)
             gone = self._delete_if(name, found[0])
             if gone is True:
                 return value
@@ -259,5 +280,5 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         if left is None:
             raise KeyError(name)
         if type(left) is tuple:
-            raise self._fail(left)
+            raise self._fail(left, None, name)
         return left / 1e9 if left else None

@@ -1,7 +1,7 @@
 """What can go wrong: one tree of exceptions, and the map from the engine's status codes to it.
 
-Every message names the store, the cause and the remedy. A missing name is a plain ``KeyError``; wrong types and
-sizes are ``TypeError`` and ``ValueError``.
+Every message names the store, the entry if it is about one, the cause and the remedy. A missing name is a plain
+``KeyError``; wrong types and sizes are ``TypeError`` and ``ValueError``.
 """
 
 __all__ = [

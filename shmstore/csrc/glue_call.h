@@ -94,7 +94,7 @@ uint32_t shms_bytes_head(const struct shms_found *f);
 PyObject *shms_value_codec(const struct shms_value *v);
 /* The object, decoded here if it is plain, else by store._decode. Takes v->bytes. After shms_call_end: it may run
  * Python code. */
-PyObject *shms_value_object(struct shms_value *v, PyObject *store);
+PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *name);
 
 /* One put, from reserve to publish: SHMS_OK with *version, SHMS_UNMET with the version in the way, or a status. */
 struct shms_put {
@@ -155,8 +155,9 @@ struct shms_store_object {
 };
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
 PyObject *shms_make_type(void);
-PyObject *shms_store_failed(PyObject *self, int status); /* raises; NULL */
-PyObject *shms_store_failed_for(PyObject *self, int status, uint64_t asked); /* bytes that there was no room for */
+PyObject *shms_store_failed(PyObject *self, PyObject *name, int status); /* raises; NULL */
+/* asked: bytes that there was no room for */
+PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint64_t asked);
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin);
@@ -172,7 +173,7 @@ struct shms_encoded {
 };
 /* Fills body, head, length and codec of *p: SHMS_OK, SHMS_RAISED, or SHMS_CODEC_NAMED if the codec is the user's own.
  * Runs Python code: before shms_call_begin. */
-int shms_encode(PyObject *store, PyObject *value, struct shms_encoded *e, struct shms_put *p);
+int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p);
 void shms_encoded_free(struct shms_encoded *e);
 
 #endif

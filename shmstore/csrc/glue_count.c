@@ -20,7 +20,7 @@ static PyObject *count_up(PyObject *self, PyObject *name, long long by, long lon
         rc = shms_put_one(&c, bytes, length, kind, &p);
         shms_call_end(&c);
     }
-    return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : shms_store_failed_for(self, rc, p.length);
+    return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : shms_store_failed_for(self, name, rc, p.length);
 }
 
 static bool integer(PyObject *object, long long *n) {

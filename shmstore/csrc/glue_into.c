@@ -101,5 +101,5 @@ PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count)
         return refused(self, args[0], args[1], &into, v.length);
     if (rc == SHMS_MISS)
         PyErr_SetObject(PyExc_KeyError, args[0]);
-    return rc == SHMS_MISS ? NULL : shms_store_failed(self, rc);
+    return rc == SHMS_MISS ? NULL : shms_store_failed(self, args[0], rc);
 }

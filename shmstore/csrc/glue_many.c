@@ -40,7 +40,7 @@ static int get_one(PyObject *self, PyObject *name, PyObject *found) {
     int rc = shms_call_read(shms_handle_of(self), name, false, &v);
     if (rc != SHMS_OK)
         return rc;
-    PyObject *value = shms_value_object(&v, self);
+    PyObject *value = shms_value_object(&v, self, name);
     rc = value && PyDict_SetItem(found, name, value) == 0 ? SHMS_OK : SHMS_RAISED;
     Py_XDECREF(value);
     return rc;
@@ -86,7 +86,8 @@ struct item {
 };
 
 /* Encodes them all into one buffer, but for those that are bytes already. */
-static int encode_all(PyObject *self, PyObject *values, struct item *items, struct shms_packed *buffer) {
+static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct item *items,
+                      struct shms_packed *buffer) {
     Py_ssize_t count = PyTuple_Size(values);
     for (Py_ssize_t i = 0; i < count; i++) {
         struct item *item = &items[i];
@@ -106,7 +107,7 @@ static int encode_all(PyObject *self, PyObject *values, struct item *items, stru
                 return SHMS_NO_MEMORY;
         }
         struct shms_encoded e;
-        int rc = shms_encode(self, value, &e, &item->put);
+        int rc = shms_encode(self, PyTuple_GetItem(names, i), value, &e, &item->put);
         if (rc != SHMS_OK) {
             shms_encoded_free(&e);
             return rc;
@@ -126,7 +127,8 @@ static int encode_all(PyObject *self, PyObject *values, struct item *items, stru
 }
 
 static int check_names(PyObject *names) {
-    for (Py_ssize_t i = 0; i < PyTuple_Size(names); i++) {
+    Py_ssize_t count = PyTuple_Size(names);
+    for (Py_ssize_t i = 0; i < count; i++) {
         const char *bytes;
         uint32_t length, kind;
         if (shms_call_name(PyTuple_GetItem(names, i), &bytes, &length, &kind) != SHMS_OK)
@@ -136,11 +138,11 @@ static int check_names(PyObject *names) {
 }
 
 static int put_all(PyObject *self, PyObject *names, struct item *items, struct shms_packed *buffer, uint64_t ttl,
-                   enum shms_mode mode, Py_ssize_t *done) {
-    Py_ssize_t count = PyTuple_Size(names);
+                   enum shms_mode mode, Py_ssize_t *done, Py_ssize_t *at) {
+    Py_ssize_t count = PyTuple_Size(names), i = 0;
     struct shms_call c;
     int rc = shms_call_begin(&c, shms_handle_of(self));
-    for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
+    for (; i < count && rc == SHMS_OK; i++) {
         struct shms_put *p = &items[i].put;
         const char *name;
         uint32_t length, kind;
@@ -156,10 +158,11 @@ static int put_all(PyObject *self, PyObject *names, struct item *items, struct s
         rc = rc == SHMS_UNMET ? SHMS_OK : rc;
     }
     shms_call_end(&c);
+    *at = i ? i - 1 : 0;
     return rc;
 }
 
-/* _put_many(names, values, ttl, mode): how many were stored; (status, how many) on failure */
+/* _put_many(names, values, ttl, mode): how many were stored; on failure (status, how many, at which item, its bytes) */
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) {
     uint64_t ttl;
     if (argc != 4 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
@@ -170,13 +173,14 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
     if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK || check_names(args[0]) != SHMS_OK)
         return NULL;
-    Py_ssize_t count = PyTuple_Size(args[0]), done = 0;
+    Py_ssize_t count = PyTuple_Size(args[0]), done = 0, at = 0;
     struct item *items = calloc((size_t)count + 1, sizeof *items);
     struct shms_packed buffer;
     shms_packed_init(&buffer);
-    int rc = items ? encode_all(self, args[1], items, &buffer) : SHMS_NO_MEMORY;
+    int rc = items ? encode_all(self, args[0], args[1], items, &buffer) : SHMS_NO_MEMORY;
     if (rc == SHMS_OK)
-        rc = put_all(self, args[0], items, &buffer, ttl, mode, &done);
+        rc = put_all(self, args[0], items, &buffer, ttl, mode, &done, &at);
+    uint64_t asked = items ? items[at].put.length : 0;
     for (Py_ssize_t i = 0; items && i < count; i++)
         Py_XDECREF(items[i].bytes);
     free(items);
@@ -185,7 +189,7 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
         return PyLong_FromSsize_t(done);
     if (rc == SHMS_NO_MEMORY)
         return PyErr_NoMemory();
-    return rc == SHMS_RAISED ? NULL : Py_BuildValue("(in)", rc, done);
+    return rc == SHMS_RAISED ? NULL : Py_BuildValue("(innK)", rc, done, at, (unsigned long long)asked);
 }
 
 /* _delete_many(names): how many were there, or a status */

@@ -188,7 +188,8 @@ PyObject *shms_value_codec(const struct shms_value *v) {
     return PyUnicode_FromString("?");
 }
 
-PyObject *shms_value_object(struct shms_value *v, PyObject *store) {
+PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *name) {
+    static PyObject *decode; /* PyObject_CallMethod would make it anew each time */
     if (v->is_object)
         return v->bytes;
     if (v->codec == SHMS_CODEC_MSGPACK && !v->writable) {
@@ -202,7 +203,9 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store) {
             v->bytes = PyBytes_FromStringAndSize((char *)v->small, (Py_ssize_t)v->length);
     }
     PyObject *codec = v->bytes ? shms_value_codec(v) : NULL;
-    PyObject *object = codec ? PyObject_CallMethod(store, "_decode", "OO", codec, v->bytes) : NULL;
+    PyObject *object = NULL;
+    if (codec && (decode || (decode = PyUnicode_InternFromString("_decode"))))
+        object = PyObject_CallMethodObjArgs(store, decode, codec, v->bytes, name, NULL);
     Py_XDECREF(codec);
     Py_XDECREF(v->bytes);
     return object;

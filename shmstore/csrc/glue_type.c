@@ -1,8 +1,8 @@
 /* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
  *
  * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
- *   _fail(status[, asked]) -> exception     _decode(codec, bytes) -> object
- *   _encode_parts(object) -> bytes, or (head, address, length, owner): memory that is copied from where it lies
+ *   _fail(status, asked or None, name) -> exception     _decode(codec, bytes, name) -> object
+ *   _encode_parts(object, name) -> bytes, or (head, address, length, owner): memory that is copied from where it lies
  *   _put_slowly(name, value, ttl) -> int    for codecs of the user's own
  *   _wait(name, after, timeout, spin, stop, passed) -> int
  *   _get_typed(name, default, type) -> object
@@ -12,24 +12,27 @@
 
 #include <structmember.h>
 
+#define NOT_ASKED UINT64_MAX
+
 /* The exception for a status is made by the store, which knows its name and limits. */
-static PyObject *fail(PyObject *self, int status, uint64_t asked) {
+static PyObject *fail(PyObject *self, PyObject *name, int status, uint64_t asked) {
     if (status == SHMS_RAISED)
         return NULL;
     if (status == SHMS_NO_MEMORY)
         return PyErr_NoMemory();
-    PyObject *error = asked == UINT64_MAX
-                          ? PyObject_CallMethod(self, "_fail", "i", status)
-                          : PyObject_CallMethod(self, "_fail", "iK", status, (unsigned long long)asked);
+    PyObject *error = asked == NOT_ASKED
+                          ? PyObject_CallMethod(self, "_fail", "iOO", status, Py_None, name)
+                          : PyObject_CallMethod(self, "_fail", "iKO", status, (unsigned long long)asked, name);
     if (error)
         PyErr_SetObject((PyObject *)Py_TYPE(error), error);
     Py_XDECREF(error);
     return NULL;
 }
-#define NOT_ASKED UINT64_MAX
 
-PyObject *shms_store_failed(PyObject *self, int status) { return fail(self, status, NOT_ASKED); }
-PyObject *shms_store_failed_for(PyObject *self, int status, uint64_t asked) { return fail(self, status, asked); }
+PyObject *shms_store_failed(PyObject *self, PyObject *name, int status) { return fail(self, name, status, NOT_ASKED); }
+PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint64_t asked) {
+    return fail(self, name, status, asked);
+}
 
 /* ---- reading */
 
@@ -39,8 +42,8 @@ static PyObject *get_value(PyObject *self, PyObject *name) {
     v.into = NULL;
     int rc = shms_call_read(shms_handle_of(self), name, false, &v);
     if (SHMS_LIKELY(rc == SHMS_OK))
-        return shms_value_object(&v, self);
-    return rc == SHMS_MISS ? NULL : fail(self, rc, NOT_ASKED);
+        return shms_value_object(&v, self, name);
+    return rc == SHMS_MISS ? NULL : fail(self, name, rc, NOT_ASKED);
 }
 
 PyDoc_STRVAR(get_doc, "get($self, name, default=None, *, type=None)\n--\n\n"
@@ -85,13 +88,14 @@ static int contains(PyObject *self, PyObject *name) {
     int rc = shms_call_look(shms_handle_of(self), name, &f);
     if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_MISS))
         return rc == SHMS_OK;
-    fail(self, rc, NOT_ASKED);
+    fail(self, name, rc, NOT_ASKED);
     return -1;
 }
 
 /* ---- writing */
 
-int shms_encode(PyObject *store, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
+int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
+    static PyObject *encode_parts; /* PyObject_CallMethod would make it anew each time */
     struct shms_handle *h = shms_handle_get(shms_handle_of(store));
     char *bytes;
     Py_ssize_t length;
@@ -123,7 +127,8 @@ int shms_encode(PyObject *store, PyObject *value, struct shms_encoded *e, struct
             return SHMS_NO_MEMORY;
         e->packed.length = 0;
     }
-    e->bytes = PyObject_CallMethod(store, "_encode_parts", "(O)", value);
+    if (encode_parts || (encode_parts = PyUnicode_InternFromString("_encode_parts")))
+        e->bytes = PyObject_CallMethodObjArgs(store, encode_parts, value, name, NULL);
     if (!e->bytes)
         return SHMS_RAISED;
     bool in_parts = PyTuple_Check(e->bytes) && PyTuple_Size(e->bytes) == 4;
@@ -157,7 +162,7 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
         shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
         return SHMS_RAISED;
     shms_put_init(&p, SHMS_SET);
-    int rc = shms_encode(self, value, &e, &p);
+    int rc = shms_encode(self, name, value, &e, &p);
     if (SHMS_UNLIKELY(rc == SHMS_CODEC_NAMED)) {
         PyObject *made = PyObject_CallMethod(self, "_put_slowly", "OOO", name, value, ttl_given ? ttl_given : shms_default);
         *version = made ? PyLong_AsUnsignedLongLong(made) : 0;
@@ -173,7 +178,7 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
     *version = p.version;
     if (SHMS_LIKELY(rc == SHMS_OK))
         return SHMS_OK;
-    fail(self, rc, p.length);
+    fail(self, name, rc, p.length);
     return SHMS_RAISED;
 }
 
@@ -205,7 +210,7 @@ static int erase(PyObject *self, PyObject *name) {
     }
     if (rc == SHMS_OK || rc == SHMS_MISS)
         return rc == SHMS_OK;
-    fail(self, rc, NOT_ASKED);
+    fail(self, name, rc, NOT_ASKED);
     return -1;
 }
 

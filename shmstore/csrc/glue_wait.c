@@ -76,7 +76,7 @@ PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObjec
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromUnsignedLongLong(w.version);
     if (rc != SHMS_AGAIN)
-        return shms_store_failed(self, rc);
+        return shms_store_failed(self, name, rc);
     if (PyErr_CheckSignals())
         return NULL;
     PyObject *none = spin ? NULL : PyFloat_FromDouble(0);

@@ -16,6 +16,6 @@ def test_both_sides_read_each_other(examples, start, finish, segments_of):
         "2 tea: 7.00",
         "6 cups: 24.00",
         "in all: 37.0",
-        "refused: cannot decode as __main__.Order: Expected `int`, got `str` - at `$.count`",
+        f"refused: store 'typed-structs-{process.pid}', entry 'order:3': cannot decode as __main__.Order: Expected `int`, got `str` - at `$.count`",
     ]
     assert segments_of(process.pid) == []

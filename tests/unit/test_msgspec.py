@@ -113,7 +113,7 @@ def test_other_codecs_and_types(make):
     raw = make(codec="raw", decoders=("msgspec",))
     raw["b"] = b"bytes"
     assert raw.get("b", type=bytes) == b"bytes"
-    with pytest.raises(CodecError, match=r"^cannot decode as test_msgspec\.User|as .*User: Expected `object`, got `bytes`"):
+    with pytest.raises(CodecError, match=r", entry 'b': cannot decode as .*User: Expected `object`, got `bytes`"):
         raw.get("b", type=User)
 
 
@@ -160,7 +160,7 @@ def test_fields_follow_the_rules_of_all_values(fast):
         pass
 
     for wrong in (Text("x"), object(), [Text("x")], {"k": Colour.RED}, User):
-        with pytest.raises(CodecError, match=r"^cannot encode \$\.anything.*; "):
+        with pytest.raises(CodecError, match=r", entry 'l': cannot encode \$\.anything.*; "):
             fast["l"] = Loose(wrong)
     with pytest.raises(CodecError, match=r"field 'anything' of .*Loose holds a .*Colour.*annotate the field as Colour"):
         fast["l"] = Loose(Colour.RED)
