@@ -44,6 +44,9 @@ class UnsaidStr(str):
 
 
 class UnsaidInt(int):
-    """A default that can be told from the same value given by the caller."""
+    """The same for permission bits, which signatures show as one writes them."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{self:#o}"

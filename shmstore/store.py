@@ -8,14 +8,16 @@ import os
 from shmstore import errors
 from shmstore._batches import Batches
 from shmstore._keys import OBJECTS, Key
-from shmstore._sentinels import DEFAULT, PRIVATE
+from shmstore._sentinels import DEFAULT, PRIVATE, UnsaidInt, UnsaidStr
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, TypeVar
 
     from shmstore._sentinels import Private
     from shmstore._records import StoreInfo
+    from shmstore.codecs.protocol import Codec
 
     _V = TypeVar("_V")
 else:
@@ -46,9 +48,34 @@ class Store(Batches[_V]):
     __slots__ = ()
 
 
-def open(key: str | int | os.PathLike[str] | Private, **options: Any) -> Store[Any]:
-    """Open or create a store: ``Store(key, **options)``."""
-    return Store(key, **options)
+# Its parameters are those of Store, written out: an editor reads the source. A test holds the two together.
+def open(
+    key: str | int | os.PathLike[str] | Private,
+    *,
+    backend: str = "sysv",
+    create: bool | None = None,
+    size: int | str = UnsaidStr("64M"),
+    max_entries: int | None = None,
+    mode: int = UnsaidInt(0o600),
+    owner: int | str | None = None,
+    readonly: bool = False,
+    ttl: float | None = None,
+    codec: str | Codec = "msgpack",
+    decoders: Iterable[str | Codec] = (),
+    timeout: float | None = 5.0,
+    hugepages: bool | int | str = False,
+    prefault: bool = False,
+    lock_memory: bool = False,
+) -> Store[Any]:
+    """Open or create a store, for values of any type: ``Store(key, ...)``.
+
+    What the options mean, what it costs and what it raises is said there: ``help(shmstore.Store.__init__)``.
+    """
+    return Store(
+        key, backend=backend, create=create, size=size, max_entries=max_entries, mode=mode, owner=owner,
+        readonly=readonly, ttl=ttl, codec=codec, decoders=decoders, timeout=timeout, hugepages=hugepages,
+        prefault=prefault, lock_memory=lock_memory,
+    )  # fmt: skip
 
 
 def destroy(key: str | int | os.PathLike[str], *, backend: str = "sysv") -> None:

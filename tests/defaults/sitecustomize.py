@@ -4,5 +4,5 @@ import os
 
 import shmstore._attachment
 
-for _function in (shmstore._attachment.Attachment.__init__, shmstore.destroy):
+for _function in (shmstore._attachment.Attachment.__init__, shmstore.open, shmstore.destroy):
     _function.__kwdefaults__["backend"] = os.environ["SHMSTORE_TESTS_BACKEND"]

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import os
 import pkgutil
 import re
@@ -72,6 +73,16 @@ def test_every_public_method_says_what_it_does():
     assert not [name for name in bare if name.startswith("Store.")]
 
 
+def test_open_has_the_parameters_of_store():
+    opens, makes = inspect.signature(shmstore.open), inspect.signature(shmstore.Store)
+    assert list(opens.parameters.values()) == list(makes.parameters.values())
+    assert [type(p.default) for p in opens.parameters.values()] == [type(p.default) for p in makes.parameters.values()]
+    assert "size: 'int | str' = '64M', " in str(opens) and "mode: 'int' = 0o600, " in str(opens)
+    tree = ast.parse(inspect.getsource(shmstore.open))
+    (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Store"]
+    assert [(word.arg, ast.unparse(word.value)) for word in call.keywords] == [(name, name) for name in list(opens.parameters)[1:]]
+
+
 def test_the_stub_names_what_the_compiled_module_has():
     stub = (INSTALLED / "_core.pyi").read_text()
     named = set(re.findall(r"^    (?:def )?(\w+)[:(]", stub, re.M)) - {"self"}
@@ -92,6 +103,16 @@ def test_types_are_strict(outside):
 def test_types_are_those_of_the_running_package(outside):
     allowed = Path(__file__).with_name("stubtest_allowlist.txt")
     run(sys.executable, "-m", "mypy.stubtest", "shmstore", "--allowlist", allowed, cwd=outside)
+
+
+def test_types_know_the_options_of_open(outside):
+    program = outside / "options.py"
+    program.write_text("import shmstore\nshmstore.open('k', size=1, ttl=None, codec='raw')\nshmstore.open('k', sise='1M', ttl='1')\n")
+    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", program, "--cache-dir", outside / "cache"],
+                          cwd=outside, capture_output=True, text=True, timeout=300)  # fmt: skip
+    wrong = [line for line in done.stdout.splitlines() if ": error: " in line]
+    assert len(wrong) == 2 and all(":3: " in line for line in wrong), done.stdout
+    assert '"sise"' in done.stdout and '"ttl"' in done.stdout
 
 
 def snippets() -> list[str]:
