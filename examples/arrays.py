@@ -11,9 +11,12 @@ import os
 import subprocess
 import sys
 
-import numpy as np
-
 import shmstore
+
+try:
+    import numpy as np
+except ImportError:
+    sys.exit("this example needs numpy: pip install numpy")
 
 FRAMES = 5
 SHAPE = (480, 640)

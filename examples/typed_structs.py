@@ -10,9 +10,12 @@ import os
 import subprocess
 import sys
 
-import msgspec
-
 import shmstore
+
+try:
+    import msgspec
+except ImportError:
+    sys.exit("this example needs msgspec: pip install msgspec")
 
 
 class Order(msgspec.Struct, frozen=True):
