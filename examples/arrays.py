@@ -8,6 +8,7 @@ and nothing is copied once more. Needs numpy.
 """
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -55,7 +56,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        camera(sys.argv[1])
-    else:
-        main()
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through every "finally"
+    try:
+        if len(sys.argv) > 1:
+            camera(sys.argv[1])
+        else:
+            main()
+    except KeyboardInterrupt:
+        sys.exit(130)

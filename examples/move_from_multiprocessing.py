@@ -10,6 +10,7 @@ shmstore's knows neither.
 """
 
 import multiprocessing
+import signal
 import sys
 
 if "--stdlib" in sys.argv:
@@ -38,21 +39,27 @@ def sieve(block_name: str, list_name: str, worker: int) -> None:
 
 def main() -> None:
     block = shared_memory.SharedMemory(create=True, size=LIMIT)
-    found = shared_memory.ShareableList([0] * WORKERS)
     try:
-        block.buf[:2] = b"\1\1"  # 0 and 1 are no primes
-        spawn = multiprocessing.get_context("spawn")
-        with spawn.Pool(WORKERS) as pool:
-            pool.starmap(sieve, [(block.name, found.shm.name, worker) for worker in range(WORKERS)])
-        print(f"{sum(found)} primes below {LIMIT}: {list(found)}")
-        print(f"the largest is {bytes(block.buf).rindex(0)}")
+        found = shared_memory.ShareableList([0] * WORKERS)
+        try:
+            block.buf[:2] = b"\1\1"  # 0 and 1 are no primes
+            spawn = multiprocessing.get_context("spawn")
+            with spawn.Pool(WORKERS, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+                pool.starmap(sieve, [(block.name, found.shm.name, worker) for worker in range(WORKERS)])
+            print(f"{sum(found)} primes below {LIMIT}: {list(found)}")
+            print(f"the largest is {bytes(block.buf).rindex(0)}")
+        finally:
+            found.shm.close()
+            found.shm.unlink()
     finally:
         block.close()
         block.unlink()
-        found.shm.close()
-        found.shm.unlink()
     print(f"kept by {shared_memory.__name__}")
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through every "finally"
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

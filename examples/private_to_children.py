@@ -9,6 +9,7 @@ attaches to the very same store.
 
 import multiprocessing
 import os
+import signal
 import sys
 
 import shmstore
@@ -37,18 +38,27 @@ def main(backend: str) -> None:
                 forked(store)
             finally:
                 os._exit(0)
-        spawn = multiprocessing.get_context("spawn")
-        workers = [spawn.Process(target=spawned, args=(store, range(first, first + 10))) for first in (0, 10)]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            worker.join()
-        store["finished"] = store["done"]
-        os.waitpid(pid, 0)
-        print(backend, "total:", store["total"])
-        print(backend, "found by others:", store.info().uuid in {info.uuid for info in shmstore.stores()})
+        try:
+            spawn = multiprocessing.get_context("spawn")
+            workers = [spawn.Process(target=spawned, args=(store, range(first, first + 10))) for first in (0, 10)]
+            for worker in workers:
+                worker.start()
+            for worker in workers:
+                worker.join()
+            store["finished"] = store["done"]
+            os.waitpid(pid, 0)
+            print(backend, "total:", store["total"])
+            print(backend, "found by others:", store.info().uuid in {info.uuid for info in shmstore.stores()})
+        finally:  # none of it is needed, but after Ctrl-C nobody goes on working or waiting for us
+            for worker in multiprocessing.active_children():
+                worker.kill()
+            store.destroy()
 
 
 if __name__ == "__main__":
-    for backend in sys.argv[1:] or ("sysv", "posix"):
-        main(backend)
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through every "finally"
+    try:
+        for backend in sys.argv[1:] or ("sysv", "posix"):
+            main(backend)
+    except KeyboardInterrupt:
+        sys.exit(130)

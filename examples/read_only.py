@@ -8,6 +8,7 @@ wait for.
 """
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -36,11 +37,15 @@ def main() -> None:
             command = [sys.executable, __file__, name]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
                 assert reader.stdout
-                for line in reader.stdout:
-                    if line == "ready\n":
-                        store["settings"] = {"colour": "blue"}
-                    else:
-                        print(line, end="")
+                try:
+                    for line in reader.stdout:
+                        if line == "ready\n":
+                            store["settings"] = {"colour": "blue"}
+                        else:
+                            print(line, end="")
+                except BaseException:
+                    reader.kill()  # it would wait for a change that does not come
+                    raise
             if reader.returncode:
                 sys.exit(f"the reader failed with {reader.returncode}")
         finally:
@@ -48,7 +53,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        watch(sys.argv[1])
-    else:
-        main()
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through every "finally"
+    try:
+        if len(sys.argv) > 1:
+            watch(sys.argv[1])
+        else:
+            main()
+    except KeyboardInterrupt:
+        sys.exit(130)

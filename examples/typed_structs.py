@@ -7,6 +7,7 @@ one store: the bytes are the same, and what does not have the right type is foun
 """
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -56,7 +57,11 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        shop(sys.argv[1])
-    else:
-        main()
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through every "finally"
+    try:
+        if len(sys.argv) > 1:
+            shop(sys.argv[1])
+        else:
+            main()
+    except KeyboardInterrupt:
+        sys.exit(130)

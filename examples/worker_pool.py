@@ -8,6 +8,8 @@ another way, finds everything computed. Every worker opens the store once, by it
 
 import multiprocessing
 import os
+import signal
+import sys
 from concurrent.futures import ProcessPoolExecutor
 
 import shmstore
@@ -19,6 +21,8 @@ store: shmstore.Store[int]  # of this worker
 
 def open_store(name: str) -> None:
     global store
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; whoever made the pool ends it
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     store = shmstore.Store(name, create=False)
 
 
@@ -58,4 +62,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through every "finally"
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -22,6 +23,18 @@ def test_they_talk(examples, start, finish, segments_of, name, first):
     assert finish(programs["server"]) == (0, "the answer is *\n", "")
     for program in programs.values():
         assert segments_of(program.pid) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_client_that_came_first_and_its_store(examples, start, finish, segments_of, name, signum):
+    waiting = start(examples / "two_programs" / "client.py", name)
+    deadline = time.monotonic() + 30.0
+    while not segments_of(waiting.pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)  # now it sleeps
+    waiting.send_signal(signum)
+    assert finish(waiting) == (128 + signum, "", "")
+    assert segments_of(waiting.pid) == []
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
