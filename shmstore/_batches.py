@@ -65,7 +65,7 @@ class Batches(Entries[_V]):
         if type(result) is int:
             return result
         status, stored, at, asked = result
-        error = self._fail(status, asked, names[at])
+        error = self._fail(status, asked, names[at] if names else None)
         error.args = (f"{error.args[0]} ({stored} of {len(names)} items were stored before)", *error.args[1:])
         raise error
 

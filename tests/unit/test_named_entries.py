@@ -119,3 +119,11 @@ def test_an_error_without_words(make, key):
     store["a"] = b""
     with pytest.raises(CodecError, match=rf"^store {key!r}, entry 'a': $"):
         store["a"]
+
+
+def test_a_batch_of_nothing(make):
+    store = make()
+    assert store.put_many({}) == 0 and store.get_many([]) == {}
+    store.close()
+    with pytest.raises(shmstore.StoreClosed):
+        store.put_many({})
