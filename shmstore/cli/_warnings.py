@@ -17,19 +17,20 @@ __all__ = ["hear_warnings", "stop_hearing"]
 _heard: list[logging.Handler] = []
 
 
+def _show(_: logging.Handler, record: logging.LogRecord) -> None:
+    if isinstance(record.args, tuple) and any(isinstance(arg, ShmStoreError) for arg in record.args):
+        return  # it is raised, too, and the command ends with it
+    complain(f"store {record.getMessage().removeprefix('shmstore ')}")
+
+
 def hear_warnings() -> None:
     """From now on show what the package logs, until stop_hearing()."""
     if _heard:
         return
     import logging
 
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if isinstance(record.args, tuple) and any(isinstance(arg, ShmStoreError) for arg in record.args):
-                return  # it is raised, too, and the command ends with it
-            complain(f"store {record.getMessage().removeprefix('shmstore ')}")
-
-    _heard.append(Handler(logging.WARNING))
+    kind = type("Handler", (logging.Handler,), {"emit": _show})
+    _heard.append(kind(logging.WARNING))
     logging.getLogger("shmstore").addHandler(_heard[0])
 
 
