@@ -70,12 +70,17 @@ def row(output: str, name: str) -> list[float]:
 # ---- it answers ----
 
 
+def unexpected(errors):
+    """A worker that is killed with a lock or a block in hand is named in the log by whoever takes these over."""
+    return "".join(line for line in errors.splitlines(True) if "died in the midst of something" not in line)
+
+
 def test_a_worker_is_killed_and_nothing_is_lost(start_demo, finish, assert_nothing_left):
     """Enough files for a kill in the middle; exit code 0 says that the second round found them all."""
     files = 300
     process = start_demo("--limit", files, "--workers", 3)
     code, output, errors = finish(process)
-    assert (code, errors) == (0, "")
+    assert (code, unexpected(errors)) == (0, "")
     assert_nothing_left(process.pid)
     assert "got SIGKILL after" in output
     # Two survivors have every result, and in the second round found, not computed, every one.
@@ -105,7 +110,7 @@ def test_without_rich_it_is_plain_text(start, finish):
         f"sys.exit(main(['demo', '--limit', '{QUICK}']))"
     )
     code, output, errors = finish(start(sys.executable, "-c", program))
-    assert (code, errors) == (0, "")
+    assert (code, unexpected(errors)) == (0, "")
     assert "second round" in output
     assert "\033" not in output
 
@@ -120,7 +125,7 @@ def test_two_demos_side_by_side(start_demo, finish, assert_nothing_left):
     both = [start_demo("--limit", QUICK), start_demo("--limit", QUICK)]
     for process in both:
         code, output, errors = finish(process)
-        assert (code, errors) == (0, "")
+        assert (code, unexpected(errors)) == (0, "")
         assert_nothing_left(process.pid)
 
 
