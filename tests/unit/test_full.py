@@ -149,7 +149,7 @@ def test_too_small_for_any_store(key, size):
     with pytest.raises(ValueError) as caught:
         Store(key, size=size)
     assert repr(key) in str(caught.value) and f"size={size}" in str(caught.value)
-    smallest = re.search(r"at least (\S+?)\)", str(caught.value)).group(1)
+    smallest = re.search(r"the least store has (\d+) bytes", str(caught.value)).group(1)
     with pytest.raises(shmstore.StoreNotFound):
         Store(key, create=False)
     with Store(key, size=smallest) as store:
@@ -162,7 +162,7 @@ def test_too_small_for_so_many_entries(key, entries, size):
     with pytest.raises(ValueError) as caught:
         Store(key, size=size, max_entries=entries)
     assert f"table of {entries} entries" in str(caught.value)
-    smallest = re.search(r"at least (\S+?)\)", str(caught.value)).group(1)
+    smallest = re.search(r"at least (\d+) bytes", str(caught.value)).group(1)
     with Store(key, size=smallest, max_entries=entries) as store:
         store.destroy()
 
