@@ -1,8 +1,9 @@
-"""What the sweeps came to. `python tests/crash/report.py DIRECTORY [--table] [--rest FILE]`
+"""What the sweeps came to. `python tests/crash/report.py DIRECTORY [--table | --kinds] [--rest FILE]`
 
 DIRECTORY: of SHMSTORE_CRASH_REPORT. For each function of the engine in which a victim was killed or stopped: how many
 of its instructions, by objdump, had their turn. The rest is listed by source line with the reason why no operation of
-cases.py comes there; a line without a reason is a case to be written. --table: the figures of each case, for docs/failure.md.
+cases.py comes there; a line without a reason is a case to be written. --table: the figures of each case, docs/kills.md.
+--kinds: those of each kind of operation, for docs/failure.md.
 """
 
 from __future__ import annotations
@@ -81,15 +82,44 @@ def table(figures: list[dict[str, Any]]) -> None:
     print(f"\nThe longest read beside a stopped process: {1000 * slowest:.1f} ms.")
 
 
+KINDS = {
+    "fail": "add", "get": "get, in", "contains": "get, in", "iterate": "iteration, len", "list": "iteration, len",
+    "count": "iteration, len", "refuse": "open, refused", "repair": "check(repair=True)", "recover": "takeover, recover",
+    "takeover": "takeover, recover", "sweep": "sweep of what has expired", "use": "use after close and destroy",
+    "private": "create", "finish": "create", "give": "delete", "say": "info, stats, clients",
+}  # fmt: skip
+
+
+def by_kind(figures: list[dict[str, Any]]) -> None:
+    """By the first word of a case's name."""
+    rows: dict[str, Counter[str]] = defaultdict(Counter)
+    for figure in figures:
+        word = re.split(r"\W", figure["case"])[0]
+        for row in (rows[KINDS.get(word, word)], rows["~"]):
+            row.update({figure["mode"]: figure["acted"], "failures": len(figure["failures"])})
+            row["further"] += figure["states"] if figure["mode"] == "race" else 0
+            row.update(cases=figure["mode"] != "two" and figure["mode"] != "stop")  # whatever is stopped is killed, too
+    print("| operation | cases | killed at | stopped at | raced, then killed | two killed | failures |\n|---|---|---|---|---|---|---|")
+    for name, row in sorted(rows.items()):
+        count = {what: f"{number:,}" if number else "" for what, number in row.items()}
+        raced = f"{count['race']}, {count['further']}" if row["race"] else ""
+        print(f"| {'all' if name == '~' else name} | {count['cases']} | {count.get('kill', '')} | {count.get('stop', '')} | {raced} "
+              f"| {count.get('two', '')} | {row['failures']} |")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
     parser.add_argument("--rest", type=Path)
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--kinds", action="store_true")
     arguments = parser.parse_args()
     figures = [json.loads(path.read_text()) for path in sorted(arguments.directory.glob("*.json"))]
     if arguments.table:
         table(figures)
+        return
+    if arguments.kinds:
+        by_kind(figures)
         return
     code = driver.Object(module())
     reached = {offset for figure in figures for offset in figure["reached"]}
