@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from account import blocks_by_name
 from refuse import Refusal
 
 import shmstore
@@ -432,9 +433,7 @@ def impossible_slots(store: Any) -> None:
 
 
 def blocks_of(store: Any) -> Any:
-    import sweep
-
-    return sweep.blocks_by_name(memory_of(store)).items()
+    return blocks_by_name(memory_of(store)).items()
 
 
 case("put where a bucket's lock is nobody's", lambda s, _: s.put("k2", value("k2", "new")), scribble=bucket_of_nobody,

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import cases
+from account import number_of
 from cases import (
     LARGE,
     WIDE,
@@ -138,10 +139,8 @@ for _backend, _refused in (("", ()), (POSIX, ()), (POSIX, FULL)):
 def rob(store: Any) -> Any:
     """Somebody held this process for dead, and emptied its place. That takes more than two seconds in which it did not
     call, so with its next call it looks."""
-    import sweep
-
     memory = memory_of(store)
-    at = get(memory, 184) + (sweep.number_of(memory, os.getpid()) - 1) * get(memory, 196, 4)
+    at = get(memory, 184) + (number_of(memory, os.getpid()) - 1) * get(memory, 196, 4)
     put(memory, at, get(memory, at) & ~(0xF << 44))
     time.sleep(1.1)
 
@@ -152,11 +151,9 @@ quiet("put after being robbed, POSIX", lambda s, _: s.put("new", value("new", "n
 
 def own_a_block(store: Any) -> Any:
     """A former operation could not give its block back: it stands in the record."""
-    import sweep
-
     store.put("lost", value("lost", "old"))
     segment = Segment(store)
-    at = segment.clients + (sweep.number_of(segment.memory, os.getpid()) - 1) * get(segment.memory, 196, 4) + 192
+    at = segment.clients + (number_of(segment.memory, os.getpid()) - 1) * get(segment.memory, 196, 4) + 192
     put(segment.memory, at + 16, segment.block("lost"))
     put(segment.memory, segment.slot("lost"), 0)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cases
+from account import number_of
 from cases import (
     CASES,
     case,
@@ -98,9 +99,7 @@ def holds(arena: bool) -> Callable[[Any], Any]:
 
 
 def number_of_me(segment: Segment) -> int:
-    import sweep
-
-    return sweep.number_of(segment.memory, os.getpid())
+    return number_of(segment.memory, os.getpid())
 
 
 for _what in ("put over", "delete", "touch", "incr", "check"):

@@ -172,6 +172,30 @@ found("a page that is not in the summary", lambda g: put(g.memory, g.summary, 0)
 found("a reach that is too short", lambda g: [put(g.memory, g.slots + 64 * i + 2, 0, 1) for i in range(g.buckets)], setup=cases.crowd)
 
 
+# ---- repair where nothing is broken, where somebody stands in the way, and where a name was put anew meanwhile
+def former(g: Segment) -> None:
+    """The farthest of a crowd is out of reach, and its name was put again, nearer to home."""
+    name, near = cases.far(g.store, 9), cases.far(g.store, 0)
+    g.store.delete(near)
+    put(g.memory, g.slots + 64 * home_of(g.store, name) + 2, 0, 1)
+    g.store.put(name, 0)
+
+
+REPAIR: dict[str, Any] = {"sampled": False, "stops": False}
+case("repair what is sound", lambda s, _: s.check(repair=True), **REPAIR)
+case("repair what is sound, two arenas", lambda s, _: s.check(repair=True), furnish=cases.furnish_both, size=cases.WIDE, never=cases.due, **REPAIR)
+case("repair what is sound, POSIX", lambda s, _: s.check(repair=True), backend="posix", **REPAIR)
+case("repair with views", lambda s, _: s.check(repair=True), setup=cases.two_zombies, kept=1, **REPAIR)
+case("repair readonly", lambda key, _: fails(lambda: shmstore.Store(key, readonly=True).check(repair=True)), opens=True, **REPAIR)
+case("repair behind a held bucket", lambda s, _: s.check(repair=True), behind=("put over", "bucket"), timeout=cases.patience,
+     changes={"k2": [value("k2", "new")]}, thin=17, **REPAIR)  # fmt: skip
+case("repair behind a held arena", lambda s, _: fails(lambda: s.check(repair=True)), behind=("put over", "freeing"), timeout=cases.patience,
+     changes={"k2": [value("k2", "new")]}, thin=17, **REPAIR)  # fmt: skip
+case("repair where the arena's lock is nobody's", lambda s, _: s.check(repair=True), scribble=cases.arena_of_nobody, **REPAIR)
+scribbled("repair a name that was put anew", former, lambda s, _: s.check(repair=True), mended=False, repaired=True, setup=cases.crowd,
+          changes={"far#0": [None]})  # fmt: skip
+
+
 def many(store: Any) -> None:
     for i in range(1100):
         store.put(f"n{i}", i)

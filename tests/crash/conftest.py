@@ -64,15 +64,16 @@ def of_the_commit() -> int:
 @pytest.fixture(scope="session")
 def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     import driver
-    import sweep
+    from cases import CASES
+    from ground import Ground
 
     try:
-        made = sweep.Ground(tmp_path_factory.mktemp("crash"))
+        made = Ground(tmp_path_factory.mktemp("crash"))
     except driver.CannotTrace as reason:
         pytest.skip(str(reason))
     try:
         try:
-            made.driver.kill(made.victim(sweep.CASES["create"]))
+            made.driver.kill(made.victim(CASES["create"]))
         except driver.CannotTrace as reason:
             pytest.skip(str(reason))
         yield made

@@ -21,20 +21,22 @@ import cases
 import driver as drivers
 import sweep
 import test_sweep
+from ground import Broken, Ground, ground_in
+from setting import Setting
 
 
-def traced(ground: sweep.Ground, name: str) -> sweep.Result:
+def traced(ground: Ground, name: str) -> sweep.Result:
     result, began = sweep.Result(name, "trace"), time.monotonic()
-    with sweep.Setting(ground, cases.CASES[name]) as setting:
+    with Setting(ground, cases.CASES[name]) as setting:
         trace = setting.record()
     result.instructions, result.reached = len(trace), set(trace)
     result.seconds = time.monotonic() - began
     return result
 
 
-def raced(ground: sweep.Ground, name: str, stride: int) -> sweep.Result:
+def raced(ground: Ground, name: str, stride: int) -> sweep.Result:
     result, began = sweep.Result(name, "trace race"), time.monotonic()
-    with sweep.Setting(ground, cases.CASES[name]) as setting:
+    with Setting(ground, cases.CASES[name]) as setting:
         trace = setting.record()
         ways = drivers.plans(trace)
         result.instructions = len(trace)
@@ -55,13 +57,13 @@ def main() -> None:
     logging.getLogger("shmstore").setLevel(logging.ERROR)
     chosen = test_sweep.RACED if arguments.race else test_sweep.ALL
     failed = False
-    with tempfile.TemporaryDirectory() as directory, sweep.ground_in(Path(directory)) as ground:
+    with tempfile.TemporaryDirectory() as directory, ground_in(Path(directory)) as ground:
         for name in chosen:
             if arguments.k not in name:
                 continue
             try:
                 result = raced(ground, name, arguments.race) if arguments.race else traced(ground, name)
-            except (Exception, sweep.Broken) as error:
+            except (Exception, Broken) as error:
                 print(f"{name}: {type(error).__name__}: {error}", flush=True)
                 failed = True
                 continue

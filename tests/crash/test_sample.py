@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cases
+import creators
 import pytest
 import sweep
 import test_sweep
@@ -38,4 +39,4 @@ def test_two_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[
 
 def test_two_creators_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None]) -> None:
     choice = choose(17 * STRIDE, 1)
-    conclude(sweep.sweep_creators(ground, choice, pairs=997), choice)
+    conclude(creators.sweep_creators(ground, choice, pairs=997), choice)

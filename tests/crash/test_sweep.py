@@ -1,6 +1,6 @@
 """A process killed, or stopped, at every instruction of each operation. `pytest -n auto -m crash tests/crash`
 
-docs/failure.md says what the modes are and has the figures; cases.py has the operations; sweep.py what must hold.
+docs/failure.md says what the modes are and has the figures; cases.py has the operations; survivors.py what must hold.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cases
+import creators
 import pytest
 import sweep
 
@@ -60,4 +61,4 @@ def test_two_killed(
 
 def test_two_creators_killed(ground: Any, choose: Callable[..., Any], conclude: Callable[..., None]) -> None:
     choice = choose(1)
-    conclude(sweep.sweep_creators(ground, choice, pairs=61), choice)  # every pair would be 19 million
+    conclude(creators.sweep_creators(ground, choice, pairs=61), choice)  # every pair would be 19 million
