@@ -93,8 +93,8 @@ enum shms_settled shms_settle(struct shms_store *s, const struct shms_geometry *
     bool creator_gone = r->created || s->memory->creator_gone(s, d);
     uint32_t tag = shms_namespace_tag(me.pid_ns);
     if (magic == 0) {
-        if (state != 0)
-            return SHMS_SETTLED_FOREIGN;
+        if (state != 0) /* its creator came between the two loads, unless this is no store */
+            return shms_load_acquire(&h->magic) ? SHMS_SETTLED_WAIT : SHMS_SETTLED_FOREIGN;
         if (!r->created) {
             r->pid = d->creator;
             if (!creator_gone) /* he is about to write the magic, unless this is no store at all */

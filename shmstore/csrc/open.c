@@ -144,7 +144,8 @@ static int too_small(const struct shms_open_wish *a, struct shms_open_found *r, 
 
 int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
     struct shms_geometry g;
-    uint64_t start = shms_os_now();
+    uint64_t start = shms_os_now(), met = start;
+    int32_t id = -1; /* the segment that was met then; others may take its place while we wait */
     memset(r, 0, sizeof *r);
     int planned = shms_geometry_plan(a->huge_page ? SHMS_ALIGN_UP(a->size, a->huge_page) : a->size, a->max_entries, &g);
     for (bool patient = true; patient; shms_os_nap(NAP)) {
@@ -160,6 +161,10 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
             continue;
         if (rc != SHMS_OK)
             return give_up(s, r, rc);
+        if (s->id != id) {
+            id = s->id;
+            met = shms_os_now();
+        }
         int error = s->memory->state(s, &d);
         if (error)
             return give_up(s, r, shms_open_failed(r, s->call, error));
@@ -183,7 +188,7 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
             return give_up(s, r, error == ENOEXEC ? SHMS_NOT_A_STORE : shms_open_failed(r, s->call, error));
         if (r->created && (rc = prepare(s, &g, a, r)) != SHMS_OK)
             return give_up(s, r, rc);
-        switch (shms_settle(s, &g, planned, a, r, &d, waited)) {
+        switch (shms_settle(s, &g, planned, a, r, &d, shms_os_now() - met)) {
         case SHMS_SETTLED_READY:
             error = r->created ? s->memory->publish(s, a) : 0;
             if (error == EEXIST) {
