@@ -102,7 +102,7 @@ def by_kind(figures: list[dict[str, Any]]) -> None:
     print("| operation | cases | killed at | stopped at | raced, then killed | two killed | failures |\n|---|---|---|---|---|---|---|")
     for name, row in sorted(rows.items()):
         count = {what: f"{number:,}" if number else "" for what, number in row.items()}
-        raced = f"{count['race']}, {count['further']}" if row["race"] else ""
+        raced = f"{count['race']}, {row['further']:,}" if row["race"] else ""
         print(f"| {'all' if name == '~' else name} | {count['cases']} | {count.get('kill', '')} | {count.get('stop', '')} | {raced} "
               f"| {count.get('two', '')} | {row['failures']} |")  # fmt: skip
 
