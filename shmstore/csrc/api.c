@@ -25,6 +25,7 @@ static int enter(int64_t handle, struct shms_handle **h) {
     *h = shms_handle_enter(handle);
     if (!*h)
         return SHMS_CLOSED;
+    shms_fence_seq_cst(); /* counted, and then the epoch: shms_leave does it the other way round */
     if ((*h)->s.fork_epoch == shms_fork_epoch)
         return SHMS_OK;
     shms_handle_leave(*h);

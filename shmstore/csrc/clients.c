@@ -154,19 +154,22 @@ int shms_client_claim(struct shms_store *s) {
     return rc == SHMS_OK || claim_dead(s) ? SHMS_OK : rc;
 }
 
+void shms_client_leave(struct shms_store *s) {
+    bool holds = false;
+    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++)
+        holds |= shms_load_relaxed(&s->me->records[i].block) != 0;
+    for (uint32_t i = 0; i < s->pin_count; i++)
+        shms_store_release(&s->me->pins[i], 0);
+    uint64_t w = s->entry;
+    shms_cas_acq_rel(&s->me->entry, &w, SHMS_WHO_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
+    s->memory->put_out(s);
+    s->me = NULL;
+    s->number = 0;
+}
+
 void shms_client_release(struct shms_store *s) {
-    if (!s->me)
-        return;
-    if (s->fork_epoch == shms_fork_epoch) {
-        bool holds = false;
-        for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++)
-            holds |= shms_load_relaxed(&s->me->records[i].block) != 0;
-        for (uint32_t i = 0; i < s->pin_count; i++)
-            shms_store_release(&s->me->pins[i], 0);
-        uint64_t w = s->entry;
-        shms_cas_acq_rel(&s->me->entry, &w, SHMS_WHO_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
-        s->memory->put_out(s);
-    }
+    if (s->me && s->fork_epoch == shms_fork_epoch)
+        shms_client_leave(s);
     s->me = NULL;
     s->number = 0;
 }

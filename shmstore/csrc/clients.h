@@ -23,6 +23,8 @@
 int shms_client_claim(struct shms_store *s);
 /* Gives the place up; what could not be given back (a block behind a stopped process's lock) is left to recovery. */
 void shms_client_release(struct shms_store *s);
+/* The same. REQUIRES a place of this process's own, and no call inside. */
+void shms_client_leave(struct shms_store *s);
 
 /* Has the process of this entry word ended? Proof or nothing: what cannot be shown is SHMS_UNKNOWN. */
 enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t entry);

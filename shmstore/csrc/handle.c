@@ -198,8 +198,14 @@ void shms_leave(int64_t handle) {
     struct shms_store *s = h ? &h->s : NULL;
     if (!s || !s->me || s->fork_epoch != shms_fork_epoch || shms_load_relaxed(&s->records_busy) || s->pins_used)
         return;
-    shms_client_release(s);
-    s->fork_epoch = SHMS_NO_EPOCH; /* whoever calls now becomes a client again */
+    /* A call that gave the interpreter's lock up may hold a lock in this place's name (check, recover). Either it is
+     * counted, and seen here, or it sees the epoch (enter in api.c) and becomes a client again. */
+    s->fork_epoch = SHMS_NO_EPOCH;
+    shms_fence_seq_cst();
+    if (shms_load_acquire(&h->word) & (SHMS_HANDLE_CLOSING - 1))
+        s->fork_epoch = shms_fork_epoch;
+    else
+        shms_client_leave(s);
 }
 
 int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec) {
