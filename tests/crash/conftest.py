@@ -109,7 +109,7 @@ def conclude() -> Callable[..., None]:
             figures = {**result.as_dict(), "stride": choice.stride, "offset": choice.offset, "turns": choice.turns}
             (directory / result.file_name()).write_text(json.dumps(figures))
         assert not result.failures, f"({repeat}; see conftest.py for how to repeat it)\n" + "\n".join(result.failures)
-        enough = 0.9 * (result.acted + result.ended_before) - LOOK
+        enough = 0.9 * (result.acted + result.ended_before) - LOOK // choice.stride
         assert result.acted >= enough, "the victims did not take the recorded way"
         assert result.acted or choice.seen is not None or not result.ended_before
 
