@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+# Python's own, when the signal comes between making the thread of a ProcessPoolExecutor and starting it
+EXECUTOR_HALF_STARTED = "cannot join thread before it is started"
 NEEDS = {"arrays.py": "numpy", "typed_structs.py": "msgspec"}
 EXAMPLES = [*NEEDS, "read_only.py", "worker_pool.py", "private_to_children.py", "move_from_multiprocessing.py"]
 
@@ -23,6 +25,7 @@ def test_nothing_is_left(examples, start, finish, segments_of, example, signum, 
         time.sleep(0.01)
     time.sleep(delay)
     process.send_signal(signum)
-    code, _, _ = finish(process)  # returns once its children have ended, too: they share its pipes
-    assert code in (128 + signum, 0, -signum)  # 0: it was faster; -signum: the interpreter was ending
+    code, _, errors = finish(process)  # returns once its children have ended, too: they share its pipes
+    if EXECUTOR_HALF_STARTED not in errors:
+        assert code in (128 + signum, 0, -signum), errors  # 0: it was faster; -signum: the interpreter was ending
     assert segments_of(process.pid) == []
