@@ -123,13 +123,17 @@ def _keys_in_use() -> list[Key]:
     except OSError:
         pass
     try:
-        with os.scandir(OBJECTS) as listed:
-            objects = sorted(
-                os.fsencode(file.name)
-                for file in listed
-                if file.name.startswith("shmstore-") and file.stat(follow_symlinks=False).st_uid in (0, os.geteuid())
-            )
-        keys += [Key(0, 2, b"", repr(os.fsdecode(name)), backend="posix", object=name) for name in objects]
+        names = sorted(os.listdir(os.fsencode(OBJECTS)))
     except OSError:
-        pass
+        names = []
+    objects = (name for name in names if name.startswith(b"shmstore-") and _trusted(name))
+    keys += [Key(0, 2, b"", repr(os.fsdecode(name)), backend="posix", object=name) for name in objects]
     return keys
+
+
+def _trusted(name: bytes) -> bool:
+    """An object of mine or root's. One that is gone since the folder was listed is nobody's."""
+    try:
+        return os.lstat(os.path.join(os.fsencode(OBJECTS), name)).st_uid in (0, os.geteuid())
+    except OSError:
+        return False

@@ -118,6 +118,14 @@ def test_the_same_key_names_one_store_of_each_kind(posix):
         shmstore.destroy(posix, backend="posix")
 
 
+def test_an_object_that_goes_while_they_are_listed_hides_no_other(posix, monkeypatch):
+    list_folder = os.listdir
+    with Store(posix, backend="posix", size="256K") as store, monkeypatch.context() as patched:
+        patched.setattr(os, "listdir", lambda folder: [b"shmstore-gone", *list_folder(folder)])
+        assert posix in {info.name for info in shmstore.stores() if info.backend == "posix"}
+        store.destroy()
+
+
 def test_numbers_and_paths(tmp_path):
     for key in (0x5348, tmp_path):
         with Store(key, backend="posix", size="256K") as store, Store(key, backend="posix", create=False) as same:
