@@ -683,4 +683,5 @@ import cases_more  # noqa: F401
 import cases_open  # noqa: F401
 import cases_posix  # noqa: F401
 import cases_raced  # noqa: F401
+import cases_repaired  # noqa: F401
 import cases_scribbled  # noqa: F401

@@ -52,6 +52,11 @@ quiet("wait for what does not change, beside sleepers", lambda s, v: times_out(l
 quiet("wait for what expires", lambda s, v: times_out(lambda: s.wait("mortal", after=v, timeout=0.002)),
       prepare=lambda s: s.get_versioned("mortal")[1])  # fmt: skip
 quiet("wait and look", lambda s, _: times_out(lambda: s.wait("absent", timeout=0.0003, spin=0.0001)))
+quiet("wait and look, readonly", lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.002, spin=0.001)), opens=True)
+quiet("wait and look for what expires", lambda s, v: tried(lambda: s.wait("brief", after=v, timeout=0.05, spin=0.05)),
+      prepare=lambda s: s.put("brief", 1, ttl=0.001), changes={"brief": [1, None]})  # fmt: skip
+quiet("wait in a page that nobody used", lambda s, names: [times_out(lambda n=n: s.wait(n, timeout=0.001)) for n in names], furnish=cases.furnish_for_ever,
+      entries=1200, size=1 << 20, prepare=lambda s: [names_of_home(s, home, 1)[0] for home in (70, 130)])  # fmt: skip
 quiet("wait readonly", lambda s, _: times_out(lambda: s.wait("absent", timeout=0.005)),
       prepare=lambda s: s, furnish=cases.furnish)  # fmt: skip
 quiet("open readonly and wait", lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.005)), opens=True)
@@ -74,13 +79,15 @@ def long_names(store: Any) -> None:
 
 
 quiet("list long names", lambda s, _: len(list(s)), furnish=long_names, size=1 << 18)
+quiet("list, and close in the midst", lambda s, names: tried(lambda: (next(names), s.close(), list(names))), furnish=long_names, size=1 << 18,
+      prepare=lambda s: iter(s))  # fmt: skip
 quiet("say what it is", lambda s, _: (s.info(), s.stats(), s.clients(), s.closed))
 quiet("open names of every length", lambda key, _: [fails(lambda n=n: shmstore.Store("~" * n, create=False)) for n in range(1, 18)], opens=True)
 
 
 def use_what_is_closed(store: Any, _: Any) -> None:
     store.close()
-    for call in (store.info, store.stats, store.clients, store.check, store.recover, store.destroy, lambda: len(store), lambda: list(store),
+    for call in (store.info, store.stats, store.clients, store.check, lambda: store.check(repair=True), store.recover, store.destroy, lambda: len(store), lambda: list(store),
                  lambda: store.wait("k1", timeout=0.001), lambda: store.get("k1"), lambda: store.view("raw"), lambda: store.put("k1", 1)):  # fmt: skip
         fails(call)
     handle = ffi_handles(store)
@@ -372,6 +379,7 @@ def private_handle(backend: str) -> Any:
 
 
 for _backend in ("sysv", POSIX):
+    quiet(f"say what a private store is, {_backend}", lambda _, both: (both[0].info(), both[0].stats(), both[0].clients()), prepare=private_handle(_backend))
     quiet(f"open a private store of one's own, {_backend}", lambda _, both: pickle.loads(both[1]).close(), prepare=private_handle(_backend))
     quiet(f"destroy a private store, {_backend}", lambda _, both: both[0].destroy(), prepare=private_handle(_backend))
     quiet(f"open a private store that is gone, {_backend}", lambda _, both: (both[0].close(), fails(lambda: pickle.loads(both[1]))),
@@ -383,6 +391,7 @@ on_posix("fork when no descriptor is left", cases.divide, follow=1, changes={"k1
 on_posix("check when no pages can be looked at", lambda s, _: s.check(), refused=(Refusal("mincore", errno.ENOSYS),))
 quiet("close in the child", lambda s, _: fork_and(s, lambda: s.close()), follow=1)
 quiet("close in the child with a view", lambda s, held: fork_and(s, lambda: (held.release(), s.close())), prepare=cases.hold, follow=1)
+quiet("list, check and repair in the child", lambda s, _: fork_and(s, lambda: (list(s), s.check(), s.check(repair=True))), follow=1)
 quiet("use three in the child", lambda s, others: fork_and(s, lambda: [other.get("k1") for other in others]), prepare=cases.attach_twice_more, follow=1)
 quiet("use readonly in the child", lambda s, other: fork_and(s, lambda: other.get("k1")), prepare=lambda s: shmstore.Store(s.info().name, readonly=True),
       follow=1)  # fmt: skip
@@ -410,7 +419,7 @@ def look_after_the_end(make_it: Any) -> Any:
     def act(key: str, _: Any) -> None:
         store, other = make_it(key), make_it(key)
         other.destroy()
-        for call in (lambda: store.get("k1"), store.check, store.recover, lambda: store.put("k1", 1), lambda: len(store), lambda: list(store), store.stats):
+        for call in (lambda: store.get("k1"), store.check, lambda: store.check(repair=True), store.recover, lambda: store.put("k1", 1), lambda: len(store), lambda: list(store), store.stats):
             fails(call)
 
     return act

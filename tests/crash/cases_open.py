@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import pickle
@@ -256,3 +257,29 @@ def numbered() -> Any:
 def remove_number() -> None:
     with contextlib.suppress(shmstore.ShmStoreError):
         shmstore.destroy(NUMBER)
+
+
+# ---- from a time namespace: the clock there is another, and what is told to others is not
+CLONE_NEWTIME = 0x80
+
+
+def in_a_time_namespace(_: Any) -> None:
+    """The victim goes there; where that is not allowed it stays."""
+    libc = ctypes.CDLL(None)
+    if libc.unshare(CLONE_NEWTIME) != 0:
+        return
+    with open("/proc/self/timens_offsets", "w") as offsets:
+        offsets.write("boottime 86400 500000000\n")
+    namespace = os.open("/proc/self/ns/time_for_children", os.O_RDONLY)
+    libc.setns(namespace, CLONE_NEWTIME)
+    os.close(namespace)
+
+
+def on_the_way_to_a_time_namespace(_: Any) -> None:
+    """... and its children would be in yet another one."""
+    in_a_time_namespace(None)
+    ctypes.CDLL(None).unshare(CLONE_NEWTIME)
+
+
+for _what, _prepare in (("in a time namespace", in_a_time_namespace), ("in one time namespace, with children in another", on_the_way_to_a_time_namespace)):
+    case(f"open {_what}", lambda key, _: shmstore.Store(key, create=False).close(), opens=True, prepare=_prepare, sampled=False, stops=False)

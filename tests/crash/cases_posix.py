@@ -184,3 +184,20 @@ on_posix("put when the descriptor was closed a second ago", lambda s, _: s.put("
 on_posix("close when the descriptor was closed", lambda s, _: s.close(), prepare=close_under)
 on_posix("fork when the descriptor was closed", cases.divide, prepare=close_under, follow=1, changes={"k1": [value("k1", "new")]})
 on_posix("recover when the descriptor was closed", lambda s, _: s.recover(), prepare=close_under)
+on_posix("say what it is when the descriptor was closed", lambda s, _: (s.info(), s.stats(), s.clients()), prepare=close_under)
+creates("use what was made again when the descriptor was closed, POSIX", lambda key, _: made_again_under(key), beginning=empty_store)
+on_posix("say what a private store is when its descriptor was closed", lambda _, own: (own.info(), own.stats()), prepare=lambda _: private_and_closed())
+
+
+def made_again_under(key: str) -> str:
+    store = make(key)
+    os.close(store._info().descriptor)
+    os.unlink(path_of(key))
+    make(key).close()
+    return tries(lambda: (store.get("k1"), store.info(), store.check()))
+
+
+def private_and_closed() -> Any:
+    own = shmstore.Store(shmstore.PRIVATE, size=SIZE, backend=POSIX)
+    close_under(own)
+    return own

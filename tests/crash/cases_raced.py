@@ -80,6 +80,23 @@ for _name in ("rebuild", "takeover of an arena", "takeover of a bucket", "recove
     dies_again(_name)
 
 
+for _what, _meanwhile in (("and another finder is faster", recovered), ("and others fall asleep meanwhile", asleep)):
+    raced(f"rebuild, two arenas, {_what}", CASES["rebuild, two arenas"].act, _meanwhile, after=CASES["rebuild, two arenas"].after,
+          changes=CASES["rebuild, two arenas"].changes, furnish=cases.furnish_both, size=cases.WIDE, never=cases.due)  # fmt: skip
+
+
+def beside_what_is_waited_for(store: Any) -> None:
+    """Another name under the same lock."""
+    i = next(i for i in range(10**6) if home_of(store, f"beside{i}") == home_of(store, "absent"))
+    store.put(f"beside{i}", i)
+    store.delete(f"beside{i}")
+
+
+for _spin in (0, 0.005):
+    raced(f"wait{' and look' * bool(_spin)}, and others write beside it", lambda s, _, spin=_spin: tried(lambda: s.wait("absent", timeout=0.005, spin=spin)),
+          beside_what_is_waited_for)  # fmt: skip
+
+
 # ---- somebody takes a lock, and stands still with it
 def holds(arena: bool) -> Callable[[Any], Any]:
     def hold(store: Any) -> Any:
@@ -107,6 +124,8 @@ for _what in ("put over", "delete", "touch", "incr", "check"):
     for _arena in (True, False):
         raced(f"{_what}, and {'the arena' if _arena else 'a bucket'} is held meanwhile", lambda s, c, a=_act: tried(lambda: a(s, c)), holds(_arena),
               changes={"count" if _what == "incr" else "k2": _may}, timeout=0.001)  # fmt: skip
+raced("rebuild, two arenas, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put over", "freeing"), furnish=cases.furnish_both,
+      size=cases.WIDE, never=cases.due, changes={"k2": [value("k2", "new")]})  # fmt: skip
 raced("rebuild, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put a new name", "owning"),
       changes={"new": [value("new", "new")]})  # fmt: skip
 

@@ -20,7 +20,10 @@ STOPPED = [name for name in ALL if cases.CASES[name].stops]
 RACED = ["put over", "put a new name", "put over, several pages", "put with a ttl", "delete", "incr", "cas", "touch", "add",
          "put over far from home", "put over what has expired", "delete far from home", "get", "view", "sweep what has expired",
          "put where a block is no longer read", "delete what has expired", "touch what has expired",
-         "wait for what does not come", "wait for what does not change", "replace what has expired"]  # fmt: skip
+         "wait for what does not come", "wait for what does not change", "replace what has expired",
+         "modify what is mortal", "incr a mortal number", "incr a new name", "cas of what is absent", "add to what is there", "replace", "pop",
+         "delete what is mortal", "touch for ever", "put many", "contains", "list by prefix", "wait and look", "wait until it expires",
+         "put over, with sleepers", "delete many", "check"]  # fmt: skip
 RACED += [name for name, case in cases.CASES.items() if case.meanwhile is not cases.nothing]
 PAIRS = [
     (first, second)
