@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from cases import MAX_ENTRIES, SIZE, case, memory_of, nothing
+from cases import case, fails
+from furniture import MAX_ENTRIES, SIZE, nothing
 from refuse import Refusal
+from words import memory_of
 
 import shmstore
 from shmstore import sysv
@@ -22,15 +24,6 @@ from shmstore._core import lib
 MAGIC, MAGIC_INIT = 0x45524F54534D4853, 0x54494E49534D4853
 INITIALISING, READY, DESTROYED = 1, 2, 3
 STRANGER = 54321
-
-
-def fails(call: Callable[[], Any]) -> str:
-    """What is refused, whatever the word for it."""
-    try:
-        call()
-    except (shmstore.ShmStoreError, OSError, ValueError) as error:
-        return type(error).__name__
-    raise AssertionError("it was not refused")
 
 
 def word(at: int, number: int, size: int = 8) -> Callable[[Any], None]:
@@ -257,6 +250,11 @@ def numbered() -> Any:
 def remove_number() -> None:
     with contextlib.suppress(shmstore.ShmStoreError):
         shmstore.destroy(NUMBER)
+
+
+# ---- names of every length
+for _length in (0, 1, 2, 3, 5, 8):
+    refused_open(f"what has a name of {_length} bytes", word(164, _length, 4))
 
 
 # ---- from a time namespace: the clock there is another, and what is told to others is not

@@ -5,22 +5,22 @@ For the rest of a run: "a full /dev/shm" is one in which fallocate is refused to
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import os
 import time
 from typing import Any
 
-import cases
-from cases import CASES, MAX_ENTRIES, SIZE, case, nothing, raises, value
-from cases_open import STRANGER, fails, wait_for
-from refuse import Refusal
+from cases import CASES, case, fails, raises, tried
+from cases_open import STRANGER, wait_for
+from cases_processes import divide
+from furniture import MAX_ENTRIES, POSIX, ROOMY, SIZE, furnish_given_back, new, nothing, two_zombies, value
+from refuse import FULL, Refusal
+from words import break_lists
 
 import shmstore
 from shmstore._keys import parse_key
 
-POSIX = "posix"
 ON_BOTH = (
     "put a new name", "put a new name, several pages", "put over", "put over, several pages", "put with a ttl", "delete",
     "delete between gaps", "delete the last of the heap", "incr", "touch", "sweep what has expired", "put into a full store",
@@ -42,9 +42,7 @@ def on_posix(name: str, act: Any, **changes: Any) -> None:
     case(name, act, **{"backend": POSIX, "sampled": False, "stops": False, **changes})
 
 
-FULL = (Refusal("fallocate", errno.ENOSPC),)
 INTERRUPTED = (Refusal("fallocate", errno.EINTR, ((3, 0xFFFFE000, 0x4000),)),)
-new = {"new": [value("new", "new")]}
 
 
 def make(key: Any, **options: Any) -> Any:
@@ -57,12 +55,12 @@ on_posix("put what does not fit into a full /dev/shm", lambda s, _: raises(shmst
          refused=FULL)  # fmt: skip
 on_posix("put over in a full /dev/shm", lambda s, _: s.put("k2", value("k2", "new")), refused=FULL, changes={"k2": [value("k2", "new")]})
 on_posix("put into a full /dev/shm with broken lists", lambda s, _: fails(lambda: s.put("new", b"n" * 30000)), refused=FULL,
-         scribble=cases.break_lists, changes={"new": [b"n" * 30000]})  # fmt: skip
+         scribble=break_lists, changes={"new": [b"n" * 30000]})  # fmt: skip
 on_posix("put into an empty store in a full /dev/shm", lambda s, _: fails(lambda: s.put("new", value("new", "new"))), refused=FULL, furnish=nothing)
 on_posix("put into a full /dev/shm where blocks are read", lambda s, _: fails(lambda: s.put("new", b"n" * 30000)), refused=FULL,
-         setup=cases.two_zombies, kept=1)  # fmt: skip
-on_posix("put where pages were given back, in a full /dev/shm", lambda s, _: tries(lambda: s.put("huge", b"g" * (1 << 20))),
-         furnish=cases.furnish_given_back, size=cases.ROOMY, unread=("huge",), refused=FULL)  # fmt: skip
+         setup=two_zombies, kept=1)  # fmt: skip
+on_posix("put where pages were given back, in a full /dev/shm", lambda s, _: tried(lambda: s.put("huge", b"g" * (1 << 20))),
+         furnish=furnish_given_back, size=ROOMY, unread=("huge",), refused=FULL)  # fmt: skip
 on_posix("rebuild in a full /dev/shm", lambda s, _: s.recover(), refused=FULL, after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})
 on_posix("put, interrupted by signals", lambda s, _: s.put("new", b"n" * 20000), refused=INTERRUPTED, changes={"new": [b"n" * 20000]})
 on_posix("open when there is no page for another client", lambda key, _: fails(lambda: shmstore.Store(key, create=False, backend=POSIX)),
@@ -80,14 +78,8 @@ on_posix("open, and it cannot be locked, POSIX", lambda key, _: fails(lambda: sh
          opens=True, refused=(Refusal("mlock2", errno.EPERM),))  # fmt: skip
 for _call, _error in (("openat", errno.EACCES), ("mmap", errno.ENOMEM), ("fcntl", errno.ENOLCK), ("fstatfs", errno.EIO), ("pread64", errno.EIO), ("dup3", errno.EMFILE)):
     _arguments = ((2, 0o3, 0o2),) if _call == "openat" else ((3, 0x1, 0x1),) if _call == "mmap" else ()
-    on_posix(f"open, {_call} fails, POSIX", lambda key, _: tries(lambda: shmstore.Store(key, create=False, backend=POSIX).close()),
+    on_posix(f"open, {_call} fails, POSIX", lambda key, _: tried(lambda: shmstore.Store(key, create=False, backend=POSIX).close()),
              opens=True, refused=(Refusal(_call, _error, _arguments),))  # fmt: skip
-
-
-def tries(call: Any) -> str:
-    with contextlib.suppress(shmstore.ShmStoreError, OSError, ValueError):
-        call()
-    return ""
 
 
 # ---- creation and the end
@@ -136,7 +128,7 @@ creates("create in a full /dev/shm", lambda key, _: fails(lambda: make(key)), re
 creates("refuse what is to be new, POSIX", lambda key, _: fails(lambda: make(key, create=True)), beginning=empty_store)
 creates("open what is absent, POSIX", lambda key, _: fails(lambda: make(key, create=False)))
 creates("refuse a size that is too small, POSIX", lambda key, _: fails(lambda: make(key, size=100)))
-creates("refuse a size that is too small where a store is, POSIX", lambda key, _: tries(lambda: make(key, size=100)), beginning=empty_store)
+creates("refuse a size that is too small where a store is, POSIX", lambda key, _: tried(lambda: make(key, size=100)), beginning=empty_store)
 creates("destroy, POSIX", lambda key, _: make(key).destroy(), beginning=empty_store, sampled=True)
 creates("destroy what was removed, POSIX", lambda key, _: removed_under(key, False), beginning=empty_store)
 creates("destroy what was removed and made again, POSIX", lambda key, _: removed_under(key, True), beginning=empty_store)
@@ -147,7 +139,7 @@ creates("destroy where locks fail, POSIX", lambda key, _: fails(lambda: make(key
 creates("private, POSIX", lambda key, _: shmstore.Store(shmstore.PRIVATE, size=SIZE, backend=POSIX).close())
 creates("private in huge pages, POSIX", lambda key, _: fails(lambda: shmstore.Store(shmstore.PRIVATE, size=SIZE, backend=POSIX, hugepages=True)),
         refused=(Refusal("memfd_create", errno.ENOMEM),))  # fmt: skip
-creates("open what somebody else made, POSIX", lambda key, _: tries(lambda: make(key)), beginning=by_a_stranger, mended=True)
+creates("open what somebody else made, POSIX", lambda key, _: tried(lambda: make(key)), beginning=by_a_stranger, mended=True)
 for _what, _leave in (("a file of zeros", file_instead(bytes(SIZE))), ("a small file", file_instead(b"something")),
                       ("a link", file_instead(b"", "link")), ("a pipe", file_instead(b"", "pipe"))):  # fmt: skip
     creates(f"refuse {_what}, POSIX", lambda key, _: fails(lambda: make(key)), beginning=_leave, mended=True)
@@ -164,7 +156,7 @@ def removed_under(key: str, again: bool) -> str:
     os.unlink(path_of(key))
     if again:
         make(key).close()
-    return tries(store.destroy)
+    return tried(store.destroy)
 
 
 # ---- descriptors that others closed
@@ -182,7 +174,7 @@ on_posix("put when the descriptor was closed", lambda s, _: s.put("new", value("
 on_posix("put a large one when the descriptor was closed", lambda s, _: s.put("new", b"n" * 20000), prepare=close_under, changes={"new": [b"n" * 20000]})
 on_posix("put when the descriptor was closed a second ago", lambda s, _: s.put("new", value("new", "new")), prepare=close_and_wait, changes=new, thin=97)
 on_posix("close when the descriptor was closed", lambda s, _: s.close(), prepare=close_under)
-on_posix("fork when the descriptor was closed", cases.divide, prepare=close_under, follow=1, changes={"k1": [value("k1", "new")]})
+on_posix("fork when the descriptor was closed", divide, prepare=close_under, follow=1, changes={"k1": [value("k1", "new")]})
 on_posix("recover when the descriptor was closed", lambda s, _: s.recover(), prepare=close_under)
 on_posix("say what it is when the descriptor was closed", lambda s, _: (s.info(), s.stats(), s.clients()), prepare=close_under)
 creates("use what was made again when the descriptor was closed, POSIX", lambda key, _: made_again_under(key), beginning=empty_store)
@@ -194,7 +186,7 @@ def made_again_under(key: str) -> str:
     os.close(store._info().descriptor)
     os.unlink(path_of(key))
     make(key).close()
-    return tries(lambda: (store.get("k1"), store.info(), store.check()))
+    return tried(lambda: (store.get("k1"), store.info(), store.check()))
 
 
 def private_and_closed() -> Any:

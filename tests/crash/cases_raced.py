@@ -7,20 +7,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-import cases
 from account import number_of
-from cases import (
-    CASES,
-    case,
-    home_of,
-    let_expire,
-    nothing,
-    value,
-)
+from cases import CASES, case, tried
+from cases_basic import eight_puts
 from cases_open import by_the_dead, left_behind, make
-from cases_posix import POSIX
 from cases_posix import make as make_posix
-from cases_scribbled import Segment, get, put, tried
+from furniture import POSIX, WIDE, due, furnish_both, let_expire, nothing, value
+from words import Segment, get, home_of, put, sleepers
 
 import shmstore
 
@@ -56,13 +49,13 @@ for _what, (_act, _may) in OPERATIONS.items():
 
 
 def asleep(store: Any) -> None:
-    cases.sleepers(store)
+    sleepers(store)
 
 
 for _what in ("put over", "delete", "touch", "incr", "replace"):
     _act, _may = OPERATIONS[_what]
     raced(f"{_what}, and others fall asleep meanwhile", _act, asleep, changes={"count" if _what == "incr" else "k2": _may})
-raced("sweep, and others fall asleep meanwhile", cases.eight_puts, asleep, setup=let_expire, never=cases.due, changes={"k2": [value("k2", "new")]})
+raced("sweep, and others fall asleep meanwhile", eight_puts, asleep, setup=let_expire, never=due, changes={"k2": [value("k2", "new")]})
 
 
 def recovered(store: Any) -> None:
@@ -82,7 +75,7 @@ for _name in ("rebuild", "takeover of an arena", "takeover of a bucket", "recove
 
 for _what, _meanwhile in (("and another finder is faster", recovered), ("and others fall asleep meanwhile", asleep)):
     raced(f"rebuild, two arenas, {_what}", CASES["rebuild, two arenas"].act, _meanwhile, after=CASES["rebuild, two arenas"].after,
-          changes=CASES["rebuild, two arenas"].changes, furnish=cases.furnish_both, size=cases.WIDE, never=cases.due)  # fmt: skip
+          changes=CASES["rebuild, two arenas"].changes, furnish=furnish_both, size=WIDE, never=due)  # fmt: skip
 
 
 def beside_what_is_waited_for(store: Any) -> None:
@@ -92,8 +85,10 @@ def beside_what_is_waited_for(store: Any) -> None:
     store.delete(f"beside{i}")
 
 
-for _spin in (0, 0.005):
-    raced(f"wait{' and look' * bool(_spin)}, and others write beside it", lambda s, _, spin=_spin: tried(lambda: s.wait("absent", timeout=0.005, spin=spin)),
+raced("wait, and others fall asleep meanwhile", lambda s, _: tried(lambda: s.wait("absent", timeout=0.02)), asleep)
+raced("sweep, and the slot is emptied meanwhile", eight_puts, emptied("due0"), setup=let_expire, never=due, changes={"k2": [value("k2", "new")]})
+for _spin in (0, 0.02):
+    raced(f"wait{' and look' * bool(_spin)}, and others write beside it", lambda s, _, spin=_spin: tried(lambda: s.wait("absent", timeout=0.03, spin=spin)),
           beside_what_is_waited_for)  # fmt: skip
 
 
@@ -124,8 +119,8 @@ for _what in ("put over", "delete", "touch", "incr", "check"):
     for _arena in (True, False):
         raced(f"{_what}, and {'the arena' if _arena else 'a bucket'} is held meanwhile", lambda s, c, a=_act: tried(lambda: a(s, c)), holds(_arena),
               changes={"count" if _what == "incr" else "k2": _may}, timeout=0.001)  # fmt: skip
-raced("rebuild, two arenas, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put over", "freeing"), furnish=cases.furnish_both,
-      size=cases.WIDE, never=cases.due, changes={"k2": [value("k2", "new")]})  # fmt: skip
+raced("rebuild, two arenas, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put over", "freeing"), furnish=furnish_both,
+      size=WIDE, never=due, changes={"k2": [value("k2", "new")]})  # fmt: skip
 raced("rebuild, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put a new name", "owning"),
       changes={"new": [value("new", "new")]})  # fmt: skip
 

@@ -6,69 +6,13 @@ before the survivors are looked at, so that what they find is the operation's do
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
-import cases
-from cases import (
-    blocks_of,
-    case,
-    home_of,
-    let_expire,
-    memory_of,
-    value,
-)
-
-import shmstore
-
-
-def get(memory: memoryview, at: int, size: int = 8) -> int:
-    return int.from_bytes(memory[at : at + size], "little")
-
-
-def put(memory: memoryview, at: int, number: int, size: int = 8) -> None:
-    memory[at : at + size] = (number % 2 ** (8 * size)).to_bytes(size, "little")
-
-
-ARENA_SIZE, TOP, HIGH, USED, BLOCKS, SUSPECT, ZOMBIES, ZOMBIE_COUNT, DOOMED = 4736, 32, 40, 56, 64, 72, 80, 88, 104
-FL_MAP, SL_MAP, HEADS = 256, 264, 384
-
-
-class Segment:
-    """The words of a store by docs/format.md."""
-
-    def __init__(self, store: Any) -> None:
-        self.memory = memory_of(store)
-        self.store = store
-        self.clients, self.summary, self.due, self.slots, self.buckets, self.arenas, self.heap = (
-            get(self.memory, at) for at in (184, 200, 208, 216, 224, 256, 264)
-        )
-        self.blocks = dict(blocks_of(store))
-
-    def arena(self, field: int) -> int:
-        return get(self.memory, self.arenas + field)
-
-    def set_arena(self, field: int, number: int) -> None:
-        put(self.memory, self.arenas + field, number)
-
-    def block(self, name: str) -> int:
-        return int(self.blocks[name.encode()])
-
-    def slot(self, name: str) -> int:
-        """Where its slot is."""
-        number = get(self.memory, self.block(name) + 32, 4)
-        return self.slots + number // 7 * 64 + 8 + number % 7 * 8
-
-    def run(self) -> tuple[int, int]:
-        """A list that is not empty: where its head is, and its first run."""
-        for at in range(self.arenas + HEADS, self.arenas + HEADS + 8 * 34 * 16, 8):
-            if get(self.memory, at):
-                return at, get(self.memory, at)
-        raise AssertionError("there is no free run")
-
-    def free_list(self) -> int:
-        return (self.run()[0] - self.arenas - HEADS) // 8
+from cases import case, tried
+from cases_basic import eight_puts
+from furniture import due, let_expire, ten_zombies, value
+from words import FL_MAP, HEADS, SL_MAP, TOP, ZOMBIES, Segment, get, home_of, put
 
 
 def scribbled(name: str, scribble: Callable[[Segment], None], act: Callable[[Any, Any], Any], **changes: Any) -> None:
@@ -131,7 +75,7 @@ def end_of_zombies(number: int) -> Callable[[Segment], None]:
 mends("put where a zombie is no block", lambda g: g.set_arena(ZOMBIES, g.arena(TOP) + 4096), lambda s, _: s.put("new", value("new", "new")),
       changes={"new": [value("new", "new")]})  # fmt: skip
 mends("put where the zombies go round", lambda g: round_and_round(g), lambda s, _: s.put("new", value("new", "new")),
-      setup=cases.ten_zombies, kept=10, changes={"new": [value("new", "new")]})  # fmt: skip
+      setup=ten_zombies, kept=10, changes={"new": [value("new", "new")]})  # fmt: skip
 
 
 def round_and_round(g: Segment) -> None:
@@ -167,12 +111,6 @@ WRONG = {
 }
 
 
-def tried(call: Callable[[], Any]) -> str:
-    with contextlib.suppress(shmstore.ShmStoreError, KeyError, TypeError, TimeoutError, MemoryError):
-        call()
-    return ""
-
-
 for _read, _act in READS.items():
     for _wrong, _scribble in WRONG.items():
         scribbled(f"{_read} what is there, {_wrong}", _scribble, _act,
@@ -192,5 +130,5 @@ scribbled("get where another has the same tag", collide, lambda s, _: s.get("k1"
 scribbled("add where another has the same tag", collide, lambda s, _: s.add("k1", value("k1", "new")), changes={"k1": [None]})
 
 # ---- what is derived of expiry
-scribbled("sweep where the entry says another slot", lambda g: [put(g.memory, g.block(f"due{i}") + 32, 1, 4) for i in range(4)], cases.eight_puts,
-          setup=let_expire, never=cases.due, changes={"k2": [value("k2", "new")]})  # fmt: skip
+scribbled("sweep where the entry says another slot", lambda g: [put(g.memory, g.block(f"due{i}") + 32, 1, 4) for i in range(4)], eight_puts,
+          setup=let_expire, never=due, changes={"k2": [value("k2", "new")]})  # fmt: skip

@@ -4,8 +4,10 @@ In the environment, for both tiers:
     SHMSTORE_CRASH_STRIDE   act at every so many-th instruction
     SHMSTORE_CRASH_OFFSET   beginning with this one; from the commit if not given
     SHMSTORE_CRASH_TURNS    of an instruction that is executed again and again only so many times; 0: all
-    SHMSTORE_CRASH_ONCE     1: an instruction that a former case was killed at is left out in later ones
-    SHMSTORE_CRASH_REPORT   a directory for the figures, one JSON file for each test (report.py reads them)
+    SHMSTORE_CRASH_ONCE     1: an instruction that a former case was killed at, in this run or in one that left its figures
+                            in the same directory, is left out in later ones
+    SHMSTORE_CRASH_REPORT   a directory for the figures, one JSON file for each test (report.py reads them); figures that
+                            a run with ONCE adds get names of their own
 """
 
 from __future__ import annotations
@@ -46,6 +48,14 @@ def thousands_of_deaths() -> Iterator[None]:
 
 SEEN: set[int] = set()
 LOOK = 150  # instructions of looking around: in a recording that took a second, and in no victim that was run to its place
+
+
+def seen_before() -> set[int]:
+    """By this process, and before it by any run with the same directory."""
+    if not SEEN and os.environ.get("SHMSTORE_CRASH_REPORT"):
+        for path in Path(os.environ["SHMSTORE_CRASH_REPORT"]).glob("*.json"):
+            SEEN.update(json.loads(path.read_text())["reached"])
+    return SEEN
 
 
 def number(name: str, default: int) -> int:
@@ -90,7 +100,7 @@ def choose() -> Callable[..., Any]:
     def choose(stride: int, turns: int = 0) -> Any:
         stride = number("STRIDE", stride)
         return sweep.Choice(stride, number("OFFSET", of_the_commit()) % stride, number("TURNS", turns),
-                            SEEN if number("ONCE", 0) else None)  # fmt: skip
+                            seen_before() if number("ONCE", 0) else None)  # fmt: skip
 
     return choose
 
@@ -107,7 +117,8 @@ def conclude() -> Callable[..., None]:
             directory = Path(os.environ["SHMSTORE_CRASH_REPORT"])
             directory.mkdir(parents=True, exist_ok=True)
             figures = {**result.as_dict(), "stride": choice.stride, "offset": choice.offset, "turns": choice.turns}
-            (directory / result.file_name()).write_text(json.dumps(figures))
+            name = ("" if choice.seen is None else "once-") + result.file_name()
+            (directory / name).write_text(json.dumps(figures))
         assert not result.failures, f"({repeat}; see conftest.py for how to repeat it)\n" + "\n".join(result.failures)
         enough = 0.9 * (result.acted + result.ended_before) - LOOK // choice.stride
         assert result.acted >= enough, "the victims did not take the recorded way"

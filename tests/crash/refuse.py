@@ -7,6 +7,7 @@ can be killed at each instruction of what it does then.
 from __future__ import annotations
 
 import ctypes
+import errno
 import struct
 from dataclasses import dataclass
 
@@ -38,6 +39,9 @@ class Refusal:
         steps.append((RETURN, 0, 0, ERRNO | self.error))
         last = len(steps)
         return [(code, yes, last - i - 1 if no < 0 else no, k) for i, (code, yes, no, k) in enumerate(steps)]
+
+
+FULL = (Refusal("fallocate", errno.ENOSPC),)  # a full /dev/shm
 
 
 def install(refusals: tuple[Refusal, ...]) -> None:

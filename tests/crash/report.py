@@ -2,7 +2,7 @@
 
 DIRECTORY: of SHMSTORE_CRASH_REPORT. For each function of the engine in which a victim was killed or stopped: how many
 of its instructions, by objdump, had their turn. The rest is listed by source line with the reason why no operation of
-cases.py comes there; a line without a reason is a case to be written. --table: the figures of each case, docs/kills.md.
+cases comes there; a line without a reason is a case to be written. --table: the figures of each case, docs/kills.md.
 --kinds: those of each kind of operation, for docs/failure.md.
 """
 

@@ -13,8 +13,9 @@ import signal
 import struct
 from typing import Any
 
-import cases
 import driver as drivers
+import furniture
+import words
 from account import Account, block_owned, number_of, remove_nameless, state_of
 from cases import CASES, Case
 from ground import Broken, Ground
@@ -61,8 +62,8 @@ class Setting(Survivors):
     def _make(self, first_state: tuple[str, int] | None) -> None:
         ground, case = self.ground, self.case
         self.store = shmstore.Store(ground.key, create=True, size=case.size, max_entries=case.entries, timeout=5.0,
-                                        decoders=(cases.Own(),), **case.where())  # fmt: skip
-        self.impatient = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(cases.Own(),), **case.where())
+                                        decoders=(furniture.Own(),), **case.where())  # fmt: skip
+        self.impatient = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(furniture.Own(),), **case.where())
         base = CASES[first_state[0]] if first_state else case
         base.furnish(self.store)
         self.held = base.setup(self.store)
@@ -71,7 +72,7 @@ class Setting(Survivors):
         if self.inherits:
             ground.tell("hold", case.backend)
         self.clients = self.store.stats().clients
-        self.memory = cases.memory_of(self.store)
+        self.memory = words.memory_of(self.store)
         self.address = int(ffi.cast("uintptr_t", ffi.from_buffer(self.memory)))
         self.size = len(self.memory)
         self._keep()
@@ -86,7 +87,7 @@ class Setting(Survivors):
                     first, state = wanted
                     self._die_first(CASES[first], self._find_state(CASES[first], state), wanted is case.behind)
         self.allowed = self._allowed(extra)
-        if case.scribble is not cases.nothing:
+        if case.scribble is not furniture.nothing:
             self.restore()
             before = list(self.start)
             case.scribble(self.store)
@@ -216,7 +217,7 @@ class Setting(Survivors):
         self._keep()
 
     def _name(self, name: str) -> str:
-        return cases.far(self.store, cases.FAR[name]) if name in cases.FAR else name
+        return words.far(self.store, words.FAR[name]) if name in words.FAR else name
 
     def _allowed(self, extra: dict[str, list[Any]]) -> dict[str, list[Any]]:
         allowed: dict[str, list[Any]] = {name: [self.store.get(name)] for name in self.store
@@ -329,7 +330,7 @@ class Setting(Survivors):
             return []
         try:
             try:
-                if self.case.meanwhile is cases.nothing:
+                if self.case.meanwhile is furniture.nothing:
                     allowed, undo = self._beside(n, self.driver.pid(victim)), None
                 else:
                     allowed, undo = self.allowed, self.case.meanwhile(self.ground.key if self.case.creates else self.store)

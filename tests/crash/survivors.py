@@ -6,9 +6,11 @@ import struct
 import time
 from typing import Any
 
-import cases
+import furniture
+import words
 from account import Account, blocks_by_name, number_of
-from cases import Case, value
+from cases import Case
+from furniture import value
 from ground import Broken, Ground
 
 import shmstore
@@ -66,7 +68,7 @@ class Survivors:
         if case.reads_only:
             writes = {}
         else:
-            writes = {name: cases.other_value(name, f"after {n}", n) for name in names if name not in self.room}
+            writes = {name: furniture.other_value(name, f"after {n}", n) for name in names if name not in self.room}
         if n % 2:  # this process meets what the dead one held; else the one that attaches does
             read = self._read(store, allowed, "the process attached before")
             for name in self.room:
@@ -119,7 +121,7 @@ class Survivors:
         if all(held):
             return set(names)
         homes = {bucket for bucket, owner in account.bucket_owners.items() if owner == number}
-        blocked = {name for name in names if cases.home_of(self.store, name) in homes}
+        blocked = {name for name in names if words.home_of(self.store, name) in homes}
         if any(held):  # its blocks can be neither replaced nor deleted; new ones are made in the other
             heap, size = (struct.unpack_from("<Q", self.memory, at)[0] for at in (264, 272))
             blocks = blocks_by_name(self.memory)
@@ -133,7 +135,7 @@ class Survivors:
         self._read(store, allowed, "a process beside the stopped one")
         chosen = [] if case.reads_only or self.room else sorted({*names[n % 3 :: 3], *self.changes})
         blocked = self._blocked(chosen, pid)
-        written = {name: cases.other_value(name, f"beside {n}", n) for name in chosen}
+        written = {name: furniture.other_value(name, f"beside {n}", n) for name in chosen}
         refused = {}
         if n % 4 < 2:
             for name, new in written.items():
@@ -191,7 +193,7 @@ class Survivors:
     def _opened_beside(self, pid: int) -> dict[str, list[Any]]:
         """While a creator stands still: who opens gets the store, or is told of him."""
         try:
-            shmstore.Store(self.ground.key, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=0.004,
+            shmstore.Store(self.ground.key, size=furniture.SIZE, max_entries=furniture.MAX_ENTRIES, timeout=0.004,
                            **self.case.where()).close()  # fmt: skip
         except shmstore.LockTimeout as error:
             if f"process {pid} ({self.ground.program})" not in str(error):
@@ -201,7 +203,7 @@ class Survivors:
     def _verify_created(self, n: int) -> None:
         if self.case.mended:
             self._clear()
-        with shmstore.Store(self.ground.key, size=cases.SIZE, max_entries=cases.MAX_ENTRIES, timeout=5.0,
+        with shmstore.Store(self.ground.key, size=furniture.SIZE, max_entries=furniture.MAX_ENTRIES, timeout=5.0,
                             **self.case.where()) as store:  # fmt: skip
             if list(store):
                 raise Broken("a new store has entries")
@@ -209,7 +211,7 @@ class Survivors:
             _, refused, failed, _ = self.ground.witness(list(writes), writes, 5.0, self.case.where())
             if failed or refused:
                 raise Broken("; ".join(failed) or f"refused: {refused}")
-            if {name: store[name] for name in writes} != writes or store.info().size != cases.SIZE:
+            if {name: store[name] for name in writes} != writes or store.info().size != furniture.SIZE:
                 raise Broken("the store is not what was asked for")
             store.recover()
             store.check()

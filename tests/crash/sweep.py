@@ -121,7 +121,7 @@ def race(ground: Ground, name: str, choice: Choice) -> Result:
         ways = drivers.plans(trace)
         result.instructions = len(trace)
         seen = set(trace) | (choice.seen or set())
-        for n in Choice(choice.stride, choice.offset, choice.turns).of(trace):
+        for n in Choice(choice.stride, choice.offset, choice.turns).of(trace)[:: CASES[name].thin]:
             try:
                 took = setting.race_at(n, ways[n])
                 result.acted += 1

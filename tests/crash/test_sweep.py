@@ -1,6 +1,6 @@
 """A process killed, or stopped, at every instruction of each operation. `pytest -n auto -m crash tests/crash`
 
-docs/failure.md says what the modes are and has the figures; cases.py has the operations; survivors.py what must hold.
+docs/failure.md says what the modes are and has the figures; cases_*.py have the operations; survivors.py what must hold.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from typing import Any
 
 import cases
 import creators
+import furniture
 import pytest
 import sweep
 
 pytestmark = pytest.mark.crash
 
-ALL = [name for name, case in cases.CASES.items() if not case.second and case.meanwhile is cases.nothing]
+ALL = [name for name, case in cases.CASES.items() if not case.second and case.meanwhile is furniture.nothing]
 STOPPED = [name for name in ALL if cases.CASES[name].stops]
 RACED = ["put over", "put a new name", "put over, several pages", "put with a ttl", "delete", "incr", "cas", "touch", "add",
          "put over far from home", "put over what has expired", "delete far from home", "get", "view", "sweep what has expired",
@@ -24,7 +25,7 @@ RACED = ["put over", "put a new name", "put over, several pages", "put with a tt
          "modify what is mortal", "incr a mortal number", "incr a new name", "cas of what is absent", "add to what is there", "replace", "pop",
          "delete what is mortal", "touch for ever", "put many", "contains", "list by prefix", "wait and look", "wait until it expires",
          "put over, with sleepers", "delete many", "check"]  # fmt: skip
-RACED += [name for name, case in cases.CASES.items() if case.meanwhile is not cases.nothing]
+RACED += [name for name, case in cases.CASES.items() if case.meanwhile is not furniture.nothing]
 PAIRS = [
     (first, second)
     for first in (

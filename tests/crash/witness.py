@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 
-import cases
+import furniture
 
 import shmstore
 
@@ -25,7 +25,7 @@ while True:
         break
     failed, read, longest = [], {}, 0.0
     try:
-        store = shmstore.Store(key, create=False, timeout=timeout, decoders=(cases.Own(),), **where)
+        store = shmstore.Store(key, create=False, timeout=timeout, decoders=(furniture.Own(),), **where)
         for name in names:
             began = time.monotonic()
             read[name] = store.get(name)
