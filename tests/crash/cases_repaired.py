@@ -115,7 +115,8 @@ def first_of_heap(g: Segment) -> None:
     """The first block begins a granule later, with all that it says: before it is a gap too small for a run."""
     name = min(g.blocks, key=lambda name: int(g.blocks[name])).decode()
     block, slot = g.block(name), g.slot(name)
-    g.memory[block + 16 : block + 96] = bytes(g.memory[block : block + 80])
+    end = block + (get(g.memory, block + 36, 4) & 0x1FFFFFFF) * 16
+    g.memory[block + 16 : end] = bytes(g.memory[block : end - 16])
     put(g.memory, block + 16 + 36, get(g.memory, block + 16 + 36, 4) - 1, 4)
     put(g.memory, slot, get(g.memory, slot) + 1)
 
