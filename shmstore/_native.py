@@ -167,6 +167,12 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
             f"{store}: every place for a writing process is taken by a living one; close some, "
             "make the store larger, or attach with readonly=True, which needs no place"
         )
+    if status == lib.SHMS_TIMEOUT and not found.pid:
+        return errors.LockTimeout(
+            f"{store}: others were making or removing it all the time, or somebody of another pid namespace began to make it "
+            "and does not go on; try again, with a longer timeout"
+            + (f"; if that does not help, remove it: ipcrm -m {found.id}" if key.object is None and found.id >= 0 else "")
+        )
     if status == lib.SHMS_TIMEOUT:
         return errors.LockTimeout(
             f"{store}: {program(found.pid)} began to create it and does not go on; "

@@ -66,7 +66,7 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
     info->creator_pid = header->creator_pid;
     info->format = header->format;
     info->name_kind = header->name_kind;
-    info->name_length = (uint32_t)shms_min(header->name_length, SHMS_NAME_MAX);
+    info->name_length = (uint32_t)shms_min(*(volatile const uint32_t *)&header->name_length, SHMS_NAME_MAX);
     memcpy(info->name, (char *)header + SHMS_NAME_OFFSET, info->name_length);
     info->arenas = h->s.arena_count;
     info->clients = h->s.client_count;
@@ -261,10 +261,13 @@ int shms_usable(int64_t handle) {
     return usable(handle, &h);
 }
 
+/* By the recheck, which also finds that the place was taken away: a look here alone would put that off for ever. */
 int shms_look_now(int64_t handle) {
-    struct shms_handle *h;
+    struct shms_handle *h = shms_handle_get(handle);
+    if (h)
+        shms_store_relaxed(&h->s.looked_at, 0);
     int rc = usable(handle, &h);
-    return rc == SHMS_OK ? shms_look(&h->s) : rc;
+    return rc == SHMS_NO_CLIENT && h->s.me ? SHMS_OK : rc; /* robbed, and other threads have not found out yet */
 }
 
 uint64_t shms_now(void) { return shms_os_now(); }

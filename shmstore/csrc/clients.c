@@ -8,7 +8,7 @@
 
 uint32_t shms_fork_epoch = 1;
 static struct shms_store *attachments;
-static bool handler_installed;
+static bool handler_installed; /* or an open fails: a child would go on in its parent's name */
 /* The list is changed by calls without the interpreter's lock, too; a fork happens while nobody changes it. */
 static pthread_mutex_t attachments_lock = PTHREAD_MUTEX_INITIALIZER;
 static void before_fork(void) { pthread_mutex_lock(&attachments_lock); }
@@ -25,15 +25,18 @@ static void forked_child(void) {
     pthread_mutex_init(&attachments_lock, NULL);
 }
 
-void shms_attachments_add(struct shms_store *s) {
+static void install_handler(void) { handler_installed = pthread_atfork(before_fork, forked_parent, forked_child) == 0; }
+
+/* The first to come installs the handler, and nobody goes on before it is there; a child of a fork meanwhile does it anew. */
+bool shms_attachments_add(struct shms_store *s) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (pthread_once(&once, install_handler) != 0 || !handler_installed)
+        return false;
     pthread_mutex_lock(&attachments_lock);
-    bool install = !handler_installed;
-    handler_installed = true;
     s->next = attachments;
     attachments = s;
     pthread_mutex_unlock(&attachments_lock);
-    if (install && pthread_atfork(before_fork, forked_parent, forked_child) != 0)
-        handler_installed = false;
+    return true;
 }
 
 void shms_attachments_remove(struct shms_store *s) {

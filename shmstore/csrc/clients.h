@@ -37,7 +37,7 @@ uint32_t shms_namespace_tag(uint64_t pid_ns);
 extern uint32_t shms_fork_epoch;
 #define SHMS_NO_EPOCH 0u /* of an attachment that has no place, though nobody forked */
 /* All attachments of this process, so that a forked child can close the beacons it inherited. */
-void shms_attachments_add(struct shms_store *s);
+bool shms_attachments_add(struct shms_store *s);
 void shms_attachments_remove(struct shms_store *s);
 /* The kernel just gave this descriptor to *s: whichever other attachment has it noted lost its own. */
 void shms_attachments_lose(struct shms_store *s, int fd);

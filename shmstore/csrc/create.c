@@ -113,9 +113,11 @@ enum shms_settled shms_settle(struct shms_store *s, const struct shms_geometry *
     if (SHMS_WHO_STATE(state) == SHMS_STATE_DESTROYED)
         return SHMS_SETTLED_GONE;
     if (SHMS_WHO_STATE(state) == SHMS_STATE_INITIALISING) {
-        r->pid = SHMS_WHO_PID(state);
         uint64_t start = shms_load_acquire(&h->creator_who) == state ? shms_load_relaxed(&h->creator_start) : 0;
-        if (SHMS_WHO_TAG(state) != tag || shms_os_process_life(r->pid, start) != SHMS_GONE)
+        bool same_ids = SHMS_WHO_TAG(state) == tag;
+        r->pid = same_ids ? SHMS_WHO_PID(state) : 0; /* of another pid namespace: here the number is somebody else's */
+        /* Whoever makes a store is attached to it as long as he lives. */
+        if (!(same_ids ? shms_os_process_life(r->pid, start) == SHMS_GONE : me.pid_ns && s->memory->only_me(s)))
             return SHMS_SETTLED_WAIT;
     } else if (state != 0)
         return SHMS_SETTLED_FOREIGN;

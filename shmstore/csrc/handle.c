@@ -64,6 +64,7 @@ static void forget_parents_calls(struct shms_handle *h) {
     uint64_t w = shms_load_acquire(&h->word);
     while (!shms_cas_acq_rel(&h->word, &w, (w & ~(SHMS_HANDLE_CLOSING - 1)) | h->views))
         ;
+    h->counted_in = shms_fork_epoch;
 }
 
 bool shms_handle_has_news(const struct shms_handle *h) {
@@ -90,7 +91,7 @@ int shms_handle_recheck(struct shms_handle *h) {
         s->fork_epoch = SHMS_NO_EPOCH;
     }
     if (s->fork_epoch != shms_fork_epoch) {
-        if (s->fork_epoch != SHMS_NO_EPOCH) {
+        if (h->counted_in != shms_fork_epoch) {
             forget_parents_calls(h);
             shms_store_relaxed(&s->away, 0);
         }
@@ -140,6 +141,7 @@ static int64_t place(const struct shms_store *s) {
         h->codec = SHMS_CODEC_MSGPACK;
         shms_store_relaxed(&h->blamed_pid, 0);
         h->views = 0;
+        h->counted_in = shms_fork_epoch;
         h->deaths_told = h->rebuilds_told = 0;
         shms_attachments_add(&h->s);
         shms_store_release(&h->word, generation << 32);
@@ -157,9 +159,10 @@ struct opened {
 void *shms_w_open(const struct shms_open_wish *wish, struct shms_open_found *found, int *status) {
     struct opened *o = calloc(1, sizeof *o);
     *status = SHMS_NO_MEMORY;
-    if (!o)
+    if (!o || !shms_attachments_add(&o->s)) { /* from here on a child does not keep its beacon burning */
+        free(o);
         return NULL;
-    shms_attachments_add(&o->s); /* from here on a child does not keep its beacon burning */
+    }
     *status = shms_open(&o->s, wish, found);
     if (*status != SHMS_OK) {
         shms_attachments_remove(&o->s);
@@ -184,7 +187,7 @@ void shms_close(int64_t handle) {
     struct shms_handle *h = shms_handle_get(handle);
     if (!h)
         return;
-    if (h->s.fork_epoch != shms_fork_epoch)
+    if (h->counted_in != shms_fork_epoch)
         forget_parents_calls(h);
     uint64_t w = shms_load_acquire(&h->word);
     while (!shms_cas_acq_rel(&h->word, &w, w | SHMS_HANDLE_CLOSING))

@@ -17,6 +17,7 @@ struct shms_handle {
     _Atomic uint32_t blamed_pid; /* calls that gave the interpreter's lock up write it, too */
     uint32_t index;        /* in the table */
     uint32_t views;        /* open ones; each counts as a call inside */
+    uint32_t counted_in;   /* the fork epoch that the calls in `word` were counted in */
     uint64_t deaths_told, rebuilds_told; /* of s.takeovers and s.rebuilds, how many were logged */
 };
 #define SHMS_HANDLE_CLOSING (1ull << 31)

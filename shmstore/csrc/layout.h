@@ -165,7 +165,7 @@ struct shms_client {
     _Atomic uint64_t start_time; /* [owner] clock ticks since boot at which the process started, host's clock */
     _Atomic uint64_t pid_ns;     /* [owner] inode of its pid namespace, 0 = unknown */
     _Atomic uint64_t net_ns;     /* [owner] inode of its network namespace */
-    _Atomic uint64_t beacon;     /* [owner] 1: it holds its beacon, an abstract socket (liveness.c) */
+    _Atomic uint64_t beacon;     /* [owner] it holds its beacon (liveness.c), lit so many times; 0: it holds none */
     _Atomic uint64_t attached;   /* [owner] when, ns since the epoch */
     uint64_t reserved[2];
     _Atomic uint64_t counters[SHMS_CLIENT_COUNTERS]; /* [owner] never reset: the sum over all entries counts */

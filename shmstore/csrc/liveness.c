@@ -18,11 +18,13 @@
 
 #define DARK 2500 /* ms */
 
-/* Remembers since when this beacon was seen to be out: generation and index 32 | time in ms 32, by index. Two
- * clients that share a place in the memory only make each other wait longer. */
-static bool dark_for_long(struct shms_store *s, uint32_t index, uint64_t entry) {
+/* Remembers since when this beacon was seen to be out: index, generation and how often it was lit 32 | time in ms 32, by
+ * index. Two clients that share a place in the memory only make each other wait longer, and so does one who lit his
+ * beacon meanwhile and let it go out once more. */
+static bool dark_for_long(struct shms_store *s, uint32_t index, uint64_t entry, uint64_t lit) {
     _Atomic uint64_t *memory = &s->dark[index % SHMS_DARK_REMEMBERED];
-    uint64_t who = (uint64_t)SHMS_WHO_GENERATION(entry) << 48 | (uint64_t)(index & 0xffff) << 32;
+    uint64_t life = (SHMS_WHO_GENERATION(entry) + lit * 0x9e37) & 0xffff;
+    uint64_t who = life << 48 | (uint64_t)(index & 0xffff) << 32;
     uint64_t ms = (shms_os_now_coarse() / 1000000) & 0xffffffff, known = shms_load_relaxed(memory);
     if ((known & ~0xffffffffull) != who) {
         shms_store_relaxed(memory, who | ms);
@@ -38,7 +40,8 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t e
     if (SHMS_WHO_STATE(entry) == SHMS_ENTRY_DEAD)
         return SHMS_GONE;
     if (SHMS_WHO_STATE(entry) == SHMS_ENTRY_CLAIMING || SHMS_WHO_STATE(entry) == SHMS_ENTRY_INHERITING)
-        return maybe_same_ns && shms_os_process_life(pid, 0) == SHMS_GONE ? SHMS_GONE : SHMS_UNKNOWN;
+        return (maybe_same_ns ? shms_os_process_life(pid, 0) == SHMS_GONE : s->identity.pid_ns && s->memory->only_me(s)) ? SHMS_GONE
+                                                                                                                         : SHMS_UNKNOWN;
     if (SHMS_WHO_STATE(entry) != SHMS_ENTRY_LIVE)
         return SHMS_ALIVE;
     uint64_t start = shms_load_relaxed(&c->start_time), pid_ns = shms_load_relaxed(&c->pid_ns);
@@ -65,7 +68,7 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t e
         if (seen == 1)
             shms_store_relaxed(&s->dark[index % SHMS_DARK_REMEMBERED], 0);
         if (seen >= 0)
-            return seen ? SHMS_ALIVE : dark_for_long(s, index, entry) ? SHMS_GONE : SHMS_UNKNOWN;
+            return seen ? SHMS_ALIVE : dark_for_long(s, index, entry, beacon) ? SHMS_GONE : SHMS_UNKNOWN;
     }
     return SHMS_UNKNOWN;
 }

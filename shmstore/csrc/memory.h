@@ -71,10 +71,16 @@ struct shms_memory {
     bool (*only_me)(struct shms_store *s);
     /* In a forked child, before fork() returns: lets go of what keeps the parent's beacon burning. */
     void (*forked)(struct shms_store *s);
+    bool hidden; /* until publish() nobody finds it */
 };
 
 /* The last store of an unmap: from here on the structure may be somebody else's (place() in handle.c). */
 static inline void shms_store_unmapped(struct shms_store *s) { __atomic_store_n(&s->base, NULL, __ATOMIC_RELEASE); }
+
+/* The beacon was out for a while, and is not again: the next darkness is another one (liveness.c). */
+static inline void shms_relit(struct shms_store *s, bool lit) {
+    shms_store_relaxed(&s->me->beacon, lit ? shms_load_relaxed(&s->me->beacon) + 1 : 0);
+}
 
 extern const struct shms_memory shms_memory_sysv, shms_memory_posix;
 

@@ -271,7 +271,7 @@ static void relight(struct shms_store *s) {
         s->beacon_byte = 0;
     }
     if (s->me && !s->beacon_byte)
-        shms_store_relaxed(&s->me->beacon, shms_descriptor_light(s, s->number, SHMS_WHO_GENERATION(s->entry)));
+        shms_relit(s, shms_descriptor_light(s, s->number, SHMS_WHO_GENERATION(s->entry)));
 }
 
 static bool sees(struct shms_store *s, uint64_t net_ns) { return shms_descriptor_mine(s); }
@@ -281,5 +281,5 @@ static bool only_me(struct shms_store *s) { return false; } /* beacons tell more
 const struct shms_memory shms_memory_posix = {
     find, make, state, attached, map, publish, unmap, remove_file, creator_gone, commit, resident, may_give_back, lock,
     shms_descriptor_light, shms_descriptor_put_out, relight, shms_descriptor_seen, sees, maps, only_me,
-    shms_descriptor_forked,
+    shms_descriptor_forked, true,
 };

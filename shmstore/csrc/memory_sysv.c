@@ -39,9 +39,17 @@ static int make(struct shms_store *s, const struct shms_open_wish *a, uint64_t s
     return result(s, "shmget", (s->id = shmget(a->name_kind == 4 ? IPC_PRIVATE : a->key, size, flags)) >= 0);
 }
 
+/* After unshare(CLONE_NEWIPC) the number means nothing, or somebody else's segment; what is mapped stays the store. */
+static bool is_elsewhere(struct shms_store *s) {
+    uint64_t now = s->base && s->inode ? shms_os_ipc_namespace() : 0;
+    return now && now != s->inode;
+}
+
 static int state(struct shms_store *s, struct shms_memory_state *ret) {
     struct shmid_ds d;
     memset(ret, 0, sizeof *ret);
+    if (is_elsewhere(s))
+        return 0;
     if (shmctl(s->id, IPC_STAT, &d) != 0) {
         /* What is attached stays known until it is detached, whoever removes it. If the kernel does not know it, this
          * process is in another IPC namespace by now. */
@@ -64,6 +72,7 @@ static int map(struct shms_store *s, const struct shms_open_wish *a, uint64_t si
         return result(s, "shmat", false);
     s->base = base;
     s->size = size;
+    s->inode = shms_os_ipc_namespace();
     return result(s, "shmctl", !made || !s->private_store || shmctl(s->id, IPC_RMID, NULL) == 0);
 }
 
@@ -82,10 +91,14 @@ static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint
 
 static uint32_t attached(struct shms_store *s) {
     struct shmid_ds d;
-    return shmctl(s->id, IPC_STAT, &d) == 0 ? (uint32_t)d.shm_nattch : 0;
+    return !is_elsewhere(s) && shmctl(s->id, IPC_STAT, &d) == 0 ? (uint32_t)d.shm_nattch : 0;
 }
 
 static int remove_segment(struct shms_store *s) {
+    if (is_elsewhere(s)) {
+        s->call = "shmctl, from another IPC namespace";
+        return EPERM;
+    }
     return result(s, "shmctl", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
 }
 
@@ -95,7 +108,7 @@ static bool creator_gone(struct shms_store *s, const struct shms_memory_state *s
 
 static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) { return true; }
 static bool may_give_back(struct shms_store *s) { return true; }
-static int lock(struct shms_store *s) { return result(s, "shmctl(SHM_LOCK)", shmctl(s->id, SHM_LOCK, NULL) == 0); }
+static int lock(struct shms_store *s) { return result(s, "shmctl(SHM_LOCK)", shmctl(s->id, SHM_LOCK, NULL) == 0); } /* while opening */
 
 static bool light(struct shms_store *s, uint32_t number, uint32_t generation) {
     s->beacon = shms_os_beacon_light(s->uuid, number, generation);
@@ -111,22 +124,23 @@ static void put_out(struct shms_store *s) {
 
 static void relight(struct shms_store *s) {
     if (s->me && s->beacon >= 0 && !shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
-        shms_store_relaxed(&s->me->beacon, light(s, s->number, SHMS_WHO_GENERATION(s->entry)));
+        shms_relit(s, light(s, s->number, SHMS_WHO_GENERATION(s->entry)));
 }
 
 static int seen(struct shms_store *s, uint32_t number, uint32_t generation) {
     return shms_os_beacon_seen(s->uuid, number, generation);
 }
 
-static bool sees(struct shms_store *s, uint64_t net_ns) { return net_ns && net_ns == s->identity.net_ns; }
+/* From where this thread is now: elsewhere every beacon would seem out. */
+static bool sees(struct shms_store *s, uint64_t net_ns) { return net_ns && net_ns == shms_os_network_namespace(); }
 static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps(pid, s->id); }
 
 static bool only_me(struct shms_store *s) {
     struct shmid_ds d;
-    return shmctl(s->id, IPC_STAT, &d) == 0 && d.shm_nattch == 1;
+    return s->inode && !is_elsewhere(s) && shmctl(s->id, IPC_STAT, &d) == 0 && d.shm_nattch == 1;
 }
 
 const struct shms_memory shms_memory_sysv = {
     find, make, state, attached, map, publish, unmap, remove_segment, creator_gone, commit, resident, may_give_back, lock,
-    light, put_out, relight, seen, sees, maps, only_me, put_out,
+    light, put_out, relight, seen, sees, maps, only_me, put_out, false,
 };

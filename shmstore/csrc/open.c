@@ -82,10 +82,12 @@ static int find_memory(struct shms_store *s, const struct shms_geometry *g, cons
     return SHMS_OK;
 }
 
-/* What was asked for beyond a place to write to. */
+/* What was asked for beyond a place to write to. Prefaulting takes a second for a gigabyte: he who makes what others find
+ * at once comes to it when the store is ready, or they would take it for something else (create.c). */
 static int favours(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
-    int error = a->prefault ? shms_memory_prefault(s) : 0;
-    if (error == 0 && a->lock_memory)
+    bool before = r->created && shms_load_acquire(&((struct shms_header *)s->base)->magic) != SHMS_MAGIC;
+    int error = a->prefault && (s->memory->hidden ? before || !r->created : !before) ? shms_memory_prefault(s) : 0;
+    if (error == 0 && a->lock_memory && (before || !r->created))
         error = s->memory->lock(s);
     return error ? shms_open_failed(r, s->call, error) : SHMS_OK;
 }
@@ -109,7 +111,7 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
     r->only_read = only_read;
     memcpy(r->uuid, s->uuid, sizeof r->uuid);
     shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
-    if (!r->created && (rc = favours(s, a, r)) != SHMS_OK)
+    if ((rc = favours(s, a, r)) != SHMS_OK)
         return rc;
     if (s->readonly) {
         shms_os_identity(&s->identity);
@@ -155,7 +157,7 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
         shms_memory_choose(s, a);
         if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || !exists(s, a)))
             return too_small(a, r, planned);
-        r->created = 0;
+        r->created = r->pid = 0;
         int rc = find_memory(s, &g, a, r);
         if (rc == SHMS_AGAIN)
             continue;

@@ -23,6 +23,9 @@ struct shms_identity {
 };
 /* What cannot change is read from /proc once per process. */
 void shms_os_identity(struct shms_identity *me);
+/* Those that the calling thread is in now, which need not be its process's: 0 = unknown. */
+uint64_t shms_os_network_namespace(void);
+uint64_t shms_os_ipc_namespace(void);
 void shms_os_other_namespaces(uint64_t *ipc_ns, uint64_t *time_ns);
 
 enum shms_life { SHMS_ALIVE, SHMS_GONE, SHMS_UNKNOWN };

@@ -58,6 +58,9 @@ static uint64_t namespace_inode(const char *path) {
     return stat(path, &s) == 0 ? (uint64_t)s.st_ino : 0;
 }
 
+uint64_t shms_os_network_namespace(void) { return namespace_inode("/proc/thread-self/ns/net"); }
+uint64_t shms_os_ipc_namespace(void) { return namespace_inode("/proc/thread-self/ns/ipc"); }
+
 int64_t shms_os_time_offset(void) {
     int64_t known = shms_load_relaxed(&time_offset);
     if (known != INT64_MIN)
@@ -114,7 +117,7 @@ void shms_os_identity(struct shms_identity *me) {
     char state;
     long threads;
     me->pid = (uint32_t)getpid();
-    me->net_ns = namespace_inode("/proc/self/ns/net");
+    me->net_ns = shms_os_network_namespace();
     if (shms_load_acquire(&known_pid) == me->pid) {
         me->start_time = shms_load_relaxed(&known_start);
         me->pid_ns = shms_load_relaxed(&known_pid_ns);

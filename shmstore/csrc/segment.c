@@ -63,13 +63,17 @@ static bool region_fits(uint64_t offset, uint64_t bytes, uint64_t size, uint64_t
     return offset >= SHMS_HEADER_SIZE && offset % align == 0 && offset <= size && bytes <= size - offset;
 }
 
+/* Checked is what is used: from a copy, since a compiler may load a plain word twice, and a hostile writer change it
+ * between the two. The copy is the function's own as soon as nobody knows where it came from. */
 int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *only_read) {
-    struct shms_header *h = (struct shms_header *)base;
+    struct shms_header copy, *h = &copy;
+    memcpy(h, base, sizeof copy);
+    __asm__ volatile("" : "+m"(copy));
     if (h->format != SHMS_FORMAT_VERSION || (h->incompatible & ~SHMS_KNOWN_INCOMPATIBLE))
         return SHMS_FORMAT;
     *only_read = (h->read_compatible & ~SHMS_KNOWN_READ_COMPATIBLE) != 0;
     s->base = base;
-    s->header = h;
+    s->header = (struct shms_header *)base;
     s->size = h->segment_size;
     s->bucket_count = h->bucket_count;
     s->client_count = h->client_count;

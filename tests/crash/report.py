@@ -46,7 +46,7 @@ def lines_of(path: Path, offsets: list[int]) -> dict[int, tuple[str, int]]:
 
 def source_line(file: str, number: int) -> str:
     path = ROOT / "shmstore" / "csrc" / file
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text().splitlines() if path.is_file() else []
     return lines[number - 1].strip() if 0 < number <= len(lines) else ""
 
 
