@@ -30,7 +30,7 @@ def namespaces(machine: Machine) -> Finding:
     if "ipc" in inner:
         return note(
             "namespaces", "this is an IPC namespace of its own, as in a container: stores outside are not seen here, nor these there; they end with it",
-            "to share stores: docker run --ipc=container:NAME or --ipc=host; a Kubernetes pod shares one",
+            "to share stores: docker run --ipc=container:NAME with --network=container:NAME or --pid=container:NAME, so that deaths can be proved; a Kubernetes pod has that",
         )
     if "pid" in inner:
         return note(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the processes that are attached for writing. Read-only ones leave no trace in a store; shmstore info
-counts all that are attached. A process that has ended keeps its place until somebody needs it; where no proof
+counts all that are attached. A process that has ended keeps its place until somebody attaches or needs it; where no proof
 can be had (another pid namespace), it is "unknown" whether it lives.
 """
 

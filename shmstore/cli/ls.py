@@ -29,7 +29,7 @@ counted through: its owner could end whoever maps it by a bus error. Remarkable 
   private     goes with its last process; POSIX ones of other users stay unseen
   unreadable  its mode does not let you look, so what it is cannot be said
   destroyed   removed, and kept only by processes that are still attached
-  unfinished  being created, or its creator died; who opens it next finishes it
+  unfinished  being made, or its creator died; who opens it next makes it anew
   corrupt     says that it is a store, and is none that can be opened
   locked      locked into memory
 """
