@@ -10,11 +10,14 @@ from shmstore._native import seconds_to_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from shmstore._records import ClientInfo, Stats, StoreInfo
 
-__all__ = ["Health"]
+__all__ = ["SLICE", "Health"]
+
+SLICE = 100_000_000  # ns: how long a call that waits stays away from Python, and Ctrl-C with it
 
 
 class Health(Attachment):
@@ -73,20 +76,30 @@ class Health(Attachment):
 
         Raises: StoreCorrupt naming the invariant; StoreDestroyed; LockTimeout; ReadOnlyStore, with repair.
         """
-        lost = ffi.new("uint64_t *")
+        lost, given_up = ffi.new("uint64_t *"), 0
         if repair:
-            status = self._away(lib.shms_w_repair, seconds_to_ns(self._timeout, "timeout"), lost)
+            for status in self._in_slices(lib.shms_w_repair, lost):
+                given_up += int(lost[0])
             if status:
                 raise self._fail(status)
         what = ffi.new("char[200]")
-        status = self._away(lib.shms_w_check, seconds_to_ns(self._timeout, "timeout"), what, 200)
+        *_, status = self._in_slices(lib.shms_w_check, what, 200)
         if status == lib.SHMS_CORRUPT:
             raise errors.StoreCorrupt(
                 f"store {self._key.shown}: {ffi.string(what).decode()}; check(repair=True) keeps what can be kept"
             )
         if status:
             raise self._fail(status)
-        return int(lost[0])
+        return given_up
+
+    def _in_slices(self, call: Callable[..., int], *args: object) -> Iterator[int]:
+        """Statuses of a call that waits for a lock: again until it is had or the time is up. Ctrl-C comes in between."""
+        left = seconds_to_ns(self._timeout, "timeout")
+        end, status = lib.shms_now() + left, lib.SHMS_TIMEOUT
+        while status == lib.SHMS_TIMEOUT and left >= 0:
+            status = self._away(call, min(SLICE, left), *args)
+            left = end - lib.shms_now()
+            yield status
 
     def recover(self) -> int:
         """Look for dead processes now and free what they held; return how many there were."""

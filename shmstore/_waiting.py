@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shmstore._health import Health
+from shmstore._health import SLICE, Health
 from shmstore._core import ffi, lib
 from shmstore._names import Name, raw_name
 from shmstore._native import seconds_to_ns
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Waiting"]
 
-_SLICE = 100_000_000  # ns: how long a sleeping call stays away from Python, unless a signal wakes it
 _SPINNING_SLICE = 20_000_000  # a spinning one is not woken
 
 
@@ -41,7 +40,7 @@ class Waiting(Health):
             status = lib.shms_usable(self._handle)  # also makes a forked child a client, with the lock held
             if status:
                 raise self._fail(status)
-            nap = max(1, min(_SPINNING_SLICE if spinning else _SLICE, left))
+            nap = max(1, min(_SPINNING_SLICE if spinning else SLICE, left))
             status = lib.shms_w_wait(
                 self._handle, raw, len(raw), kind, after is not None, after or 0, nap, min(spinning, nap), version
             )
