@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import os
 import pickle
@@ -34,6 +36,25 @@ def rob(store: Any) -> Any:
 
 quiet("put after being robbed", lambda s, _: s.put("new", value("new", "new")), prepare=rob, changes=new, thin=97)
 quiet("put after being robbed, POSIX", lambda s, _: s.put("new", value("new", "new")), prepare=rob, changes=new, backend=POSIX, thin=97)
+
+
+def put_out(store: Any) -> None:
+    """Somebody closes a socket that he did not open: the beacon. It is lit again with the next second of use."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                os.close(int(name))
+    time.sleep(1.1)
+
+
+def to_another_ipc_namespace(store: Any) -> None:
+    """Where that is not allowed it stays."""
+    ctypes.CDLL(None).unshare(0x08000000)
+
+
+quiet("put when the beacon was put out a second ago", lambda s, _: s.put("new", value("new", "new")), prepare=put_out, changes=new, thin=97)
+quiet("use from another IPC namespace", lambda s, _: (s.info(), s.recover(), s.put("new", value("new", "new")), tried(s.destroy)),
+      prepare=to_another_ipc_namespace, changes=new)  # fmt: skip
 
 
 def own_a_block(store: Any) -> Any:

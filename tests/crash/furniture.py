@@ -48,7 +48,7 @@ def furnish(store: Any) -> None:
     store.put("large", value("large", "old", LARGE))
     store.put("count", 127)
     store.put("raw", b"r" * 300)
-    store.put("mortal", value("mortal", "old"), ttl=1000)
+    store.put("mortal", value("mortal", "old"), ttl=10**6)  # longer than any sweep
     store.put("last", value("last", "old"))
     for i in range(4):
         store.delete(f"gap{i}")

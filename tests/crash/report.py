@@ -128,7 +128,7 @@ def main() -> None:
     by_function: dict[int, list[int]] = defaultdict(list)
     for offset, text in code.instructions().items():
         start = code.function_at(offset)
-        if start in entered and not NOT_ENGINE.search(files[start]) and not padding(text):
+        if start in entered and files[start] and not NOT_ENGINE.search(files[start]) and not padding(text):
             by_function[start].append(offset)  # type: ignore[index]
     total = hit = explained = 0
     kinds: dict[str, list[int]] = {"that change the segment": [0, 0, 0], "that look and tell": [0, 0, 0]}

@@ -26,7 +26,7 @@ LONG = 60  # seconds: nobody waits so long unless something is wrong
 
 @pytest.fixture
 def patient(monkeypatch):
-    monkeypatch.setattr(shmstore._waiting, "_SLICE", 2 * LONG * 10**9)
+    monkeypatch.setattr(shmstore._waiting, "SLICE", 2 * LONG * 10**9)
 
 
 class Sleeper(threading.Thread):
@@ -203,7 +203,7 @@ def test_destroy_wakes_everybody(store, make, patient):
     reader = make(readonly=True)
     sleepers = [Sleeper(store, "k", after=version), Sleeper(reader, "never"), *(Sleeper(store, f"n{i}") for i in range(9))]
     there = elsewhere(store, """
-shmstore._waiting._SLICE = 10**12
+shmstore._waiting.SLICE = 10**12
 print("ready", flush=True)
 try:
     store.wait("never", timeout=60)
@@ -381,7 +381,7 @@ def test_fifty_sleepers_on_different_names_of_one_bucket(make, patient):
 def test_many_sleepers_on_one_name(store, patient):
     sleepers = [Sleeper(store, "k") for _ in range(60)]
     others = [
-        elsewhere(store, "shmstore._waiting._SLICE = 10**12\nprint('ready', flush=True)\nprint(store.wait('k', timeout=60))")
+        elsewhere(store, "shmstore._waiting.SLICE = 10**12\nprint('ready', flush=True)\nprint(store.wait('k', timeout=60))")
         for _ in range(3)
     ]
     for other in others:
@@ -393,7 +393,7 @@ def test_many_sleepers_on_one_name(store, patient):
 
 
 PING_PONG = """
-shmstore._waiting._SLICE = 10**12
+shmstore._waiting.SLICE = 10**12
 mine, theirs, rounds = GAME
 known, slow = 0, 0
 for n in range(1, rounds + 1):
