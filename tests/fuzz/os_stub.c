@@ -33,6 +33,8 @@ void shms_os_after_fork(void) {}
 
 void shms_os_identity(struct shms_identity *me) { *me = (struct shms_identity){STUB_PID, 77, 1, 2}; }
 void shms_os_other_namespaces(uint64_t *ipc_ns, uint64_t *time_ns) { *ipc_ns = 3, *time_ns = 4; }
+uint64_t shms_os_ipc_namespace(void) { return 3; }
+uint64_t shms_os_network_namespace(void) { return 2; }
 
 /* Of four numbers one is nobody's, one is a living process's, one cannot be told, one depends on the start. */
 enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
