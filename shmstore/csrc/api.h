@@ -3,6 +3,7 @@
 #define SHMS_API_H
 #include <stdint.h>
 #include "codec.h"
+#include "request.h"
 #include "status.h"
 #include "api.cdef.h"
 #endif

@@ -18,29 +18,16 @@
 
 #include "segment.h"
 
-/* Makes this process a client of *s: SHMS_OK, SHMS_NO_CLIENT when all places belong to the living, SHMS_FULL when there
- * is no memory for another one. */
-int shms_client_claim(struct shms_store *s);
+/* Takes a free slot: SHMS_OK, SHMS_NO_CLIENT when there is none, SHMS_FULL when there is no memory for another one. */
+int shms_client_claim_free(struct shms_store *s);
+/* REQUIRES: the entry is in state claiming or inheriting, by this process, with word `entry`. False: it lost the slot. */
+bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t entry);
+/* Entries below this one were used, and have their memory. */
+uint32_t shms_clients_used(struct shms_store *s);
 /* Gives the place up; what could not be given back (a block behind a stopped process's lock) is left to recovery. */
 void shms_client_release(struct shms_store *s);
 /* The same. REQUIRES a place of this process's own, and no call inside. */
 void shms_client_leave(struct shms_store *s);
-
-/* Has the process of this entry word ended? Proof or nothing: what cannot be shown is SHMS_UNKNOWN. */
-enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t entry);
-/* The same without /proc and sockets, for places where hundreds are looked at. */
-bool shms_client_obviously_gone(struct shms_store *s, uint32_t index, uint64_t entry);
-/* 12 bits that tell pid namespaces apart, for words too narrow for the whole. */
-uint32_t shms_namespace_tag(uint64_t pid_ns);
-
-/* Moved in every forked child: a handle with another epoch belongs to the parent. */
-extern uint32_t shms_fork_epoch;
-#define SHMS_NO_EPOCH 0u /* of an attachment that has no place, though nobody forked */
-/* All attachments of this process, so that a forked child can close the beacons it inherited. */
-bool shms_attachments_add(struct shms_store *s);
-void shms_attachments_remove(struct shms_store *s);
-/* The kernel just gave this descriptor to *s: whichever other attachment has it noted lost its own. */
-void shms_attachments_lose(struct shms_store *s, int fd);
 
 /* An operation record of this client that is not in use; -1 if eight threads are inside. REQUIRES, as the one below,
  * the interpreter's lock: it is what keeps threads apart, so that no locked instruction is needed. */

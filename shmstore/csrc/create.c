@@ -17,12 +17,16 @@
 #include "create.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
-#include "clients.h"
-#include "memory.h"
-
 #define BLANK_PATIENCE 1000000000ull /* how long a living creator may leave a segment blank */
+
+int shms_open_failed(struct shms_open_found *r, const char *what, int error) {
+    r->error = error;
+    snprintf(r->what, sizeof r->what, "%s", what);
+    return SHMS_SYSTEM;
+}
 
 /* REQUIRES: state names me as initialising. Everything but magic and state. */
 static bool initialise(struct shms_header *h, const struct shms_geometry *g, const struct shms_open_wish *a,

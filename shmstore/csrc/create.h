@@ -2,8 +2,8 @@
 #ifndef SHMS_CREATE_H
 #define SHMS_CREATE_H
 
-#include "api.h"
 #include "memory.h"
+#include "request.h"
 
 enum shms_settled { SHMS_SETTLED_READY, SHMS_SETTLED_WAIT, SHMS_SETTLED_GONE, SHMS_SETTLED_FOREIGN, SHMS_SETTLED_UNPLANNED, SHMS_SETTLED_FAILED };
 

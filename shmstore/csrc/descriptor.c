@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "clients.h"
+#include "attachments.h"
 
 #define BEACONS (1ll << 62)
 #define ATTACHED (1ll << 61)

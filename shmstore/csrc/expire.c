@@ -7,7 +7,7 @@
 
 #include "arena.h"
 #include "lock.h"
-#include "recover.h"
+#include "rebuild.h"
 
 #define WORDS_LOOKED_AT 8u
 

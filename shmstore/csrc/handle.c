@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "adopt.h"
 #include "api.h"
 #include "memory.h"
 

@@ -67,6 +67,8 @@ enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, 
 #define SHMS_WHO_TAG(w) ((uint32_t)((w) >> 32) & 0xfffu)
 #define SHMS_WHO_PID(w) ((uint32_t)(w))
 #define SHMS_WHO_WITH_STATE(w, state) (((w) & ~(0xfull << 44)) | ((uint64_t)(state) << 44))
+/* 12 bits that tell pid namespaces apart, for words too narrow for the whole. */
+static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52); }
 
 /* ---- the lock word of buckets and arenas
  *   63               32 31     25   24     23     16 15        0

@@ -12,7 +12,7 @@
  * A process that closes descriptors which it did not open puts its own beacon out. So a missing beacon alone
  * proves nothing where ids are shared; across pid namespaces it has to, if it stays out for DARK: whoever put his
  * own beacon out by mistake relights it at the next second of use (shms_look), long before. */
-#include "clients.h"
+#include "liveness.h"
 
 #include "memory.h"
 

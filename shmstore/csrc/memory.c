@@ -4,7 +4,8 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "api.h"
+#include "attachments.h"
+#include "request.h"
 
 void shms_memory_choose(struct shms_store *s, const struct shms_open_wish *a) {
     /* All but the link: others change the list meanwhile (clients.c). */

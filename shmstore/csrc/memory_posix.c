@@ -21,10 +21,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "api.h"
-#include "clients.h"
 #include "descriptor.h"
 #include "memory.h"
+#include "request.h"
 
 #define DIRECTORY "/dev/shm"
 #define HUGE_SHIFT 26 /* MFD_HUGE_SHIFT */

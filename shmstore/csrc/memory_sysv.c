@@ -8,9 +8,8 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
-#include "api.h"
-#include "clients.h"
 #include "memory.h"
+#include "request.h"
 
 #define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of linux/shm.h, which does not go with sys/shm.h */
 

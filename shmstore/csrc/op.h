@@ -20,6 +20,7 @@
 #ifndef SHMS_OP_H
 #define SHMS_OP_H
 
+#include "attachments.h"
 #include "clients.h"
 #include "table.h"
 

@@ -7,16 +7,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "adopt.h"
 #include "create.h"
 #include "recover.h"
 
 #define NAP 1000000ull
-
-int shms_open_failed(struct shms_open_found *r, const char *what, int error) {
-    r->error = error;
-    snprintf(r->what, sizeof r->what, "%s", what);
-    return SHMS_SYSTEM;
-}
 
 static int corrupt(struct shms_open_found *r, const char *what) {
     snprintf(r->what, sizeof r->what, "%s", what);

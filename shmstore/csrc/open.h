@@ -2,6 +2,7 @@
 #ifndef SHMS_OPEN_H
 #define SHMS_OPEN_H
 
+#include "attachments.h"
 #include "clients.h"
 
 /* Opens, or creates. *s is filled on SHMS_OK; a is the caller's wish, r what was found (docs in api.cdef.h). */

@@ -10,11 +10,12 @@
  *   could not be read anyway.
  * COST: the slots in use once, their blocks' headers once, a sort; 24 bytes of this process's memory for each.
  *   Pages of the segment that nobody used are not touched. */
-#include "recover.h"
+#include "rebuild.h"
 
 #include <stdlib.h>
 
 #include "arena.h"
+#include "lock.h"
 
 enum { ROOT_RECORD, ROOT_SLOT, ROOT_PIN };
 struct root {
@@ -224,3 +225,13 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     shms_fetch_add_acq_rel(&s->rebuilds, 1);
     return SHMS_OK;
 }
+
+bool shms_arena_enter(struct shms_store *s, uint32_t a, uint32_t spins, uint64_t *seen) {
+    if (!shms_lock_try(s, &s->arenas[a].lock, spins, seen))
+        return false;
+    if (SHMS_UNLIKELY(shms_load_relaxed(&s->arenas[a].suspect)))
+        shms_rebuild(s, a);
+    return true;
+}
+
+void shms_arena_leave(struct shms_store *s, uint32_t a) { shms_unlock(&s->arenas[a].lock); }

@@ -19,16 +19,6 @@
 #include "expire.h"
 #include "lock.h"
 
-bool shms_arena_enter(struct shms_store *s, uint32_t a, uint32_t spins, uint64_t *seen) {
-    if (!shms_lock_try(s, &s->arenas[a].lock, spins, seen))
-        return false;
-    if (SHMS_UNLIKELY(shms_load_relaxed(&s->arenas[a].suspect)))
-        shms_rebuild(s, a);
-    return true;
-}
-
-void shms_arena_leave(struct shms_store *s, uint32_t a) { shms_unlock(&s->arenas[a].lock); }
-
 /* Moves a lock word that names the dead to `owner`; [word-then-entry]. */
 static bool move_on(struct shms_client *c, uint64_t dead, _Atomic uint64_t *lock, uint64_t seen, uint32_t owner) {
     if (shms_load_acquire(&c->entry) != dead)

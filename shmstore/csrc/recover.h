@@ -1,12 +1,9 @@
-/* recover.h: what is done about the dead. See recover.c and rebuild.c. */
+/* recover.h: what is done about the dead. See recover.c. */
 #ifndef SHMS_RECOVER_H
 #define SHMS_RECOVER_H
 
-#include "clients.h"
-
-/* REQUIRES the arena's lock. Makes its derived state anew from records, slots and pins. SHMS_OK; or SHMS_NO_MEMORY in
- * this process, SHMS_FULL where the system has no page for the store, and the arena stays suspect. */
-int shms_rebuild(struct shms_store *s, uint32_t a);
+#include "liveness.h"
+#include "rebuild.h"
 
 /* REQUIRES: no engine lock held. Proves, marks and empties the client at `index` if it is gone. True: its place
  * is free now. */
@@ -16,10 +13,6 @@ uint32_t shms_recover_all(struct shms_store *s, bool quick);
 /* REQUIRES: the entry at `index`, once dead, is now `entry`, inheriting by this process, whose number it is. Takes
  * over and empties what the dead one had; false if something could not be had. */
 bool shms_recover_inherited(struct shms_store *s, uint32_t index, uint64_t entry);
-
-/* Takes an arena's lock and rebuilds it if it is suspect. False: busy, *seen names the holder. */
-bool shms_arena_enter(struct shms_store *s, uint32_t a, uint32_t spins, uint64_t *seen);
-void shms_arena_leave(struct shms_store *s, uint32_t a);
 
 /* REQUIRES: no engine lock held; may sleep. Waits about `nanoseconds` for a lock whose word was `seen`, and
  * recovers its owner if he is gone. Always returns; the caller tries again or gives up. */

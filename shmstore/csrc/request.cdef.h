@@ -1,0 +1,36 @@
+/* What is asked for when a store is opened, and what was found. Times are in nanoseconds, sizes in bytes. */
+enum shms_backend { SHMS_BACKEND_SYSV = 0, SHMS_BACKEND_POSIX = 1 };
+struct shms_open_wish {
+    int32_t key;
+    uint32_t name_kind;       /* 1 str, 2 int, 3 path, 4 private */
+    uint32_t name_length;
+    uint32_t create;          /* 0 open or create, 1 must create, 2 must exist */
+    uint64_t size;
+    uint64_t max_entries;     /* 0: from the size */
+    uint32_t mode;
+    uint32_t size_given, entries_given, mode_given; /* compare with what is there */
+    uint32_t readonly;
+    int64_t owner;            /* -1 my effective uid or root, -2 anybody, else this uid, too */
+    uint64_t timeout;
+    uint32_t uuid_given;
+    uint8_t uuid[16];         /* only this store */
+    const char *name;
+    uint32_t backend;         /* enum shms_backend */
+    int32_t id;               /* of a private System V store; -1: a new one */
+    const char *object;       /* POSIX: the file in /dev/shm, or the path to a private one; NULL: a new private one */
+    uint64_t huge_page;       /* made of pages of so many bytes; 0: ordinary ones */
+    uint32_t prefault, lock_memory;
+};
+struct shms_open_found {
+    int32_t error;            /* errno, with SHMS_SYSTEM */
+    int32_t id;
+    uint32_t uid, mode, pid;
+    uint64_t size, max_entries, minimum;
+    uint32_t format, name_kind, name_length;
+    uint64_t incompatible, read_compatible;
+    uint32_t only_read;       /* a feature allows reading alone */
+    uint32_t created;
+    uint8_t uuid[16];
+    char name[4096];
+    char what[64];            /* which call, which field */
+};
