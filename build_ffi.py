@@ -1,6 +1,6 @@
 """Describe the compiled module ``shmstore._core`` to cffi.
 
-The C surface is declared once, in ``shmstore/csrc/*.cdef.h``: cffi parses these files and the C sources include
+The C surface is declared once, in ``shmstore/csrc/*/*.cdef.h``: cffi parses these files and the C sources include
 them. ``glue.c`` adds the few hot calls as CPython functions; everything else is bound by cffi.
 
 Build it with ``pip install .``; nothing here needs to be run by hand.
@@ -42,9 +42,9 @@ KEEP_THE_LOCK = r"""
 #define Py_END_ALLOW_THREADS if (SHMS_GIVES_UP) PyEval_RestoreThread(_save); }
 """
 
-cdefs = sorted((ROOT / CSRC).glob("*.cdef.h"))
-sources = sorted((ROOT / CSRC).glob("*.c"))
-headers = sorted((ROOT / CSRC).glob("*.h"))
+cdefs = sorted((ROOT / CSRC).rglob("*.cdef.h"))
+sources = sorted((ROOT / CSRC).rglob("*.c"))
+headers = sorted((ROOT / CSRC).rglob("*.h"))
 
 
 def relative(paths: list[Path]) -> list[str]:
@@ -57,10 +57,10 @@ for cdef in cdefs:
     ffibuilder.cdef("".join(line for line in cdef.read_text().splitlines(True) if not line.startswith("#")))
 ffibuilder.set_source(
     "shmstore._core",
-    "".join(f'#include "{CSRC / name}"\n' for name in ("api.h", "sysv.h", "posix.h", "glue.h")) + KEEP_THE_LOCK,
+    "".join(f'#include "{name}"\n' for name in ("api/api.h", "os/sysv.h", "os/posix.h", "python/glue.h")) + KEEP_THE_LOCK,
     sources=relative(sources),
     depends=[*relative(headers), "build_ffi.py"],  # build_ffi.py reaches the sdist this way
-    include_dirs=["."],
+    include_dirs=[str(CSRC)],
     libraries=["rt"],  # shm_open and shm_unlink, before glibc 2.34
     define_macros=[("Py_LIMITED_API", "0x030a0000")],  # 3.10: METH_FASTCALL and PyUnicode_AsUTF8AndSize
     py_limited_api=True,

@@ -20,9 +20,9 @@ import driver
 
 ROOT = Path(__file__).resolve().parents[2]
 # What calls the engine: it has no lock in its hands and owns nothing in the segment. It was swept, but is not counted.
-NOT_ENGINE = re.compile(r"shmstore\._core\.c|glue|pack|scan")
+NOT_ENGINE = re.compile(r"shmstore\._core\.c|^python/")
 # Functions that look and tell: they change nothing in the segment, and hold nothing but, for check, an arena's lock.
-LOOKING = re.compile(r"^(api|check|liveness|os_linux|segment|walk|hash|table)\.[ch]$")
+LOOKING = re.compile(r"/(api|check|liveness|linux|segment|walk|hash|table)\.[ch]$")
 REASONS = json.loads(Path(__file__).with_name("reasons.json").read_text())
 
 
@@ -40,7 +40,7 @@ def lines_of(path: Path, offsets: list[int]) -> dict[int, tuple[str, int]]:
     found = {}
     for offset, line in zip(offsets, text, strict=True):
         file, _, number = line.split(" ")[0].rpartition(":")
-        found[offset] = (Path(file).name, int(number) if number.isdigit() else 0)
+        found[offset] = (file.rpartition("/csrc/")[2], int(number) if number.isdigit() else 0)
     return found
 
 

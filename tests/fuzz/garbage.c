@@ -13,7 +13,7 @@
  *              what a model of it does, and check() finds nothing again
  *
  * It knows no magic value of a sound store: the stores to start from are made by the engine itself. */
-#include "create.c" /* initialise(), for stores of odd shapes */
+#include "segment/create.c" /* initialise(), for stores of odd shapes */
 
 #include <sys/mman.h>
 

@@ -7,21 +7,21 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
-#include "api.h"
-#include "arena.h"
-#include "check.h"
-#include "expire.h"
-#include "glue.h"
-#include "handle.h"
-#include "lock.h"
-#include "memory.h"
-#include "number.h"
-#include "op.h"
-#include "pin.h"
-#include "recover.h"
-#include "table.h"
-#include "view.h"
-#include "walk.h"
+#include "api/api.h"
+#include "engine/arena.h"
+#include "engine/check.h"
+#include "engine/expire.h"
+#include "python/glue.h"
+#include "api/handle.h"
+#include "engine/lock.h"
+#include "segment/memory.h"
+#include "base/number.h"
+#include "engine/op.h"
+#include "engine/pin.h"
+#include "engine/recover.h"
+#include "engine/table.h"
+#include "api/view.h"
+#include "engine/walk.h"
 
 /* ---- os_stub.c */
 #define STUB_PID 1001u

@@ -18,7 +18,7 @@ static bool exchange(_Atomic uint64_t *word, uint64_t *expected, uint64_t value)
 
 #undef shms_cas_acq_rel
 #define shms_cas_acq_rel(word, expected, value) exchange((word), (expected), (value))
-#include "expire.c"
-#include "publish.c"
+#include "engine/expire.c"
+#include "engine/publish.c"
 
 #endif

@@ -9,7 +9,6 @@ import fcntl
 import os
 import platform
 import random
-import re
 import shutil
 import subprocess
 from collections.abc import Iterable
@@ -35,8 +34,8 @@ def engine(without: Iterable[str] = ()) -> list[Path]:
     """The engine's files, but for the glue to Python."""
     return [
         source
-        for source in sorted(CSRC.glob("*.c"))
-        if source.name not in without and not re.search(r'#include "(glue_call|glue_args|scan\w*|pack)\.h"', source.read_text())
+        for source in sorted(CSRC.rglob("*.c"))
+        if source.name not in without and source.parent.name != "python"
     ]
 
 

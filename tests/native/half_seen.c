@@ -2,8 +2,8 @@
  * is a store in the making, not something foreign. */
 #include "harness.h"
 
-#include "create.h"
-#include "memory.h"
+#include "segment/create.h"
+#include "segment/memory.h"
 
 static struct shms_header *header;
 static bool written;
@@ -19,7 +19,7 @@ static uint64_t load(const void *p, uint64_t value) {
 
 #undef shms_load_acquire
 #define shms_load_acquire(p) load((p), atomic_load_explicit((p), memory_order_acquire))
-#include "create.c"
+#include "segment/create.c"
 
 int main(int argc, char **argv) {
     begin_story(argc, argv);

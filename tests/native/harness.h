@@ -18,16 +18,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "api.h"
-#include "arena.h"
-#include "check.h"
-#include "expire.h"
-#include "handle.h"
-#include "lock.h"
-#include "op.h"
-#include "pin.h"
-#include "recover.h"
-#include "table.h"
+#include "api/api.h"
+#include "engine/arena.h"
+#include "engine/check.h"
+#include "engine/expire.h"
+#include "api/handle.h"
+#include "engine/lock.h"
+#include "engine/op.h"
+#include "engine/pin.h"
+#include "engine/recover.h"
+#include "engine/table.h"
 
 #define CANNOT_TELL 77
 #define MS 1000000ull

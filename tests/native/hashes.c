@@ -2,7 +2,7 @@
  * of zeros. test_native.py compares. */
 #include <stdio.h>
 
-#include "hash.h"
+#include "base/hash.h"
 
 int main(void) {
     uint8_t text[256 + 7];

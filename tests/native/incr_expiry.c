@@ -1,7 +1,7 @@
 /* incr keeps the time to live of the counter. It is held up by a busy arena after it saw the counter; meanwhile the
  * counter is deleted. When incr goes on it begins a new counter, which must not inherit the old one's expiry. */
 #include "harness.h"
-#include "number.h"
+#include "base/number.h"
 
 static void put_five(struct shms_store *s, uint64_t expiry) {
     struct shms_op op;

@@ -1,6 +1,6 @@
 /* number.h: every boundary of msgpack's integers there and back, in its shortest form, and what is no integer. */
 #include "harness.h"
-#include "number.h"
+#include "base/number.h"
 
 /* The shortest form by the table in msgpack's specification. */
 static uint64_t shortest(int64_t n) {

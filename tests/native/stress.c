@@ -14,9 +14,9 @@
 #include <time.h>
 
 #include "harness.h"
-#include "number.h"
-#include "wait.h"
-#include "walk.h"
+#include "base/number.h"
+#include "engine/wait.h"
+#include "engine/walk.h"
 
 #define KEYS 48u
 #define COUNTERS 4u

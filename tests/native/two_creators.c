@@ -1,7 +1,7 @@
 /* Two processes open with create=True, and the second comes when the first has made the segment and is about to write
  * its name into it. One of them has the store then, and the other one is told that it exists: never both. */
 #include "harness.h"
-#include "memory.h"
+#include "segment/memory.h"
 
 static bool second_comes, first_looks_dead;
 static void second(void);
@@ -34,8 +34,8 @@ static void choose(struct shms_store *s, const struct shms_open_wish *a) {
 #define shms_cas_acq_rel(word, expected, value) exchange((word), (expected), (value))
 #define shms_os_process_life(pid, start) life((pid), (start))
 #define shms_memory_choose choose
-#include "create.c"
-#include "open.c"
+#include "segment/create.c"
+#include "engine/open.c"
 
 static struct shms_store b;
 static int b_rc;

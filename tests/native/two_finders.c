@@ -12,7 +12,7 @@ static void between(void) {
         EXPECT(shms_recover_client(second, dead - 1));
 }
 #define shms_stat(store, counter, n) (shms_stat((store), (counter), (n)), between())
-#include "recover.c"
+#include "engine/recover.c"
 #undef shms_stat
 
 static void dies_removing(struct shms_store *s) {

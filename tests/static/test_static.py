@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 CSRC = Path(__file__).resolve().parents[2] / "shmstore" / "csrc"
-SOURCES = sorted(CSRC.glob("*.c"))
+SOURCES = sorted(CSRC.rglob("*.c"))
 pytestmark = pytest.mark.slow
 
 LEAK = """

@@ -64,7 +64,7 @@ def test_offsets_and_sizes(tmp_path: Path) -> None:
         lines.append(f'printf("{struct} %zu\\n", sizeof(struct {struct}));')
         stated.append(f"{struct} {end}")
     source = tmp_path / "offsets.c"
-    source.write_text('#include <stdio.h>\n#include "layout.h"\nint main(void) {\n' + "\n".join(lines) + "\n}\n")
+    source.write_text('#include <stdio.h>\n#include "base/layout.h"\nint main(void) {\n' + "\n".join(lines) + "\n}\n")
     compiler = shutil.which("cc") or shutil.which("gcc")
     assert compiler, "this test needs a C compiler, as the package does"
     headers = ROOT / "shmstore" / "csrc"
@@ -75,7 +75,7 @@ def test_offsets_and_sizes(tmp_path: Path) -> None:
 
 def test_constants() -> None:
     """The numbers that the prose states are those of layout.h."""
-    layout = (ROOT / "shmstore" / "csrc" / "layout.h").read_text()
+    layout = (ROOT / "shmstore" / "csrc" / "base" / "layout.h").read_text()
     numbers = dict(re.findall(r"#define (SHMS_\w+) (0x\w+?|\d+)u?l*\b", layout))
     assert f"`SHMSTORE`: {numbers['SHMS_MAGIC']}" in TEXT
     assert f"`SHMSINIT` ({numbers['SHMS_MAGIC_INIT']})" in TEXT

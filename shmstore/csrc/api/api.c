@@ -1,0 +1,288 @@
+/* api.c: what the administrator asks: figures, names, health. Keyed operations are in glue.c. */
+#include "api/api.h"
+
+#include <stdio.h>
+
+#include "engine/arena.h"
+#include "engine/check.h"
+#include "api/handle.h"
+#include "segment/memory.h"
+#include "engine/recover.h"
+#include "engine/repair.h"
+#include "engine/wait.h"
+#include "engine/walk.h"
+
+#define SLICE 20000000ull
+
+static int usable(int64_t handle, struct shms_handle **h) {
+    *h = shms_handle_get(handle);
+    return *h ? shms_handle_usable(*h) : SHMS_CLOSED;
+}
+
+/* For calls that give the interpreter's lock up, which cannot become a client of their own: a child forked since the
+ * caller last looked (by a signal handler) is sent back to do that. */
+static int enter(int64_t handle, struct shms_handle **h) {
+    *h = shms_handle_enter(handle);
+    if (!*h)
+        return SHMS_CLOSED;
+    shms_fence_seq_cst(); /* counted, and then the epoch: shms_leave does it the other way round */
+    if ((*h)->s.fork_epoch == shms_fork_epoch)
+        return SHMS_OK;
+    shms_handle_leave(*h);
+    return SHMS_FORKED;
+}
+
+int shms_w_destroy(int64_t handle) {
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    rc = h->s.readonly ? SHMS_READ_ONLY : shms_destroy(&h->s);
+    shms_handle_leave(h);
+    return rc;
+}
+
+int shms_get_info(int64_t handle, struct shms_info *info) {
+    struct shms_handle *h = shms_handle_get(handle);
+    struct shms_memory_state d;
+    if (!h)
+        return SHMS_CLOSED;
+    struct shms_header *header = h->s.header;
+    memset(info, 0, sizeof *info);
+    if (h->s.memory->state(&h->s, &d) == 0) {
+        info->mode = d.mode;
+        info->uid = d.uid;
+        info->gid = d.gid;
+        info->creator_uid = d.trusted_uid;
+        info->attached = h->s.memory->attached(&h->s);
+    }
+    info->backend = h->s.memory == &shms_memory_posix ? SHMS_BACKEND_POSIX : SHMS_BACKEND_SYSV;
+    info->descriptor = h->s.fd;
+    info->key = h->s.key;
+    info->id = h->s.id;
+    info->size = h->s.size;
+    info->max_entries = header->max_entries;
+    info->created = header->created;
+    info->creator_pid = header->creator_pid;
+    info->format = header->format;
+    info->name_kind = header->name_kind;
+    info->name_length = (uint32_t)shms_min(*(volatile const uint32_t *)&header->name_length, SHMS_NAME_MAX);
+    memcpy(info->name, (char *)header + SHMS_NAME_OFFSET, info->name_length);
+    info->arenas = h->s.arena_count;
+    info->clients = h->s.client_count;
+    info->readonly = h->s.readonly;
+    info->buckets = h->s.bucket_count;
+    info->arena_size = h->s.arena_size;
+    info->incompatible = header->incompatible;
+    info->read_compatible = header->read_compatible;
+    info->compatible = header->compatible;
+    memcpy(info->uuid, h->s.uuid, 16);
+    return SHMS_OK;
+}
+
+int shms_get_stats(int64_t handle, struct shms_stats *stats) {
+    struct shms_handle *h;
+    int rc = usable(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    struct shms_store *s = &h->s;
+    uint64_t sum[SHMS_CLIENT_COUNTERS] = {0}, high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
+    memset(stats, 0, sizeof *stats);
+    for (uint32_t i = 0; i < high; i++) {
+        struct shms_client *c = shms_client_at(s, i);
+        for (uint32_t k = 0; k < SHMS_CLIENT_COUNTERS; k++)
+            sum[k] += shms_load_relaxed(&c->counters[k]);
+        stats->clients += SHMS_WHO_STATE(shms_load_relaxed(&c->entry)) == SHMS_ENTRY_LIVE;
+    }
+    for (uint32_t k = 0; k < SHMS_CLIENT_COUNTERS; k++)
+        sum[k] += shms_load_relaxed(&s->own_counters[k]);
+    for (uint32_t a = 0; a < s->arena_count; a++) {
+        uint64_t used = shms_min(shms_load_relaxed(&s->arenas[a].used), s->arena_size);
+        uint64_t blocks = shms_load_relaxed(&s->arenas[a].blocks), zombies = shms_load_relaxed(&s->arenas[a].zombie_count);
+        stats->bytes_used += used;
+        stats->bytes_free += s->arena_size - used;
+        stats->largest_free = shms_max(stats->largest_free, shms_arena_largest_free(s, a));
+        stats->entries += blocks - shms_min(blocks, zombies);
+        stats->zombies += zombies;
+    }
+    stats->hits = sum[SHMS_HITS];
+    stats->misses = sum[SHMS_MISSES];
+    stats->puts = sum[SHMS_PUTS];
+    stats->deletes = sum[SHMS_DELETES];
+    stats->evictions = sum[SHMS_EVICTIONS];
+    stats->expirations = sum[SHMS_EXPIRATIONS];
+    stats->reader_retries = sum[SHMS_RETRIES];
+    stats->takeovers = sum[SHMS_TAKEOVERS];
+    return SHMS_OK;
+}
+
+int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room) {
+    struct shms_handle *h;
+    int rc = usable(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    struct shms_store *s = &h->s;
+    int64_t count = 0;
+    uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
+    for (uint32_t i = 0; i < high; i++) {
+        struct shms_client *c = shms_client_at(s, i);
+        uint64_t w = shms_load_acquire(&c->entry);
+        if (SHMS_WHO_STATE(w) == SHMS_ENTRY_FREE)
+            continue;
+        if (count < room) {
+            struct shms_client_info *info = &clients[count];
+            memset(info, 0, sizeof *info);
+            info->number = i + 1;
+            info->pid = SHMS_WHO_PID(w);
+            info->state = SHMS_WHO_STATE(w);
+            info->alive = (enum shms_life[]){1, 0, 2}[shms_client_life(s, i, w)];
+            info->self = c == s->me;
+            info->attached = shms_load_relaxed(&c->attached);
+            shms_os_process_name(info->pid, info->program, sizeof info->program);
+        }
+        count++;
+    }
+    return count;
+}
+
+int64_t shms_count_entries(int64_t handle, uint32_t any) {
+    struct shms_handle *h;
+    int rc = usable(handle, &h);
+    return rc == SHMS_OK ? (int64_t)shms_walk_count(&h->s, any) : rc;
+}
+
+int shms_next_names(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
+                    uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
+    struct shms_handle *h;
+    int rc = usable(handle, &h);
+    *filled = 0;
+    return rc == SHMS_OK ? shms_walk(&h->s, cursor, prefix, prefix_length, kind, buffer, capacity, filled) : rc;
+}
+
+/* After SHMS_BUSY: waits for the lock, unless the time is up or the handle is being closed. */
+static int again(struct shms_handle *h, _Atomic uint64_t *busy, uint64_t seen, uint64_t end) {
+    int rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
+    if (rc == SHMS_TIMEOUT)
+        shms_handle_blame(h, busy);
+    if (h->s.readonly || !busy)
+        shms_os_nap(1000000);
+    else
+        shms_await(&h->s, busy, seen, SLICE);
+    return rc;
+}
+
+int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    _Atomic uint64_t *busy;
+    uint64_t seen, end = shms_os_now() + timeout; /* the caller looked: that belongs to those who have the interpreter's lock */
+    shms_fetch_add_acq_rel(&h->s.away, 1);
+    while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY)
+        rc = again(h, busy, seen, end);
+    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
+    shms_handle_leave(h);
+    return rc;
+}
+
+int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost) {
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    _Atomic uint64_t *busy;
+    uint64_t seen, end = shms_os_now() + timeout;
+    *lost = 0;
+    rc = h->s.readonly ? SHMS_READ_ONLY : SHMS_OK;
+    shms_fetch_add_acq_rel(&h->s.away, 1);
+    while (rc == SHMS_OK && (rc = shms_repair(&h->s, lost, &busy, &seen)) == SHMS_BUSY)
+        rc = again(h, busy, seen, end);
+    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
+    shms_handle_leave(h);
+    return rc;
+}
+
+int64_t shms_w_recover(int64_t handle) {
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    int64_t n = h->s.readonly ? SHMS_READ_ONLY : (int64_t)shms_recover_all(&h->s, false);
+    shms_handle_leave(h);
+    return n;
+}
+
+int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
+                uint64_t nanoseconds, uint64_t spin, uint64_t *version) {
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    if (rc != SHMS_OK)
+        return rc;
+    struct shms_name n;
+    shms_name_init(&h->s, &n, name, length, kind);
+    shms_fetch_add_acq_rel(&h->s.away, 1);
+    rc = shms_wait(&h->s, &n, has_after, after, shms_os_now(), nanoseconds, spin, version);
+    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
+    if (rc == SHMS_AGAIN && shms_handle_closing(h))
+        rc = SHMS_CLOSED;
+    shms_handle_leave(h);
+    return rc;
+}
+
+uint32_t shms_blamed(int64_t handle, char *program, uint32_t size) {
+    struct shms_handle *h = shms_handle_get(handle);
+    uint32_t pid = h ? shms_load_relaxed(&h->blamed_pid) : 0;
+    if (pid)
+        shms_os_process_name(pid, program, size);
+    return pid;
+}
+
+uint32_t shms_has_news(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    return h && shms_handle_has_news(h);
+}
+
+uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid) {
+    struct shms_handle *h = shms_handle_get(handle);
+    *deaths = h ? shms_load_acquire(&h->s.takeovers) : 0;
+    *rebuilds = h ? shms_load_relaxed(&h->s.rebuilds) : 0;
+    *pid = h ? shms_load_relaxed(&h->s.last_dead_pid) : 0;
+    return h && shms_handle_news(h);
+}
+
+int shms_short_of(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    return h ? h->s.short_of : 0;
+}
+
+int shms_usable(int64_t handle) {
+    struct shms_handle *h;
+    return usable(handle, &h);
+}
+
+/* By the recheck, which also finds that the place was taken away: a look here alone would put that off for ever. */
+int shms_look_now(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    if (h)
+        shms_store_relaxed(&h->s.looked_at, 0);
+    int rc = usable(handle, &h);
+    return rc == SHMS_NO_CLIENT && h->s.me ? SHMS_OK : rc; /* robbed, and other threads have not found out yet */
+}
+
+uint64_t shms_now(void) { return shms_os_now(); }
+
+uint8_t *shms_memory(int64_t handle, uint64_t *size) {
+    struct shms_handle *h = shms_handle_get(handle);
+    *size = h ? h->s.size : 0;
+    return h ? h->s.base : NULL;
+}
+
+int32_t shms_key_of_name(const char *name, uint32_t length) {
+    uint32_t key = (uint32_t)shms_siphash13(name, length, 0x65726f74736d6873ull, 0x202020745f79656bull);
+    return key == 0 ? 1 : key == 0xffffffffu ? -2 : (int32_t)key;
+}
+
+uint64_t shms_hash(const char *data, uint32_t length, uint64_t k0, uint64_t k1) {
+    return shms_siphash13(data, length, k0, k1);
+}

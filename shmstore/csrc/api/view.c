@@ -1,0 +1,60 @@
+/* view.c: see view.h. Everything here runs with the interpreter's lock held. */
+#include "api/view.h"
+
+#include "base/number.h"
+#include "engine/pin.h"
+
+#define TRIES 64
+
+/* msgpack's bin 8, 16 or 32 around the bytes: skipped if the whole value is just that. */
+static bool unwrap(struct shms_found *f) {
+    uint8_t head[5];
+    if (f->value_length < 2)
+        return false;
+    shms_copy_short(head, f->value, shms_min(f->value_length, sizeof head));
+    if (head[0] < 0xc4 || head[0] > 0xc6)
+        return false;
+    uint64_t width = 1ull << (head[0] - 0xc4);
+    if (f->value_length < 1 + width || f->value_length - 1 - width != shms_big_endian(head + 1, (int)width))
+        return false;
+    f->value += 1 + width;
+    f->value_length -= 1 + width;
+    return true;
+}
+
+int shms_view_begin(struct shms_handle *h, const struct shms_name *n, struct shms_view *view) {
+    struct shms_store *s = &h->s;
+    struct shms_found f;
+    if (s->readonly)
+        return SHMS_READ_ONLY;
+    for (int tries = 0; tries < TRIES; tries++) {
+        int rc = shms_find(s, n, &f);
+        if (rc != SHMS_OK)
+            return rc;
+        int pin = shms_pin_set(s, SHMS_SLOT_BLOCK(f.word));
+        if (pin < 0)
+            return SHMS_FULL;
+        if (shms_load_acquire(f.slot) != f.word || shms_load_acquire(&f.block->sequence) != f.sequence) {
+            shms_pin_clear(s, pin);
+            continue;
+        }
+        uint32_t codec = f.kind & SHMS_CODEC_MASK;
+        if (codec != SHMS_CODEC_RAW && !(codec == SHMS_CODEC_MSGPACK && unwrap(&f))) {
+            shms_pin_clear(s, pin);
+            return SHMS_UNMET;
+        }
+        shms_handle_view_add(h);
+        *view = (struct shms_view){f.value, f.value_length, (uint32_t)pin, s->entry};
+        return SHMS_OK;
+    }
+    return SHMS_BUSY;
+}
+
+void shms_view_end(int64_t handle, uint32_t pin, uint64_t entry) {
+    struct shms_handle *h = shms_handle_of_view(handle);
+    if (!h)
+        return;
+    if (h->s.fork_epoch == shms_fork_epoch && h->s.me && h->s.entry == entry)
+        shms_pin_clear(&h->s, (int)pin);
+    shms_handle_view_remove(h);
+}

@@ -1,0 +1,105 @@
+/* atomic.h: C11 atomics with the order in the name, so that grep shows which orders exist.
+ *
+ * Words that processes share are _Atomic and are touched only through these macros. What a block contains is
+ * plain memory: it is immutable while published, and readers that may race with its reuse copy it with
+ * shms_copy_racy and throw the copy away when the block's sequence has moved [racy-copy].
+ *
+ * [racy-copy] Formally such a copy is a data race in C11 (Boehm, "Can seqlocks get along with programming
+ * language memory models?", MSPC 2012). It is sound here because (1) the result is used only after an acquire
+ * fence and an equal second load of the sequence, (2) the compiler cannot see the source as anything but
+ * memory that escaped, and the fences on both sides keep it from moving or repeating the copy across them, and
+ * (3) a byte of a later life is ordered after that life's sequence by the writer's release fence. Builds for
+ * ThreadSanitizer copy by relaxed atomic bytes instead, which is the letter of the standard. */
+#ifndef SHMS_ATOMIC_H
+#define SHMS_ATOMIC_H
+
+#include <stdatomic.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+#include "base/base.h"
+
+#define shms_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
+#define shms_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
+#define shms_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define shms_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
+#define shms_fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
+#define shms_fetch_or_acq_rel(p, v) atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
+#define shms_fetch_or_seq_cst(p, v) atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
+/* *expected is updated when the exchange fails */
+#define shms_cas_acq_rel(p, expected, v) \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, memory_order_acquire)
+#define shms_cas_seq_cst(p, expected, v) \
+    atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, memory_order_acquire)
+#define shms_fence_acquire() atomic_thread_fence(memory_order_acquire)
+#define shms_fence_release() atomic_thread_fence(memory_order_release)
+/* Only where a store must be seen before a later load: pins (pin.c) and sleepers (lock.h). */
+#define shms_fence_seq_cst() atomic_thread_fence(memory_order_seq_cst)
+
+/* Adds to a counter that one process alone writes: no locked instruction needed. */
+#define shms_count(p, n) shms_store_relaxed((p), shms_load_relaxed(p) + (uint64_t)(n))
+
+static inline void shms_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#else
+    __asm__ __volatile__("yield");
+#endif
+}
+
+#if defined(__SANITIZE_THREAD__)
+static inline void shms_copy_racy(void *to, const void *from, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        ((uint8_t *)to)[i] = __atomic_load_n((const uint8_t *)from + i, __ATOMIC_RELAXED);
+}
+static inline void shms_write_racy(void *to, const void *from, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        __atomic_store_n((uint8_t *)to + i, ((const uint8_t *)from)[i], __ATOMIC_RELAXED);
+}
+static inline void shms_copy_short(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
+static inline void shms_write_short(void *to, const void *from, size_t n) { shms_write_racy(to, from, n); }
+static inline bool shms_equal_racy(const void *a, const void *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (__atomic_load_n((const uint8_t *)a + i, __ATOMIC_RELAXED) != ((const uint8_t *)b)[i])
+            return false;
+    return true;
+}
+#else
+/* From here on a copy does not fit beside its source in most caches' private levels, and going past them saves the
+ * read of every line that is about to be overwritten (docs/performance.md). */
+#define SHMS_STREAM_FROM (4u << 20)
+#ifdef __SSE2__
+static inline void shms_copy_stream(void *to, const void *from, size_t n) {
+    uint8_t *t = to;
+    const uint8_t *f = from;
+    size_t ahead = -(uintptr_t)t & 63u;
+    memcpy(t, f, ahead);
+    for (t += ahead, f += ahead, n -= ahead; n >= 64; t += 64, f += 64, n -= 64) {
+        _mm_prefetch((const char *)f + 1024, _MM_HINT_T0);
+        __m128i a = _mm_loadu_si128((const __m128i *)f), b = _mm_loadu_si128((const __m128i *)(f + 16));
+        __m128i c = _mm_loadu_si128((const __m128i *)(f + 32)), d = _mm_loadu_si128((const __m128i *)(f + 48));
+        _mm_stream_si128((__m128i *)t, a);
+        _mm_stream_si128((__m128i *)(t + 16), b);
+        _mm_stream_si128((__m128i *)(t + 32), c);
+        _mm_stream_si128((__m128i *)(t + 48), d);
+    }
+    _mm_sfence(); /* streaming stores are ordered with nothing else: before the block is published */
+    memcpy(t, f, n);
+}
+#else
+static inline void shms_copy_stream(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+#endif
+static inline void shms_copy_racy(void *to, const void *from, size_t n) {
+    if (n < SHMS_STREAM_FROM)
+        memcpy(to, from, n);
+    else
+        shms_copy_stream(to, from, n);
+}
+static inline void shms_write_racy(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
+/* Of a name, an extension, a number: never near SHMS_STREAM_FROM, so there is nothing to choose. */
+static inline void shms_copy_short(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+static inline void shms_write_short(void *to, const void *from, size_t n) { memcpy(to, from, n); }
+static inline bool shms_equal_racy(const void *a, const void *b, size_t n) { return memcmp(a, b, n) == 0; }
+#endif
+
+#endif

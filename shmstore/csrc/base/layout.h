@@ -1,0 +1,261 @@
+/* layout.h: THE FORMAT. Whatever lives in the segment is declared here, and nowhere else (docs/format.md is
+ * the same in prose). Version 1, little-endian, 64-bit; no pointer, no libc type.
+ *
+ * LAYOUT
+ *   +--------+----------+---------+---------+-----+-------+------------+--------+-------------+---------+--
+ *   | header | pin bits | clients | summary | due | hints | namespaces | arenas | slot table  | heap of | ..
+ *   | 8 KiB  |          |         |         |     |       |            |        | (page)      | arena 0 |
+ *   +--------+----------+---------+---------+-----+-------+------------+--------+-------------+---------+--
+ *   Where each region begins and how much it holds stands in the header; every region starts on a cache line,
+ *   the slot table and each heap on a page. All of it starts as zero bytes, and zero is a valid state of
+ *   everything but header and arenas, so regions that nobody touches cost nothing.
+ *
+ * INVARIANTS (check.c and the tests cite the numbers)
+ *   I1  A block is alive if and only if a slot refers to it; what else the segment says of blocks is derived.
+ *   I2  A slot's word names a block of some arena, on a granule; its tag is the tag of the block's hash.
+ *   I3  The block's hash is the hash of its key, and its slot field names this slot.
+ *   I4  The slot lies in a bucket from home to home + reach(home), and in no later one.
+ *   I5  No key is in two slots.
+ *   I6  Blocks do not overlap, and the physical chain of blocks and free runs covers each arena's heap from
+ *       its base to its top.
+ *   I7  No two free runs touch; each is in the list of its size, and the lists hold nothing else.
+ *   I8  used and blocks of an arena are what its chain adds up to.
+ *   I9  An allocated block is in a slot, in an operation record, or on the zombie list.
+ *   I10 A page of the slot table that holds a lock or an entry has its bit in the summary.
+ *   I11 An entry with an expiry lies in a group whose due time is not later.
+ *   I12 A lock's owner is a client: live, or dead and not yet recovered.
+ *
+ * WHO WRITES WHAT is said at each field: [create] once, by the creator, before the magic; [bucket], [arena]
+ * under that lock; [owner] by the client that owns it; [any] any process, atomically. */
+#ifndef SHMS_LAYOUT_H
+#define SHMS_LAYOUT_H
+
+#include "base/atomic.h"
+
+#define SHMS_MAGIC 0x45524f54534d4853ull      /* "SHMSTORE" */
+#define SHMS_MAGIC_INIT 0x54494e49534d4853ull /* "SHMSINIT": being created */
+#define SHMS_FORMAT_VERSION 1u
+#define SHMS_PAGE 4096u
+#define SHMS_LINE 64u
+#define SHMS_GRANULE 16u
+#define SHMS_HEADER_SIZE 8192u
+#define SHMS_NAME_OFFSET 4096u
+#define SHMS_NAME_MAX 4095u
+#define SHMS_KEY_MAX 32768u
+
+/* Feature masks. A bit that a build does not know: incompatible, it refuses; read-compatible, it attaches
+ * read-only; compatible, it does not care. */
+#define SHMS_KNOWN_INCOMPATIBLE 0ull
+#define SHMS_KNOWN_READ_COMPATIBLE 0ull
+
+/* ---- one word that says who and in which state: the header's creation word and each client's entry word
+ *   63          48 47   44 43          32 31                         0
+ *   | generation  | state | namespace tag |  process id               |  changed by compare-and-swap only */
+enum {
+    SHMS_ENTRY_FREE = 0,
+    SHMS_ENTRY_CLAIMING = 1,
+    SHMS_ENTRY_LIVE = 2,
+    SHMS_ENTRY_DEAD = 3,
+    SHMS_ENTRY_INHERITING = 4 /* the next tenant is emptying the hands of the dead one (clients.h) */
+};
+enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, SHMS_STATE_DESTROYED = 3 };
+#define SHMS_WHO(generation, state, tag, pid)                                                              \
+    (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0xfffu) << 32) | \
+     (uint32_t)(pid))
+#define SHMS_WHO_GENERATION(w) ((uint32_t)((w) >> 48))
+#define SHMS_WHO_STATE(w) ((uint32_t)((w) >> 44) & 0xfu)
+#define SHMS_WHO_TAG(w) ((uint32_t)((w) >> 32) & 0xfffu)
+#define SHMS_WHO_PID(w) ((uint32_t)(w))
+#define SHMS_WHO_WITH_STATE(w, state) (((w) & ~(0xfull << 44)) | ((uint64_t)(state) << 44))
+/* 12 bits that tell pid namespaces apart, for words too narrow for the whole. */
+static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52); }
+
+/* ---- the lock word of buckets and arenas
+ *   63               32 31     25   24     23     16 15        0
+ *   |  count            | spare | waiters | reach   | owner     |  read-modify-write of the whole word only
+ * owner: client number, from 1; 0 = unlocked. reach: buckets only. count moves with every release, takeover,
+ * eviction and expiry; sleepers sleep on it. */
+#define SHMS_LOCK_OWNER(w) ((uint32_t)(w) & 0xffffu)
+#define SHMS_LOCK_REACH(w) ((uint32_t)((w) >> 16) & 0xffu)
+#define SHMS_LOCK_COUNT(w) ((uint32_t)((w) >> 32))
+#define SHMS_LOCK_WAITERS (1ull << 24)
+#define SHMS_LOCK_ONE (1ull << 32)
+#define SHMS_REACH_MAX 255u
+
+/* ---- slot word
+ *   63      48 47      40 39                    0
+ *   | hash 16 | home & 255 |  block, in granules  |  0 = empty
+ * hash 16: bits 0 to 15 of the key's hash. home: (hash >> 32) * buckets >> 32. */
+#define SHMS_SLOT_OFFSET_MASK 0xffffffffffull
+#define SHMS_SLOT_TAG(hash, home) (((uint64_t)((hash) & 0xffffu) << 48) | ((uint64_t)((home) & 0xffu) << 40))
+#define SHMS_SLOT_TAG_OF(w) ((w) & ~SHMS_SLOT_OFFSET_MASK)
+#define SHMS_SLOT_HOME8(w) ((uint32_t)((w) >> 40) & 0xffu)
+#define SHMS_SLOT_BLOCK(w) (((w) & SHMS_SLOT_OFFSET_MASK) * SHMS_GRANULE)
+#define SHMS_BUCKET_SLOTS 7u
+#define SHMS_PAGE_BUCKETS (SHMS_PAGE / SHMS_LINE)
+#define SHMS_GROUP_BUCKETS 8u /* buckets that share one due word */
+
+struct shms_bucket {
+    _Atomic uint64_t lock;                    /* [any] by read-modify-write */
+    _Atomic uint64_t slots[SHMS_BUCKET_SLOTS]; /* [any] by compare-and-swap, rules in table.c */
+};
+static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line");
+
+/* ---- due word of a group of buckets: 63..24 earliest expiry in ms since boot, 0 = none; 23..0 change count */
+#define SHMS_DUE_MS(w) ((w) >> 24)
+#define SHMS_DUE(ms, count) (((uint64_t)(ms) << 24) | ((count) & 0xffffffull))
+
+/* ---- block: header, extension (flag), key, value; from SHMS_ALIGNED_FROM up the value is 64-byte
+ * aligned, or, if it is msgpack, what stands behind a head of five bytes (bin 32 and its like): bytes read in place.
+ *   0 sequence | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 tag | 40 [extension] key [padding] value
+ * A free run keeps its links where a block keeps hash and expiry, its size in `lengths`, and once more in its
+ * last eight bytes. */
+struct shms_block {
+    _Atomic uint64_t sequence; /* [arena] unique for each life of the block; 0 in a free run */
+    _Atomic uint64_t hash;     /* [owner] before publishing;  free run: next free run (offset in segment) */
+    _Atomic uint64_t expiry;   /* [owner], then [arena] by touch: ns since boot, 0 never;  free run: previous */
+    _Atomic uint64_t lengths;  /* [owner]: value 40 | key 16 | codec 3, flags 5;  free run: its size in bytes */
+    _Atomic uint32_t slot;     /* [owner]: bucket * 7 + index */
+    _Atomic uint32_t tag;      /* [arena]: boundary tag of the heap */
+    uint8_t body[];
+};
+static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
+#define SHMS_BLOCK_HEADER 40u
+#define SHMS_BLOCK_MIN 48u
+#define SHMS_ALIGNED_FROM 4096u
+#define SHMS_ALIGNED_HEAD 5u
+/* Where a large value begins that may begin at `at`; codec: of the lengths word. */
+#define SHMS_ALIGN_VALUE(at, kind)                                                                          \
+    (((kind) & SHMS_CODEC_MASK) == SHMS_CODEC_MSGPACK                                                        \
+         ? SHMS_ALIGN_UP((at) + SHMS_ALIGNED_HEAD, SHMS_LINE) - SHMS_ALIGNED_HEAD                            \
+         : SHMS_ALIGN_UP((at), SHMS_LINE))
+#define SHMS_VALUE_MAX ((1ull << 40) - 1)
+#define SHMS_LENGTHS(value, key, codec) (((uint64_t)(value) << 24) | ((uint64_t)(key) << 8) | (codec))
+#define SHMS_LENGTHS_VALUE(w) ((w) >> 24)
+#define SHMS_LENGTHS_KEY(w) ((uint32_t)((w) >> 8) & 0xffffu)
+#define SHMS_LENGTHS_KIND(w) ((uint32_t)(w) & 0xffu)
+#define SHMS_CODEC_MASK 0x07u /* enum shms_codec in api.cdef.h */
+#define SHMS_FLAG_BYTES_KEY 0x08u /* the name was bytes, not str */
+#define SHMS_FLAG_EXTENDED 0x10u  /* an extension stands between header and key */
+/* Boundary tag: capacity in granules, or in pages when LARGE. */
+#define SHMS_TAG_FREE 0x80000000u
+#define SHMS_TAG_PREV_FREE 0x40000000u
+#define SHMS_TAG_LARGE 0x20000000u
+#define SHMS_TAG_UNITS 0x1fffffffu
+#define SHMS_LARGE_FROM (1ull << 32) /* from here on capacities are multiples of a page */
+
+/* Extension: uint32 length of the whole (a multiple of 8), uint32 zero, then records of uint16 type, uint16
+ * length, bytes, padded to 8. Unknown types are skipped. */
+enum { SHMS_EXT_CODEC = 1, SHMS_EXT_NAMESPACE = 2, SHMS_EXT_TAGS = 3, SHMS_EXT_BUFFERS = 4 };
+#define SHMS_EXT_MAX 4096u
+
+/* ---- one operation in flight */
+struct shms_record {
+    _Atomic uint64_t bucket; /* [owner] number + 1 of the bucket about to be locked or held; 0 = none */
+    _Atomic uint64_t arena;  /* [owner] reserved: recovery looks at every arena */
+    _Atomic uint64_t block;  /* [owner] offset of the block owned and not yet published; 0 = none */
+    uint64_t reserved;
+};
+#define SHMS_CLIENT_RECORDS 8u
+#define SHMS_CLIENT_COUNTERS 16u
+enum {
+    SHMS_HITS, SHMS_MISSES, SHMS_PUTS, SHMS_DELETES, SHMS_EVICTIONS, SHMS_EXPIRATIONS, SHMS_RETRIES, SHMS_TAKEOVERS
+};
+
+struct shms_client {
+    _Atomic uint64_t entry;      /* [any] by compare-and-swap: generation, state, namespace tag, pid */
+    _Atomic uint64_t start_time; /* [owner] clock ticks since boot at which the process started, host's clock */
+    _Atomic uint64_t pid_ns;     /* [owner] inode of its pid namespace, 0 = unknown */
+    _Atomic uint64_t net_ns;     /* [owner] inode of its network namespace */
+    _Atomic uint64_t beacon;     /* [owner] it holds its beacon (liveness.c), lit so many times; 0: it holds none */
+    _Atomic uint64_t attached;   /* [owner] when, ns since the epoch */
+    uint64_t reserved[2];
+    _Atomic uint64_t counters[SHMS_CLIENT_COUNTERS]; /* [owner] never reset: the sum over all entries counts */
+    struct shms_record records[SHMS_CLIENT_RECORDS];
+    _Atomic uint64_t pins[]; /* [owner] offsets of blocks being read in place */
+};
+static_assert(offsetof(struct shms_client, counters) == 64, "counters have their own lines");
+static_assert(offsetof(struct shms_client, records) == 192, "records after counters");
+static_assert(offsetof(struct shms_client, pins) == 448, "pins last");
+
+struct shms_namespace { /* reserved: all zero in version 1 */
+    _Atomic uint64_t generation;
+    uint8_t name_length;
+    uint8_t name[55];
+};
+
+/* ---- arena: the heap's derived state, all of it [arena] but the lock */
+#define SHMS_FL 34u /* size classes: powers of two .. */
+#define SHMS_SL 16u /* .. each split in 16 */
+struct shms_arena {
+    _Atomic uint64_t lock;    /* [any] by read-modify-write */
+    _Atomic uint64_t counter; /* sequences given out */
+    _Atomic uint64_t base;    /* [create] offset of its first byte */
+    _Atomic uint64_t end;     /* [create] offset behind its last byte */
+    _Atomic uint64_t top;     /* behind the last block; no free run touches it */
+    _Atomic uint64_t high;    /* memory from here to end has no pages: never used, or given back */
+    _Atomic uint64_t keep;    /* how much of a large free run keeps its pages (arena.c) */
+    _Atomic uint64_t used;    /* bytes in allocated blocks, headers included, zombies too */
+    _Atomic uint64_t blocks;  /* allocated blocks, zombies too */
+    _Atomic uint64_t suspect; /* 1: something derived did not fit; rebuild before use */
+    _Atomic uint64_t zombies; /* first block freed while pinned; linked through `hash` */
+    _Atomic uint64_t zombie_count;
+    _Atomic uint64_t returned; /* bytes given back and not allocated since, roughly */
+    _Atomic uint64_t doomed;   /* the block last taken out of its slot: readers may still be copying it */
+    uint64_t reserved[2];
+    struct { /* eviction queues, reserved: all zero without a policy */
+        _Atomic uint64_t head, tail, bytes, count;
+    } queues[3];
+    uint64_t reserved_queue[4];
+    _Atomic uint64_t fl_map;
+    _Atomic uint16_t sl_map[SHMS_FL];
+    uint8_t pad[64 - (8 + 2 * SHMS_FL) % 64];
+    _Atomic uint64_t heads[SHMS_FL][SHMS_SL];
+};
+static_assert(sizeof(struct shms_arena) % SHMS_LINE == 0, "arenas on lines of their own");
+
+/* ---- header */
+#define SHMS_SUMMARY_TOP_WORDS 16u
+struct shms_header {
+    _Atomic uint64_t magic;   /* [create] last of all */
+    _Atomic uint64_t state;   /* [any] by compare-and-swap: blank, initialising by whom, ready, destroyed */
+    uint32_t format;          /* [create], like everything down to `dynamic` */
+    uint32_t header_size;
+    uint64_t incompatible, read_compatible, compatible;
+    uint64_t segment_size;
+    uint8_t uuid[16];
+    uint64_t hash_key[2];
+    uint64_t sequence_multiplier; /* odd */
+    uint64_t sequence_xor;
+    uint64_t created;         /* ns since the epoch */
+    /* Identity of who is initialising; counts only while creator_who equals the creation word. */
+    _Atomic uint64_t creator_start, creator_who;
+    uint64_t creator_ipc_ns, creator_pid_ns, creator_time_ns;
+    uint32_t creator_pid, creator_uid;
+    uint32_t name_kind;       /* 1 str, 2 int, 3 path, 4 private */
+    uint32_t name_length;     /* the name stands at SHMS_NAME_OFFSET */
+    uint64_t max_entries;     /* as asked; 0 = from the size */
+    uint64_t pin_bits_offset;
+    uint64_t clients_offset;
+    uint32_t client_count, client_size;
+    uint64_t summary_offset;
+    uint64_t due_offset;
+    uint64_t slots_offset;
+    uint64_t bucket_count;
+    uint64_t hints_offset;
+    uint64_t namespaces_offset;
+    uint32_t namespace_count, arena_count;
+    uint64_t arenas_offset;
+    uint64_t heap_offset;
+    uint64_t arena_size;
+    uint8_t reserved_create[SHMS_PAGE / 4 - 280];
+    /* dynamic, on lines of their own */
+    _Atomic uint64_t mortal;       /* [any] 1 since the first entry with an expiry */
+    _Atomic uint64_t clients_high; /* [any] entries below this one may have been used; only grows */
+    uint64_t reserved_line[6];
+    _Atomic uint64_t summary_top[SHMS_SUMMARY_TOP_WORDS]; /* [any] a bit per page of the summary */
+};
+static_assert(offsetof(struct shms_header, mortal) == SHMS_PAGE / 4, "dynamic part");
+static_assert(sizeof(struct shms_header) <= SHMS_NAME_OFFSET, "name page");
+
+#endif

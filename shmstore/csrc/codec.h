@@ -1,5 +1,0 @@
-/* codec.h: codecs' numbers, declared once, for C and for cffi. */
-#ifndef SHMS_CODEC_H
-#define SHMS_CODEC_H
-#include "codec.cdef.h"
-#endif

@@ -1,0 +1,85 @@
+/* clients.c: taking a free slot of the registry, and leaving it. */
+#include "engine/clients.h"
+
+#include "segment/attachments.h"
+#include "segment/memory.h"
+
+static void raise_high(struct shms_store *s, uint64_t count) {
+    uint64_t high = shms_load_relaxed(&s->header->clients_high);
+    while (high < count && !shms_cas_acq_rel(&s->header->clients_high, &high, count))
+        ;
+}
+
+bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t entry) {
+    struct shms_client *c = shms_client_at(s, index);
+    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++) {
+        shms_store_relaxed(&c->records[i].bucket, 0);
+        shms_store_relaxed(&c->records[i].arena, 0);
+        shms_store_relaxed(&c->records[i].block, 0);
+    }
+    for (uint32_t i = 0; i < s->pin_count; i++)
+        shms_store_relaxed(&c->pins[i], 0);
+    uint64_t word = shms_load_relaxed(&s->pin_bits[index / 64]);
+    while (!shms_cas_acq_rel(&s->pin_bits[index / 64], &word, word & ~(1ull << (index % 64))))
+        ;
+    bool lit = s->memory->light(s, index + 1, SHMS_WHO_GENERATION(entry));
+    shms_store_relaxed(&c->start_time, s->identity.start_time);
+    shms_store_relaxed(&c->pid_ns, s->identity.pid_ns);
+    shms_store_relaxed(&c->net_ns, s->identity.net_ns);
+    shms_store_relaxed(&c->beacon, lit);
+    shms_store_relaxed(&c->attached, shms_os_realtime());
+    uint64_t live = SHMS_WHO_WITH_STATE(entry, SHMS_ENTRY_LIVE);
+    if (!shms_cas_acq_rel(&c->entry, &entry, live)) { /* [claim-then-live] pairs with the acquire in whoever read `entry` */
+        s->memory->put_out(s);
+        return false;
+    }
+    s->me = c;
+    s->number = index + 1;
+    s->entry = live;
+    shms_store_relaxed(&s->records_busy, 0);
+    memset(s->pins_busy, 0, sizeof s->pins_busy);
+    s->pins_used = 0;
+    s->fork_epoch = shms_fork_epoch;
+    return true;
+}
+
+uint32_t shms_clients_used(struct shms_store *s) {
+    return (uint32_t)shms_min(shms_load_acquire(&s->header->clients_high), s->client_count);
+}
+
+int shms_client_claim_free(struct shms_store *s) {
+    for (uint32_t i = 0; i < s->client_count; i++) {
+        struct shms_client *c = shms_client_at(s, i);
+        if (i >= shms_clients_used(s) && !shms_commit(s, (uint64_t)((uint8_t *)c - s->base), s->client_size))
+            return SHMS_FULL;
+        uint64_t w = shms_load_acquire(&c->entry);
+        if (SHMS_WHO_STATE(w) != SHMS_ENTRY_FREE)
+            continue;
+        uint64_t claim = SHMS_WHO(SHMS_WHO_GENERATION(w) + 1, SHMS_ENTRY_CLAIMING,
+                                  shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
+        raise_high(s, i + 1); /* before: whoever dies from here on is looked at */
+        if (shms_cas_acq_rel(&c->entry, &w, claim) && shms_client_become_live(s, i, claim))
+            return SHMS_OK;
+    }
+    return SHMS_NO_CLIENT;
+}
+
+void shms_client_leave(struct shms_store *s) {
+    bool holds = false;
+    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++)
+        holds |= shms_load_relaxed(&s->me->records[i].block) != 0;
+    for (uint32_t i = 0; i < s->pin_count; i++)
+        shms_store_release(&s->me->pins[i], 0);
+    uint64_t w = s->entry;
+    shms_cas_acq_rel(&s->me->entry, &w, SHMS_WHO_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
+    s->memory->put_out(s);
+    s->me = NULL;
+    s->number = 0;
+}
+
+void shms_client_release(struct shms_store *s) {
+    if (s->me && s->fork_epoch == shms_fork_epoch)
+        shms_client_leave(s);
+    s->me = NULL;
+    s->number = 0;
+}

@@ -1,0 +1,48 @@
+/* destroy.c: the end of a store, and how the others learn of it: by a word in the header, or from the kernel. */
+#include <errno.h>
+
+#include "engine/lock.h"
+#include "segment/memory.h"
+#include "engine/open.h"
+
+static void wake_everybody(struct shms_store *s) {
+    for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
+        uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
+        for (uint64_t b = page * SHMS_PAGE_BUCKETS; b < last; b++)
+            if (shms_load_relaxed(&s->buckets[b].lock) & SHMS_LOCK_WAITERS)
+                shms_wake(&s->buckets[b].lock);
+    }
+    for (uint32_t a = 0; a < s->arena_count; a++)
+        shms_wake(&s->arenas[a].lock);
+}
+
+static void mark_destroyed(struct shms_store *s) {
+    uint64_t state = shms_load_acquire(&s->header->state);
+    while (SHMS_WHO_STATE(state) != SHMS_STATE_DESTROYED &&
+           !shms_cas_acq_rel(&s->header->state, &state, SHMS_WHO_WITH_STATE(state, SHMS_STATE_DESTROYED)))
+        ;
+    wake_everybody(s);
+}
+
+int shms_destroy(struct shms_store *s) {
+    int error = s->memory->remove(s);
+    if (error)
+        return error == ETIMEDOUT ? SHMS_TIMEOUT : SHMS_SYSTEM;
+    mark_destroyed(s);
+    return SHMS_OK;
+}
+
+int shms_look(struct shms_store *s) {
+    struct shms_memory_state d;
+    shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
+    if (SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
+        return SHMS_DESTROYED;
+    s->memory->relight(s);
+    if (s->memory->state(s, &d) == 0 && d.removed) {
+        if (!s->readonly)
+            mark_destroyed(s);
+        shms_store_relaxed(&s->looked_at, 0); /* a read-only attachment cannot mark it: every call looks again */
+        return SHMS_DESTROYED;
+    }
+    return SHMS_OK;
+}

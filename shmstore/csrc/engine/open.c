@@ -1,0 +1,228 @@
+/* open.c: opening: the memory found or made, settled (create.c), compared with what is wanted, and a place taken in it.
+ *
+ * Whatever changes under our hands (somebody was faster, somebody removed it) starts the loop again, up to the timeout. */
+#include "engine/open.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "engine/adopt.h"
+#include "segment/create.h"
+#include "engine/recover.h"
+
+#define NAP 1000000ull
+
+static int corrupt(struct shms_open_found *r, const char *what) {
+    snprintf(r->what, sizeof r->what, "%s", what);
+    return SHMS_CORRUPT;
+}
+
+/* The store is ready: is it the one that is wanted? */
+static int compare(const struct shms_header *h, const struct shms_geometry *g, const struct shms_open_wish *a,
+                   struct shms_open_found *r, const struct shms_memory_state *d) {
+    r->format = h->format;
+    r->incompatible = h->incompatible;
+    r->read_compatible = h->read_compatible;
+    r->name_kind = h->name_kind;
+    r->name_length = *(volatile const uint32_t *)&h->name_length; /* once: it may change between test and use */
+    if (r->name_length > SHMS_NAME_MAX)
+        r->name_length = 0;
+    memcpy(r->name, (const char *)h + SHMS_NAME_OFFSET, r->name_length);
+    r->size = h->segment_size;
+    r->max_entries = h->max_entries;
+    r->mode = d->mode;
+    if (h->format != SHMS_FORMAT_VERSION || (h->incompatible & ~SHMS_KNOWN_INCOMPATIBLE))
+        return SHMS_FORMAT;
+    if (a->name_kind != 2 && (h->name_kind != a->name_kind || r->name_length != a->name_length ||
+                              memcmp(r->name, a->name, a->name_length) != 0))
+        return SHMS_COLLISION;
+    if (a->uuid_given && memcmp(a->uuid, h->uuid, 16) != 0)
+        return SHMS_NOT_FOUND;
+    if (a->create == 1 && !r->created)
+        return SHMS_EXISTS;
+    if (r->created)
+        return SHMS_OK;
+    const char *differs = a->size_given && r->size != g->size                       ? "size"
+                          : a->entries_given && r->max_entries != a->max_entries ? "max_entries"
+                          : a->mode_given && r->mode != a->mode                     ? "mode"
+                                                                                    : NULL;
+    if (differs) {
+        snprintf(r->what, sizeof r->what, "%s", differs);
+        return SHMS_MISMATCH;
+    }
+    return SHMS_OK;
+}
+
+/* Finds the memory, or makes it: SHMS_OK, or a status; SHMS_AGAIN: somebody was faster. */
+static int find_memory(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_wish *a,
+                       struct shms_open_found *r) {
+    int error = s->memory->find(s, a);
+    r->id = s->id;
+    if (error == 0)
+        return SHMS_OK;
+    if (error == ENOEXEC)
+        return SHMS_NOT_A_STORE;
+    if (error != ENOENT)
+        return shms_open_failed(r, s->call, error);
+    if (a->create == 2 || a->readonly)
+        return SHMS_NOT_FOUND;
+    error = s->memory->make(s, a, g->size);
+    r->id = s->id;
+    if (error == EEXIST)
+        return SHMS_AGAIN;
+    if (error)
+        return shms_open_failed(r, s->call, error);
+    r->created = 1;
+    return SHMS_OK;
+}
+
+/* What was asked for beyond a place to write to. Prefaulting takes a second for a gigabyte: he who makes what others find
+ * at once comes to it when the store is ready, or they would take it for something else (create.c). */
+static int favours(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
+    bool before = r->created && shms_load_acquire(&((struct shms_header *)s->base)->magic) != SHMS_MAGIC;
+    int error = a->prefault && (s->memory->hidden ? before || !r->created : !before) ? shms_memory_prefault(s) : 0;
+    if (error == 0 && a->lock_memory && (before || !r->created))
+        error = s->memory->lock(s);
+    return error ? shms_open_failed(r, s->call, error) : SHMS_OK;
+}
+
+/* What the creator will write to has its pages before. */
+static int prepare(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_wish *a,
+                   struct shms_open_found *r) {
+    if (!shms_commit(s, 0, g->pin_bits + (g->client_count + 63) / 64 * 8) ||
+        !shms_commit(s, g->arenas, g->arena_count * sizeof(struct shms_arena)))
+        return shms_open_failed(r, "fallocate", s->short_of);
+    return favours(s, a, r);
+}
+
+static int attach(struct shms_store *s, const struct shms_memory_state *d, const struct shms_open_wish *a,
+                  struct shms_open_found *r) {
+    bool only_read;
+    int rc = shms_segment_view(s, s->base, d->size, &only_read);
+    if (rc != SHMS_OK)
+        return rc == SHMS_CORRUPT ? corrupt(r, "a size or offset in the header") : rc;
+    s->readonly = a->readonly || only_read;
+    r->only_read = only_read;
+    memcpy(r->uuid, s->uuid, sizeof r->uuid);
+    shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
+    if ((rc = favours(s, a, r)) != SHMS_OK)
+        return rc;
+    if (s->readonly) {
+        shms_os_identity(&s->identity);
+        return SHMS_OK;
+    }
+    if ((rc = shms_client_claim(s)) != SHMS_OK)
+        return rc;
+    s->sweep_cursor = s->identity.pid;
+    shms_recover_all(s, true);
+    return SHMS_OK;
+}
+
+/* What is open now goes; so does what was made and turned out to be of no use (a mode that keeps its maker out, no
+ * right to lock it). */
+static int give_up(struct shms_store *s, struct shms_open_found *r, int rc) {
+    if (r->created && rc == SHMS_SYSTEM)
+        s->memory->remove(s);
+    shms_detach(s);
+    return rc;
+}
+
+static bool exists(struct shms_store *s, const struct shms_open_wish *a) {
+    bool found = s->memory->find(s, a) == 0;
+    s->memory->unmap(s);
+    return found;
+}
+
+static int too_small(const struct shms_open_wish *a, struct shms_open_found *r, int planned) {
+    r->minimum = shms_geometry_least(a->max_entries);
+    return planned;
+}
+
+int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
+    struct shms_geometry g;
+    uint64_t start = shms_os_now(), met = start;
+    int32_t id = -1; /* the segment that was met then; others may take its place while we wait */
+    memset(r, 0, sizeof *r);
+    int planned = shms_geometry_plan(a->huge_page ? SHMS_ALIGN_UP(a->size, a->huge_page) : a->size, a->max_entries, &g);
+    for (bool patient = true; patient; shms_os_nap(NAP)) {
+        uint64_t waited = shms_os_now() - start;
+        patient = waited < a->timeout;
+        struct shms_memory_state d;
+        shms_memory_choose(s, a);
+        if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || !exists(s, a)))
+            return too_small(a, r, planned);
+        r->created = r->pid = 0;
+        int rc = find_memory(s, &g, a, r);
+        if (rc == SHMS_AGAIN)
+            continue;
+        if (rc != SHMS_OK)
+            return give_up(s, r, rc);
+        if (s->id != id) {
+            id = s->id;
+            met = shms_os_now();
+        }
+        int error = s->memory->state(s, &d);
+        if (error)
+            return give_up(s, r, shms_open_failed(r, s->call, error));
+        if (d.removed) {
+            shms_detach(s);
+            continue;
+        }
+        r->uid = d.trusted_uid;
+        r->size = d.size;
+        r->mode = d.mode;
+        if (a->owner != -2 && r->uid != geteuid() && r->uid != 0 && (int64_t)r->uid != a->owner)
+            return give_up(s, r, SHMS_FOREIGN);
+        if (r->size < SHMS_HEADER_SIZE)
+            return give_up(s, r, SHMS_NOT_A_STORE);
+        error = s->memory->map(s, a, d.size, r->created);
+        if (error == EINVAL || error == EIDRM) {
+            shms_detach(s);
+            continue;
+        }
+        if (error)
+            return give_up(s, r, error == ENOEXEC ? SHMS_NOT_A_STORE : shms_open_failed(r, s->call, error));
+        if (r->created && (rc = prepare(s, &g, a, r)) != SHMS_OK)
+            return give_up(s, r, rc);
+        switch (shms_settle(s, &g, planned, a, r, &d, shms_os_now() - met)) {
+        case SHMS_SETTLED_READY:
+            error = r->created ? s->memory->publish(s, a) : 0;
+            if (error == EEXIST) {
+                shms_detach(s);
+                continue;
+            }
+            if (error)
+                return give_up(s, r, shms_open_failed(r, s->call, error));
+            rc = compare((struct shms_header *)s->base, &g, a, r, &d);
+            if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_look(s)) == SHMS_OK)
+                return SHMS_OK;
+            if (rc == SHMS_DESTROYED) { /* somebody removed it under our hands */
+                shms_detach(s);
+                continue;
+            }
+            return give_up(s, r, rc);
+        case SHMS_SETTLED_FOREIGN:
+            return give_up(s, r, SHMS_NOT_A_STORE);
+        case SHMS_SETTLED_UNPLANNED:
+            shms_detach(s);
+            return too_small(a, r, planned);
+        case SHMS_SETTLED_FAILED:
+            shms_detach(s);
+            return SHMS_SYSTEM;
+        case SHMS_SETTLED_GONE: /* marked, and yet it was found: whoever marked it did not come to remove it */
+            if (!a->readonly && a->create != 2)
+                s->memory->remove(s);
+            shms_detach(s);
+            break;
+        case SHMS_SETTLED_WAIT:
+            shms_detach(s);
+        }
+    }
+    return a->create == 2 || a->readonly ? SHMS_NOT_FOUND : SHMS_TIMEOUT;
+}
+
+void shms_detach(struct shms_store *s) {
+    shms_client_release(s);
+    s->memory->unmap(s);
+}

@@ -1,0 +1,260 @@
+/* publish.c: the critical sections of a home bucket. Order and death are in op.h. */
+#include "engine/op.h"
+
+#include "engine/arena.h"
+#include "engine/expire.h"
+#include "engine/lock.h"
+#include "base/number.h"
+#include "engine/recover.h"
+
+static bool home_lock(struct shms_op *op) {
+    struct shms_store *s = op->s;
+    _Atomic uint64_t *lock = &s->buckets[op->name.home].lock;
+    shms_store_relaxed(&op->record->bucket, op->name.home + 1); /* L3 */
+    if (SHMS_LIKELY(shms_lock_try(s, lock, SHMS_SPINS, &op->seen)))
+        return true;
+    shms_store_release(&op->record->bucket, 0);
+    op->busy = lock;
+    return false;
+}
+
+static void home_unlock(struct shms_op *op, uint32_t reach) {
+    shms_unlock_with_reach(&op->s->buckets[op->name.home].lock, reach);
+    shms_store_release(&op->record->bucket, 0);
+}
+
+/* Leaves the section with nothing changed. */
+static int leave(struct shms_op *op, int rc) {
+    home_unlock(op, SHMS_LOCK_REACH(shms_load_relaxed(&op->s->buckets[op->name.home].lock)));
+    return rc;
+}
+
+static bool expired(const struct shms_found *f) { return f->expiry && f->expiry <= shms_os_now(); }
+
+/* With X's arena lock: is X still what the probe saw? Otherwise it was evicted or expired meanwhile, and its
+ * slot may hold another key with the same tag. */
+static bool still_there(const struct shms_found *x) {
+    return shms_load_acquire(x->slot) == x->word && shms_load_relaxed(&x->block->sequence) == x->sequence;
+}
+
+/* X -> word in X's slot, then X goes: 1 done, 0 X is not there any more, -1 its arena is busy. */
+static int replace(struct shms_op *op, struct shms_found *x, uint64_t word) {
+    struct shms_store *s = op->s;
+    uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
+    uint32_t a = shms_arena_of(s, offset);
+    if (!shms_arena_enter(s, a, SHMS_SPINS, &op->seen)) {
+        op->busy = &s->arenas[a].lock;
+        return -1;
+    }
+    bool done = still_there(x);
+    if (done) {
+        shms_arena_doom(s, a, offset);
+        done = shms_cas_acq_rel(x->slot, &was, word); /* [publish]; [doom-then-slot] with mark_slots */
+    }
+    if (done) {
+        if (word) {
+            shms_store_release(&op->record->block, 0); /* after publishing [records-then-slots] */
+            op->block = 0;
+        }
+        if (SHMS_UNLIKELY(!shms_arena_free(s, a, offset)))
+            shms_rebuild(s, a);
+    }
+    shms_arena_leave(s, a);
+    return done;
+}
+
+/* Publishes the new block in the first empty slot from home on; the distance; -1 no slot, -2 no memory for one. */
+static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
+    struct shms_store *s = op->s;
+    struct shms_block *b = (struct shms_block *)(s->base + op->block);
+    _Atomic uint64_t *lock = &s->buckets[op->name.home].lock;
+    uint64_t bucket = op->name.home, last = shms_min(SHMS_REACH_MAX, s->bucket_count - 1);
+    for (uint32_t d = 0; d <= last; d++) {
+        if (!shms_bucket_use(s, bucket)) /* I10 */
+            return -2;
+        for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
+            _Atomic uint64_t *slot = &s->buckets[bucket].slots[i];
+            uint64_t empty = 0;
+            if (shms_load_relaxed(slot))
+                continue;
+            *number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
+            shms_store_relaxed(&b->slot, *number);
+            uint64_t w = shms_load_relaxed(lock); /* reach is raised before the entry can be seen (I4) */
+            while (SHMS_LOCK_REACH(w) < d && !shms_cas_acq_rel(lock, &w, (w & ~0xff0000ull) | (uint64_t)d << 16))
+                ;
+            if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with the acquire in probe (table.c) */
+                shms_store_release(&op->record->block, 0); /* [records-then-slots] */
+                op->block = 0;
+                return (int)d;
+            }
+        }
+        if (++bucket == s->bucket_count)
+            bucket = 0;
+    }
+    return -1;
+}
+
+/* The new value of a counter, into the block that nobody sees yet. */
+static int count(struct shms_op *op, const struct shms_found *x, int64_t *result) {
+    int64_t old = op->initial;
+    uint8_t text[SHMS_NUMBER_MAX];
+    if (x) {
+        if ((x->kind & SHMS_CODEC_MASK) != SHMS_CODEC_MSGPACK || x->value_length > sizeof text)
+            return SHMS_NOT_INT;
+        shms_copy_short(text, x->value, x->value_length);
+        if (!shms_found_still(x))
+            return SHMS_BUSY;
+        int rc = shms_number_decode(text, x->value_length, &old);
+        if (rc != SHMS_OK)
+            return rc;
+    }
+    if (__builtin_add_overflow(old, op->number, result))
+        return SHMS_OVERFLOW;
+    op->value_length = shms_number_encode(*result, op->value);
+    struct shms_block *b = (struct shms_block *)(op->s->base + op->block);
+    shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->name.length, op->kind));
+    return SHMS_OK;
+}
+
+static bool condition_holds(enum shms_mode mode, uint64_t expected, bool present, const struct shms_found *x) {
+    switch (mode) {
+    case SHMS_ADD:
+        return !present;
+    case SHMS_REPLACE:
+        return present;
+    case SHMS_CAS:
+        return expected ? present && x->sequence == expected : !present;
+    default:
+        return true;
+    }
+}
+
+int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) {
+    struct shms_store *s = op->s;
+    struct shms_block *b = (struct shms_block *)(s->base + op->block);
+    uint64_t word = SHMS_SLOT_TAG(op->name.hash, op->name.home) | op->block / SHMS_GRANULE;
+    uint64_t version = shms_load_relaxed(&b->sequence);
+    int64_t result = 0;
+    op->busy = NULL;
+    if (!shms_bucket_use(s, op->name.home))
+        return SHMS_FULL;
+    if (!home_lock(op))
+        return SHMS_BUSY;
+    for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
+        struct shms_found x;
+        uint32_t others, number, distance;
+        int rc = shms_find_locked(s, &op->name, &x, &others);
+        if (rc < 0 || rc == SHMS_BUSY)
+            return leave(op, rc);
+        bool there = rc == SHMS_OK, present = there && !expired(&x);
+        uint32_t reach = there && x.distance > others ? x.distance : others;
+        op->version = present ? x.sequence : 0;
+        if (!condition_holds(mode, expected, present, &x)) {
+            home_unlock(op, reach);
+            return SHMS_UNMET;
+        }
+        if (mode == SHMS_INCR && (rc = count(op, present ? &x : NULL, &result)) != SHMS_OK) {
+            if (rc == SHMS_BUSY)
+                continue;
+            home_unlock(op, reach);
+            return rc;
+        }
+        if (op->keep_expiry) { /* judged anew each time: the entry may have gone since the last */
+            op->expiry = present ? x.expiry : op->wanted;
+            shms_store_relaxed(&b->expiry, op->expiry);
+        }
+        if (there) {
+            number = x.number;
+            distance = x.distance;
+            shms_store_relaxed(&b->slot, number);
+            int done = replace(op, &x, word);
+            if (done < 0)
+                return leave(op, SHMS_BUSY);
+            if (!done)
+                continue;
+        } else {
+            int d = insert(op, word, &number);
+            if (d < 0)
+                return leave(op, d == -1 ? SHMS_TABLE_FULL : SHMS_FULL);
+            distance = (uint32_t)d;
+        }
+        if (SHMS_UNLIKELY(op->expiry))
+            shms_expire_note(s, number / SHMS_BUCKET_SLOTS, op->expiry); /* [publish-then-due] */
+        home_unlock(op, distance > others ? distance : others);
+        op->version = version;
+        op->number = result;
+        shms_stat(s, SHMS_PUTS, 1);
+        return SHMS_OK;
+    }
+    return leave(op, SHMS_BUSY);
+}
+
+int shms_op_remove(struct shms_op *op, uint64_t expected) {
+    struct shms_store *s = op->s;
+    op->busy = NULL;
+    if (!shms_bucket_in_use(s, op->name.home))
+        return SHMS_MISS;
+    if (!home_lock(op))
+        return SHMS_BUSY;
+    for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
+        struct shms_found x;
+        uint32_t others;
+        int rc = shms_find_locked(s, &op->name, &x, &others);
+        if (rc < 0 || rc == SHMS_BUSY)
+            return leave(op, rc);
+        if (rc == SHMS_MISS) {
+            home_unlock(op, others);
+            return SHMS_MISS;
+        }
+        bool present = !expired(&x);
+        if (present && expected && x.sequence != expected) {
+            op->version = x.sequence;
+            home_unlock(op, x.distance > others ? x.distance : others);
+            return SHMS_UNMET;
+        }
+        int done = replace(op, &x, 0);
+        if (done < 0)
+            return leave(op, SHMS_BUSY);
+        if (!done)
+            continue;
+        home_unlock(op, others);
+        shms_stat(s, present ? SHMS_DELETES : SHMS_EXPIRATIONS, 1);
+        op->version = x.sequence;
+        return present ? SHMS_OK : SHMS_MISS;
+    }
+    return leave(op, SHMS_BUSY);
+}
+
+int shms_op_touch(struct shms_op *op, uint64_t expiry) {
+    struct shms_store *s = op->s;
+    op->busy = NULL;
+    if (!shms_bucket_in_use(s, op->name.home))
+        return SHMS_MISS;
+    if (expiry && !shms_mortal(s))
+        shms_store_release(&s->header->mortal, 1);
+    if (!home_lock(op))
+        return SHMS_BUSY;
+    for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
+        struct shms_found x;
+        uint32_t others;
+        int rc = shms_find_locked(s, &op->name, &x, &others);
+        if (rc != SHMS_OK)
+            return leave(op, rc);
+        uint32_t a = shms_arena_of(s, SHMS_SLOT_BLOCK(x.word));
+        if (!shms_arena_enter(s, a, SHMS_SPINS, &op->seen)) {
+            op->busy = &s->arenas[a].lock;
+            return leave(op, SHMS_BUSY);
+        }
+        /* With the arena's lock nobody takes X out, so writing into it is writing into X. */
+        bool there = still_there(&x), present = there && !expired(&x);
+        if (present)
+            shms_store_release(&x.block->expiry, expiry);
+        shms_arena_leave(s, a);
+        if (!there)
+            continue;
+        if (present && expiry)
+            shms_expire_note(s, x.number / SHMS_BUCKET_SLOTS, expiry);
+        return leave(op, present ? SHMS_OK : SHMS_MISS);
+    }
+    return leave(op, SHMS_BUSY);
+}

@@ -1,0 +1,237 @@
+/* rebuild.c: an arena's derived state made anew, by mark and sweep, following no link.
+ *
+ * ROOTS, in this order: blocks in the operation records of live clients; then the slots; then pins of live
+ *   clients. A publisher clears his record after publishing, so records first, slots second misses nobody: a
+ *   block that left the record before we looked there is in its slot before we look there [records-then-slots].
+ *   Blocks that are only pinned become zombies. Everything between is free.
+ * IDEMPOTENT: it reads records, slots, pins and the boundary tags of the blocks they name, and writes only what
+ *   is derived from them. CRASH inside: the lock names the dead, the next one starts over.
+ * HOSTILE BYTES: a slot whose word names nothing that can be a block, or a block inside another, is emptied: it
+ *   could not be read anyway.
+ * COST: the slots in use once, their blocks' headers once, a sort; 24 bytes of this process's memory for each.
+ *   Pages of the segment that nobody used are not touched. */
+#include "engine/rebuild.h"
+
+#include <stdlib.h>
+
+#include "engine/arena.h"
+#include "engine/lock.h"
+
+enum { ROOT_RECORD, ROOT_SLOT, ROOT_PIN };
+struct root {
+    uint64_t offset, bytes;
+    uint32_t slot;
+    uint32_t kind;
+};
+struct roots {
+    struct root *items;
+    uint64_t count, room;
+};
+
+static SHMS_COLD bool grow(struct roots *r) {
+    uint64_t room = r->room ? r->room * 2 : 1024;
+    struct root *items = realloc(r->items, room * sizeof *items);
+    if (!items)
+        return false;
+    r->items = items;
+    r->room = room;
+    return true;
+}
+
+static bool add(struct roots *r, uint64_t offset, uint64_t bytes, uint32_t slot, uint32_t kind) {
+    if (r->count == r->room && !grow(r))
+        return false;
+    r->items[r->count++] = (struct root){offset, bytes, slot, kind};
+    return true;
+}
+
+/* What a boundary tag says, with only the arena's bounds as limits: the top is derived, too. */
+static uint64_t block_bytes(struct shms_store *s, uint32_t a, uint64_t offset) {
+    if (offset < shms_arena_base(s, a) || offset % SHMS_GRANULE || offset > shms_arena_end(s, a) - SHMS_BLOCK_MIN)
+        return 0;
+    struct shms_block *b = (struct shms_block *)(s->base + offset);
+    uint32_t tag = shms_load_relaxed(&b->tag);
+    uint64_t bytes = (uint64_t)(tag & SHMS_TAG_UNITS) * (tag & SHMS_TAG_LARGE ? SHMS_PAGE : SHMS_GRANULE);
+    return (tag & SHMS_TAG_FREE) || bytes < SHMS_BLOCK_MIN || bytes > shms_arena_end(s, a) - offset ? 0 : bytes;
+}
+
+static bool mark_clients(struct shms_store *s, uint32_t a, struct roots *r, bool pins) {
+    uint64_t high = shms_min(shms_load_acquire(&s->header->clients_high), s->client_count);
+    for (uint32_t i = 0; i < high; i++) {
+        struct shms_client *c = shms_client_at(s, i);
+        if (SHMS_WHO_STATE(shms_load_acquire(&c->entry)) != SHMS_ENTRY_LIVE)
+            continue;
+        uint32_t n = pins ? s->pin_count : SHMS_CLIENT_RECORDS;
+        for (uint32_t k = 0; k < n; k++) {
+            uint64_t offset = shms_load_acquire(pins ? &c->pins[k] : &c->records[k].block); /* [records-then-slots] */
+            uint64_t bytes = offset ? block_bytes(s, a, offset) : 0;
+            if (bytes && !add(r, offset, bytes, 0, pins ? ROOT_PIN : ROOT_RECORD))
+                return false;
+        }
+    }
+    return true;
+}
+
+static void empty_slot(struct shms_store *s, uint32_t slot, uint64_t offset) {
+    _Atomic uint64_t *p = &s->buckets[slot / SHMS_BUCKET_SLOTS].slots[slot % SHMS_BUCKET_SLOTS];
+    uint64_t w = shms_load_relaxed(p);
+    if (SHMS_SLOT_BLOCK(w) == offset)
+        shms_cas_acq_rel(p, &w, 0);
+}
+
+static bool mark_slots(struct shms_store *s, uint32_t a, struct roots *r) {
+    for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
+        uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
+        for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++)
+            for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
+                /* acquire: the block's tag is seen [publish], and its name if it is gone [doom-then-slot] */
+                uint64_t w = shms_load_acquire(&s->buckets[bucket].slots[i]), offset = SHMS_SLOT_BLOCK(w);
+                uint32_t slot = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
+                if (!w)
+                    continue;
+                if (offset < s->heap_offset || offset >= s->heap_end) {
+                    empty_slot(s, slot, offset);
+                    continue;
+                }
+                if (shms_arena_of(s, offset) != a)
+                    continue;
+                uint64_t bytes = block_bytes(s, a, offset);
+                if (!bytes)
+                    empty_slot(s, slot, offset);
+                else if (!add(r, offset, bytes, slot, ROOT_SLOT))
+                    return false;
+            }
+    }
+    return true;
+}
+
+static int by_offset(const void *x, const void *y) {
+    const struct root *a = x, *b = y;
+    if (a->offset != b->offset)
+        return a->offset < b->offset ? -1 : 1;
+    if (a->kind != b->kind) /* a slot's claim comes before a record's, a pin's last */
+        return (a->kind == ROOT_SLOT ? 0 : a->kind + 1) < (b->kind == ROOT_SLOT ? 0 : b->kind + 1) ? -1 : 1;
+    return a->slot < b->slot ? -1 : a->slot > b->slot;
+}
+
+/* Keeps the roots that do not overlap a former one. A pin may name memory that is nobody's any more (its owner
+ * has not looked yet, and will find that out), so it yields to every other root. */
+static uint64_t settle(struct shms_store *s, struct roots *r) {
+    uint64_t kept = 0, end = 0;
+    for (uint64_t i = 0; i < r->count; i++) {
+        struct root *root = &r->items[i];
+        if (root->offset < end) {
+            struct root *before = &r->items[kept - 1];
+            if (before->kind == ROOT_PIN && root->kind != ROOT_PIN)
+                kept--; /* what the pin said is not there: the memory has another owner */
+            else {
+                if (root->kind == ROOT_SLOT)
+                    empty_slot(s, root->slot, root->offset);
+                continue;
+            }
+        }
+        end = root->offset + root->bytes;
+        r->items[kept++] = *root;
+    }
+    return kept;
+}
+
+/* A gap too small for a free run cannot come from this allocator, but from scribbled sizes. It is given to the block
+ * before it, which keeps the chain whole (I6); or else the entry behind it goes, too. */
+static uint64_t close_gaps(struct shms_store *s, uint64_t at, struct roots *r) {
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < r->count; i++) {
+        struct root *root = &r->items[i], *before = kept ? &r->items[kept - 1] : NULL;
+        uint64_t gap = root->offset - at;
+        if (gap && gap < SHMS_BLOCK_MIN) {
+            if (before && before->bytes + gap < SHMS_LARGE_FROM)
+                before->bytes += gap;
+            else if (root->kind == ROOT_SLOT) {
+                empty_slot(s, root->slot, root->offset);
+                shms_store_relaxed(&((struct shms_block *)(s->base + root->offset))->sequence, 0);
+                shms_fence_release(); /* [block-life] */
+                continue;
+            }
+        }
+        at = root->offset + root->bytes;
+        r->items[kept++] = *root;
+    }
+    return kept;
+}
+
+/* The block that the dead took out of its slot last may still be read by somebody who found it there. Before any
+ * of its bytes changes its sequence goes, as in a free (arena.h). What a kept root covers is another life. */
+static void end_doomed(struct shms_store *s, uint32_t a, const struct roots *r) {
+    uint64_t offset = shms_load_relaxed(&s->arenas[a].doomed); /* after mark_slots [doom-then-slot] */
+    if (offset < shms_arena_base(s, a) || offset % SHMS_GRANULE || offset > shms_arena_end(s, a) - SHMS_BLOCK_MIN)
+        return;
+    for (uint64_t i = 0; i < r->count; i++)
+        if (offset >= r->items[i].offset && offset - r->items[i].offset < r->items[i].bytes)
+            return;
+    if (!shms_commit(s, offset, SHMS_BLOCK_HEADER))
+        return; /* its page went back to the system, and reads as 0 already */
+    shms_store_relaxed(&((struct shms_block *)(s->base + offset))->sequence, 0);
+    shms_fence_release(); /* [block-life] */
+}
+
+/* Head and end of each gap have their pages: they lie beside blocks, or were heads and ends before. Only scribbled
+ * bytes lead to others, and those must not be touched unasked. */
+static bool commit_gaps(struct shms_store *s, uint64_t at, const struct roots *r) {
+    for (uint64_t i = 0; s->sparse && i < r->count; i++) {
+        uint64_t end = r->items[i].offset;
+        if (end > at && ((at % SHMS_PAGE == 0 && !shms_commit_sparse(s, at, SHMS_BLOCK_MIN)) ||
+                         (end % SHMS_PAGE == 0 && !shms_commit_sparse(s, end - 8, 8))))
+            return false;
+        at = end + r->items[i].bytes;
+    }
+    return true;
+}
+
+int shms_rebuild(struct shms_store *s, uint32_t a) {
+    struct roots r = {0};
+    shms_store_relaxed(&s->arenas[a].suspect, 1); /* until this is done: a death inside is seen */
+    if (!mark_clients(s, a, &r, false) || !mark_slots(s, a, &r) || !mark_clients(s, a, &r, true)) {
+        free(r.items);
+        return SHMS_NO_MEMORY;
+    }
+    if (r.count)
+        qsort(r.items, r.count, sizeof *r.items, by_offset);
+    r.count = settle(s, &r);
+    end_doomed(s, a, &r);
+    uint64_t at = shms_arena_base(s, a);
+    r.count = close_gaps(s, at, &r);
+    if (!commit_gaps(s, at, &r)) {
+        free(r.items);
+        return SHMS_FULL;
+    }
+    uint64_t top = r.count ? r.items[r.count - 1].offset + r.items[r.count - 1].bytes : at;
+    shms_arena_reset(s, a);
+    shms_store_relaxed(&s->arenas[a].suspect, 1);
+    shms_arena_set_top(s, a, top);
+    for (uint64_t i = 0; i < r.count; i++) {
+        struct root *root = &r.items[i];
+        if (root->offset - at < SHMS_BLOCK_MIN)
+            at = root->offset; /* close_gaps could not: it is nobody's until a neighbour is gone */
+        bool gap = root->offset > at;
+        shms_arena_add_used(s, a, root->offset, root->bytes, gap);
+        if (gap)
+            shms_arena_add_free(s, a, at, root->offset - at);
+        if (root->kind == ROOT_PIN)
+            shms_arena_add_zombie(s, a, root->offset);
+        at = root->offset + root->bytes;
+    }
+    free(r.items);
+    shms_store_relaxed(&s->arenas[a].suspect, 0);
+    shms_fetch_add_acq_rel(&s->rebuilds, 1);
+    return SHMS_OK;
+}
+
+bool shms_arena_enter(struct shms_store *s, uint32_t a, uint32_t spins, uint64_t *seen) {
+    if (!shms_lock_try(s, &s->arenas[a].lock, spins, seen))
+        return false;
+    if (SHMS_UNLIKELY(shms_load_relaxed(&s->arenas[a].suspect)))
+        shms_rebuild(s, a);
+    return true;
+}
+
+void shms_arena_leave(struct shms_store *s, uint32_t a) { shms_unlock(&s->arenas[a].lock); }

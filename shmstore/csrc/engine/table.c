@@ -1,0 +1,188 @@
+/* table.c: see table.h. */
+#include "engine/table.h"
+
+enum { LOOK_MATCH, LOOK_OTHER, LOOK_AGAIN, LOOK_VOID, LOOK_CORRUPT };
+/* LOOK_VOID: a block without a sequence stands in a slot. A free in progress shows this for an instant, since its two
+ * stores may be seen in either order; every one of SHMS_FIND_TRIES looks shows it only when it is so. */
+
+void shms_name_init(const struct shms_store *s, struct shms_name *n, const void *bytes, uint32_t length, uint32_t kind) {
+    n->bytes = bytes;
+    n->length = length;
+    n->kind = kind;
+    n->hash = shms_hash_of(s, bytes, length, kind);
+    n->home = shms_home_of(s, n->hash);
+}
+
+/* Fills f from a block's header, every length checked against the heap: false if they cannot be right. */
+static inline bool measure(const struct shms_store *s, struct shms_block *b, struct shms_found *f,
+                           const uint8_t **key, uint32_t *key_length) {
+    uint64_t lengths = shms_load_relaxed(&b->lengths);
+    uint64_t at = (uint64_t)((uint8_t *)b - s->base) + SHMS_BLOCK_HEADER;
+    f->kind = SHMS_LENGTHS_KIND(lengths);
+    f->value_length = SHMS_LENGTHS_VALUE(lengths);
+    *key_length = SHMS_LENGTHS_KEY(lengths);
+    f->extension = NULL;
+    f->extension_length = 0;
+    if (SHMS_UNLIKELY(f->kind & SHMS_FLAG_EXTENDED)) {
+        uint32_t length;
+        shms_copy_short(&length, s->base + at, 4);
+        if (length < 8 || length > SHMS_EXT_MAX || length % 8 || at + length > s->heap_end)
+            return false;
+        f->extension = s->base + at;
+        f->extension_length = length;
+        at += length;
+    }
+    if (SHMS_UNLIKELY(*key_length > SHMS_KEY_MAX || at + *key_length > s->heap_end))
+        return false;
+    *key = s->base + at;
+    at += *key_length;
+    if (f->value_length >= SHMS_ALIGNED_FROM)
+        at = SHMS_ALIGN_VALUE(at, f->kind);
+    if (SHMS_UNLIKELY(at > s->heap_end || f->value_length > s->heap_end - at))
+        return false;
+    f->value = s->base + at;
+    return true;
+}
+
+/* One look at the block that slot word w names: [slot-between], [prove-mismatch]. */
+static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w, const struct shms_name *n,
+                       struct shms_found *f) {
+    struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
+    if (SHMS_UNLIKELY(!b))
+        return shms_load_acquire(slot) == w ? LOOK_CORRUPT : LOOK_AGAIN;
+    uint64_t q = shms_load_acquire(&b->sequence); /* [slot-between] pairs with the release in shms_arena_alloc */
+    if (SHMS_UNLIKELY(shms_load_acquire(slot) != w))
+        return LOOK_AGAIN;
+    if (SHMS_UNLIKELY(q == 0))
+        return LOOK_VOID;
+    const uint8_t *key;
+    uint32_t key_length;
+    bool sound = true;
+    bool match = shms_load_relaxed(&b->hash) == n->hash && (sound = measure(s, b, f, &key, &key_length)) &&
+                 key_length == n->length && (f->kind & SHMS_FLAG_BYTES_KEY) == n->kind &&
+                 shms_equal_racy(key, n->bytes, key_length);
+    f->expiry = shms_load_relaxed(&b->expiry);
+    shms_fence_acquire(); /* [block-life] */
+    if (SHMS_UNLIKELY(shms_load_relaxed(&b->sequence) != q))
+        return LOOK_AGAIN;
+    if (SHMS_UNLIKELY(!sound))
+        return LOOK_CORRUPT;
+    f->slot = slot;
+    f->word = w;
+    f->block = b;
+    f->sequence = q;
+    return match ? LOOK_MATCH : LOOK_OTHER;
+}
+
+static inline int probe(struct shms_store *s, const struct shms_name *n, struct shms_found *f, uint32_t *others) {
+    if (others)
+        *others = 0;
+    if (!shms_bucket_in_use(s, n->home))
+        return SHMS_MISS;
+    uint64_t tag = SHMS_SLOT_TAG(n->hash, n->home), bucket = n->home;
+    uint32_t reach = SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[bucket].lock)), tries = 0, voids = 0;
+    bool found = false;
+    struct shms_found found_at;
+    for (uint32_t d = 0; d <= reach; d++) {
+        if (d && d >= s->bucket_count)
+            break; /* a tiny table was walked once around */
+        if (d && !shms_bucket_in_use(s, bucket))
+            goto next;
+        struct shms_bucket *b = &s->buckets[bucket];
+        for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
+            uint64_t w;
+        again:
+            w = shms_load_acquire(&b->slots[i]); /* [publish] */
+            if (SHMS_LIKELY(w == 0 || SHMS_SLOT_TAG_OF(w) != tag)) {
+                if (others && w && SHMS_SLOT_HOME8(w) == (uint32_t)(n->home & 0xff))
+                    *others = d; /* maybe of a home 256 buckets away: then reach is higher than it need be */
+                continue;
+            }
+            switch (look(s, &b->slots[i], w, n, f)) {
+            case LOOK_VOID:
+                voids++; /* fall through */
+            case LOOK_AGAIN:
+                if (++tries > SHMS_FIND_TRIES)
+                    return voids == tries ? SHMS_CORRUPT : SHMS_BUSY;
+                shms_count(&s->own_counters[SHMS_RETRIES], 1);
+                goto again;
+            case LOOK_CORRUPT:
+                return SHMS_CORRUPT;
+            case LOOK_MATCH:
+                f->number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
+                f->distance = d;
+                if (!others)
+                    return SHMS_OK;
+                if (!found)
+                    found_at = *f;
+                found = true;
+                break;
+            case LOOK_OTHER:
+                if (others)
+                    *others = d;
+            }
+        }
+    next:
+        if (++bucket == s->bucket_count)
+            bucket = 0;
+    }
+    if (!found)
+        return SHMS_MISS;
+    *f = found_at;
+    return SHMS_OK;
+}
+
+int shms_find(struct shms_store *s, const struct shms_name *n, struct shms_found *f) {
+    for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
+        int rc = probe(s, n, f, NULL);
+        if (SHMS_LIKELY(rc != SHMS_OK || f->expiry == 0))
+            return rc;
+        /* The clock first, then the expiry: the other way round, a touch between the two that came in time
+         * would go unseen [clock-then-expiry]. */
+        uint64_t now = shms_os_now();
+        uint64_t expiry = shms_load_acquire(&f->block->expiry);
+        if (!shms_found_still(f))
+            continue; /* overwritten meanwhile */
+        f->expiry = expiry;
+        return expiry && expiry <= now ? SHMS_MISS : SHMS_OK;
+    }
+    return SHMS_BUSY;
+}
+
+int shms_find_locked(struct shms_store *s, const struct shms_name *n, struct shms_found *f, uint32_t *others) {
+    return probe(s, n, f, others);
+}
+
+int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_found *f, const uint8_t **key,
+              uint32_t *key_length) {
+    _Atomic uint64_t *slot = &s->buckets[bucket].slots[index];
+    uint32_t voids = 0;
+    for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
+        uint64_t w = shms_load_acquire(slot); /* [publish], then as in look: [slot-between] */
+        if (w == 0)
+            return SHMS_MISS;
+        struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
+        uint64_t q = b ? shms_load_acquire(&b->sequence) : 0;
+        if (shms_load_acquire(slot) != w)
+            continue;
+        if (q == 0) {
+            if (!b || ++voids == SHMS_FIND_TRIES)
+                return SHMS_CORRUPT;
+            continue;
+        }
+        bool sound = measure(s, b, f, key, key_length);
+        f->expiry = shms_load_relaxed(&b->expiry);
+        shms_fence_acquire(); /* [block-life] */
+        if (shms_load_relaxed(&b->sequence) != q)
+            continue;
+        if (!sound)
+            return SHMS_CORRUPT;
+        f->slot = slot;
+        f->word = w;
+        f->block = b;
+        f->sequence = q;
+        f->number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + index);
+        return SHMS_OK;
+    }
+    return SHMS_BUSY;
+}

@@ -1,0 +1,85 @@
+/* wait.c: sleeping on the count of a key's home bucket.
+ *
+ * Every change of a key moves that count after it: at the release of the home lock, or by the evictor. The
+ * sleeper reads the word, then looks at the key, then sets the waiters flag in the word if its count still is
+ * what it was, then sleeps on that count. Whoever moves the count does it in the same word: he either sees the
+ * flag and wakes, or came first, and then the flag is not set or the sleep does not begin (L4).
+ * A death before the wake wakes nobody, and an expiry nobody notices: every sleep is bounded and ends in another
+ * look. A read-only attachment cannot set the flag and naps. */
+#include "engine/wait.h"
+
+#include "engine/lock.h"
+
+#define NAP 2000000ull
+#define LOOKS_BETWEEN_CLOCKS 64
+#define DRY_LOOKS 32 /* some 50 microseconds */
+
+static int look(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t *version,
+                uint64_t *expiry) {
+    struct shms_found f;
+    int rc = shms_find(s, n, &f);
+    if (rc < 0)
+        return rc;
+    uint64_t now_version = rc == SHMS_OK ? f.sequence : 0;
+    *expiry = rc == SHMS_OK ? f.expiry : 0;
+    if (rc == SHMS_BUSY || (now_version == 0 && !has_after) || (has_after && now_version == after))
+        return SHMS_AGAIN;
+    *version = now_version;
+    return SHMS_OK;
+}
+
+/* Looks at the lock word alone, for a microsecond or some: true when it moved and nobody holds it. The entry itself is
+ * left in the writer's cache until there is something to see. */
+static bool watch(_Atomic uint64_t *lock, uint64_t was) {
+    for (int i = 0; i < LOOKS_BETWEEN_CLOCKS; i++) {
+        shms_pause();
+        uint64_t w = lock ? shms_load_acquire(lock) : was;
+        if (w != was && SHMS_LOCK_OWNER(w) == 0)
+            return true;
+    }
+    return false;
+}
+
+int shms_wait_look(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t *version) {
+    uint64_t expiry;
+    return look(s, n, has_after, after, version, &expiry);
+}
+
+int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t start,
+              uint64_t nanoseconds, uint64_t spin, uint64_t *version) {
+    uint64_t end = start + nanoseconds, now = start, expiry;
+    bool asleep_allowed = s->readonly ? shms_bucket_in_use(s, n->home) : shms_bucket_use(s, n->home);
+    _Atomic uint64_t *lock = &s->buckets[n->home].lock;
+    for (uint64_t changes = 0, dry = 0;;) {
+        uint64_t w = asleep_allowed ? shms_load_acquire(lock) : 0;
+        if (SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
+            return SHMS_DESTROYED;
+        int rc = look(s, n, has_after, after, version, &expiry);
+        if (rc != SHMS_AGAIN)
+            return rc;
+        if (spin && watch(asleep_allowed ? lock : NULL, w) && ++changes % LOOKS_BETWEEN_CLOCKS)
+            continue;
+        if (spin && ++dry % DRY_LOOKS == 0)
+            shms_os_yield(); /* perhaps whoever is waited for is to run on this very core */
+        now = shms_os_now();
+        if (now >= end)
+            return SHMS_AGAIN;
+        if (spin && now - start < spin)
+            continue;
+        spin = 0;
+        uint64_t left = end - now;
+        if (expiry)
+            left = shms_min(left, expiry > now ? expiry - now : 1);
+        if (s->readonly || !asleep_allowed) {
+            shms_os_nap(shms_min(left, NAP));
+            asleep_allowed = shms_bucket_in_use(s, n->home);
+            continue; /* to a last look, if the time is up */
+        }
+        uint64_t flagged = w | SHMS_LOCK_WAITERS, seen = w;
+        bool announced = w == flagged;
+        while (!announced && SHMS_LOCK_COUNT(seen) == SHMS_LOCK_COUNT(w))
+            announced = shms_cas_acq_rel(lock, &seen, seen | SHMS_LOCK_WAITERS);
+        if (announced && !shms_os_futex_wait(shms_lock_count(lock), SHMS_LOCK_COUNT(w), left))
+            return SHMS_AGAIN; /* a signal: its handler comes first */
+    }
+}

@@ -1,0 +1,77 @@
+/* walk.c: see walk.h. */
+#include "engine/walk.h"
+
+#include "engine/expire.h"
+
+#define PATIENCE 100000u /* times that one call may be overtaken by writers */
+
+/* The next slot at or after `slot` in a page in use; UINT64_MAX at the end. */
+static uint64_t next_used(struct shms_store *s, uint64_t slot) {
+    uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
+    if (bucket >= s->bucket_count)
+        return UINT64_MAX;
+    uint64_t page = bucket / SHMS_PAGE_BUCKETS, used = shms_next_page_in_use(s, page);
+    if (used == page)
+        return slot;
+    return used < s->table_pages ? used * SHMS_PAGE_BUCKETS * SHMS_BUCKET_SLOTS : UINT64_MAX;
+}
+
+static inline bool gone(const struct shms_found *f, uint64_t now) { return f->expiry && f->expiry <= now; }
+
+int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32_t prefix_length, uint32_t kind,
+              uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
+    uint64_t now = shms_os_now(), overtaken = 0;
+    *filled = 0;
+    for (uint64_t slot = *cursor; (slot = next_used(s, slot)) != UINT64_MAX; slot++) {
+        struct shms_found f;
+        const uint8_t *key;
+        uint32_t length;
+        int rc;
+        do
+            rc = shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &f, &key, &length);
+        while (rc == SHMS_BUSY && ++overtaken < PATIENCE);
+        if (rc < 0 || rc == SHMS_BUSY)
+            return rc < 0 ? rc : SHMS_STORM;
+        if (rc == SHMS_MISS || gone(&f, now))
+            continue;
+        if (kind != SHMS_WALK_ALL && ((f.kind & SHMS_FLAG_BYTES_KEY) != kind || length < prefix_length))
+            continue;
+        if (*filled + 4 + length > capacity) {
+            *cursor = slot;
+            return SHMS_OK;
+        }
+        uint32_t mark = length | (f.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
+        memcpy(buffer + *filled, &mark, 4);
+        shms_copy_short(buffer + *filled + 4, key, length);
+        if (!shms_found_still(&f)) {
+            if (++overtaken >= PATIENCE)
+                return SHMS_STORM;
+            slot--; /* changed while it was copied: once more */
+            continue;
+        }
+        if (kind != SHMS_WALK_ALL && memcmp(buffer + *filled + 4, prefix, prefix_length) != 0)
+            continue;
+        *filled += 4 + length;
+    }
+    *cursor = UINT64_MAX;
+    return SHMS_OK;
+}
+
+uint64_t shms_walk_count(struct shms_store *s, bool any_will_do) {
+    uint64_t count = 0, now = shms_os_now();
+    bool mortal = shms_mortal(s);
+    for (uint64_t slot = 0; (slot = next_used(s, slot)) != UINT64_MAX; slot++) {
+        struct shms_found f;
+        const uint8_t *key;
+        uint32_t length;
+        if (!shms_load_acquire(&s->buckets[slot / SHMS_BUCKET_SLOTS].slots[slot % SHMS_BUCKET_SLOTS]))
+            continue;
+        if (mortal && shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &f, &key, &length) == SHMS_OK &&
+            gone(&f, now))
+            continue;
+        count++;
+        if (any_will_do)
+            break;
+    }
+    return count;
+}

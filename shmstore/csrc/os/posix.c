@@ -1,0 +1,64 @@
+/* posix.c: shm_open, ftruncate, posix_fallocate, mmap, munmap, shm_unlink, with the error in the result
+ *
+ * The error travels in the result because errno does not survive the way back through the interpreter.
+ */
+#include "os/posix.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+/* shmstore/posix.py holds these numbers as literals, so that type checkers know them. */
+static_assert(PROT_NONE == 0 && PROT_READ == 1 && PROT_WRITE == 2 && PROT_EXEC == 4, "posix.py: PROT_*");
+static_assert(MAP_SHARED == 0x01 && MAP_PRIVATE == 0x02 && MAP_FIXED == 0x10 && MAP_ANONYMOUS == 0x20,
+              "posix.py: MAP_*");
+static_assert(MAP_LOCKED == 0x2000 && MAP_NORESERVE == 0x4000 && MAP_POPULATE == 0x8000 && MAP_HUGETLB == 0x40000,
+              "posix.py: MAP_* of Linux");
+#ifndef MAP_FIXED_NOREPLACE /* C libraries older than Linux 4.17 */
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
+static_assert(MAP_FIXED_NOREPLACE == 0x100000, "posix.py: MAP_FIXED_NOREPLACE");
+static_assert(sizeof(off_t) == 8, "lengths and offsets are passed as int64_t");
+
+static int32_t status(int result) {
+    return result == -1 ? -errno : result;
+}
+
+int32_t shms_posix_shm_open(const char *name, int32_t oflag, uint32_t mode) {
+    return status(shm_open(name, oflag, (mode_t)mode));
+}
+
+int32_t shms_posix_shm_unlink(const char *name) {
+    return status(shm_unlink(name));
+}
+
+int32_t shms_w_posix_ftruncate(int32_t fd, int64_t length) {
+    return status(ftruncate(fd, length));
+}
+
+int32_t shms_w_posix_fallocate(int32_t fd, int64_t offset, int64_t length) {
+    return -posix_fallocate(fd, offset, length); /* returns the error, and leaves errno alone */
+}
+
+void *shms_w_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t flags, int32_t fd, int64_t offset,
+                        int32_t *ret_error) {
+    void *address = mmap((void *)(uintptr_t)addr, length, prot, flags, fd, offset);
+    if (address == MAP_FAILED) {
+        *ret_error = -errno;
+        return NULL;
+    }
+    if (address == NULL) { /* MAP_FIXED, and root may; but then every stray NULL would be memory */
+        munmap(address, length);
+        *ret_error = -EINVAL;
+    }
+    return address;
+}
+
+int32_t shms_w_posix_munmap(void *addr, uint64_t length) {
+    return status(munmap(addr, length));
+}

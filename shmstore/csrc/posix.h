@@ -1,9 +1,0 @@
-/* posix.h: the POSIX shared memory calls, one thin function each; it knows nothing of stores */
-#ifndef SHMS_POSIX_H
-#define SHMS_POSIX_H
-
-#include <stdint.h>
-
-#include "posix.cdef.h"
-
-#endif

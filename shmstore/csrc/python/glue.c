@@ -1,0 +1,153 @@
+/* glue.c: binding the hot calls, and what they share. */
+#include "python/glue_call.h"
+
+#include "engine/recover.h"
+#include "python/scan.h"
+
+#define SLICE 20000000ull /* Ctrl-C acts within this */
+
+static PyObject *told;
+
+int shms_call_begin(struct shms_call *c, int64_t handle) {
+    c->number = handle;
+    c->deadline = 0;
+    c->counted = false;
+    c->epoch = shms_fork_epoch;
+    c->h = shms_handle_get(c->number);
+    if (SHMS_UNLIKELY(!c->h))
+        return SHMS_CLOSED;
+    return shms_handle_usable(c->h);
+}
+
+void shms_call_count(struct shms_call *c) {
+    if (!c->counted)
+        c->counted = shms_handle_enter(c->number) != NULL;
+}
+
+void shms_call_end(struct shms_call *c) {
+    if (c->counted && c->epoch == shms_fork_epoch)
+        shms_handle_leave(c->h);
+    c->counted = false;
+}
+
+/* Logging is Python code: it runs here, where no engine lock is held. */
+static int tell(struct shms_call *c) {
+    struct shms_store *s = &c->h->s;
+    if (!shms_handle_news(c->h) || !told)
+        return SHMS_OK;
+    PyObject *r = PyObject_CallFunction(
+        told, "LIKK", (long long)c->number, (unsigned)shms_load_relaxed(&s->last_dead_pid),
+        (unsigned long long)shms_load_acquire(&s->takeovers), (unsigned long long)shms_load_relaxed(&s->rebuilds));
+    Py_XDECREF(r);
+    return r ? SHMS_OK : SHMS_RAISED;
+}
+
+int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
+    struct shms_store *s = &c->h->s;
+    uint64_t now = shms_os_now();
+    if (!c->deadline)
+        c->deadline = now + c->h->timeout;
+    else if (now >= c->deadline) {
+        shms_handle_blame(c->h, busy);
+        return SHMS_TIMEOUT;
+    }
+    shms_call_count(c);
+    if (!c->counted)
+        return SHMS_CLOSED;
+    uint64_t slice = shms_min(SLICE, c->deadline > now ? c->deadline - now : 1);
+    PyThreadState *state = PyEval_SaveThread();
+    if (busy && !s->readonly)
+        shms_await(s, busy, seen, slice);
+    else
+        shms_os_nap(100000);
+    PyEval_RestoreThread(state);
+    bool raised = PyErr_CheckSignals() || tell(c) != SHMS_OK;
+    bool forked = c->epoch != shms_fork_epoch;
+    if (SHMS_UNLIKELY(forked)) { /* the count is the parent's thread's, and was forgotten at the first call here */
+        c->counted = false;
+        c->epoch = shms_fork_epoch;
+    }
+    if (raised)
+        return SHMS_RAISED;
+    if (shms_handle_closing(c->h) || (forked && shms_handle_get(c->number) != c->h)) /* the place may be another's */
+        return SHMS_CLOSED;
+    int rc = shms_handle_usable(c->h);
+    return rc == SHMS_OK && forked ? SHMS_FORKED : rc;
+}
+
+void shms_type_error(const char *wanted, PyObject *got) {
+    PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(got), "__name__");
+    if (name)
+        PyErr_Format(PyExc_TypeError, "%s, not %U", wanted, name);
+    Py_XDECREF(name);
+}
+
+int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind) {
+    Py_ssize_t n;
+    if (SHMS_LIKELY(PyUnicode_Check(object))) {
+        *bytes = PyUnicode_AsUTF8AndSize(object, &n);
+        if (!*bytes)
+            return SHMS_RAISED;
+        *kind = 0;
+    } else if (PyBytes_Check(object)) {
+        char *p;
+        PyBytes_AsStringAndSize(object, &p, &n);
+        *bytes = p;
+        *kind = SHMS_FLAG_BYTES_KEY;
+    } else {
+        shms_type_error("names are str or bytes", object);
+        return SHMS_RAISED;
+    }
+    if (SHMS_UNLIKELY(n > (Py_ssize_t)SHMS_KEY_MAX)) {
+        PyErr_Format(PyExc_ValueError, "names are at most %u bytes long, this one is %zd", SHMS_KEY_MAX, n);
+        return SHMS_RAISED;
+    }
+    *length = (uint32_t)n;
+    return SHMS_OK;
+}
+
+static PyMethodDef loose[] = {
+    {"scan", shms_scan, METH_O, "scan(object) -> int: how much care encoding needs"},
+    {"scan_packed", shms_scan_packed, METH_O, "scan_packed(bytes) -> int: whether decoding is within limits"},
+    {NULL, NULL, 0, NULL},
+};
+
+static int bind(PyObject *dict, PyMethodDef *table, PyObject *self) {
+    for (PyMethodDef *m = table; m->ml_name; m++) {
+        PyObject *f = PyCFunction_NewEx(m, self, NULL);
+        if (!f || PyDict_SetItemString(dict, m->ml_name, f) < 0) {
+            Py_XDECREF(f);
+            return -1;
+        }
+        Py_DECREF(f);
+    }
+    return 0;
+}
+
+int shms_glue_bind(uintptr_t dict, int64_t handle) {
+    PyObject *target = (PyObject *)dict, *self = PyLong_FromLongLong(handle);
+    if (!self)
+        return -1;
+    int rc = handle ? bind(target, shms_glue_reads, self) | bind(target, shms_glue_writes, self) |
+                          bind(target, shms_glue_views, self)
+                    : bind(target, loose, self);
+    Py_DECREF(self);
+    if (!handle && rc == 0) {
+        PyObject *type = shms_make_type();
+        rc = type ? PyDict_SetItemString(target, "StoreCalls", type) : -1;
+        Py_XDECREF(type);
+    }
+    return rc;
+}
+
+PyObject *shms_default;
+
+int shms_glue_tell(uintptr_t callable, uintptr_t missing) {
+    shms_default = (PyObject *)missing;
+    Py_XINCREF(shms_default);
+    PyObject *old = told;
+    told = (PyObject *)callable;
+    Py_XINCREF(told);
+    Py_XDECREF(old);
+    return 0;
+}

@@ -1,0 +1,179 @@
+/* glue_call.h: what the glue files share: arguments in, waiting in between, results out. */
+#ifndef SHMS_GLUE_CALL_H
+#define SHMS_GLUE_CALL_H
+
+#ifndef Py_LIMITED_API
+#define Py_LIMITED_API 0x030a0000
+#endif
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "python/glue.h"
+#include "api/handle.h"
+#include "engine/op.h"
+#include "python/pack.h"
+
+#define SHMS_RAISED (-1000)          /* a Python exception is pending */
+#define SHMS_GIVES_UP_FROM (8u << 20) /* bytes: shorter copies keep the interpreter's lock (docs/performance.md) */
+
+/* One call on one store: handle, deadline, and whether it is counted as inside. */
+struct shms_call {
+    struct shms_handle *h;
+    int64_t number;
+    uint64_t deadline; /* 0: nothing was waited for yet */
+    uint32_t epoch;    /* the process that the call began in: a signal handler may fork during a wait */
+    bool counted;
+};
+
+/* The last thing before the engine: argument conversions run Python code, which may close the handle or fork. */
+int shms_call_begin(struct shms_call *c, int64_t handle);
+/* Before giving the interpreter's lock up: SHMS_OK; from now on nobody detaches the store under this call. */
+void shms_call_count(struct shms_call *c);
+void shms_call_end(struct shms_call *c);
+/* Waits a slice for what op->busy says: SHMS_OK (try again), or what ends the call. SHMS_FORKED: this process is a
+ * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. */
+int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
+
+/* A str or bytes object as a name: SHMS_OK or SHMS_RAISED. */
+int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
+/* What most calls begin with. SHMS_OK: *n is the name in the store, and shms_call_end is due. */
+static inline int shms_call_begin_named(struct shms_call *c, int64_t handle, PyObject *name, struct shms_name *n) {
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(c, handle)) == SHMS_OK))
+        shms_name_init(&c->h->s, n, bytes, length, kind);
+    return rc;
+}
+
+/* Raises TypeError: what is wanted, and the type that was given. */
+void shms_type_error(const char *wanted, PyObject *got);
+
+static inline PyObject *shms_call_failed(int status) {
+    if (status == SHMS_RAISED)
+        return NULL;
+    if (status == SHMS_NO_MEMORY)
+        return PyErr_NoMemory();
+    return Py_BuildValue("(i)", status);
+}
+
+/* Memory of the caller's, and what a value must begin with whose remainder is to fill it (0: it must be bytes). */
+#define SHMS_INTO_HEAD 2048u
+struct shms_into {
+    void *bytes;
+    uint64_t room;
+    uint32_t head_length;
+    uint8_t head[SHMS_INTO_HEAD];
+};
+
+/* A value as it was at one moment, copied out of the segment: glue_read.c. */
+#define SHMS_VALUE_INLINE 2048u
+struct shms_value {
+    struct shms_into *into; /* the copy goes there (glue_into.c); NULL: into what follows */
+    PyObject *bytes;  /* owns the copy; NULL: it stands in `small` */
+    uint64_t length;
+    uint64_t version;
+    uint32_t codec;
+    bool is_object;   /* `bytes` is the object itself, its msgpack head taken off */
+    bool writable;    /* `bytes` is a bytearray: what is made of it may use its memory */
+    uint32_t extension_length;
+    uint8_t small[SHMS_VALUE_INLINE];
+    uint8_t extension[SHMS_EXT_MAX];
+};
+/* A whole call. whole: as it is stored, in a bytes object. SHMS_OK, SHMS_MISS, or what ended the call; SHMS_UNMET:
+ * v->into does not fit, nothing was copied; v->length is the value's if it is bytes. */
+int shms_call_read(int64_t handle, PyObject *name, bool whole, struct shms_value *v);
+/* A whole call: is the name there? *f may be another life's by now. SHMS_OK, SHMS_MISS, or what ended the call. */
+int shms_call_look(int64_t handle, PyObject *name, struct shms_found *f);
+int shms_copy_into(struct shms_call *c, const struct shms_found *f, struct shms_value *v);
+/* Copies bytes out; with the interpreter's lock given up if they are many. False: the store is closed. */
+bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes);
+/* Of msgpack that is nothing but bytes the length of its head, else 0; to be checked with the rest of the copy. */
+uint32_t shms_bytes_head(const struct shms_found *f);
+/* The codec as Python knows it: a number, or the name that stands in the extension. New reference. */
+PyObject *shms_value_codec(const struct shms_value *v);
+/* The object, decoded here if it is plain, else by store._decode. Takes v->bytes. After shms_call_end: it may run
+ * Python code. */
+PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *name);
+
+/* One put, from reserve to publish: SHMS_OK with *version, SHMS_UNMET with the version in the way, or a status. */
+struct shms_put {
+    const char *body;
+    uint64_t length;          /* of head and body */
+    const void *head;         /* stands before the body */
+    uint64_t head_length;
+    uint8_t bin[5];           /* the head of plain bytes */
+    uint32_t codec;
+    const void *extension;
+    uint32_t extension_length;
+    uint64_t expiry;
+    enum shms_mode mode;
+    uint64_t expected;
+    bool keep_expiry;
+    int64_t by, initial; /* SHMS_INCR */
+    int64_t number;
+    uint64_t version;
+};
+/* Field by field: compilers clear a structure of this size by an instruction that costs 30 cycles. */
+static inline void shms_put_init(struct shms_put *p, enum shms_mode mode) {
+    p->body = p->head = NULL;
+    p->length = p->head_length = 0;
+    p->codec = SHMS_CODEC_MSGPACK;
+    p->extension = NULL;
+    p->extension_length = 0;
+    p->expiry = 0;
+    p->mode = mode;
+    p->expected = 0;
+    p->keep_expiry = false;
+    p->by = p->initial = p->number = 0;
+    p->version = 0;
+}
+int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put);
+/* SHMS_OK, SHMS_MISS, SHMS_UNMET. */
+int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected);
+/* A ttl argument in nanoseconds, before shms_call_begin. None: for ever, 0; DEFAULT: the handle's,
+ * SHMS_TTL_OF_HANDLE; a number: seconds. SHMS_OK or SHMS_RAISED. */
+#define SHMS_TTL_OF_HANDLE UINT64_MAX
+int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds);
+/* When an entry that is put now expires; after shms_call_begin. */
+static inline uint64_t shms_call_expiry(const struct shms_call *c, uint64_t ttl) {
+    if (ttl == SHMS_TTL_OF_HANDLE)
+        ttl = c->h->ttl;
+    return SHMS_UNLIKELY(ttl) ? shms_os_now() + ttl : 0;
+}
+
+/* The function tables of glue_read.c and glue_write.c, ended by NULL. */
+extern PyMethodDef shms_glue_reads[], shms_glue_writes[], shms_glue_views[];
+
+/* shmstore.DEFAULT: "what the handle was opened with". Borrowed; its module lives as long as this one. */
+extern PyObject *shms_default;
+
+/* The base type of stores (glue_type.c), and its calls on many names (glue_many.c). */
+struct shms_store_object {
+    PyObject_HEAD
+    long long handle;
+};
+static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
+PyObject *shms_make_type(void);
+PyObject *shms_store_failed(PyObject *self, PyObject *name, int status); /* raises; NULL */
+/* asked: bytes that there was no room for */
+PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint64_t asked);
+PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin);
+PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *shms_get_many(PyObject *self, PyObject *names);
+PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *shms_delete_many(PyObject *self, PyObject *names);
+
+/* A value to be put, packed here if it is plain, else by store._encode_parts. The buffer lives as long as the put. */
+struct shms_encoded {
+    struct shms_packed packed;
+    PyObject *bytes; /* owns what head and body point to, or NULL */
+};
+/* Fills body, head, length and codec of *p: SHMS_OK, SHMS_RAISED, or SHMS_CODEC_NAMED if the codec is the user's own.
+ * Runs Python code: before shms_call_begin. */
+int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p);
+void shms_encoded_free(struct shms_encoded *e);
+
+#endif

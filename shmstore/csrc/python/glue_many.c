@@ -1,0 +1,216 @@
+/* glue_many.c: many names in one call. Not snapshots: each item is an operation of its own. Arguments are tuples,
+ * so nobody changes them while a slice of waiting lets other Python code run. */
+#include "python/glue_call.h"
+
+#include <stdlib.h>
+
+/* Cache misses are most of the price, and they can overlap: some names ahead, first the buckets are asked for, then
+ * the blocks of the slots that have the name's tag. */
+#define AHEAD 8
+static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, Py_ssize_t count) {
+    struct shms_name n[AHEAD];
+    Py_ssize_t last = from + AHEAD < count ? from + AHEAD : count, known = 0;
+    for (Py_ssize_t i = from; i < last; i++) {
+        const char *bytes;
+        uint32_t length, kind;
+        PyObject *name = PyTuple_GetItem(names, i);
+        if ((!PyUnicode_Check(name) && !PyBytes_Check(name)) || shms_call_name(name, &bytes, &length, &kind) != SHMS_OK) {
+            PyErr_Clear(); /* its own turn will say what is wrong */
+            continue;
+        }
+        shms_name_init(s, &n[known], bytes, length, kind);
+        if (shms_bucket_in_use(s, n[known].home))
+            __builtin_prefetch(&s->buckets[n[known++].home]);
+    }
+    for (Py_ssize_t i = 0; i < known; i++) {
+        uint64_t tag = SHMS_SLOT_TAG(n[i].hash, n[i].home);
+        for (uint32_t k = 0; k < SHMS_BUCKET_SLOTS; k++) {
+            uint64_t w = shms_load_relaxed(&s->buckets[n[i].home].slots[k]);
+            if (w && SHMS_SLOT_TAG_OF(w) == tag) {
+                __builtin_prefetch(s->base + SHMS_SLOT_BLOCK(w)); /* a hint: any address will do */
+                __builtin_prefetch(s->base + SHMS_SLOT_BLOCK(w) + SHMS_LINE);
+            }
+        }
+    }
+}
+
+static int get_one(PyObject *self, PyObject *name, PyObject *found) {
+    struct shms_value v;
+    v.into = NULL;
+    int rc = shms_call_read(shms_handle_of(self), name, false, &v);
+    if (rc != SHMS_OK)
+        return rc;
+    PyObject *value = shms_value_object(&v, self, name);
+    rc = value && PyDict_SetItem(found, name, value) == 0 ? SHMS_OK : SHMS_RAISED;
+    Py_XDECREF(value);
+    return rc;
+}
+
+/* _get_many(names): a dict, or a status */
+PyObject *shms_get_many(PyObject *self, PyObject *names) {
+    if (!PyTuple_Check(names)) {
+        PyErr_SetString(PyExc_TypeError, "get_many: a tuple of names");
+        return NULL;
+    }
+    PyObject *found = PyDict_New();
+    Py_ssize_t count = PyTuple_Size(names);
+    int rc = found ? SHMS_OK : SHMS_RAISED;
+    for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
+        if (i % AHEAD == 0) {
+            struct shms_call c; /* decoding runs Python code now and then: each item looks at the handle again */
+            if ((rc = shms_call_begin(&c, shms_handle_of(self))) != SHMS_OK)
+                break;
+            fetch_ahead(&c.h->s, names, i, count);
+            shms_call_end(&c);
+        }
+        rc = get_one(self, PyTuple_GetItem(names, i), found);
+        rc = rc == SHMS_MISS ? SHMS_OK : rc;
+    }
+    if (rc == SHMS_OK && count == 0) {
+        struct shms_call c;
+        rc = shms_call_begin(&c, shms_handle_of(self));
+        shms_call_end(&c);
+    }
+    if (rc == SHMS_OK)
+        return found;
+    Py_XDECREF(found);
+    return shms_call_failed(rc);
+}
+
+/* What put_many has of each item once all are encoded. */
+struct item {
+    struct shms_put put;
+    PyObject *bytes; /* owned, or NULL */
+    size_t at;       /* else in the common buffer from here on, if `packed` */
+    bool packed;
+};
+
+/* Encodes them all into one buffer, but for those that are bytes already. */
+static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct item *items,
+                      struct shms_packed *buffer) {
+    Py_ssize_t count = PyTuple_Size(values);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        struct item *item = &items[i];
+        PyObject *value = PyTuple_GetItem(values, i);
+        struct shms_handle *h = shms_handle_get(shms_handle_of(self));
+        size_t before = item->at = buffer->length;
+        if ((!h || h->codec == SHMS_CODEC_MSGPACK) && !PyBytes_Check(value)) {
+            enum shms_pack_result packed = shms_pack(buffer, value);
+            if (SHMS_LIKELY(packed == SHMS_PACKED)) {
+                item->packed = true;
+                item->put.length = buffer->length - before;
+                item->put.codec = SHMS_CODEC_MSGPACK;
+                continue;
+            }
+            buffer->length = before;
+            if (packed == SHMS_PACK_NO_MEMORY)
+                return SHMS_NO_MEMORY;
+        }
+        struct shms_encoded e;
+        int rc = shms_encode(self, PyTuple_GetItem(names, i), value, &e, &item->put);
+        if (rc != SHMS_OK) {
+            shms_encoded_free(&e);
+            return rc;
+        }
+        item->bytes = e.bytes; /* not packed: plain values were above */
+        if (!e.bytes && e.packed.length) {
+            item->bytes = PyBytes_FromStringAndSize((char *)e.packed.bytes, (Py_ssize_t)e.packed.length);
+            if (item->bytes)
+                item->put.body = PyBytes_AsString(item->bytes);
+        }
+        e.bytes = NULL;
+        shms_encoded_free(&e);
+        if (!item->bytes && !item->put.body)
+            return SHMS_RAISED;
+    }
+    return SHMS_OK;
+}
+
+static int check_names(PyObject *names) {
+    Py_ssize_t count = PyTuple_Size(names);
+    for (Py_ssize_t i = 0; i < count; i++) {
+        const char *bytes;
+        uint32_t length, kind;
+        if (shms_call_name(PyTuple_GetItem(names, i), &bytes, &length, &kind) != SHMS_OK)
+            return SHMS_RAISED;
+    }
+    return SHMS_OK;
+}
+
+static int put_all(PyObject *self, PyObject *names, struct item *items, struct shms_packed *buffer, uint64_t ttl,
+                   enum shms_mode mode, Py_ssize_t *done, Py_ssize_t *at) {
+    Py_ssize_t count = PyTuple_Size(names), i = 0;
+    struct shms_call c;
+    int rc = shms_call_begin(&c, shms_handle_of(self));
+    for (; i < count && rc == SHMS_OK; i++) {
+        struct shms_put *p = &items[i].put;
+        const char *name;
+        uint32_t length, kind;
+        if ((rc = shms_call_name(PyTuple_GetItem(names, i), &name, &length, &kind)) != SHMS_OK)
+            break;
+        if (items[i].packed)
+            p->body = (char *)buffer->bytes + items[i].at;
+        p->mode = mode;
+        p->expiry = shms_call_expiry(&c, ttl);
+        c.deadline = 0; /* the timeout is each item's */
+        rc = shms_put_one(&c, name, length, kind, p);
+        *done += rc == SHMS_OK;
+        rc = rc == SHMS_UNMET ? SHMS_OK : rc;
+    }
+    shms_call_end(&c);
+    *at = i ? i - 1 : 0;
+    return rc;
+}
+
+/* _put_many(names, values, ttl, mode): how many were stored; on failure (status, how many, at which item, its bytes) */
+PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) {
+    uint64_t ttl;
+    if (argc != 4 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
+        PyTuple_Size(args[0]) != PyTuple_Size(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "put_many: two tuples of one length, ttl, mode");
+        return NULL;
+    }
+    enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
+    if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK || check_names(args[0]) != SHMS_OK)
+        return NULL;
+    Py_ssize_t count = PyTuple_Size(args[0]), done = 0, at = 0;
+    struct item *items = calloc((size_t)count + 1, sizeof *items);
+    struct shms_packed buffer;
+    shms_packed_init(&buffer);
+    int rc = items ? encode_all(self, args[0], args[1], items, &buffer) : SHMS_NO_MEMORY;
+    if (rc == SHMS_OK)
+        rc = put_all(self, args[0], items, &buffer, ttl, mode, &done, &at);
+    uint64_t asked = items ? items[at].put.length : 0;
+    for (Py_ssize_t i = 0; items && i < count; i++)
+        Py_XDECREF(items[i].bytes);
+    free(items);
+    shms_packed_free(&buffer);
+    if (rc == SHMS_OK)
+        return PyLong_FromSsize_t(done);
+    if (rc == SHMS_NO_MEMORY)
+        return PyErr_NoMemory();
+    return rc == SHMS_RAISED ? NULL : Py_BuildValue("(innK)", rc, done, at, (unsigned long long)asked);
+}
+
+/* _delete_many(names): how many were there, or a status */
+PyObject *shms_delete_many(PyObject *self, PyObject *names) {
+    struct shms_call c;
+    if (!PyTuple_Check(names)) {
+        PyErr_SetString(PyExc_TypeError, "delete_many: a tuple of names");
+        return NULL;
+    }
+    int rc = shms_call_begin(&c, shms_handle_of(self));
+    Py_ssize_t count = PyTuple_Size(names), done = 0;
+    for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
+        const char *name;
+        uint32_t length, kind;
+        rc = shms_call_name(PyTuple_GetItem(names, i), &name, &length, &kind);
+        c.deadline = 0; /* the timeout is each item's */
+        if (rc == SHMS_OK)
+            rc = shms_remove_one(&c, name, length, kind, 0);
+        done += rc == SHMS_OK;
+        rc = rc == SHMS_MISS ? SHMS_OK : rc;
+    }
+    shms_call_end(&c);
+    return rc == SHMS_OK ? PyLong_FromSsize_t(done) : shms_call_failed(rc);
+}

@@ -1,0 +1,289 @@
+/* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
+ *
+ * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
+ *   _fail(status, asked or None, name) -> exception     _decode(codec, bytes, name) -> object
+ *   _encode_parts(object, name) -> bytes, or (head, address, length, owner): memory that is copied from where it lies
+ *   _put_slowly(name, value, ttl) -> int    for codecs of the user's own
+ *   _wait(name, after, timeout, spin, stop, passed) -> int
+ *   _get_typed(name, default, type) -> object
+ *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
+ * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
+#include "python/glue_args.h"
+
+#include <structmember.h>
+
+#define NOT_ASKED UINT64_MAX
+
+/* The exception for a status is made by the store, which knows its name and limits. */
+static PyObject *fail(PyObject *self, PyObject *name, int status, uint64_t asked) {
+    if (status == SHMS_RAISED)
+        return NULL;
+    if (status == SHMS_NO_MEMORY)
+        return PyErr_NoMemory();
+    PyObject *error = asked == NOT_ASKED
+                          ? PyObject_CallMethod(self, "_fail", "iOO", status, Py_None, name)
+                          : PyObject_CallMethod(self, "_fail", "iKO", status, (unsigned long long)asked, name);
+    if (error)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    return NULL;
+}
+
+PyObject *shms_store_failed(PyObject *self, PyObject *name, int status) { return fail(self, name, status, NOT_ASKED); }
+PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint64_t asked) {
+    return fail(self, name, status, asked);
+}
+
+/* ---- reading */
+
+/* The value; NULL without an exception: it is not there. */
+static PyObject *get_value(PyObject *self, PyObject *name) {
+    struct shms_value v;
+    v.into = NULL;
+    int rc = shms_call_read(shms_handle_of(self), name, false, &v);
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return shms_value_object(&v, self, name);
+    return rc == SHMS_MISS ? NULL : fail(self, name, rc, NOT_ASKED);
+}
+
+PyDoc_STRVAR(get_doc, "get($self, name, default=None, *, type=None)\n--\n\n"
+"Return a copy of the value, or *default* if the name is absent or expired.\n\n"
+"Atomic: the value as it was at one moment of the call. Waits for no writer.\n"
+"type: read the value as this type, a msgspec.Struct say; for handles of codec \"msgspec\".\n\n"
+"Cost: the decoder's, and some 100 ns.\n\n"
+"Raises: CodecError for a value of a codec that this handle was not opened with, or of another type; StoreClosed, StoreDestroyed.");
+static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "default", "type"};
+    static const struct shms_signature signature = {"get", names, 3, 1, 2};
+    PyObject *a[3] = {NULL, Py_None, Py_None};
+    if (!shms_parse(&signature, args, count, keywords, a))
+        return NULL;
+    if (a[2] != Py_None)
+        return PyObject_CallMethod(self, "_get_typed", "OOO", a[0], a[1], a[2]);
+    PyObject *value = get_value(self, a[0]);
+    if (SHMS_LIKELY(value != NULL) || PyErr_Occurred())
+        return value;
+    Py_INCREF(a[1]);
+    return a[1];
+}
+
+PyDoc_STRVAR(get_into_doc, "get_into($self, name, buffer, /)\n--\n\n"
+"Copy a value into memory of yours; return how many bytes that took.\n\n"
+"buffer: a writable one, of bytes. It takes bytes and bytearrays, from its beginning, and keeps what lies behind them.\n"
+"A numpy array, contiguous in either order, takes an array of its dtype, shape and order.\n\n"
+"Atomic: when this returns, what was copied is one value, whole. If it raises, the buffer may hold parts of one that\n"
+"was overwritten or deleted meanwhile.\n\n"
+"Cost: one copy; above 8 MB other threads run meanwhile.\n\n"
+"Raises: KeyError; ValueError for bytes that are more than the buffer's; TypeError for other values.");
+
+static PyObject *subscript(PyObject *self, PyObject *name) {
+    PyObject *value = get_value(self, name);
+    if (!value && !PyErr_Occurred())
+        PyErr_SetObject(PyExc_KeyError, name);
+    return value;
+}
+
+static int contains(PyObject *self, PyObject *name) {
+    struct shms_found f;
+    int rc = shms_call_look(shms_handle_of(self), name, &f);
+    if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_MISS))
+        return rc == SHMS_OK;
+    fail(self, name, rc, NOT_ASKED);
+    return -1;
+}
+
+/* ---- writing */
+
+int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
+    static PyObject *encode_parts; /* PyObject_CallMethod would make it anew each time */
+    struct shms_handle *h = shms_handle_get(shms_handle_of(store));
+    char *bytes;
+    Py_ssize_t length;
+    shms_packed_init(&e->packed);
+    e->bytes = NULL;
+    p->head_length = 0;
+    p->codec = h ? h->codec : SHMS_CODEC_MSGPACK; /* of a closed handle: the call will say so */
+    if (Py_TYPE(value) == &PyBytes_Type && (p->codec == SHMS_CODEC_MSGPACK || p->codec == SHMS_CODEC_RAW)) {
+        PyBytes_AsStringAndSize(value, &bytes, &length);
+        if (p->codec == SHMS_CODEC_MSGPACK && (uint64_t)length <= UINT32_MAX)
+            p->head_length = shms_pack_bin_head(p->bin, (uint64_t)length);
+        p->head = p->bin;
+        if (p->head_length || p->codec == SHMS_CODEC_RAW) {
+            p->body = bytes;
+            p->length = p->head_length + (uint64_t)length;
+            return SHMS_OK;
+        }
+    }
+    if (p->codec == SHMS_CODEC_NAMED)
+        return SHMS_CODEC_NAMED;
+    if (p->codec == SHMS_CODEC_MSGPACK) {
+        enum shms_pack_result packed = shms_pack(&e->packed, value);
+        if (SHMS_LIKELY(packed == SHMS_PACKED)) {
+            p->body = (char *)e->packed.bytes;
+            p->length = e->packed.length;
+            return SHMS_OK;
+        }
+        if (packed == SHMS_PACK_NO_MEMORY)
+            return SHMS_NO_MEMORY;
+        e->packed.length = 0;
+    }
+    if (encode_parts || (encode_parts = PyUnicode_InternFromString("_encode_parts")))
+        e->bytes = PyObject_CallMethodObjArgs(store, encode_parts, value, name, NULL);
+    if (!e->bytes)
+        return SHMS_RAISED;
+    bool in_parts = PyTuple_Check(e->bytes) && PyTuple_Size(e->bytes) == 4;
+    if (PyBytes_AsStringAndSize(in_parts ? PyTuple_GetItem(e->bytes, 0) : e->bytes, &bytes, &length) < 0)
+        return SHMS_RAISED;
+    p->body = bytes;
+    p->length = (uint64_t)length;
+    if (in_parts) {
+        p->head = bytes;
+        p->head_length = (uint64_t)length;
+        p->body = PyLong_AsVoidPtr(PyTuple_GetItem(e->bytes, 1));
+        p->length += PyLong_AsUnsignedLongLong(PyTuple_GetItem(e->bytes, 2));
+    }
+    return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
+}
+
+void shms_encoded_free(struct shms_encoded *e) {
+    shms_packed_free(&e->packed);
+    Py_XDECREF(e->bytes);
+}
+
+/* SHMS_OK with the version, SHMS_RAISED. */
+static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl_given, uint64_t *version) {
+    struct shms_call c;
+    struct shms_put p;
+    struct shms_encoded e;
+    const char *bytes;
+    uint32_t length, kind;
+    uint64_t ttl = SHMS_TTL_OF_HANDLE;
+    if ((ttl_given && shms_call_ttl(ttl_given, &ttl) != SHMS_OK) ||
+        shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
+        return SHMS_RAISED;
+    shms_put_init(&p, SHMS_SET);
+    int rc = shms_encode(self, name, value, &e, &p);
+    if (SHMS_UNLIKELY(rc == SHMS_CODEC_NAMED)) {
+        PyObject *made = PyObject_CallMethod(self, "_put_slowly", "OOO", name, value, ttl_given ? ttl_given : shms_default);
+        *version = made ? PyLong_AsUnsignedLongLong(made) : 0;
+        Py_XDECREF(made);
+        return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
+    }
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
+        p.expiry = shms_call_expiry(&c, ttl);
+        rc = shms_put_one(&c, bytes, length, kind, &p);
+        shms_call_end(&c);
+    }
+    shms_encoded_free(&e);
+    *version = p.version;
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return SHMS_OK;
+    fail(self, name, rc, p.length);
+    return SHMS_RAISED;
+}
+
+PyDoc_STRVAR(put_doc, "put($self, name, value, *, ttl=...)\n--\n\n"
+"Store a copy of *value* under *name*, replacing what is there; return its version.\n\n"
+"Atomic: others see the old value or the new one, whole. A put that fails changes nothing.\n"
+"ttl: seconds to live; None for ever; by default the handle's.\n\n"
+"Cost: the encoder's, and some 200 ns.\n\n"
+"Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.");
+static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "value", "ttl"};
+    static const struct shms_signature signature = {"put", names, 3, 2, 2};
+    PyObject *a[3] = {NULL, NULL, NULL};
+    uint64_t version;
+    if (!shms_parse(&signature, args, count, keywords, a) || put_value(self, a[0], a[1], a[2], &version) != SHMS_OK)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(version);
+}
+
+/* True gone, False was not there, -1 raised */
+static int erase(PyObject *self, PyObject *name) {
+    struct shms_call c;
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK) {
+        rc = shms_remove_one(&c, bytes, length, kind, 0);
+        shms_call_end(&c);
+    }
+    if (rc == SHMS_OK || rc == SHMS_MISS)
+        return rc == SHMS_OK;
+    fail(self, name, rc, NOT_ASKED);
+    return -1;
+}
+
+PyDoc_STRVAR(delete_doc, "delete($self, name, /)\n--\n\nRemove the entry; tell whether there was one.");
+static PyObject *delete(PyObject *self, PyObject *name) {
+    int gone = erase(self, name);
+    return gone < 0 ? NULL : PyBool_FromLong(gone);
+}
+
+static int assign(PyObject *self, PyObject *name, PyObject *value) {
+    uint64_t version;
+    if (value)
+        return put_value(self, name, value, NULL, &version) == SHMS_OK ? 0 : -1;
+    int gone = erase(self, name);
+    if (gone == 0)
+        PyErr_SetObject(PyExc_KeyError, name);
+    return gone == 1 ? 0 : -1;
+}
+
+/* ---- the rest is made elsewhere */
+
+PyDoc_STRVAR(incr_doc, "incr($self, name, by=1, *, initial=0)\n--\n\n"
+"Add to an integer, atomically, and return the sum; an absent name starts at *initial*.\n\n"
+"64 bits, signed. The entry keeps its time to live; a new one gets the handle's.\n\n"
+"Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.");
+PyDoc_STRVAR(decr_doc, "decr($self, name, by=1, *, initial=0)\n--\n\n"
+"Subtract from an integer; otherwise as incr().");
+PyDoc_STRVAR(wait_doc, "wait($self, name, *, after=None, timeout=None, spin=0.0)\n--\n\n"
+"Sleep until the name exists with a version other than *after*; return that version.\n\n"
+"With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by\n"
+"the change. *spin*: seconds to look without sleeping first, for answers in less than a microsecond.\n\n"
+"Ctrl-C ends it at once, and other threads run meanwhile.\n\n"
+"Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.");
+static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "after", "timeout", "spin"};
+    static const struct shms_signature signature = {"wait", names, 4, 1, 1};
+    PyObject *a[4] = {NULL, Py_None, Py_None, NULL};
+    return shms_parse(&signature, args, count, keywords, a) ? shms_wait_for(self, a[0], a[1], a[2], a[3]) : NULL;
+}
+
+/* ---- the type */
+
+#define FAST(f) ((PyCFunction)(void (*)(void))(f))
+static PyMethodDef methods[] = {
+    {"get", FAST(get), METH_FASTCALL | METH_KEYWORDS, get_doc},
+    {"get_into", FAST(shms_get_into), METH_FASTCALL, get_into_doc},
+    {"put", FAST(put), METH_FASTCALL | METH_KEYWORDS, put_doc},
+    {"delete", delete, METH_O, delete_doc},
+    {"incr", FAST(shms_incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
+    {"decr", FAST(shms_decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
+    {"wait", FAST(wait), METH_FASTCALL | METH_KEYWORDS, wait_doc},
+    {"_get_many", shms_get_many, METH_O, NULL},
+    {"_put_many", FAST(shms_put_many), METH_FASTCALL, NULL},
+    {"_delete_many", shms_delete_many, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};
+static PyMemberDef members[] = {
+    {"_handle", T_LONGLONG, offsetof(struct shms_store_object, handle), 0, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+static PyType_Slot slots[] = {
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_mp_subscript, subscript},
+    {Py_mp_ass_subscript, assign},
+    {Py_sq_contains, contains},
+    {0, NULL},
+};
+static PyType_Spec spec = {
+    .name = "shmstore._core.StoreCalls",
+    .basicsize = sizeof(struct shms_store_object),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = slots,
+};
+
+PyObject *shms_make_type(void) { return PyType_FromSpec(&spec); }

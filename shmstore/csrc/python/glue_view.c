@@ -1,0 +1,28 @@
+/* glue_view.c: view for Python. */
+#include "python/glue_call.h"
+#include "api/view.h"
+
+/* view(name): (address, length, pin, entry), to be ended by shms_view_end; None when absent */
+static PyObject *view(PyObject *self, PyObject *name) {
+    struct shms_call c;
+    struct shms_name n;
+    struct shms_view v;
+    int rc = shms_call_begin_named(&c, PyLong_AsLongLong(self), name, &n);
+    if (rc == SHMS_OK) {
+        while ((rc = shms_view_begin(c.h, &n, &v)) == SHMS_BUSY)
+            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
+                break;
+        shms_call_end(&c);
+    }
+    if (rc == SHMS_MISS)
+        Py_RETURN_NONE;
+    if (rc == SHMS_OK)
+        return Py_BuildValue("(KKIK)", (unsigned long long)(uintptr_t)v.bytes, (unsigned long long)v.length, v.pin,
+                             (unsigned long long)v.entry);
+    return shms_call_failed(rc);
+}
+
+PyMethodDef shms_glue_views[] = {
+    {"view", view, METH_O, NULL},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,89 @@
+/* glue_wait.c: wait, as far as its answer comes soon.
+ *
+ * The first look keeps the interpreter's lock, for the answer is often there already. Then one slice, asleep or
+ * spinning, without it. What takes longer goes on in Python (shmstore/_waiting.py), where slices are counted, signals
+ * and the log are served, and wrong arguments get their sentence. */
+#include "python/glue_call.h"
+#include "engine/wait.h"
+
+#define FIRST_SLICE 20000000ull /* ns: Ctrl-C acts within this */
+
+/* A number of seconds in ns; false for everything that Python has to look at. */
+static bool nanoseconds(PyObject *seconds, uint64_t *ns) {
+    if (!PyFloat_CheckExact(seconds) && !PyLong_CheckExact(seconds))
+        return false;
+    double number = PyFloat_AsDouble(seconds);
+    bool usable = !PyErr_Occurred() && number >= 0;
+    PyErr_Clear();
+    *ns = !usable ? 0 : number < 1 ? (uint64_t)(number * 1e9) : SHMS_SECOND;
+    return usable;
+}
+
+struct waiting {
+    bool has_after;
+    uint64_t after, slice, spin, version;
+    uint64_t start; /* after the first look */
+};
+
+static bool parse_waiting(PyObject *after, PyObject *timeout, PyObject *spin, struct waiting *w) {
+    w->start = 0;
+    w->has_after = after != Py_None;
+    w->after = 0;
+    if (w->has_after) {
+        w->after = PyLong_CheckExact(after) ? PyLong_AsUnsignedLongLong(after) : 0;
+        if (!PyLong_CheckExact(after) || PyErr_Occurred()) {
+            PyErr_Clear();
+            return false;
+        }
+    }
+    w->slice = FIRST_SLICE;
+    w->spin = 0;
+    if ((timeout != Py_None && !nanoseconds(timeout, &w->slice)) || (spin && !nanoseconds(spin, &w->spin)))
+        return false;
+    w->slice = shms_min(w->slice, FIRST_SLICE);
+    w->spin = shms_min(w->spin, w->slice);
+    return true;
+}
+
+static int wait_a_slice(PyObject *self, PyObject *name, struct waiting *w) {
+    struct shms_call c;
+    struct shms_name n;
+    int rc = shms_call_begin_named(&c, shms_handle_of(self), name, &n);
+    if (rc != SHMS_OK)
+        return rc;
+    struct shms_store *s = &c.h->s;
+    rc = shms_wait_look(s, &n, w->has_after, w->after, &w->version);
+    w->start = rc == SHMS_AGAIN ? shms_os_now() : 0;
+    if (rc == SHMS_AGAIN && w->slice) {
+        shms_call_count(&c);
+        if (!c.counted)
+            return SHMS_CLOSED;
+        shms_fetch_add_acq_rel(&s->away, 1);
+        PyThreadState *state = PyEval_SaveThread();
+        rc = shms_wait(s, &n, w->has_after, w->after, w->start, w->slice, w->spin, &w->version);
+        PyEval_RestoreThread(state);
+        shms_fetch_add_acq_rel(&s->away, (uint32_t)-1);
+        if (rc == SHMS_AGAIN && shms_handle_closing(c.h))
+            rc = SHMS_CLOSED;
+    }
+    shms_call_end(&c);
+    return rc;
+}
+
+PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin) {
+    struct waiting w;
+    int rc = parse_waiting(after, timeout, spin, &w) ? wait_a_slice(self, name, &w) : SHMS_AGAIN;
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return PyLong_FromUnsignedLongLong(w.version);
+    if (rc != SHMS_AGAIN)
+        return shms_store_failed(self, name, rc);
+    if (PyErr_CheckSignals())
+        return NULL;
+    PyObject *none = spin ? NULL : PyFloat_FromDouble(0);
+    PyObject *version = !spin && !none ? NULL
+                                       : PyObject_CallMethod(self, "_wait", "OOOOOK", name, after, timeout,
+                                                             spin ? spin : none, Py_None,
+                                                             (unsigned long long)(w.start ? shms_os_now() - w.start : 0));
+    Py_XDECREF(none);
+    return version;
+}

@@ -1,0 +1,268 @@
+/* glue_write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the interpreter's lock held; what is busy is
+ * awaited with it given up and nothing held; again. */
+#include "python/glue_call.h"
+
+#include <math.h>
+
+int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds) {
+    *nanoseconds = ttl == shms_default ? SHMS_TTL_OF_HANDLE : 0;
+    if (ttl == shms_default || ttl == Py_None)
+        return SHMS_OK;
+    if (PyBool_Check(ttl)) {
+        PyErr_SetString(PyExc_TypeError, "ttl is a number of seconds or None, not bool");
+        return SHMS_RAISED;
+    }
+    double seconds = PyFloat_AsDouble(ttl);
+    if (seconds == -1.0 && PyErr_Occurred()) {
+        if (PyErr_ExceptionMatches(PyExc_TypeError))
+            shms_type_error("ttl is a number of seconds or None", ttl);
+        return SHMS_RAISED;
+    }
+    if (!(seconds > 0)) {
+        PyErr_Format(PyExc_ValueError, "ttl is a number of seconds above 0, or None for ever, not %R", ttl);
+        return SHMS_RAISED;
+    }
+    *nanoseconds = seconds > 3e9 ? 3000000000ull * SHMS_SECOND : (uint64_t)(seconds * 1e9) + 1;
+    return SHMS_OK;
+}
+
+static int write_value(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
+    if (!put->body)
+        return SHMS_OK;
+    shms_write_racy(op->value, put->head, put->head_length);
+    uint8_t *to = op->value + put->head_length;
+    uint64_t bytes = put->length - put->head_length;
+    if (SHMS_LIKELY(bytes < SHMS_GIVES_UP_FROM)) {
+        shms_write_racy(to, put->body, bytes);
+        return SHMS_OK;
+    }
+    shms_call_count(c);
+    if (!c->counted)
+        return SHMS_CLOSED;
+    PyThreadState *state = PyEval_SaveThread();
+    shms_write_racy(to, put->body, bytes);
+    PyEval_RestoreThread(state);
+    return SHMS_OK;
+}
+
+static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
+    bool more = true; /* room to be made */
+    for (;;) {
+        int rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length, put->expiry);
+        if (rc == SHMS_FULL && more) {
+            more = !shms_make_room(op->s);
+            if (more && (rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
+                return rc == SHMS_TIMEOUT ? SHMS_FULL : rc;
+        } else if (rc != SHMS_BUSY)
+            return rc;
+        else if ((rc = shms_call_wait(c, op->busy, op->seen)) != SHMS_OK)
+            return rc;
+    }
+}
+
+static int put_once(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put) {
+    struct shms_op op;
+    struct shms_store *s = &c->h->s;
+    int rc;
+    while ((rc = shms_op_begin(s, &op, name, length, kind)) == SHMS_BUSY)
+        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
+            return rc;
+    op.keep_expiry = put->keep_expiry;
+    rc = reserve(c, &op, put);
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        rc = write_value(c, &op, put);
+    bool more = true;
+    while (rc == SHMS_OK) {
+        op.number = put->by;
+        op.initial = put->initial;
+        rc = shms_op_publish(&op, put->mode, put->expected);
+        put->version = op.version;
+        put->number = op.number;
+        if (SHMS_LIKELY(rc == SHMS_OK))
+            break;
+        if (rc == SHMS_TABLE_FULL && more) {
+            more = !shms_make_room(s);
+            rc = more ? shms_call_wait(c, NULL, 0) : SHMS_OK;
+            rc = rc == SHMS_TIMEOUT ? SHMS_TABLE_FULL : rc;
+        } else if (rc == SHMS_BUSY)
+            rc = shms_call_wait(c, op.busy, op.seen);
+    }
+    shms_op_end(&op);
+    return rc;
+}
+
+/* There is no room; but was it needed? add, replace and cas say what they would have said with room. */
+static int without_room(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, const struct shms_put *put,
+                        int rc) {
+    struct shms_name n;
+    struct shms_found f;
+    if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) || (put->mode != SHMS_ADD && put->mode != SHMS_REPLACE && put->mode != SHMS_CAS))
+        return rc;
+    shms_name_init(&c->h->s, &n, name, length, kind);
+    int found = shms_find(&c->h->s, &n, &f);
+    if (found != SHMS_OK && found != SHMS_MISS)
+        return rc;
+    uint64_t version = found == SHMS_OK ? f.sequence : 0;
+    bool met = put->mode == SHMS_ADD ? !version : put->mode == SHMS_REPLACE ? version != 0 : version == put->expected;
+    return met ? rc : SHMS_UNMET;
+}
+
+int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put) {
+    int rc = SHMS_READ_ONLY;
+    if (SHMS_LIKELY(!c->h->s.readonly))
+        do
+            rc = put_once(c, name, length, kind, put);
+        while (SHMS_UNLIKELY(rc == SHMS_FORKED));
+    return SHMS_LIKELY(rc == SHMS_OK) ? rc : without_room(c, name, length, kind, put, rc);
+}
+
+/* remove, or touch: operations without a block */
+static int change_once(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, bool touch,
+                       uint64_t argument) {
+    struct shms_op op;
+    int rc;
+    while ((rc = shms_op_begin(&c->h->s, &op, name, length, kind)) == SHMS_BUSY)
+        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
+            return rc;
+    while ((rc = touch ? shms_op_touch(&op, argument) : shms_op_remove(&op, argument)) == SHMS_BUSY)
+        if ((rc = shms_call_wait(c, op.busy, op.seen)) != SHMS_OK)
+            break;
+    shms_op_end(&op);
+    return rc;
+}
+
+static int change(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, bool touch,
+                  uint64_t argument) {
+    int rc = SHMS_READ_ONLY;
+    if (!c->h->s.readonly)
+        do
+            rc = change_once(c, name, length, kind, touch, argument);
+        while (SHMS_UNLIKELY(rc == SHMS_FORKED));
+    return rc;
+}
+
+int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected) {
+    return change(c, name, length, kind, false, expected);
+}
+
+static PyObject *wrong_count(const char *name) {
+    PyErr_Format(PyExc_TypeError, "%s: wrong number of arguments", name);
+    return NULL;
+}
+
+/* An extension that holds the codec's name: its length. */
+static uint32_t name_codec(uint8_t *extension, const char *name, Py_ssize_t length) {
+    uint32_t total = 8 + (uint32_t)SHMS_ALIGN_UP(4 + (uint64_t)length, 8), zero = 0;
+    uint16_t type = SHMS_EXT_CODEC, bytes = (uint16_t)length;
+    memset(extension, 0, total);
+    memcpy(extension, &total, 4);
+    memcpy(extension + 4, &zero, 4);
+    memcpy(extension + 8, &type, 2);
+    memcpy(extension + 10, &bytes, 2);
+    memcpy(extension + 12, name, (size_t)length);
+    return total;
+}
+
+/* The codec argument of put: a number, or a name. */
+static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) {
+    Py_ssize_t n;
+    if (!PyUnicode_Check(codec)) {
+        p->codec = (uint32_t)PyLong_AsLong(codec) & SHMS_CODEC_MASK;
+        return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
+    }
+    const char *name = PyUnicode_AsUTF8AndSize(codec, &n);
+    if (name && n > 64)
+        PyErr_SetString(PyExc_ValueError, "a codec's name has at most 64 bytes");
+    if (!name || n > 64)
+        return SHMS_RAISED;
+    p->codec = SHMS_CODEC_NAMED;
+    p->extension = extension;
+    p->extension_length = name_codec(extension, name, n);
+    return SHMS_OK;
+}
+
+/* put(name, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
+ * ttl: DEFAULT, None, seconds; codec: a number, or a name. */
+static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct shms_call c;
+    struct shms_put p = {.mode = SHMS_SET};
+    const char *name;
+    char *body;
+    uint32_t length, kind;
+    Py_ssize_t bytes;
+    uint8_t extension[128];
+    uint64_t ttl;
+    if (count != 7)
+        return wrong_count("put");
+    p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
+    p.expected = PyLong_AsUnsignedLongLong(args[4]);
+    p.keep_expiry = args[5] == Py_True;
+    if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK || parse_codec(args[6], &p, extension) != SHMS_OK ||
+        shms_call_name(args[0], &name, &length, &kind) != SHMS_OK || PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
+        return NULL;
+    p.body = body;
+    p.length = (uint64_t)bytes;
+    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    if (SHMS_LIKELY(rc == SHMS_OK)) {
+        p.expiry = shms_call_expiry(&c, ttl);
+        rc = shms_put_one(&c, name, length, kind, &p);
+    }
+    shms_call_end(&c);
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return PyLong_FromUnsignedLongLong(p.version);
+    if (rc == SHMS_UNMET)
+        return PyLong_FromLong(0);
+    return shms_call_failed(rc);
+}
+
+/* delete(name, expected): True gone now, False was not there, None another version is */
+static PyObject *delete(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct shms_call c;
+    const char *name;
+    uint32_t length, kind;
+    if (count != 2)
+        return wrong_count("delete");
+    uint64_t expected = PyLong_AsUnsignedLongLong(args[1]);
+    if (PyErr_Occurred() || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
+        return NULL;
+    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    if (rc == SHMS_OK)
+        rc = shms_remove_one(&c, name, length, kind, expected);
+    shms_call_end(&c);
+    if (rc == SHMS_OK)
+        Py_RETURN_TRUE;
+    if (rc == SHMS_MISS)
+        Py_RETURN_FALSE;
+    if (rc == SHMS_UNMET)
+        Py_RETURN_NONE;
+    return shms_call_failed(rc);
+}
+
+/* touch(name, ttl): bool */
+static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct shms_call c;
+    const char *name;
+    uint32_t length, kind;
+    uint64_t ttl;
+    if (count != 2)
+        return wrong_count("touch");
+    if (shms_call_ttl(args[1], &ttl) != SHMS_OK || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
+        return NULL;
+    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    if (rc == SHMS_OK)
+        rc = change(&c, name, length, kind, true, shms_call_expiry(&c, ttl));
+    shms_call_end(&c);
+    if (rc == SHMS_OK)
+        Py_RETURN_TRUE;
+    if (rc == SHMS_MISS)
+        Py_RETURN_FALSE;
+    return shms_call_failed(rc);
+}
+
+#define FAST(f) ((PyCFunction)(void (*)(void))(f))
+PyMethodDef shms_glue_writes[] = {
+    {"put", FAST(put), METH_FASTCALL, NULL},
+    {"delete", FAST(delete), METH_FASTCALL, NULL},
+    {"touch", FAST(touch), METH_FASTCALL, NULL},
+    {NULL, NULL, 0, NULL},
+};

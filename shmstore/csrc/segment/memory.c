@@ -1,0 +1,43 @@
+/* memory.c: what all kinds of memory have in common; see memory.h. */
+#include "segment/memory.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "segment/request.h"
+
+void shms_memory_choose(struct shms_store *s, const struct shms_open_wish *a) {
+    /* All but the link: others change the list meanwhile (clients.c). */
+    memset((uint8_t *)s + sizeof s->next, 0, sizeof *s - sizeof s->next);
+    s->beacon = s->fd = s->id = -1;
+    s->memory = a->backend == SHMS_BACKEND_POSIX ? &shms_memory_posix : &shms_memory_sysv;
+    s->private_store = a->name_kind == 4;
+    s->key = a->backend == SHMS_BACKEND_POSIX ? 0 : a->key;
+}
+
+bool shms_commit_sparse(struct shms_store *s, uint64_t offset, uint64_t bytes) {
+    return s->memory->commit(s, offset, bytes);
+}
+
+/* A read-modify-write that changes nothing: others may be at work in these bytes. */
+static void touch(struct shms_store *s) {
+    for (uint64_t at = 0; at < s->size; at += SHMS_PAGE)
+        shms_fetch_or_acq_rel((_Atomic uint64_t *)(s->base + at), 0);
+}
+
+int shms_memory_prefault(struct shms_store *s) {
+    if (!shms_commit(s, 0, s->size)) {
+        s->call = "fallocate";
+        return s->short_of;
+    }
+    s->call = "madvise(MADV_POPULATE_WRITE)";
+    while (madvise(s->base, s->size, MADV_POPULATE_WRITE) != 0) {
+        if (errno == EINVAL) { /* Linux before 5.14 */
+            touch(s);
+            return 0;
+        }
+        if (errno != EINTR && errno != EAGAIN)
+            return errno == EFAULT ? ENOMEM : errno; /* EFAULT: a page could not be had */
+    }
+    return 0;
+}

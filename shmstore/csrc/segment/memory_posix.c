@@ -1,0 +1,284 @@
+/* memory_posix.c: POSIX shared memory: a file of /dev/shm, or, for a private store, one without a name (memfd).
+ *
+ * CREATION  A file without a name (O_TMPFILE) gets mode and size, its first pages, and the whole header; then linkat
+ *   gives it its name, which fails if the name exists. So under that name stands a finished store or none, and of
+ *   racing creators one wins. CRASH before: the kernel frees the file. There is nothing to take over.
+ * PAGES  The file is sparse. A page that it lacks is allocated by fallocate before it is touched, reading included:
+ *   a fault in a full /dev/shm would be SIGBUS. Who must do that for what is said at shms_commit in segment.h.
+ * GIVING BACK  A reader may be on its way through a block that was freed a moment ago. If its pages went back it
+ *   would fault a new one in, which in a full /dev/shm kills it. So pages go back only while nobody else is
+ *   attached; otherwise the store keeps them for its next puts.
+ * REMOVAL  The name is compared with the open file and then unlinked, both under a lock: two that remove the same
+ *   store cannot remove the next one of that name.
+ * LIMIT  Who may write to the file may also make it shorter, and that is SIGBUS for all who use it. Nobody does
+ *   that by accident; a private store is sealed against it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "segment/descriptor.h"
+#include "segment/memory.h"
+#include "segment/request.h"
+
+#define DIRECTORY "/dev/shm"
+#define HUGE_SHIFT 26 /* MFD_HUGE_SHIFT */
+#define REMOVAL_TRIES 5000 /* of a millisecond */
+
+static int result(struct shms_store *s, const char *call, bool well) {
+    s->call = call;
+    return well ? 0 : errno;
+}
+
+static void path_of(const struct shms_store *s, char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX]) {
+    if (s->object[0] == '/') /* a private store of another process */
+        snprintf(path, sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX, "%s", s->object);
+    else
+        snprintf(path, sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX, DIRECTORY "/%s", s->object);
+}
+
+/* An ordinary file, or an error number; never waits for one that is something else. */
+static int open_file(struct shms_store *s, bool readonly) {
+    char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    struct stat st;
+    path_of(s, path);
+    int follow = s->private_store ? 0 : O_NOFOLLOW;
+    if ((follow ? lstat(path, &st) : stat(path, &st)) != 0)
+        return errno;
+    if (!S_ISREG(st.st_mode))
+        return ENOEXEC;
+    int fd = open(path, (readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | follow);
+    if (fd < 0)
+        return errno;
+    shms_descriptor_keep(s, fd);
+    return 0;
+}
+
+static int find(struct shms_store *s, const struct shms_open_wish *a) {
+    s->call = "shm_open";
+    if (!a->object)
+        return ENOENT; /* a private one is always new, unless a path leads to it */
+    snprintf(s->object, sizeof s->object, "%s", a->object);
+    return open_file(s, a->readonly);
+}
+
+static int make(struct shms_store *s, const struct shms_open_wish *a, uint64_t size) {
+    int fd;
+    if (s->private_store) {
+        unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+        if (a->huge_page)
+            flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(a->huge_page) << HUGE_SHIFT;
+        fd = memfd_create("shmstore", flags);
+        s->call = "memfd_create";
+    } else {
+        fd = open(DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+        s->call = "open(O_TMPFILE)";
+    }
+    if (fd < 0)
+        return errno;
+    shms_descriptor_keep(s, fd);
+    int rc = result(s, "fchmod", fchmod(fd, a->mode) == 0); /* exact: no umask */
+    return rc ? rc : result(s, "ftruncate", ftruncate(fd, (off_t)size) == 0);
+}
+
+/* Proof that the store is gone. That it cannot be opened is none: the process may be in a chroot, another user by now, or
+ * out of descriptors. */
+static bool another_has_its_name(const struct shms_store *s) {
+    char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    struct stat st;
+    path_of(s, path);
+    return lstat(path, &st) == 0 && (uint64_t)st.st_dev == s->device && (uint64_t)st.st_ino != s->inode;
+}
+
+static uint32_t attached(struct shms_store *s) { return (s->base != NULL) + shms_descriptor_others(s, 1 << 16); }
+
+static int state(struct shms_store *s, struct shms_memory_state *ret) {
+    struct stat st;
+    memset(ret, 0, sizeof *ret);
+    if (!shms_descriptor_mine(s)) { /* closed by others, and not to be had again */
+        ret->removed = !s->private_store && another_has_its_name(s);
+        return 0;
+    }
+    if (fstat(s->fd, &st) != 0)
+        return result(s, "fstat", false);
+    *ret = (struct shms_memory_state){.size = (uint64_t)st.st_size,
+                                      .trusted_uid = st.st_uid,
+                                      .uid = st.st_uid,
+                                      .gid = st.st_gid,
+                                      .mode = st.st_mode & 0777,
+                                      .removed = st.st_nlink == 0 && s->named};
+    return 0;
+}
+
+/* Looked at without touching a page of what may be somebody else's file. */
+static bool is_store(const struct shms_store *s) {
+    uint64_t magic = 0;
+    return pread(s->fd, &magic, sizeof magic, 0) == sizeof magic && magic == SHMS_MAGIC;
+}
+
+static int map(struct shms_store *s, const struct shms_open_wish *a, uint64_t size, bool made) {
+    struct statfs fs;
+    if (!made && !is_store(s))
+        return ENOEXEC;
+    void *base = mmap(NULL, size, a->readonly ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
+    if (base == MAP_FAILED)
+        return result(s, "mmap", false);
+    s->base = base;
+    s->size = size;
+    /* Huge pages were set aside when the file was mapped first. */
+    s->sparse = fstatfs(s->fd, &fs) != 0 || fs.f_type != HUGETLBFS_MAGIC;
+    s->named = !s->private_store && !made;
+    int rc = shms_descriptor_renew(s);
+    if (rc) {
+        s->call = "open(/proc/self/fd)";
+        return rc;
+    }
+    shms_descriptor_attach(s);
+    return 0;
+}
+
+static int publish(struct shms_store *s, const struct shms_open_wish *a) {
+    if (s->private_store)
+        return result(s, "fcntl(F_ADD_SEALS)", fcntl(s->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
+    char from[40], path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    path_of(s, path);
+    snprintf(from, sizeof from, "/proc/self/fd/%d", s->fd);
+    int rc = result(s, "linkat", linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0);
+    if (rc == ENOENT) /* /proc is not there: the right to do without may be */
+        rc = result(s, "linkat", linkat(s->fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0);
+    s->named = rc == 0;
+    return rc;
+}
+
+static void unmap(struct shms_store *s) {
+    if (s->base)
+        munmap(s->base, s->size);
+    shms_descriptor_close(s);
+    shms_store_unmapped(s);
+}
+
+/* A page that the file lacks is none that is in memory; mincore would say so only to who may write to the file. */
+static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint8_t *ret) {
+    if (!s->sparse || !shms_descriptor_mine(s))
+        return false;
+    memset(ret, 0, pages);
+    off_t end = (off_t)(offset + pages * SHMS_PAGE);
+    for (off_t at = (off_t)offset, hole; at < end; at = hole) {
+        at = lseek(s->fd, at, SEEK_DATA);
+        if (at < 0 || at >= end)
+            return at >= 0 || errno == ENXIO;
+        if ((hole = lseek(s->fd, at, SEEK_HOLE)) < 0)
+            return false;
+        hole = hole < end ? hole : end;
+        for (off_t page = at; page < hole; page += SHMS_PAGE)
+            ret[(uint64_t)(page - (off_t)offset) / SHMS_PAGE] = 1;
+    }
+    return true;
+}
+
+static int unlink_mine(struct shms_store *s) {
+    char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    struct stat st;
+    path_of(s, path);
+    if (lstat(path, &st) != 0)
+        return errno == ENOENT ? 0 : result(s, "lstat", false);
+    if ((uint64_t)st.st_dev != s->device || (uint64_t)st.st_ino != s->inode)
+        return 0; /* removed before; this is the next store of that name */
+    return result(s, "shm_unlink", unlink(path) == 0 || errno == ENOENT);
+}
+
+static int remove_file(struct shms_store *s) {
+    if (!s->named)
+        return 0;
+    int rc;
+    for (int tries = 0; (rc = shms_descriptor_lock_removal(s)) == EAGAIN && tries < REMOVAL_TRIES; tries++)
+        shms_os_nap(1000000);
+    s->call = "fcntl(F_OFD_SETLK)";
+    if (rc)
+        return rc == EAGAIN ? ETIMEDOUT : rc;
+    rc = unlink_mine(s);
+    shms_descriptor_unlock_removal(s);
+    return rc;
+}
+
+static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) { return true; }
+
+/* The kernel undoes what it allocated when it cannot allocate all. A signal ends the call, too; then by halves, so
+ * that somebody whom signals hit again and again gets on. */
+static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
+    if (!shms_descriptor_mine(s)) {
+        uint64_t from = offset / SHMS_PAGE * SHMS_PAGE;
+        bool done = madvise(s->base + from, offset + bytes - from, MADV_POPULATE_WRITE) == 0;
+        s->short_of = done ? 0 : ENOSPC;
+        return done;
+    }
+    for (uint64_t step = bytes; bytes;) {
+        step = shms_min(step, bytes);
+        if (fallocate(s->fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)step) == 0) {
+            offset += step;
+            bytes -= step;
+        } else if (errno == EINTR)
+            step = shms_max(step / 2, SHMS_PAGE);
+        else {
+            s->short_of = errno;
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Nobody else who might be on his way through what was freed: no other attachment, no other thread of this one, and
+ * no client whose descriptor was closed under it. */
+static bool may_give_back(struct shms_store *s) {
+    if (shms_load_relaxed(&s->away) || !shms_descriptor_mine(s) || shms_descriptor_others(s, 1))
+        return false;
+    uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
+    for (uint32_t i = 0; i < high; i++) {
+        uint64_t w = shms_load_relaxed(&shms_client_at(s, i)->entry);
+        if (SHMS_WHO_STATE(w) == SHMS_ENTRY_LIVE && w != s->entry)
+            return false;
+    }
+    return true;
+}
+
+/* As a page is touched: what nobody uses costs nothing. Of this process's mapping, as long as it lasts. */
+static int lock(struct shms_store *s) {
+    return result(s, "mlock", mlock2(s->base, s->size, MLOCK_ONFAULT) == 0);
+}
+
+static void relight(struct shms_store *s) {
+    if (!shms_descriptor_mine(s)) {
+        uint64_t device = s->device, inode = s->inode;
+        s->fd = -1;
+        bool again = !s->private_store && open_file(s, s->readonly) == 0;
+        if (again && (s->device != device || s->inode != inode)) {
+            shms_descriptor_close(s);
+            again = false;
+        }
+        s->device = device;
+        s->inode = inode;
+        if (!again) { /* it is out, and must not be taken for that of the dead */
+            if (s->me)
+                shms_store_relaxed(&s->me->beacon, 0);
+            return;
+        }
+        shms_descriptor_attach(s);
+        s->beacon_byte = 0;
+    }
+    if (s->me && !s->beacon_byte)
+        shms_relit(s, shms_descriptor_light(s, s->number, SHMS_WHO_GENERATION(s->entry)));
+}
+
+static bool sees(struct shms_store *s, uint64_t net_ns) { return shms_descriptor_mine(s); }
+static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps_file(pid, s->device, s->inode); }
+static bool only_me(struct shms_store *s) { return false; } /* beacons tell more */
+
+const struct shms_memory shms_memory_posix = {
+    find, make, state, attached, map, publish, unmap, remove_file, creator_gone, commit, resident, may_give_back, lock,
+    shms_descriptor_light, shms_descriptor_put_out, relight, shms_descriptor_seen, sees, maps, only_me,
+    shms_descriptor_forked, true,
+};

@@ -1,0 +1,145 @@
+/* memory_sysv.c: a System V segment. The kernel keeps it until somebody removes it, whoever exits.
+ *
+ * A private store (IPC_PRIVATE) has no key. It is marked for removal as soon as it is attached, so that the kernel
+ * takes it with its last process; until then Linux lets further ones attach by its identifier.
+ * CRASH between shmget and the mark: a segment of key 0 is left, with nobody attached. */
+#include <errno.h>
+#include <signal.h>
+#include <sys/ipc.h>
+#include <sys/shm.h>
+
+#include "segment/memory.h"
+#include "segment/request.h"
+
+#define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of linux/shm.h, which does not go with sys/shm.h */
+
+static int result(struct shms_store *s, const char *call, bool well) {
+    s->call = call;
+    return well ? 0 : errno;
+}
+
+static bool is_gone(int error) { return error == EINVAL || error == EIDRM; }
+
+static int find(struct shms_store *s, const struct shms_open_wish *a) {
+    struct shmid_ds d;
+    if (a->name_kind != 4)
+        return result(s, "shmget", (s->id = shmget(a->key, 0, 0)) >= 0);
+    s->call = "shmctl";
+    if (a->id < 0)
+        return ENOENT;
+    s->id = a->id;
+    return shmctl(s->id, IPC_STAT, &d) == 0 ? 0 : is_gone(errno) ? ENOENT : errno;
+}
+
+static int make(struct shms_store *s, const struct shms_open_wish *a, uint64_t size) {
+    int flags = IPC_CREAT | IPC_EXCL | (int)a->mode;
+    /* Huge pages are set aside at once: one that is missing later would be a SIGBUS. */
+    flags |= a->huge_page ? SHM_HUGETLB | __builtin_ctzll(a->huge_page) << HUGE_SHIFT : SHM_NORESERVE;
+    return result(s, "shmget", (s->id = shmget(a->name_kind == 4 ? IPC_PRIVATE : a->key, size, flags)) >= 0);
+}
+
+/* After unshare(CLONE_NEWIPC) the number means nothing, or somebody else's segment; what is mapped stays the store. */
+static bool is_elsewhere(struct shms_store *s) {
+    uint64_t now = s->base && s->inode ? shms_os_ipc_namespace() : 0;
+    return now && now != s->inode;
+}
+
+static int state(struct shms_store *s, struct shms_memory_state *ret) {
+    struct shmid_ds d;
+    memset(ret, 0, sizeof *ret);
+    if (is_elsewhere(s))
+        return 0;
+    if (shmctl(s->id, IPC_STAT, &d) != 0) {
+        /* What is attached stays known until it is detached, whoever removes it. If the kernel does not know it, this
+         * process is in another IPC namespace by now. */
+        ret->removed = is_gone(errno) && !s->base;
+        return result(s, "shmctl", is_gone(errno));
+    }
+    *ret = (struct shms_memory_state){.size = d.shm_segsz,
+                                      .trusted_uid = d.shm_perm.cuid,
+                                      .uid = d.shm_perm.uid,
+                                      .gid = d.shm_perm.gid,
+                                      .mode = d.shm_perm.mode & 0777,
+                                      .creator = (uint32_t)d.shm_cpid,
+                                      .removed = (d.shm_perm.mode & SHM_DEST) && !s->private_store};
+    return 0;
+}
+
+static int map(struct shms_store *s, const struct shms_open_wish *a, uint64_t size, bool made) {
+    void *base = shmat(s->id, NULL, a->readonly ? SHM_RDONLY : 0);
+    if (base == (void *)-1)
+        return result(s, "shmat", false);
+    s->base = base;
+    s->size = size;
+    s->inode = shms_os_ipc_namespace();
+    return result(s, "shmctl", !made || !s->private_store || shmctl(s->id, IPC_RMID, NULL) == 0);
+}
+
+static int publish(struct shms_store *s, const struct shms_open_wish *a) { return 0; }
+
+static void unmap(struct shms_store *s) {
+    if (s->base)
+        shmdt(s->base);
+    s->id = -1;
+    shms_store_unmapped(s);
+}
+
+static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint8_t *ret) {
+    return shms_os_resident(s->base + offset, pages, ret);
+}
+
+static uint32_t attached(struct shms_store *s) {
+    struct shmid_ds d;
+    return !is_elsewhere(s) && shmctl(s->id, IPC_STAT, &d) == 0 ? (uint32_t)d.shm_nattch : 0;
+}
+
+static int remove_segment(struct shms_store *s) {
+    if (is_elsewhere(s)) {
+        s->call = "shmctl, from another IPC namespace";
+        return EPERM;
+    }
+    return result(s, "shmctl", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
+}
+
+static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) {
+    return shms_os_process_life(state->creator, 0) == SHMS_GONE;
+}
+
+static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) { return true; }
+static bool may_give_back(struct shms_store *s) { return true; }
+static int lock(struct shms_store *s) { return result(s, "shmctl(SHM_LOCK)", shmctl(s->id, SHM_LOCK, NULL) == 0); } /* while opening */
+
+static bool light(struct shms_store *s, uint32_t number, uint32_t generation) {
+    s->beacon = shms_os_beacon_light(s->uuid, number, generation);
+    s->beacon_inode = shms_os_descriptor_inode(s->beacon);
+    return s->beacon >= 0;
+}
+
+static void put_out(struct shms_store *s) {
+    if (shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
+        shms_os_close(s->beacon);
+    s->beacon = -1;
+}
+
+static void relight(struct shms_store *s) {
+    if (s->me && s->beacon >= 0 && !shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
+        shms_relit(s, light(s, s->number, SHMS_WHO_GENERATION(s->entry)));
+}
+
+static int seen(struct shms_store *s, uint32_t number, uint32_t generation) {
+    return shms_os_beacon_seen(s->uuid, number, generation);
+}
+
+/* From where this thread is now: elsewhere every beacon would seem out. */
+static bool sees(struct shms_store *s, uint64_t net_ns) { return net_ns && net_ns == shms_os_network_namespace(); }
+static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps(pid, s->id); }
+
+static bool only_me(struct shms_store *s) {
+    struct shmid_ds d;
+    return s->inode && !is_elsewhere(s) && shmctl(s->id, IPC_STAT, &d) == 0 && d.shm_nattch == 1;
+}
+
+const struct shms_memory shms_memory_sysv = {
+    find, make, state, attached, map, publish, unmap, remove_segment, creator_gone, commit, resident, may_give_back, lock,
+    light, put_out, relight, seen, sees, maps, only_me, put_out, false,
+};

@@ -1,0 +1,152 @@
+/* segment.c: sizes of a store to be, and the checked view of one that is. */
+#include "segment/segment.h"
+
+static uint64_t place(uint64_t *at, uint64_t bytes, uint64_t align) {
+    uint64_t offset = SHMS_ALIGN_UP(*at, align);
+    *at = offset + bytes;
+    return offset;
+}
+
+int shms_geometry_plan(uint64_t size, uint64_t max_entries, struct shms_geometry *g) {
+    memset(g, 0, sizeof *g);
+    if (size > 1ull << 44 || max_entries > 0xffffffffull)
+        return SHMS_TOO_LARGE;
+    size = SHMS_ALIGN_UP(size, SHMS_PAGE);
+    g->size = size;
+    g->max_entries = max_entries;
+    /* Places for clients cost nothing until used, so they are few only where the store itself is tiny. */
+    g->client_count = size < 1 << 20 ? 16 : size < 16 << 20 ? 64 : (uint32_t)shms_min(size >> 16, 1024);
+    g->client_size = size < 1 << 20 ? 512 : size < 16 << 20 ? 1024 : 2048;
+    g->namespace_count = size < 1 << 20 ? 8 : 64;
+    g->arena_count = size < 256 << 20 ? 1 : 2;
+    /* A slot for 128 bytes by default: smaller objects do not exist in numbers. A table of more than 256
+     * buckets is never filled above four fifths, so that 256 buckets always have room for a newcomer. */
+    uint64_t slots = max_entries ? max_entries + (max_entries > 1024 ? max_entries / 4 : 0) : size / 128;
+    slots = shms_min(slots, 0xfffffff0ull);
+    g->bucket_count = shms_max((slots + SHMS_BUCKET_SLOTS - 1) / SHMS_BUCKET_SLOTS, 2);
+    uint64_t pages = (g->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
+    uint64_t groups = (g->bucket_count + SHMS_GROUP_BUCKETS - 1) / SHMS_GROUP_BUCKETS;
+    uint64_t at = SHMS_HEADER_SIZE;
+    g->pin_bits = place(&at, (g->client_count + 63) / 64 * 8, SHMS_LINE);
+    g->clients = place(&at, (uint64_t)g->client_count * g->client_size, SHMS_LINE);
+    g->summary = place(&at, (pages + 63) / 64 * 8, SHMS_LINE);
+    g->due = place(&at, groups * 8, SHMS_LINE);
+    g->hints = place(&at, g->bucket_count * SHMS_BUCKET_SLOTS, SHMS_LINE);
+    g->namespaces = place(&at, g->namespace_count * sizeof(struct shms_namespace), SHMS_LINE);
+    g->arenas = place(&at, g->arena_count * sizeof(struct shms_arena), SHMS_LINE);
+    g->slots = place(&at, g->bucket_count * SHMS_LINE, SHMS_PAGE);
+    g->heap = place(&at, 0, SHMS_PAGE);
+    if (at >= size)
+        return SHMS_TOO_SMALL;
+    g->arena_size = (size - at) / g->arena_count / SHMS_PAGE * SHMS_PAGE;
+    if (g->arena_size < size / 5 * 2 + SHMS_PAGE)
+        return SHMS_TOO_SMALL;
+    return SHMS_OK;
+}
+
+uint64_t shms_geometry_least(uint64_t max_entries) {
+    struct shms_geometry g;
+    uint64_t low = 1, high = (1ull << 44) / SHMS_PAGE; /* pages: too few, enough */
+    while (high - low > 1) {
+        uint64_t middle = (low + high) / 2;
+        if (shms_geometry_plan(middle * SHMS_PAGE, max_entries, &g) == SHMS_OK)
+            high = middle;
+        else
+            low = middle;
+    }
+    return high * SHMS_PAGE;
+}
+
+static bool region_fits(uint64_t offset, uint64_t bytes, uint64_t size, uint64_t align) {
+    return offset >= SHMS_HEADER_SIZE && offset % align == 0 && offset <= size && bytes <= size - offset;
+}
+
+/* Checked is what is used: from a copy, since a compiler may load a plain word twice, and a hostile writer change it
+ * between the two. The copy is the function's own as soon as nobody knows where it came from. */
+int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *only_read) {
+    struct shms_header copy, *h = &copy;
+    memcpy(h, base, sizeof copy);
+    __asm__ volatile("" : "+m"(copy));
+    if (h->format != SHMS_FORMAT_VERSION || (h->incompatible & ~SHMS_KNOWN_INCOMPATIBLE))
+        return SHMS_FORMAT;
+    *only_read = (h->read_compatible & ~SHMS_KNOWN_READ_COMPATIBLE) != 0;
+    s->base = base;
+    s->header = (struct shms_header *)base;
+    s->size = h->segment_size;
+    s->bucket_count = h->bucket_count;
+    s->client_count = h->client_count;
+    s->client_size = h->client_size;
+    s->arena_count = h->arena_count;
+    s->arena_size = h->arena_size;
+    s->heap_offset = h->heap_offset;
+    uint64_t slots = h->slots_offset, due = h->due_offset, summary = h->summary_offset, hints = h->hints_offset;
+    uint64_t namespaces = h->namespaces_offset, namespace_count = h->namespace_count;
+    uint64_t clients = h->clients_offset, pin_bits = h->pin_bits_offset, arenas = h->arenas_offset;
+    s->sequence_multiplier = h->sequence_multiplier;
+    s->sequence_xor = h->sequence_xor;
+    if (s->size > size || s->size < SHMS_HEADER_SIZE || h->header_size != SHMS_HEADER_SIZE ||
+        h->name_length > SHMS_NAME_MAX)
+        return SHMS_CORRUPT;
+    if (s->bucket_count < 1 || s->bucket_count > 0xffffffffull / SHMS_BUCKET_SLOTS || s->client_count < 1 ||
+        s->client_count > 0xfffe || s->client_size < 512 || s->client_size > 1 << 16 || s->client_size % SHMS_LINE ||
+        s->arena_count < 1 || s->arena_count > 16 || s->arena_size < SHMS_PAGE || s->arena_size % SHMS_PAGE ||
+        s->arena_size > s->size || !(s->sequence_multiplier & 1))
+        return SHMS_CORRUPT;
+    s->table_pages = (s->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
+    s->group_count = (s->bucket_count + SHMS_GROUP_BUCKETS - 1) / SHMS_GROUP_BUCKETS;
+    if (!region_fits(pin_bits, (s->client_count + 63) / 64 * 8, s->size, SHMS_LINE) ||
+        !region_fits(clients, (uint64_t)s->client_count * s->client_size, s->size, SHMS_LINE) ||
+        !region_fits(summary, (s->table_pages + 63) / 64 * 8, s->size, SHMS_LINE) ||
+        !region_fits(due, s->group_count * 8, s->size, SHMS_LINE) ||
+        !region_fits(slots, s->bucket_count * SHMS_LINE, s->size, SHMS_PAGE) ||
+        !region_fits(hints, s->bucket_count * SHMS_BUCKET_SLOTS, s->size, SHMS_LINE) ||
+        !region_fits(namespaces, namespace_count * sizeof(struct shms_namespace), s->size, SHMS_LINE) ||
+        !region_fits(arenas, s->arena_count * sizeof(struct shms_arena), s->size, SHMS_LINE) ||
+        !region_fits(s->heap_offset, s->arena_count * s->arena_size, s->size, SHMS_PAGE))
+        return SHMS_CORRUPT;
+    s->heap_end = s->heap_offset + s->arena_count * s->arena_size;
+    s->pin_bits = (_Atomic uint64_t *)(base + pin_bits);
+    s->clients = base + clients;
+    s->summary = (_Atomic uint64_t *)(base + summary);
+    s->due = (_Atomic uint64_t *)(base + due);
+    s->buckets = (struct shms_bucket *)(base + slots);
+    s->hints = base + hints;
+    s->arenas = (struct shms_arena *)(base + arenas);
+    s->pin_count = (uint32_t)shms_min((s->client_size - offsetof(struct shms_client, pins)) / 8,
+                                      sizeof s->pins_busy * 8);
+    memcpy(s->hash_key, h->hash_key, sizeof s->hash_key);
+    memcpy(s->uuid, h->uuid, sizeof s->uuid);
+    return SHMS_OK;
+}
+
+/* What will be looked at because of a bit is there before the bit is. */
+bool shms_page_use(struct shms_store *s, uint64_t page) {
+    uint64_t top = page >> 15, due = page * (SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
+    uint64_t words = shms_min((s->table_pages + 63) / 64 - (top << 9), 1 << 9); /* of the summary, for this upper bit */
+    uint64_t groups = shms_min(s->group_count - due, SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
+    uint64_t buckets = shms_min(s->bucket_count - page * SHMS_PAGE_BUCKETS, SHMS_PAGE_BUCKETS);
+    if (s->sparse && (!shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->summary[top << 9] - s->base), words * 8) ||
+                      !shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->due[due] - s->base), groups * 8) ||
+                      !shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->buckets[page * SHMS_PAGE_BUCKETS] - s->base),
+                                          buckets * SHMS_LINE)))
+        return false;
+    shms_fetch_or_acq_rel(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)], 1ull << (top & 63));
+    shms_fetch_or_acq_rel(&s->summary[page >> 6], 1ull << (page & 63));
+    return true;
+}
+
+uint64_t shms_next_page_in_use(const struct shms_store *s, uint64_t page) {
+    while (page < s->table_pages) {
+        uint64_t top = page >> 15; /* one bit of the top level stands for 2^15 pages, a page of the summary */
+        uint64_t word = shms_load_acquire(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)]);
+        if (!(word >> (top & 63) & 1)) {
+            page = (top + 1) << 15;
+            continue;
+        }
+        uint64_t bits = shms_load_acquire(&s->summary[page >> 6]) >> (page & 63);
+        if (bits)
+            return shms_min(page + (uint64_t)__builtin_ctzll(bits), s->table_pages);
+        page = (page | 63) + 1;
+    }
+    return s->table_pages;
+}

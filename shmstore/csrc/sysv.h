@@ -1,9 +1,0 @@
-/* sysv.h: the System V shared memory calls, one thin function each; it knows nothing of stores */
-#ifndef SHMS_SYSV_H
-#define SHMS_SYSV_H
-
-#include <stdint.h>
-
-#include "sysv.cdef.h"
-
-#endif
