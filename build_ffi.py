@@ -31,15 +31,15 @@ def refuse_unsupported() -> None:
 
 refuse_unsupported()
 
-# cffi gives the interpreter's lock up around every call, which costs more than most calls here do, and a
+# cffi gives the GIL up around every call, which costs more than most calls here do, and a
 # thread that gave it up waits for a switch interval (5 ms) to get it back. So only functions named
 # shms_w_* (they wait, or copy much) give it up; __func__ is a constant, so the test folds at compile time.
 KEEP_THE_LOCK = r"""
-#define SHMS_GIVES_UP (__builtin_strncmp(__func__, "_cffi_f_shms_w_", 15) == 0)
+#define SHMS_RELEASES_GIL (__builtin_strncmp(__func__, "_cffi_f_shms_w_", 15) == 0)
 #undef Py_BEGIN_ALLOW_THREADS
 #undef Py_END_ALLOW_THREADS
-#define Py_BEGIN_ALLOW_THREADS { PyThreadState *_save = SHMS_GIVES_UP ? PyEval_SaveThread() : 0;
-#define Py_END_ALLOW_THREADS if (SHMS_GIVES_UP) PyEval_RestoreThread(_save); }
+#define Py_BEGIN_ALLOW_THREADS { PyThreadState *_save = SHMS_RELEASES_GIL ? PyEval_SaveThread() : 0;
+#define Py_END_ALLOW_THREADS if (SHMS_RELEASES_GIL) PyEval_RestoreThread(_save); }
 """
 
 cdefs = sorted((ROOT / CSRC).rglob("*.cdef.h"))

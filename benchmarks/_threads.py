@@ -1,6 +1,6 @@
 """A thread that uses a store beside a thread that computes, in one process: who slows whom down?
 
-Both want the interpreter's lock. Whoever holds it is asked to give it up after `sys.getswitchinterval()`, 5 ms; so a
+Both want the GIL. Whoever holds it is asked to give it up after `sys.getswitchinterval()`, 5 ms; so a
 call that gives it up on its own, beside a thread that computes, waits that long to get it back.
 """
 
@@ -22,7 +22,7 @@ class Computing:
 
     def __init__(self) -> None:
         self.turns = 0
-        self.nanoseconds = 0  # in which it had a core, or waited for the interpreter's lock
+        self.nanoseconds = 0  # in which it had a core, or waited for the GIL
         self._going = True
         self._thread = threading.Thread(target=self._count, daemon=True)
 

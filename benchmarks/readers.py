@@ -179,7 +179,7 @@ def _large_gets(setting: Setting, report: Report, stack: ExitStack) -> None:
     actions = {
         "nothing": None,
         "shmstore get": lambda: ours.store.get("large"),
-        "bytes(shared memory)": lambda: bytes(memory.buf),  # holds the interpreter's lock while it copies
+        "bytes(shared memory)": lambda: bytes(memory.buf),  # holds the GIL while it copies
     }
     row = Row("thread_progress", "a thread's turns beside gets of 64 MB", "per second", {})
     for number in range(rounds := setting.rounds(11, quick=1)):

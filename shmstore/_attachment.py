@@ -26,7 +26,7 @@ __all__ = ["Attachment"]
 _CODECS = {"raw": lib.SHMS_CODEC_RAW, "msgpack": lib.SHMS_CODEC_MSGPACK, "pickle": lib.SHMS_CODEC_PICKLE}
 NAMES_OF_CODECS = {number: name for name, number in _CODECS.items()}
 _ABOUT_ENTRIES = {
-    lib.SHMS_FULL, lib.SHMS_TABLE_FULL, lib.SHMS_TOO_LARGE, lib.SHMS_NOT_INT, lib.SHMS_OVERFLOW, lib.SHMS_STORM
+    lib.SHMS_FULL, lib.SHMS_TABLE_FULL, lib.SHMS_TOO_LARGE, lib.SHMS_NOT_INT, lib.SHMS_OVERFLOW, lib.SHMS_CONTENDED
 }  # fmt: skip
 _CODECS["msgspec"] = lib.SHMS_CODEC_MSGPACK  # the same bytes: whoever reads msgpack reads them
 
@@ -198,7 +198,7 @@ class Attachment(StoreCalls):
         return raw
 
     def _away(self, call: Callable[..., int], *args: object) -> int:
-        """Make a call that gives the interpreter's lock up; again if a signal handler forked before it began."""
+        """Make a call that gives the GIL up; again if a signal handler forked before it began."""
         status = lib.SHMS_FORKED
         while status == lib.SHMS_FORKED:
             self._look()
@@ -208,7 +208,7 @@ class Attachment(StoreCalls):
 
     def _look(self) -> None:
         """Is the handle usable, by the kernel's word of now?"""
-        status = lib.shms_look_now(self._handle)
+        status = lib.shms_revalidate_now(self._handle)
         if status:
             raise self._fail(status)
 

@@ -80,8 +80,8 @@ def open_handle(
     Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
         LockTimeout, StoreSystemError; ValueError where size, max_entries or mode differ from the creator's.
     """
-    wish = ffi.new("struct shms_open_wish *")
-    found = ffi.new("struct shms_open_found *")
+    wish = ffi.new("struct shms_open_request *")
+    found = ffi.new("struct shms_open_result *")
     status = ffi.new("int *")
     name = ffi.new("char[]", key.name)
     wish.key, wish.name_kind, wish.name_length, wish.name = key.number, key.kind, len(key.name), name
@@ -215,14 +215,14 @@ def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
 def blamed(handle: int) -> str:
     """Who held the lock that the last timed out call on this handle waited for."""
     name = ffi.new("char[32]")
-    pid = lib.shms_blamed(handle, name, 32)
+    pid = lib.shms_lock_holder(handle, name, 32)
     return f"process {pid} ({ffi.string(name).decode(errors='replace')})" if pid else "another process"
 
 
 def _dead_holder(handle: int) -> int:
     """The process that the last timed out call waited for, if it is dead: a read-only handle takes nothing over. Else 0."""
     info = ffi.new("struct shms_info *")
-    pid = lib.shms_blamed(handle, ffi.new("char[32]"), 32)
+    pid = lib.shms_lock_holder(handle, ffi.new("char[32]"), 32)
     if not pid or lib.shms_get_info(handle, info) != lib.SHMS_OK or not info.readonly:
         return 0
     count = lib.shms_get_clients(handle, ffi.NULL, 0)
@@ -262,7 +262,7 @@ def failure(status: int, store: str, handle: int, timeout: float | None = None, 
         )
         logging.getLogger("shmstore").warning("process %d refuses to take over: %s", os.getpid(), error)
         return error
-    if status == lib.SHMS_STORM:
+    if status == lib.SHMS_CONTENDED:
         return errors.LockTimeout(
             f"{store}: overtaken by overwrites of this entry for {timeout} s; a handle that may write "
             "(readonly=False) can pin what it reads"
@@ -334,10 +334,10 @@ def _shown(handle: int) -> str:
 
 def tell_news(handle: int) -> None:
     """Log what this handle took over or rebuilt since the last time. Calls that wait do so themselves."""
-    if not lib.shms_has_news(handle):
+    if not lib.shms_has_events(handle):
         return
     deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
-    if lib.shms_news(handle, deaths, rebuilds, pid):
+    if lib.shms_take_events(handle, deaths, rebuilds, pid):
         _log_news(handle, pid[0], deaths[0], rebuilds[0])
 
 

@@ -1,4 +1,4 @@
-"""Waiting for a name to change: asleep on a futex, with the interpreter's lock given up."""
+"""Waiting for a name to change: asleep on a futex, with the GIL given up."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ again:
   P magic[id]=MREADY };
 ready:
   atomic { if :: DIES :: 1 fi;
-    if :: state[id]==DESTROYED -> goto again :: else fi;       /* shms_look */
+    if :: state[id]==DESTROYED -> goto again :: else fi;       /* shms_revalidate */
     assert(half1[id]!=0 && half1[id]==half2[id]);
     open[me]=id; id=0;
     do :: id<5 -> assert(open[id]==0 || open[id]==open[me] || removed[open[id]] || removed[open[me]]); id++ :: else -> break od };

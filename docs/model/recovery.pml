@@ -6,7 +6,7 @@
  *   or, with INHERIT, while it belongs to the dead.
  * STEPS  op.c allocate, give_back; publish.c home_lock, replace, insert, leave, home_unlock; expire.c take_out;
  *   rebuild.c mark_clients (the entry, then the record, of each client), mark_slots, the pieces one by one; recover.c
- *   shms_recover_client, release_buckets, rebuild_arenas, shms_recover_inherited; clients.c claim_free, claim_dead,
+ *   shms_recover_client, release_buckets, rebuild_arenas, shms_recover_adopted; clients.c claim_free, claim_dead,
  *   become_live. A busy arena leads to leave() and another try. Waiters wait; finders take over.
  * BOUNDS  One operation each; at most NCR deaths among the processes of the bit mask CR (1 A, 2 B, 3 S, 4 F, 5 G, 6 N),
  *   each at any step. WITHB, WITHS, WITHF, WITHG, WITHN leave processes out.

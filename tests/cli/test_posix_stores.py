@@ -238,10 +238,10 @@ def test_a_name_that_leads_elsewhere_meanwhile(posix, cli, tmp_path):
     path, secret = path_of(posix), tmp_path / "secret"
     secret.touch(0o600)
     path.write_bytes(b"x")
-    looked_at = object_named(os.fsencode(path.name))
+    validated_at = object_named(os.fsencode(path.name))
     path.unlink()
     path.symlink_to(secret)
-    for change in (lambda: looked_at.change(NOBODY, NOBODY, 0o666), looked_at.remove, looked_at.first_page):
+    for change in (lambda: validated_at.change(NOBODY, NOBODY, 0o666), validated_at.remove, validated_at.first_page):
         with pytest.raises(FileNotFoundError, match="another has its name"):
             change()
     assert path.is_symlink() and (secret.stat().st_uid, secret.stat().st_mode & 0o777) == (os.geteuid(), 0o600)

@@ -88,7 +88,7 @@ static bool may_be(int rc, const char *allowed) {
     static const struct { char letter; int rc; } known[] = {
         {'o', SHMS_OK}, {'m', SHMS_MISS}, {'u', SHMS_UNMET}, {'b', SHMS_BUSY}, {'a', SHMS_AGAIN}, {'f', SHMS_FULL},
         {'t', SHMS_TABLE_FULL}, {'l', SHMS_TOO_LARGE}, {'c', SHMS_CORRUPT}, {'n', SHMS_NOT_INT}, {'v', SHMS_OVERFLOW},
-        {'d', SHMS_DESTROYED}, {'p', SHMS_NO_CLIENT}, {'w', SHMS_TIMEOUT}, {'s', SHMS_STORM}, {'r', SHMS_READ_ONLY},
+        {'d', SHMS_DESTROYED}, {'p', SHMS_NO_CLIENT}, {'w', SHMS_TIMEOUT}, {'s', SHMS_CONTENDED}, {'r', SHMS_READ_ONLY},
         {'k', SHMS_FORKED}, /* robbed of its place, and there is no other */
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -234,7 +234,7 @@ static struct shms_handle *attach_to(uint32_t i, uint8_t *base, uint64_t size, b
     struct shms_handle *h = &handles[i];
     bool only_read = false;
     memset(h, 0, sizeof *h);
-    h->s.beacon = h->s.fd = -1;
+    h->s.liveness = h->s.fd = -1;
     h->s.memory = &shms_memory_sysv;
     *status = shms_segment_view(&h->s, base, size, &only_read);
     MUST(*status == SHMS_OK || *status == SHMS_CORRUPT || *status == SHMS_FORMAT);
@@ -243,7 +243,7 @@ static struct shms_handle *attach_to(uint32_t i, uint8_t *base, uint64_t size, b
     MUST(h->s.size <= size);
     h->s.readonly = readonly || only_read;
     shms_os_identity(&h->s.identity);
-    h->s.looked_at = shms_os_now_coarse();
+    h->s.validated_at = shms_os_now_coarse();
     h->s.fork_epoch = shms_fork_epoch;
     h->timeout = SHMS_SECOND / 100;
     shms_store_release(&h->word, 1ull << 32);
@@ -291,9 +291,9 @@ static void look_at_everything(uint32_t i) {
     }
     MAY_BE(shms_w_check(number, SHMS_SECOND / 100, what, sizeof what), "ocdwpk");
     MUST(memchr(what, 0, sizeof what));
-    shms_news(number, &deaths, &rebuilds, &pid);
-    shms_blamed(number, program, sizeof program);
-    MAY_BE(shms_look_now(number), "odcp");
+    shms_take_events(number, &deaths, &rebuilds, &pid);
+    shms_lock_holder(number, program, sizeof program);
+    MAY_BE(shms_revalidate_now(number), "odcp");
 }
 
 static void view(uint32_t i, const struct shms_name *n, bool leave_open) {
@@ -381,13 +381,13 @@ static void remember(struct template *t, struct shms_store *s, bool sound) {
 static struct shms_store *create_store(struct template *t, const struct shms_geometry *g) {
     uint8_t *base = place_for(t->size = g->size);
     struct shms_header *h = (struct shms_header *)base;
-    struct shms_open_wish wish = {.name_kind = 2, .name = ""};
+    struct shms_open_request wish = {.name_kind = 2, .name = ""};
     struct shms_identity me;
     int status;
     memset(base, 0, g->size);
     shms_os_identity(&me);
-    MUST(initialise(h, g, &wish, &me, SHMS_WHO(1, SHMS_STATE_INITIALISING, 1, STUB_PID), 0));
-    shms_store_relaxed(&h->state, SHMS_WHO(1, SHMS_STATE_READY, 1, STUB_PID));
+    MUST(initialise(h, g, &wish, &me, SHMS_ENTRY(1, SHMS_STATE_INITIALISING, 1, STUB_PID), 0));
+    shms_store_relaxed(&h->state, SHMS_ENTRY(1, SHMS_STATE_READY, 1, STUB_PID));
     shms_store_release(&h->magic, SHMS_MAGIC);
     MUST(attach_to(0, base, g->size, false, &status));
     return &handles[0].s;
@@ -630,7 +630,7 @@ static uint64_t boundary(const struct template *t, uint64_t own, uint32_t kind, 
         return (own & ~0x1ffffffull) | (uint64_t)(i & 1) << 24 | (uint64_t)(i >> 1 & 0xff) << 16 |
                (i >> 9) % (h->client_count + 2u);
     case 10: /* an entry word: any state, any process */
-        return SHMS_WHO(own >> 48, i % 8, i / 8 % 2, i / 16 % 2 ? STUB_PID : i / 32 % 9);
+        return SHMS_ENTRY(own >> 48, i % 8, i / 8 % 2, i / 16 % 2 ? STUB_PID : i / 32 % 9);
     default: /* lengths of a block, at the edges of what fits */
         return SHMS_LENGTHS(i % 3 ? edges[i % 11] - (i & 48) : SHMS_VALUE_MAX, i / 16 % 5 == 0 ? 65535 : i / 16 % 64,
                             i % 32);

@@ -50,8 +50,8 @@ int shms_os_process_maps(uint32_t pid, int id) { return (int)(pid % 3) - 1; }
 int shms_os_process_maps_file(uint32_t pid, uint64_t device, uint64_t inode) { return (int)(pid % 3) - 1; }
 void shms_os_process_name(uint32_t pid, char *name, size_t size) { snprintf(name, size, "p%u", pid); }
 
-int shms_os_beacon_light(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return client % 2 ? 1000 : -1; }
-int shms_os_beacon_seen(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return (int)(generation % 3) - 1; }
+int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return client % 2 ? 1000 : -1; }
+int shms_os_liveness_seen(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return (int)(generation % 3) - 1; }
 bool shms_os_descriptor_is_socket(int fd, uint64_t inode) { return fd >= 0; }
 uint64_t shms_os_descriptor_inode(int fd) { return 1; }
 void shms_os_close(int fd) {}

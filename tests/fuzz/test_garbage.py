@@ -38,7 +38,7 @@ def directory(tmp_path_factory, request):
 
 def program(directory, name="garbage", cc=None, flags=()):
     cc = cc or engine_build.compiler("cc", "gcc")
-    sources = engine_build.engine(without=("os_linux.c", "create.c", "sysv.c")) + PARTS
+    sources = engine_build.engine(without=("linux.c", "create.c", "sysv.c")) + PARTS
     return engine_build.build(directory, name, sources, [*FLAGS, *engine_build.ADDRESS, *flags], cc)
 
 

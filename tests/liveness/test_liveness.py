@@ -14,7 +14,7 @@ import pytest
 
 import shmstore
 
-DARK = 2.5  # seconds: liveness.c
+UNMARKED = 2.5  # seconds: liveness.c
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
     pytest.mark.sample,  # minutes together: CI runs them once, beside the suite
@@ -83,7 +83,7 @@ def test_a_pod(pair, namespaces):
         assert observer.ask("call", "recover") == 0
     victim.kill()
     took, got = observer.ask("timed", "incr", "k")
-    assert got == 2 and took >= DARK - 0.1
+    assert got == 2 and took >= UNMARKED - 0.1
     assert observer.ask("others") == [True]
     observer.ask("call", "check")
 
@@ -94,7 +94,7 @@ def test_a_container_and_its_host(pair, observer, victim):
     observer, victim = pair(observer, victim)
     assert observer.ask("others") == [True, True]
     victim.kill()
-    assert observer.ask("recover_within", 30) >= DARK - 0.1
+    assert observer.ask("recover_within", 30) >= UNMARKED - 0.1
     taken_over(observer)
 
 
@@ -102,7 +102,7 @@ def test_stopped_in_another_container(pair):
     observer, victim = pair(("pid",), ("pid",), timeout=0.3)
     os.kill(victim.pid, signal.SIGSTOP)
     try:
-        assert observer.ask("recover_within", DARK + 1) is None
+        assert observer.ask("recover_within", UNMARKED + 1) is None
         with pytest.raises(shmstore.LockTimeout, match="process 1"):
             observer.ask("call", "incr", "k")
     finally:
@@ -116,7 +116,7 @@ def test_nothing_shared_but_ipc(pair):
     observer, victim = pair(("pid", "net"), ("pid", "net"), timeout=0.3)
     assert None in observer.ask("others") and False not in observer.ask("others")
     victim.kill()
-    assert observer.ask("recover_within", DARK + 1) is None
+    assert observer.ask("recover_within", UNMARKED + 1) is None
     with pytest.raises(shmstore.LockTimeout, match="process 1"):
         observer.ask("call", "incr", "k")
     assert observer.ask("call", "get", "k") == 1
@@ -368,7 +368,7 @@ def test_a_child_that_never_calls_the_store(pair, namespaces):
     child = victim.ask("fork")
     victim.kill()
     try:
-        taken_over(observer, DARK - 0.1 if namespaces else 0)
+        taken_over(observer, UNMARKED - 0.1 if namespaces else 0)
         with open(f"/proc/{child}/maps") as file:
             assert "/SYSV" in file.read()
     finally:
@@ -380,7 +380,7 @@ def test_exec(pair, namespaces):
     """The same process id and start time, but no client any more: its beacon closed itself."""
     observer, victim = pair(namespaces, ())
     victim.ask("exec")
-    taken_over(observer, DARK - 0.1 if "pid" in namespaces else 0)
+    taken_over(observer, UNMARKED - 0.1 if "pid" in namespaces else 0)
 
 
 def test_exec_in_another_network_cannot_be_told(pair):
@@ -398,8 +398,8 @@ def test_who_puts_his_own_beacon_out_relights_it(pair):
     """As daemons do that close all descriptors. It uses the store, so it is not held for dead."""
     observer, victim = pair(("pid",), (), timeout=0.3)
     victim.ask("close_descriptors")
-    victim.tell("use", DARK + 2)
-    assert observer.ask("recover_within", DARK + 1.5) is None
+    victim.tell("use", UNMARKED + 2)
+    assert observer.ask("recover_within", UNMARKED + 1.5) is None
     victim.get()
     assert observer.ask("others") == [True, True]
     assert observer.ask("call", "get", "used") > 20
@@ -409,12 +409,12 @@ def test_who_puts_his_own_beacon_out_and_sleeps_loses_his_place(pair):
     """From where only beacons are seen it is dead. It finds out at its next call, and takes another place."""
     observer, victim = pair(("pid",), (), timeout=0.3)
     victim.ask("close_descriptors")
-    assert observer.ask("recover_within", 30) >= DARK - 0.1
+    assert observer.ask("recover_within", 30) >= UNMARKED - 0.1
     assert observer.ask("timed", "incr", "k")[1] == 2
     time.sleep(1.1)  # it looks once a second
     assert victim.ask("call", "incr", "k") == 3
     assert observer.ask("others") == [True, True]
-    assert observer.ask("recover_within", DARK + 1) is None
+    assert observer.ask("recover_within", UNMARKED + 1) is None
     observer.ask("call", "check")
 
 
@@ -426,7 +426,7 @@ def test_a_child_that_the_c_library_did_not_make(pair):
     child = victim.ask("clone")
     victim.kill()
     try:
-        assert observer.ask("recover_within", DARK + 1) is None
+        assert observer.ask("recover_within", UNMARKED + 1) is None
     finally:
         os.kill(child, signal.SIGKILL)
     assert observer.ask("recover_within", 30)

@@ -12,7 +12,7 @@ static uint64_t load(const void *p, uint64_t value) {
     if (p == &header->magic && value == 0 && !written) { /* between the load of the magic and that of the state */
         written = true;
         shms_store_release(&header->magic, SHMS_MAGIC_INIT);
-        shms_store_release(&header->state, SHMS_WHO(1, SHMS_STATE_INITIALISING, 0, getpid()));
+        shms_store_release(&header->state, SHMS_ENTRY(1, SHMS_STATE_INITIALISING, 0, getpid()));
     }
     return value;
 }
@@ -23,9 +23,9 @@ static uint64_t load(const void *p, uint64_t value) {
 
 int main(int argc, char **argv) {
     begin_story(argc, argv);
-    struct shms_open_wish wish = wish_for(1 << 20, ATTACH);
+    struct shms_open_request wish = wish_for(1 << 20, ATTACH);
     struct shms_geometry g;
-    struct shms_open_found found = {0};
+    struct shms_open_result found = {0};
     struct shms_memory_state state;
     struct shms_store *s = calloc(1, sizeof *s);
     EXPECT(shms_geometry_plan(wish.size, 0, &g) == SHMS_OK);
@@ -34,9 +34,9 @@ int main(int argc, char **argv) {
     s->base = shmat(s->id, NULL, 0);
     header = (struct shms_header *)s->base;
     EXPECT(s->base != (void *)-1 && s->memory->state(s, &state) == 0);
-    EXPECT(shms_settle(s, &g, SHMS_OK, &wish, &found, &state, 0) == SHMS_SETTLED_WAIT && written);
+    EXPECT(shms_create_or_wait(s, &g, SHMS_OK, &wish, &found, &state, 0) == SHMS_CREATION_WAIT && written);
     shms_store_release(&header->magic, 0); /* and this is nobody's: a state, and no magic */
-    EXPECT(shms_settle(s, &g, SHMS_OK, &wish, &found, &state, 0) == SHMS_SETTLED_FOREIGN);
+    EXPECT(shms_create_or_wait(s, &g, SHMS_OK, &wish, &found, &state, 0) == SHMS_CREATION_FOREIGN);
     shmdt(s->base);
     free(s);
     return 0;

@@ -1,6 +1,6 @@
 /* handles.c: threads of one process open, use and close handles at once, and now and then it forks.
  *
- * Opening runs without the interpreter's lock (here: a mutex) and ends in the list of attachments; so does the last call
+ * Opening runs without the GIL (here: a mutex) and ends in the list of attachments; so does the last call
  * out of a closed handle, which detaches. So the list is changed from several threads, and a place in the table of
  * handles must not be given away while its former store is being detached. At the end nothing of it is left: no client,
  * no mapping, no beacon in a child. ThreadSanitizer sees the races that need not show here (test_stress.py). */
@@ -13,7 +13,7 @@
 enum { OPENERS = 3, USERS = 3, PLACES = 4, MILLISECONDS = 1500 };
 
 static pthread_mutex_t interpreter = PTHREAD_MUTEX_INITIALIZER;
-static int64_t places[PLACES]; /* with the interpreter's lock; 0: none */
+static int64_t places[PLACES]; /* with the GIL; 0: none */
 static _Atomic bool stop;
 static _Atomic uint64_t opened, refused, used, closed_beneath;
 
@@ -21,8 +21,8 @@ static void lock(void) { EXPECT(pthread_mutex_lock(&interpreter) == 0); }
 static void unlock(void) { EXPECT(pthread_mutex_unlock(&interpreter) == 0); }
 
 static int64_t open_handle(bool there) {
-    struct shms_open_wish wish = wish_for(0, ATTACH);
-    struct shms_open_found found;
+    struct shms_open_request wish = wish_for(0, ATTACH);
+    struct shms_open_result found;
     int status;
     wish.key += there ? 0 : 1; /* nobody's: the way on which the list is left again */
     void *o = shms_w_open(&wish, &found, &status);
@@ -115,7 +115,7 @@ int main(int argc, char **argv) {
     EXPECT(shmctl(shmget(story_key, 0, 0), IPC_STAT, &d) == 0 && d.shm_nattch == 1);
     for (uint32_t i = 0; i < observer->client_count; i++) {
         struct shms_client *c = shms_client_at(observer, i);
-        EXPECT(c == observer->me || SHMS_WHO_STATE(shms_load_relaxed(&c->entry)) == SHMS_ENTRY_FREE);
+        EXPECT(c == observer->me || SHMS_ENTRY_STATE(shms_load_relaxed(&c->entry)) == SHMS_ENTRY_FREE);
     }
     expect_sound(observer);
     close_store(observer);

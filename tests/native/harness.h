@@ -58,18 +58,18 @@ static inline void begin_story(int argc, char **argv) {
     atexit(remove_segment);
 }
 
-enum { OPEN_OR_CREATE, CREATE, ATTACH }; /* as in shms_open_wish.create */
+enum { OPEN_OR_CREATE, CREATE, ATTACH }; /* as in shms_open_request.create */
 
-static inline struct shms_open_wish wish_for(uint64_t size, uint32_t create) {
-    return (struct shms_open_wish){.key = story_key, .name_kind = 2, .name = "", .create = create, .size = size,
+static inline struct shms_open_request wish_for(uint64_t size, uint32_t create) {
+    return (struct shms_open_request){.key = story_key, .name_kind = 2, .name = "", .create = create, .size = size,
                                    .mode = 0600, .owner = -1, .timeout = SECOND};
 }
 
 /* An attachment as another process would have it; size 0: attach to what is there. */
 static inline struct shms_store *open_store(uint64_t size) {
     struct shms_store *s = calloc(1, sizeof *s);
-    struct shms_open_wish wish = wish_for(size, size ? CREATE : ATTACH);
-    struct shms_open_found found;
+    struct shms_open_request wish = wish_for(size, size ? CREATE : ATTACH);
+    struct shms_open_result found;
     EXPECT(shms_open(s, &wish, &found) == SHMS_OK);
     s->fork_epoch = shms_fork_epoch;
     shms_attachments_add(s);

@@ -5,8 +5,8 @@
 int main(int argc, char **argv) {
     begin_story(argc, argv);
     struct shms_store *observer = open_store(1 << 20);
-    struct shms_open_wish wish = wish_for(0, ATTACH);
-    struct shms_open_found found;
+    struct shms_open_request wish = wish_for(0, ATTACH);
+    struct shms_open_result found;
     int status;
     char what[200];
     int64_t handle = shms_adopt(shms_w_open(&wish, &found, &status));
@@ -15,12 +15,12 @@ int main(int argc, char **argv) {
     struct shms_client *place = inside->s.me;
 
     shms_leave(handle);
-    EXPECT(inside->s.me == place && SHMS_WHO_STATE(shms_load_relaxed(&place->entry)) == SHMS_ENTRY_LIVE);
+    EXPECT(inside->s.me == place && SHMS_ENTRY_STATE(shms_load_relaxed(&place->entry)) == SHMS_ENTRY_LIVE);
     EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_OK);
     shms_handle_leave(inside);
 
     shms_leave(handle);
-    EXPECT(!inside->s.me && SHMS_WHO_STATE(shms_load_relaxed(&place->entry)) == SHMS_ENTRY_FREE);
+    EXPECT(!inside->s.me && SHMS_ENTRY_STATE(shms_load_relaxed(&place->entry)) == SHMS_ENTRY_FREE);
     EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_FORKED);
     EXPECT(shms_usable(handle) == SHMS_OK && inside->s.me);
     EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_OK);

@@ -4,7 +4,7 @@
  *                                         both sides of every access; now and then one "dies" with something in hand,
  *                                         and one only reads
  *   stress shared N SECONDS KEY SEED      the same, but all except two threads share one attachment as Python's do: one at
- *                                         a time, but for the calls that give the interpreter's lock up
+ *                                         a time, but for the calls that give the GIL up
  *   stress processes N SECONDS KEY SEED   N processes, one of which is killed every 20 ms and replaced
  *
  * A value names its key, its length and a stamp that all its bytes follow from. Counters count what was added to them.
@@ -81,7 +81,7 @@ static void expect_whole(const uint8_t *value, uint64_t length, uint32_t key) {
         EXPECT(value[i] == pattern(head.stamp, i));
 }
 
-/* What a call does when a lock was not had; in mode "shared" the interpreter's lock is given up for it. */
+/* What a call does when a lock was not had; in mode "shared" the GIL is given up for it. */
 static void await(struct worker *w, _Atomic uint64_t *busy, uint64_t seen, uint64_t *deadline) {
     if (!*deadline)
         *deadline = shms_os_now() + PATIENCE;
@@ -256,9 +256,9 @@ static struct shms_store *attach_beside(struct shms_store *s) {
     bool only_read;
     EXPECT(beside && shms_segment_view(beside, s->base, s->size, &only_read) == SHMS_OK);
     beside->id = s->id;
-    beside->beacon = beside->fd = -1;
+    beside->liveness = beside->fd = -1;
     beside->memory = s->memory;
-    beside->looked_at = shms_os_now_coarse();
+    beside->validated_at = shms_os_now_coarse();
     EXPECT(shms_client_claim(beside) == SHMS_OK);
     beside->fork_epoch = shms_fork_epoch;
     return beside;
@@ -284,7 +284,7 @@ static void die(struct worker *w) {
         shms_arena_enter(s, (uint32_t)(r >> 8) % s->arena_count, 10, &seen);
     w->held_count = 0;
     EXPECT(shms_cas_acq_rel(&s->me->entry, &entry, (entry & ~0xffffffffull) | (uint32_t)nobody));
-    shms_os_close(s->beacon);
+    shms_os_close(s->liveness);
     w->s = attach_beside(s);
     free(s);
     shms_fetch_add_acq_rel(&tally->deaths, 1);
@@ -383,8 +383,8 @@ static void *work_shared(void *worker) {
             pthread_mutex_unlock(&interpreter);
             continue;
         }
-        shms_news(handle, &deaths, &rebuilds, &pid);
-        shms_blamed(handle, program, sizeof program);
+        shms_take_events(handle, &deaths, &rebuilds, &pid);
+        shms_lock_holder(handle, program, sizeof program);
         pthread_mutex_unlock(&interpreter);
         if (r % 64 == 0)
             EXPECT(shms_w_check(handle, PATIENCE, what, sizeof what) == SHMS_OK);
@@ -423,7 +423,7 @@ static void finish(struct shms_store *s) {
     shms_recover_all(s, false);
     for (uint32_t i = 0; i < s->client_count; i++)
         EXPECT(&s->me->entry == &shms_client_at(s, i)->entry ||
-               SHMS_WHO_STATE(shms_load_acquire(&shms_client_at(s, i)->entry)) == SHMS_ENTRY_FREE);
+               SHMS_ENTRY_STATE(shms_load_acquire(&shms_client_at(s, i)->entry)) == SHMS_ENTRY_FREE);
     check_now(w);
     for (uint32_t k = 0; k < KEYS; k++)
         get_value(w, k);

@@ -23,7 +23,7 @@ static enum shms_life life(uint32_t pid, uint64_t start) {
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) {
     return life(state->creator, 0) == SHMS_GONE;
 }
-static void choose(struct shms_store *s, const struct shms_open_wish *a) {
+static void choose(struct shms_store *s, const struct shms_open_request *a) {
     static struct shms_memory memory;
     shms_memory_choose(s, a);
     memory = *s->memory;
@@ -41,16 +41,16 @@ static struct shms_store b;
 static int b_rc;
 
 static void second(void) {
-    struct shms_open_wish wish = wish_for(2 << 20, CREATE);
-    struct shms_open_found found;
+    struct shms_open_request wish = wish_for(2 << 20, CREATE);
+    struct shms_open_result found;
     wish.timeout = 20 * MS;
     b_rc = shms_open(&b, &wish, &found);
 }
 
 static void tell(bool robbed) {
     struct shms_store a;
-    struct shms_open_wish wish = wish_for(4 << 20, CREATE);
-    struct shms_open_found found;
+    struct shms_open_request wish = wish_for(4 << 20, CREATE);
+    struct shms_open_result found;
     wish.size_given = 1;
     second_comes = true;
     first_looks_dead = robbed;

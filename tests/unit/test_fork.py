@@ -18,7 +18,7 @@ import pytest
 
 import shmstore
 
-LARGE = 9 << 20  # bytes: copies of more than 8 MiB give the interpreter's lock up
+LARGE = 9 << 20  # bytes: copies of more than 8 MiB give the GIL up
 
 
 class Child:

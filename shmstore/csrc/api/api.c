@@ -19,7 +19,7 @@ static int usable(int64_t handle, struct shms_handle **h) {
     return *h ? shms_handle_usable(*h) : SHMS_CLOSED;
 }
 
-/* For calls that give the interpreter's lock up, which cannot become a client of their own: a child forked since the
+/* For calls that give the GIL up, which cannot become a client of their own: a child forked since the
  * caller last looked (by a signal handler) is sent back to do that. */
 static int enter(int64_t handle, struct shms_handle **h) {
     *h = shms_handle_enter(handle);
@@ -92,7 +92,7 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
         struct shms_client *c = shms_client_at(s, i);
         for (uint32_t k = 0; k < SHMS_CLIENT_COUNTERS; k++)
             sum[k] += shms_load_relaxed(&c->counters[k]);
-        stats->clients += SHMS_WHO_STATE(shms_load_relaxed(&c->entry)) == SHMS_ENTRY_LIVE;
+        stats->clients += SHMS_ENTRY_STATE(shms_load_relaxed(&c->entry)) == SHMS_ENTRY_LIVE;
     }
     for (uint32_t k = 0; k < SHMS_CLIENT_COUNTERS; k++)
         sum[k] += shms_load_relaxed(&s->own_counters[k]);
@@ -127,14 +127,14 @@ int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint3
     for (uint32_t i = 0; i < high; i++) {
         struct shms_client *c = shms_client_at(s, i);
         uint64_t w = shms_load_acquire(&c->entry);
-        if (SHMS_WHO_STATE(w) == SHMS_ENTRY_FREE)
+        if (SHMS_ENTRY_STATE(w) == SHMS_ENTRY_FREE)
             continue;
         if (count < room) {
             struct shms_client_info *info = &clients[count];
             memset(info, 0, sizeof *info);
             info->number = i + 1;
-            info->pid = SHMS_WHO_PID(w);
-            info->state = SHMS_WHO_STATE(w);
+            info->pid = SHMS_ENTRY_PID(w);
+            info->state = SHMS_ENTRY_STATE(w);
             info->alive = (enum shms_life[]){1, 0, 2}[shms_client_life(s, i, w)];
             info->self = c == s->me;
             info->attached = shms_load_relaxed(&c->attached);
@@ -163,7 +163,7 @@ int shms_next_names(int64_t handle, uint64_t *cursor, const char *prefix, uint32
 static int again(struct shms_handle *h, _Atomic uint64_t *busy, uint64_t seen, uint64_t end) {
     int rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
     if (rc == SHMS_TIMEOUT)
-        shms_handle_blame(h, busy);
+        shms_handle_note_lock_holder(h, busy);
     if (h->s.readonly || !busy)
         shms_os_nap(1000000);
     else
@@ -177,11 +177,11 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
     if (rc != SHMS_OK)
         return rc;
     _Atomic uint64_t *busy;
-    uint64_t seen, end = shms_os_now() + timeout; /* the caller looked: that belongs to those who have the interpreter's lock */
-    shms_fetch_add_acq_rel(&h->s.away, 1);
+    uint64_t seen, end = shms_os_now() + timeout; /* the caller looked: that belongs to those who have the GIL */
+    shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
     while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY)
         rc = again(h, busy, seen, end);
-    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
+    shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
     shms_handle_leave(h);
     return rc;
 }
@@ -195,10 +195,10 @@ int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost) {
     uint64_t seen, end = shms_os_now() + timeout;
     *lost = 0;
     rc = h->s.readonly ? SHMS_READ_ONLY : SHMS_OK;
-    shms_fetch_add_acq_rel(&h->s.away, 1);
+    shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
     while (rc == SHMS_OK && (rc = shms_repair(&h->s, lost, &busy, &seen)) == SHMS_BUSY)
         rc = again(h, busy, seen, end);
-    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
+    shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
     shms_handle_leave(h);
     return rc;
 }
@@ -221,34 +221,34 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
         return rc;
     struct shms_name n;
     shms_name_init(&h->s, &n, name, length, kind);
-    shms_fetch_add_acq_rel(&h->s.away, 1);
+    shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
     rc = shms_wait(&h->s, &n, has_after, after, shms_os_now(), nanoseconds, spin, version);
-    shms_fetch_add_acq_rel(&h->s.away, (uint32_t)-1);
+    shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
     if (rc == SHMS_AGAIN && shms_handle_closing(h))
         rc = SHMS_CLOSED;
     shms_handle_leave(h);
     return rc;
 }
 
-uint32_t shms_blamed(int64_t handle, char *program, uint32_t size) {
+uint32_t shms_lock_holder(int64_t handle, char *program, uint32_t size) {
     struct shms_handle *h = shms_handle_get(handle);
-    uint32_t pid = h ? shms_load_relaxed(&h->blamed_pid) : 0;
+    uint32_t pid = h ? shms_load_relaxed(&h->lock_holder_pid) : 0;
     if (pid)
         shms_os_process_name(pid, program, size);
     return pid;
 }
 
-uint32_t shms_has_news(int64_t handle) {
+uint32_t shms_has_events(int64_t handle) {
     struct shms_handle *h = shms_handle_get(handle);
-    return h && shms_handle_has_news(h);
+    return h && shms_handle_has_events(h);
 }
 
-uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid) {
+uint32_t shms_take_events(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid) {
     struct shms_handle *h = shms_handle_get(handle);
     *deaths = h ? shms_load_acquire(&h->s.takeovers) : 0;
     *rebuilds = h ? shms_load_relaxed(&h->s.rebuilds) : 0;
     *pid = h ? shms_load_relaxed(&h->s.last_dead_pid) : 0;
-    return h && shms_handle_news(h);
+    return h && shms_handle_take_events(h);
 }
 
 int shms_short_of(int64_t handle) {
@@ -262,10 +262,10 @@ int shms_usable(int64_t handle) {
 }
 
 /* By the recheck, which also finds that the place was taken away: a look here alone would put that off for ever. */
-int shms_look_now(int64_t handle) {
+int shms_revalidate_now(int64_t handle) {
     struct shms_handle *h = shms_handle_get(handle);
     if (h)
-        shms_store_relaxed(&h->s.looked_at, 0);
+        shms_store_relaxed(&h->s.validated_at, 0);
     int rc = usable(handle, &h);
     return rc == SHMS_NO_CLIENT && h->s.me ? SHMS_OK : rc; /* robbed, and other threads have not found out yet */
 }

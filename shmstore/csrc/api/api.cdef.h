@@ -1,5 +1,5 @@
 /* The control surface that cffi binds. Handles are numbers, checked; functions named shms_w_* may wait and give
- * the interpreter's lock up, all others keep it. Before shms_w_* call shms_usable, and again after SHMS_FORKED. Times are in nanoseconds, sizes in bytes. */
+ * the GIL up, all others keep it. Before shms_w_* call shms_usable, and again after SHMS_FORKED. Times are in nanoseconds, sizes in bytes. */
 struct shms_info {
     int32_t key, id;
     uint64_t size, max_entries, created;
@@ -20,9 +20,9 @@ struct shms_client_info {
     char program[32];
 };
 
-/* Two steps, because only the second keeps the interpreter's lock: NULL with a status, or what shms_adopt makes
+/* Two steps, because only the second keeps the GIL: NULL with a status, or what shms_adopt makes
  * a handle > 0 (or a status) of. */
-void *shms_w_open(const struct shms_open_wish *wish, struct shms_open_found *found, int *status);
+void *shms_w_open(const struct shms_open_request *wish, struct shms_open_result *found, int *status);
 int64_t shms_adopt(void *opened);
 /* ttl: what entries get when a call says nothing, 0 = for ever; codec: enum shms_codec. */
 int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec);
@@ -52,17 +52,17 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
 /* Ends a view, also of a handle that was closed meanwhile. */
 void shms_view_end(int64_t handle, uint32_t pin, uint64_t entry);
 /* Who held the lock that an operation last gave up waiting for: his process id or 0, and his program. */
-uint32_t shms_blamed(int64_t handle, char *program, uint32_t size);
+uint32_t shms_lock_holder(int64_t handle, char *program, uint32_t size);
 /* 1 if there is something that was not asked for yet: deaths dealt with by this handle so far, arenas rebuilt, and
  * the last one's process id. */
-uint32_t shms_has_news(int64_t handle);
-uint32_t shms_news(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid);
+uint32_t shms_has_events(int64_t handle);
+uint32_t shms_take_events(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid);
 /* The error number for which the last page that was needed could not be had; 0: it was not for that. */
 int shms_short_of(int64_t handle);
 /* SHMS_OK, SHMS_CLOSED or SHMS_DESTROYED: by what the segment says; and by what the kernel says now. In a forked
  * child either makes the handle a client of its own, which shms_w_* do not. */
 int shms_usable(int64_t handle);
-int shms_look_now(int64_t handle);
+int shms_revalidate_now(int64_t handle);
 uint64_t shms_now(void);
 /* The first n bytes of memory that a handle has attached, for tests that scribble; NULL if closed. */
 uint8_t *shms_memory(int64_t handle, uint64_t *size);

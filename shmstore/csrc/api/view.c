@@ -1,4 +1,4 @@
-/* view.c: see view.h. Everything here runs with the interpreter's lock held. */
+/* view.c: see view.h. Everything here runs with the GIL held. */
 #include "api/view.h"
 
 #include "base/number.h"

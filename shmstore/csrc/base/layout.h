@@ -56,17 +56,17 @@ enum {
     SHMS_ENTRY_CLAIMING = 1,
     SHMS_ENTRY_LIVE = 2,
     SHMS_ENTRY_DEAD = 3,
-    SHMS_ENTRY_INHERITING = 4 /* the next tenant is emptying the hands of the dead one (clients.h) */
+    SHMS_ENTRY_ADOPTING = 4 /* the next tenant is emptying the hands of the dead one (clients.h) */
 };
 enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, SHMS_STATE_DESTROYED = 3 };
-#define SHMS_WHO(generation, state, tag, pid)                                                              \
+#define SHMS_ENTRY(generation, state, tag, pid)                                                              \
     (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0xfffu) << 32) | \
      (uint32_t)(pid))
-#define SHMS_WHO_GENERATION(w) ((uint32_t)((w) >> 48))
-#define SHMS_WHO_STATE(w) ((uint32_t)((w) >> 44) & 0xfu)
-#define SHMS_WHO_TAG(w) ((uint32_t)((w) >> 32) & 0xfffu)
-#define SHMS_WHO_PID(w) ((uint32_t)(w))
-#define SHMS_WHO_WITH_STATE(w, state) (((w) & ~(0xfull << 44)) | ((uint64_t)(state) << 44))
+#define SHMS_ENTRY_GENERATION(w) ((uint32_t)((w) >> 48))
+#define SHMS_ENTRY_STATE(w) ((uint32_t)((w) >> 44) & 0xfu)
+#define SHMS_ENTRY_TAG(w) ((uint32_t)((w) >> 32) & 0xfffu)
+#define SHMS_ENTRY_PID(w) ((uint32_t)(w))
+#define SHMS_ENTRY_WITH_STATE(w, state) (((w) & ~(0xfull << 44)) | ((uint64_t)(state) << 44))
 /* 12 bits that tell pid namespaces apart, for words too narrow for the whole. */
 static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52); }
 
@@ -167,7 +167,7 @@ struct shms_client {
     _Atomic uint64_t start_time; /* [owner] clock ticks since boot at which the process started, host's clock */
     _Atomic uint64_t pid_ns;     /* [owner] inode of its pid namespace, 0 = unknown */
     _Atomic uint64_t net_ns;     /* [owner] inode of its network namespace */
-    _Atomic uint64_t beacon;     /* [owner] it holds its beacon (liveness.c), lit so many times; 0: it holds none */
+    _Atomic uint64_t liveness;    /* [owner] it holds its beacon (liveness.c), lit so many times; 0: it holds none */
     _Atomic uint64_t attached;   /* [owner] when, ns since the epoch */
     uint64_t reserved[2];
     _Atomic uint64_t counters[SHMS_CLIENT_COUNTERS]; /* [owner] never reset: the sum over all entries counts */
@@ -228,8 +228,8 @@ struct shms_header {
     uint64_t sequence_multiplier; /* odd */
     uint64_t sequence_xor;
     uint64_t created;         /* ns since the epoch */
-    /* Identity of who is initialising; counts only while creator_who equals the creation word. */
-    _Atomic uint64_t creator_start, creator_who;
+    /* Identity of who is initialising; counts only while creator_entry equals the creation word. */
+    _Atomic uint64_t creator_start, creator_entry;
     uint64_t creator_ipc_ns, creator_pid_ns, creator_time_ns;
     uint32_t creator_pid, creator_uid;
     uint32_t name_kind;       /* 1 str, 2 int, 3 path, 4 private */

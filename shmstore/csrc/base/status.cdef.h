@@ -27,5 +27,5 @@ enum shms_status {
     SHMS_MISMATCH = -20,   /* size, max_entries or mode differ from the creator's */
     SHMS_TOO_SMALL = -21,  /* the size does not hold the table, the registry and a heap */
     SHMS_FORKED = -23,     /* this process was forked while the call waited: begin again as a new client */
-    SHMS_STORM = -22       /* a read-only reader was overtaken by overwrites until its time was up */
+    SHMS_CONTENDED = -22       /* a read-only reader was overtaken by overwrites until its time was up */
 };

@@ -8,19 +8,19 @@ static bool claim_dead(struct shms_store *s) {
     for (uint32_t i = 0; i < shms_clients_used(s); i++) {
         struct shms_client *c = shms_client_at(s, i);
         uint64_t w = shms_load_acquire(&c->entry);
-        if (SHMS_WHO_STATE(w) != SHMS_ENTRY_DEAD)
+        if (SHMS_ENTRY_STATE(w) != SHMS_ENTRY_DEAD)
             continue;
-        uint64_t mine = SHMS_WHO(SHMS_WHO_GENERATION(w) + 1, SHMS_ENTRY_INHERITING,
+        uint64_t mine = SHMS_ENTRY(SHMS_ENTRY_GENERATION(w) + 1, SHMS_ENTRY_ADOPTING,
                                  shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
         if (!shms_cas_acq_rel(&c->entry, &w, mine))
             continue;
         s->number = i + 1;
-        bool emptied = shms_recover_inherited(s, i, mine);
+        bool emptied = shms_recover_adopted(s, i, mine);
         s->number = 0;
         if (emptied && shms_client_become_live(s, i, mine))
             return true;
         if (!emptied)
-            shms_cas_acq_rel(&c->entry, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_ENTRY_DEAD));
+            shms_cas_acq_rel(&c->entry, &mine, SHMS_ENTRY_WITH_STATE(mine, SHMS_ENTRY_DEAD));
     }
     return false;
 }

@@ -125,7 +125,7 @@ static int visit_owners(struct chain *c) {
     bool met;
     for (uint32_t i = 0; i < shms_min(shms_load_acquire(&s->header->clients_high), s->client_count); i++) {
         struct shms_client *client = shms_client_at(s, i);
-        if (SHMS_WHO_STATE(shms_load_acquire(&client->entry)) == SHMS_ENTRY_FREE)
+        if (SHMS_ENTRY_STATE(shms_load_acquire(&client->entry)) == SHMS_ENTRY_FREE)
             continue;
         for (uint32_t k = 0; k < SHMS_CLIENT_RECORDS; k++)
             meet(c, shms_load_acquire(&client->records[k].block), &met);
@@ -218,7 +218,7 @@ bool shms_owner_is_sound(struct shms_store *s, _Atomic uint64_t *lock) {
     uint32_t owner = SHMS_LOCK_OWNER(w);
     return !owner ||
            (owner <= s->client_count &&
-            SHMS_WHO_STATE(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) >= SHMS_ENTRY_LIVE) ||
+            SHMS_ENTRY_STATE(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) >= SHMS_ENTRY_LIVE) ||
            shms_load_acquire(lock) != w;
 }
 

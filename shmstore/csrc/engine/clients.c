@@ -22,15 +22,15 @@ bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t entr
     uint64_t word = shms_load_relaxed(&s->pin_bits[index / 64]);
     while (!shms_cas_acq_rel(&s->pin_bits[index / 64], &word, word & ~(1ull << (index % 64))))
         ;
-    bool lit = s->memory->light(s, index + 1, SHMS_WHO_GENERATION(entry));
+    bool lit = s->memory->mark_alive(s, index + 1, SHMS_ENTRY_GENERATION(entry));
     shms_store_relaxed(&c->start_time, s->identity.start_time);
     shms_store_relaxed(&c->pid_ns, s->identity.pid_ns);
     shms_store_relaxed(&c->net_ns, s->identity.net_ns);
-    shms_store_relaxed(&c->beacon, lit);
+    shms_store_relaxed(&c->liveness, lit);
     shms_store_relaxed(&c->attached, shms_os_realtime());
-    uint64_t live = SHMS_WHO_WITH_STATE(entry, SHMS_ENTRY_LIVE);
+    uint64_t live = SHMS_ENTRY_WITH_STATE(entry, SHMS_ENTRY_LIVE);
     if (!shms_cas_acq_rel(&c->entry, &entry, live)) { /* [claim-then-live] pairs with the acquire in whoever read `entry` */
-        s->memory->put_out(s);
+        s->memory->unmark(s);
         return false;
     }
     s->me = c;
@@ -53,9 +53,9 @@ int shms_client_claim_free(struct shms_store *s) {
         if (i >= shms_clients_used(s) && !shms_commit(s, (uint64_t)((uint8_t *)c - s->base), s->client_size))
             return SHMS_FULL;
         uint64_t w = shms_load_acquire(&c->entry);
-        if (SHMS_WHO_STATE(w) != SHMS_ENTRY_FREE)
+        if (SHMS_ENTRY_STATE(w) != SHMS_ENTRY_FREE)
             continue;
-        uint64_t claim = SHMS_WHO(SHMS_WHO_GENERATION(w) + 1, SHMS_ENTRY_CLAIMING,
+        uint64_t claim = SHMS_ENTRY(SHMS_ENTRY_GENERATION(w) + 1, SHMS_ENTRY_CLAIMING,
                                   shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
         raise_high(s, i + 1); /* before: whoever dies from here on is looked at */
         if (shms_cas_acq_rel(&c->entry, &w, claim) && shms_client_become_live(s, i, claim))
@@ -71,8 +71,8 @@ void shms_client_leave(struct shms_store *s) {
     for (uint32_t i = 0; i < s->pin_count; i++)
         shms_store_release(&s->me->pins[i], 0);
     uint64_t w = s->entry;
-    shms_cas_acq_rel(&s->me->entry, &w, SHMS_WHO_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
-    s->memory->put_out(s);
+    shms_cas_acq_rel(&s->me->entry, &w, SHMS_ENTRY_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
+    s->memory->unmark(s);
     s->me = NULL;
     s->number = 0;
 }

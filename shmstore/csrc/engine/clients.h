@@ -30,7 +30,7 @@ void shms_client_release(struct shms_store *s);
 void shms_client_leave(struct shms_store *s);
 
 /* An operation record of this client that is not in use; -1 if eight threads are inside. REQUIRES, as the one below,
- * the interpreter's lock: it is what keeps threads apart, so that no locked instruction is needed. */
+ * the GIL: it is what keeps threads apart, so that no locked instruction is needed. */
 static inline int shms_record_take(struct shms_store *s) {
     uint32_t busy = shms_load_relaxed(&s->records_busy);
     if (SHMS_UNLIKELY(busy == (1u << SHMS_CLIENT_RECORDS) - 1))

@@ -20,7 +20,7 @@ void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry) {
 }
 
 void shms_expire_suspect(struct shms_store *s, uint64_t home) {
-    if (!shms_mortal(s))
+    if (!shms_any_expiry(s))
         return;
     uint32_t reach = SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[home].lock));
     for (uint32_t d = 0; d <= reach; d++)

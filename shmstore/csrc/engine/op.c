@@ -87,9 +87,9 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
         return SHMS_TOO_LARGE;
     if (SHMS_UNLIKELY(shms_load_relaxed(&op->record->block)) && !give_back(s, op->record, &op->seen, &op->busy))
         return SHMS_BUSY; /* a former operation could not give it back, nor can this one */
-    if (expiry && !shms_mortal(s))
+    if (expiry && !shms_any_expiry(s))
         shms_store_release(&s->header->mortal, 1);
-    if (SHMS_UNLIKELY(shms_mortal(s)))
+    if (SHMS_UNLIKELY(shms_any_expiry(s)))
         shms_expire_some(s);
     uint32_t first = s->number % s->arena_count;
     int result = SHMS_FULL;
@@ -124,7 +124,7 @@ void shms_op_end(struct shms_op *op) {
 bool shms_make_room(struct shms_store *s) {
     bool everything = true;
     shms_recover_all(s, false);
-    if (shms_mortal(s))
+    if (shms_any_expiry(s))
         shms_expire_all(s, &everything);
     return everything;
 }

@@ -9,7 +9,7 @@
  *
  * No call sleeps. A lock that is not had by spinning makes the call undo what it did and return SHMS_BUSY with
  * op->busy and op->seen set; the caller, who holds nothing then, may await that lock and call again. So waiting,
- * proofs of death, signals and the interpreter's lock never meet a held engine lock.
+ * proofs of death, signals and the GIL never meet a held engine lock.
  *
  * ORDER IN publish  record.bucket := home; home lock; probe; [arena lock of the old block X; X.sequence and slot
  *   as probed; slot: X -> new; record.block := 0; free X; unlock] or [raise reach; slot: 0 -> new; record.block

@@ -13,14 +13,14 @@
 
 #define NAP 1000000ull
 
-static int corrupt(struct shms_open_found *r, const char *what) {
+static int corrupt(struct shms_open_result *r, const char *what) {
     snprintf(r->what, sizeof r->what, "%s", what);
     return SHMS_CORRUPT;
 }
 
 /* The store is ready: is it the one that is wanted? */
-static int compare(const struct shms_header *h, const struct shms_geometry *g, const struct shms_open_wish *a,
-                   struct shms_open_found *r, const struct shms_memory_state *d) {
+static int compare(const struct shms_header *h, const struct shms_geometry *g, const struct shms_open_request *a,
+                   struct shms_open_result *r, const struct shms_memory_state *d) {
     r->format = h->format;
     r->incompatible = h->incompatible;
     r->read_compatible = h->read_compatible;
@@ -55,8 +55,8 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
 }
 
 /* Finds the memory, or makes it: SHMS_OK, or a status; SHMS_AGAIN: somebody was faster. */
-static int find_memory(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_wish *a,
-                       struct shms_open_found *r) {
+static int find_memory(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_request *a,
+                       struct shms_open_result *r) {
     int error = s->memory->find(s, a);
     r->id = s->id;
     if (error == 0)
@@ -79,7 +79,7 @@ static int find_memory(struct shms_store *s, const struct shms_geometry *g, cons
 
 /* What was asked for beyond a place to write to. Prefaulting takes a second for a gigabyte: he who makes what others find
  * at once comes to it when the store is ready, or they would take it for something else (create.c). */
-static int favours(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
+static int apply_memory_options(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r) {
     bool before = r->created && shms_load_acquire(&((struct shms_header *)s->base)->magic) != SHMS_MAGIC;
     int error = a->prefault && (s->memory->hidden ? before || !r->created : !before) ? shms_memory_prefault(s) : 0;
     if (error == 0 && a->lock_memory && (before || !r->created))
@@ -88,16 +88,16 @@ static int favours(struct shms_store *s, const struct shms_open_wish *a, struct 
 }
 
 /* What the creator will write to has its pages before. */
-static int prepare(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_wish *a,
-                   struct shms_open_found *r) {
+static int prepare(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_request *a,
+                   struct shms_open_result *r) {
     if (!shms_commit(s, 0, g->pin_bits + (g->client_count + 63) / 64 * 8) ||
         !shms_commit(s, g->arenas, g->arena_count * sizeof(struct shms_arena)))
         return shms_open_failed(r, "fallocate", s->short_of);
-    return favours(s, a, r);
+    return apply_memory_options(s, a, r);
 }
 
-static int attach(struct shms_store *s, const struct shms_memory_state *d, const struct shms_open_wish *a,
-                  struct shms_open_found *r) {
+static int attach(struct shms_store *s, const struct shms_memory_state *d, const struct shms_open_request *a,
+                  struct shms_open_result *r) {
     bool only_read;
     int rc = shms_segment_view(s, s->base, d->size, &only_read);
     if (rc != SHMS_OK)
@@ -105,8 +105,8 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
     s->readonly = a->readonly || only_read;
     r->only_read = only_read;
     memcpy(r->uuid, s->uuid, sizeof r->uuid);
-    shms_store_relaxed(&s->looked_at, shms_os_now_coarse());
-    if ((rc = favours(s, a, r)) != SHMS_OK)
+    shms_store_relaxed(&s->validated_at, shms_os_now_coarse());
+    if ((rc = apply_memory_options(s, a, r)) != SHMS_OK)
         return rc;
     if (s->readonly) {
         shms_os_identity(&s->identity);
@@ -121,25 +121,25 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
 
 /* What is open now goes; so does what was made and turned out to be of no use (a mode that keeps its maker out, no
  * right to lock it). */
-static int give_up(struct shms_store *s, struct shms_open_found *r, int rc) {
+static int give_up(struct shms_store *s, struct shms_open_result *r, int rc) {
     if (r->created && rc == SHMS_SYSTEM)
         s->memory->remove(s);
     shms_detach(s);
     return rc;
 }
 
-static bool exists(struct shms_store *s, const struct shms_open_wish *a) {
+static bool exists(struct shms_store *s, const struct shms_open_request *a) {
     bool found = s->memory->find(s, a) == 0;
     s->memory->unmap(s);
     return found;
 }
 
-static int too_small(const struct shms_open_wish *a, struct shms_open_found *r, int planned) {
+static int too_small(const struct shms_open_request *a, struct shms_open_result *r, int planned) {
     r->minimum = shms_geometry_least(a->max_entries);
     return planned;
 }
 
-int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_open_found *r) {
+int shms_open(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r) {
     struct shms_geometry g;
     uint64_t start = shms_os_now(), met = start;
     int32_t id = -1; /* the segment that was met then; others may take its place while we wait */
@@ -185,8 +185,8 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
             return give_up(s, r, error == ENOEXEC ? SHMS_NOT_A_STORE : shms_open_failed(r, s->call, error));
         if (r->created && (rc = prepare(s, &g, a, r)) != SHMS_OK)
             return give_up(s, r, rc);
-        switch (shms_settle(s, &g, planned, a, r, &d, shms_os_now() - met)) {
-        case SHMS_SETTLED_READY:
+        switch (shms_create_or_wait(s, &g, planned, a, r, &d, shms_os_now() - met)) {
+        case SHMS_CREATION_READY:
             error = r->created ? s->memory->publish(s, a) : 0;
             if (error == EEXIST) {
                 shms_detach(s);
@@ -195,27 +195,27 @@ int shms_open(struct shms_store *s, const struct shms_open_wish *a, struct shms_
             if (error)
                 return give_up(s, r, shms_open_failed(r, s->call, error));
             rc = compare((struct shms_header *)s->base, &g, a, r, &d);
-            if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_look(s)) == SHMS_OK)
+            if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_revalidate(s)) == SHMS_OK)
                 return SHMS_OK;
             if (rc == SHMS_DESTROYED) { /* somebody removed it under our hands */
                 shms_detach(s);
                 continue;
             }
             return give_up(s, r, rc);
-        case SHMS_SETTLED_FOREIGN:
+        case SHMS_CREATION_FOREIGN:
             return give_up(s, r, SHMS_NOT_A_STORE);
-        case SHMS_SETTLED_UNPLANNED:
+        case SHMS_CREATION_UNPLANNED:
             shms_detach(s);
             return too_small(a, r, planned);
-        case SHMS_SETTLED_FAILED:
+        case SHMS_CREATION_FAILED:
             shms_detach(s);
             return SHMS_SYSTEM;
-        case SHMS_SETTLED_GONE: /* marked, and yet it was found: whoever marked it did not come to remove it */
+        case SHMS_CREATION_GONE: /* marked, and yet it was found: whoever marked it did not come to remove it */
             if (!a->readonly && a->create != 2)
                 s->memory->remove(s);
             shms_detach(s);
             break;
-        case SHMS_SETTLED_WAIT:
+        case SHMS_CREATION_WAIT:
             shms_detach(s);
         }
     }

@@ -230,7 +230,7 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry) {
     op->busy = NULL;
     if (!shms_bucket_in_use(s, op->name.home))
         return SHMS_MISS;
-    if (expiry && !shms_mortal(s))
+    if (expiry && !shms_any_expiry(s))
         shms_store_release(&s->header->mortal, 1);
     if (!home_lock(op))
         return SHMS_BUSY;

@@ -59,7 +59,7 @@ static bool mark_clients(struct shms_store *s, uint32_t a, struct roots *r, bool
     uint64_t high = shms_min(shms_load_acquire(&s->header->clients_high), s->client_count);
     for (uint32_t i = 0; i < high; i++) {
         struct shms_client *c = shms_client_at(s, i);
-        if (SHMS_WHO_STATE(shms_load_acquire(&c->entry)) != SHMS_ENTRY_LIVE)
+        if (SHMS_ENTRY_STATE(shms_load_acquire(&c->entry)) != SHMS_ENTRY_LIVE)
             continue;
         uint32_t n = pins ? s->pin_count : SHMS_CLIENT_RECORDS;
         for (uint32_t k = 0; k < n; k++) {

@@ -96,13 +96,13 @@ static bool left_something(struct shms_store *s, struct shms_client *c, uint32_t
 bool shms_recover_client(struct shms_store *s, uint32_t index) {
     struct shms_client *c = shms_client_at(s, index);
     uint64_t w = shms_load_acquire(&c->entry);
-    if (SHMS_WHO_STATE(w) == SHMS_ENTRY_FREE || (c == s->me && w == s->entry))
+    if (SHMS_ENTRY_STATE(w) == SHMS_ENTRY_FREE || (c == s->me && w == s->entry))
         return false;
     if (shms_client_life(s, index, w) != SHMS_GONE)
         return false;
-    if (SHMS_WHO_STATE(w) == SHMS_ENTRY_CLAIMING) /* it owned nothing */
-        return shms_cas_acq_rel(&c->entry, &w, SHMS_WHO_WITH_STATE(w, SHMS_ENTRY_FREE));
-    uint64_t dead = SHMS_WHO_WITH_STATE(w, SHMS_ENTRY_DEAD);
+    if (SHMS_ENTRY_STATE(w) == SHMS_ENTRY_CLAIMING) /* it owned nothing */
+        return shms_cas_acq_rel(&c->entry, &w, SHMS_ENTRY_WITH_STATE(w, SHMS_ENTRY_FREE));
+    uint64_t dead = SHMS_ENTRY_WITH_STATE(w, SHMS_ENTRY_DEAD);
     bool first = false;
     if (w != dead) {
         first = shms_cas_acq_rel(&c->entry, &w, dead);
@@ -110,12 +110,12 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
             return false;
     }
     if (first && left_something(s, c, index + 1)) {
-        shms_store_relaxed(&s->last_dead_pid, SHMS_WHO_PID(w));
+        shms_store_relaxed(&s->last_dead_pid, SHMS_ENTRY_PID(w));
         shms_fetch_add_acq_rel(&s->takeovers, 1);
     }
     if (!release_buckets(s, c, index + 1, dead) || !rebuild_arenas(s, c, index + 1, dead))
         return false;
-    return shms_cas_acq_rel(&c->entry, &dead, SHMS_WHO_WITH_STATE(dead, SHMS_ENTRY_FREE));
+    return shms_cas_acq_rel(&c->entry, &dead, SHMS_ENTRY_WITH_STATE(dead, SHMS_ENTRY_FREE));
 }
 
 uint32_t shms_recover_all(struct shms_store *s, bool quick) {
@@ -123,14 +123,14 @@ uint32_t shms_recover_all(struct shms_store *s, bool quick) {
     uint64_t high = shms_min(shms_load_acquire(&s->header->clients_high), s->client_count);
     for (uint32_t i = 0; i < high; i++) {
         uint64_t w = shms_load_acquire(&shms_client_at(s, i)->entry);
-        if (SHMS_WHO_STATE(w) == SHMS_ENTRY_FREE || (quick && !shms_client_obviously_gone(s, i, w)))
+        if (SHMS_ENTRY_STATE(w) == SHMS_ENTRY_FREE || (quick && !shms_client_obviously_gone(s, i, w)))
             continue;
         recovered += shms_recover_client(s, i);
     }
     return recovered;
 }
 
-bool shms_recover_inherited(struct shms_store *s, uint32_t index, uint64_t entry) {
+bool shms_recover_adopted(struct shms_store *s, uint32_t index, uint64_t entry) {
     struct shms_client *c = shms_client_at(s, index);
     return release_buckets(s, c, index + 1, entry) && rebuild_arenas(s, c, index + 1, entry);
 }
@@ -164,7 +164,7 @@ void shms_await(struct shms_store *s, _Atomic uint64_t *lock, uint64_t seen, uin
     if (owner == 0)
         return;
     if (owner > s->client_count ||
-        SHMS_WHO_STATE(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) == SHMS_ENTRY_FREE) {
+        SHMS_ENTRY_STATE(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) == SHMS_ENTRY_FREE) {
         seize_ownerless(s, lock, w);
         return;
     }

@@ -52,7 +52,7 @@ int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, u
     _Atomic uint64_t *lock = &s->buckets[n->home].lock;
     for (uint64_t changes = 0, dry = 0;;) {
         uint64_t w = asleep_allowed ? shms_load_acquire(lock) : 0;
-        if (SHMS_WHO_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
+        if (SHMS_ENTRY_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
             return SHMS_DESTROYED;
         int rc = look(s, n, has_after, after, version, &expiry);
         if (rc != SHMS_AGAIN)

@@ -31,7 +31,7 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
             rc = shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &f, &key, &length);
         while (rc == SHMS_BUSY && ++overtaken < PATIENCE);
         if (rc < 0 || rc == SHMS_BUSY)
-            return rc < 0 ? rc : SHMS_STORM;
+            return rc < 0 ? rc : SHMS_CONTENDED;
         if (rc == SHMS_MISS || gone(&f, now))
             continue;
         if (kind != SHMS_WALK_ALL && ((f.kind & SHMS_FLAG_BYTES_KEY) != kind || length < prefix_length))
@@ -45,7 +45,7 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
         shms_copy_short(buffer + *filled + 4, key, length);
         if (!shms_found_still(&f)) {
             if (++overtaken >= PATIENCE)
-                return SHMS_STORM;
+                return SHMS_CONTENDED;
             slot--; /* changed while it was copied: once more */
             continue;
         }
@@ -59,7 +59,7 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
 
 uint64_t shms_walk_count(struct shms_store *s, bool any_will_do) {
     uint64_t count = 0, now = shms_os_now();
-    bool mortal = shms_mortal(s);
+    bool mortal = shms_any_expiry(s);
     for (uint64_t slot = 0; (slot = next_used(s, slot)) != UINT64_MAX; slot++) {
         struct shms_found f;
         const uint8_t *key;

@@ -203,7 +203,7 @@ void shms_os_process_name(uint32_t pid, char *name, size_t size) {
     name[strcspn(name, "\n")] = 0;
 }
 
-static socklen_t beacon_address(struct sockaddr_un *a, const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+static socklen_t liveness_address(struct sockaddr_un *a, const uint8_t uuid[16], uint32_t client, uint32_t generation) {
     static const char digits[] = "0123456789abcdef";
     char hex[33] = {0};
     for (int i = 0; i < 16; i++) {
@@ -216,9 +216,9 @@ static socklen_t beacon_address(struct sockaddr_un *a, const uint8_t uuid[16], u
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
-int shms_os_beacon_light(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
     struct sockaddr_un a;
-    socklen_t n = beacon_address(&a, uuid, client, generation);
+    socklen_t n = liveness_address(&a, uuid, client, generation);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&a, n) != 0) {
         close(fd);
@@ -227,9 +227,9 @@ int shms_os_beacon_light(const uint8_t uuid[16], uint32_t client, uint32_t gener
     return fd;
 }
 
-int shms_os_beacon_seen(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+int shms_os_liveness_seen(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
     struct sockaddr_un a;
-    socklen_t n = beacon_address(&a, uuid, client, generation);
+    socklen_t n = liveness_address(&a, uuid, client, generation);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;

@@ -1,5 +1,6 @@
 /* glue.c: binding the hot calls, and what they share. */
 #include "python/glue_call.h"
+#include "python/glue.h"
 
 #include "engine/recover.h"
 #include "python/scan.h"
@@ -33,7 +34,7 @@ void shms_call_end(struct shms_call *c) {
 /* Logging is Python code: it runs here, where no engine lock is held. */
 static int tell(struct shms_call *c) {
     struct shms_store *s = &c->h->s;
-    if (!shms_handle_news(c->h) || !told)
+    if (!shms_handle_take_events(c->h) || !told)
         return SHMS_OK;
     PyObject *r = PyObject_CallFunction(
         told, "LIKK", (long long)c->number, (unsigned)shms_load_relaxed(&s->last_dead_pid),
@@ -48,7 +49,7 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     if (!c->deadline)
         c->deadline = now + c->h->timeout;
     else if (now >= c->deadline) {
-        shms_handle_blame(c->h, busy);
+        shms_handle_note_lock_holder(c->h, busy);
         return SHMS_TIMEOUT;
     }
     shms_call_count(c);

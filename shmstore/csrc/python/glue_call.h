@@ -8,13 +8,12 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "python/glue.h"
 #include "api/handle.h"
 #include "engine/op.h"
 #include "python/pack.h"
 
 #define SHMS_RAISED (-1000)          /* a Python exception is pending */
-#define SHMS_GIVES_UP_FROM (8u << 20) /* bytes: shorter copies keep the interpreter's lock (docs/performance.md) */
+#define SHMS_RELEASE_GIL_MIN (8u << 20) /* bytes: shorter copies keep the GIL (docs/performance.md) */
 
 /* One call on one store: handle, deadline, and whether it is counted as inside. */
 struct shms_call {
@@ -27,7 +26,7 @@ struct shms_call {
 
 /* The last thing before the engine: argument conversions run Python code, which may close the handle or fork. */
 int shms_call_begin(struct shms_call *c, int64_t handle);
-/* Before giving the interpreter's lock up: SHMS_OK; from now on nobody detaches the store under this call. */
+/* Before giving the GIL up: SHMS_OK; from now on nobody detaches the store under this call. */
 void shms_call_count(struct shms_call *c);
 void shms_call_end(struct shms_call *c);
 /* Waits a slice for what op->busy says: SHMS_OK (try again), or what ends the call. SHMS_FORKED: this process is a
@@ -86,7 +85,7 @@ int shms_call_read(int64_t handle, PyObject *name, bool whole, struct shms_value
 /* A whole call: is the name there? *f may be another life's by now. SHMS_OK, SHMS_MISS, or what ended the call. */
 int shms_call_look(int64_t handle, PyObject *name, struct shms_found *f);
 int shms_copy_into(struct shms_call *c, const struct shms_found *f, struct shms_value *v);
-/* Copies bytes out; with the interpreter's lock given up if they are many. False: the store is closed. */
+/* Copies bytes out; with the GIL given up if they are many. False: the store is closed. */
 bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes);
 /* Of msgpack that is nothing but bytes the length of its head, else 0; to be checked with the rest of the copy. */
 uint32_t shms_bytes_head(const struct shms_found *f);

@@ -2,7 +2,7 @@
  *
  * Whether the value fits is decided before it is copied, by what stands at its beginning, and holds if the value is
  * still the same afterwards, as with every read (glue_read.c); else all is done again. The caller's memory is held by
- * a memoryview, so that nobody resizes it while the interpreter's lock is given up. */
+ * a memoryview, so that nobody resizes it while the GIL is given up. */
 #include "python/glue_call.h"
 #include "base/number.h"
 

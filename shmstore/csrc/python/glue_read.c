@@ -10,18 +10,18 @@ enum { EXT_BYTEARRAY = 15, EXT_MEMORYVIEW = 16, EXT_NDARRAY = 18 };
 #define WRITABLE_FROM (64u << 10)
 
 bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes) {
-    if (SHMS_LIKELY(bytes < SHMS_GIVES_UP_FROM)) {
+    if (SHMS_LIKELY(bytes < SHMS_RELEASE_GIL_MIN)) {
         shms_copy_racy(to, from, bytes);
         return true;
     }
     shms_call_count(c);
     if (!c->counted)
         return false;
-    shms_fetch_add_acq_rel(&c->h->s.away, 1);
+    shms_fetch_add_acq_rel(&c->h->s.calls_without_gil, 1);
     PyThreadState *state = PyEval_SaveThread();
     shms_copy_racy(to, from, bytes);
     PyEval_RestoreThread(state);
-    shms_fetch_add_acq_rel(&c->h->s.away, (uint32_t)-1);
+    shms_fetch_add_acq_rel(&c->h->s.calls_without_gil, (uint32_t)-1);
     return true;
 }
 
@@ -117,7 +117,7 @@ static int read_value(struct shms_call *c, const struct shms_name *n, bool whole
         int rc = shms_find(s, n, &f), pinned = -1;
         if (rc == SHMS_BUSY || (tries && tries % 64 == 0)) {
             if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) /* it holds nothing here */
-                return rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
+                return rc == SHMS_TIMEOUT ? SHMS_CONTENDED : rc;
             continue;
         }
         if (rc != SHMS_OK) {
@@ -164,7 +164,7 @@ int shms_call_look(int64_t handle, PyObject *name, struct shms_found *f) {
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         while ((rc = shms_find(&c.h->s, &n, f)) == SHMS_BUSY)
             if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
-                rc = rc == SHMS_TIMEOUT ? SHMS_STORM : rc;
+                rc = rc == SHMS_TIMEOUT ? SHMS_CONTENDED : rc;
                 break;
             }
         shms_call_end(&c);

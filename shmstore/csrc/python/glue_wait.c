@@ -1,6 +1,6 @@
 /* glue_wait.c: wait, as far as its answer comes soon.
  *
- * The first look keeps the interpreter's lock, for the answer is often there already. Then one slice, asleep or
+ * The first look keeps the GIL, for the answer is often there already. Then one slice, asleep or
  * spinning, without it. What takes longer goes on in Python (shmstore/_waiting.py), where slices are counted, signals
  * and the log are served, and wrong arguments get their sentence. */
 #include "python/glue_call.h"
@@ -58,11 +58,11 @@ static int wait_a_slice(PyObject *self, PyObject *name, struct waiting *w) {
         shms_call_count(&c);
         if (!c.counted)
             return SHMS_CLOSED;
-        shms_fetch_add_acq_rel(&s->away, 1);
+        shms_fetch_add_acq_rel(&s->calls_without_gil, 1);
         PyThreadState *state = PyEval_SaveThread();
         rc = shms_wait(s, &n, w->has_after, w->after, w->start, w->slice, w->spin, &w->version);
         PyEval_RestoreThread(state);
-        shms_fetch_add_acq_rel(&s->away, (uint32_t)-1);
+        shms_fetch_add_acq_rel(&s->calls_without_gil, (uint32_t)-1);
         if (rc == SHMS_AGAIN && shms_handle_closing(c.h))
             rc = SHMS_CLOSED;
     }

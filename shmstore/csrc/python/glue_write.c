@@ -1,4 +1,4 @@
-/* glue_write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the interpreter's lock held; what is busy is
+/* glue_write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the GIL held; what is busy is
  * awaited with it given up and nothing held; again. */
 #include "python/glue_call.h"
 
@@ -32,7 +32,7 @@ static int write_value(struct shms_call *c, struct shms_op *op, const struct shm
     shms_write_racy(op->value, put->head, put->head_length);
     uint8_t *to = op->value + put->head_length;
     uint64_t bytes = put->length - put->head_length;
-    if (SHMS_LIKELY(bytes < SHMS_GIVES_UP_FROM)) {
+    if (SHMS_LIKELY(bytes < SHMS_RELEASE_GIL_MIN)) {
         shms_write_racy(to, put->body, bytes);
         return SHMS_OK;
     }

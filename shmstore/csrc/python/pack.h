@@ -5,7 +5,7 @@
  * knows the extension types and says what is wrong with what: these two only say "not for me". The bytes are those
  * that msgpack's Packer writes (tests/unit/test_pack.py compares them).
  *
- * The interpreter's lock is kept and packing runs no Python code, not even a collection, so nothing changes under
+ * The GIL is kept and packing runs no Python code, not even a collection, so nothing changes under
  * the walk. Unpacking makes containers, which may start one: it reads a private copy, never the segment.
  *
  * Needs Python's limited API 3.10; included after Python.h. */

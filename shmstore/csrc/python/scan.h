@@ -11,7 +11,7 @@
  *   3 endless    has more nodes than anybody stores, counting a shared one as often as it is met
  *   4 blob       is nothing but bytes, and many: one copy behind a header is all that it takes
  *
- * LIMITS  The interpreter's lock is kept and no code of the user's is called. But creating the iterator of a
+ * LIMITS  The GIL is kept and no code of the user's is called. But creating the iterator of a
  *         set may start a collection, whose finalizers may change what is being walked: so a container is
  *         owned while the walk is inside it, sizes are read again, nothing borrowed outlives a child.
  *

@@ -26,7 +26,7 @@ static inline uint64_t number(struct unpack *u, int bytes) {
 }
 
 /* Keys come again and again: short ones are kept with their object, whose hash is known, too. Owned for as long as
- * the process lives; a new key takes the place of another one. Touched with the interpreter's lock held. */
+ * the process lives; a new key takes the place of another one. Touched with the GIL held. */
 #define KEYS_KEPT 1024u
 #define KEY_KEPT_MAX 31u
 static struct kept_key {

@@ -8,7 +8,7 @@
 uint32_t shms_fork_epoch = 1;
 static struct shms_store *attachments;
 static bool handler_installed; /* or an open fails: a child would go on in its parent's name */
-/* The list is changed by calls without the interpreter's lock, too; a fork happens while nobody changes it. */
+/* The list is changed by calls without the GIL, too; a fork happens while nobody changes it. */
 static pthread_mutex_t attachments_lock = PTHREAD_MUTEX_INITIALIZER;
 static void before_fork(void) { pthread_mutex_lock(&attachments_lock); }
 static void forked_parent(void) { pthread_mutex_unlock(&attachments_lock); }

@@ -22,17 +22,17 @@
 
 #define BLANK_PATIENCE 1000000000ull /* how long a living creator may leave a segment blank */
 
-int shms_open_failed(struct shms_open_found *r, const char *what, int error) {
+int shms_open_failed(struct shms_open_result *r, const char *what, int error) {
     r->error = error;
     snprintf(r->what, sizeof r->what, "%s", what);
     return SHMS_SYSTEM;
 }
 
 /* REQUIRES: state names me as initialising. Everything but magic and state. */
-static bool initialise(struct shms_header *h, const struct shms_geometry *g, const struct shms_open_wish *a,
+static bool initialise(struct shms_header *h, const struct shms_geometry *g, const struct shms_open_request *a,
                        const struct shms_identity *me, uint64_t who, uint32_t uid) {
     shms_store_relaxed(&h->creator_start, me->start_time);
-    shms_store_release(&h->creator_who, who);
+    shms_store_release(&h->creator_entry, who);
     h->format = SHMS_FORMAT_VERSION;
     h->header_size = SHMS_HEADER_SIZE;
     h->incompatible = h->read_compatible = h->compatible = 0;
@@ -81,81 +81,81 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     return true;
 }
 
-enum shms_settled shms_settle(struct shms_store *s, const struct shms_geometry *g, int planned,
-                              const struct shms_open_wish *a, struct shms_open_found *r, const struct shms_memory_state *d, uint64_t waited) {
+enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_geometry *g, int planned,
+                              const struct shms_open_request *a, struct shms_open_result *r, const struct shms_memory_state *d, uint64_t waited) {
     struct shms_header *h = (struct shms_header *)s->base;
     struct shms_identity me;
     uint64_t magic = shms_load_acquire(&h->magic), state = shms_load_acquire(&h->state);
     bool can_write = !a->readonly && a->create != 2;
     if (magic == SHMS_MAGIC)
-        return SHMS_WHO_STATE(state) == SHMS_STATE_READY       ? SHMS_SETTLED_READY
-               : SHMS_WHO_STATE(state) == SHMS_STATE_DESTROYED ? SHMS_SETTLED_GONE
-                                                               : SHMS_SETTLED_FOREIGN;
+        return SHMS_ENTRY_STATE(state) == SHMS_STATE_READY       ? SHMS_CREATION_READY
+               : SHMS_ENTRY_STATE(state) == SHMS_STATE_DESTROYED ? SHMS_CREATION_GONE
+                                                               : SHMS_CREATION_FOREIGN;
     if (magic != 0 && magic != SHMS_MAGIC_INIT)
-        return SHMS_SETTLED_FOREIGN;
+        return SHMS_CREATION_FOREIGN;
     shms_os_identity(&me);
     bool creator_gone = r->created || s->memory->creator_gone(s, d);
     uint32_t tag = shms_namespace_tag(me.pid_ns);
     if (magic == 0) {
         if (state != 0) /* its creator came between the two loads, unless this is no store */
-            return shms_load_acquire(&h->magic) ? SHMS_SETTLED_WAIT : SHMS_SETTLED_FOREIGN;
+            return shms_load_acquire(&h->magic) ? SHMS_CREATION_WAIT : SHMS_CREATION_FOREIGN;
         if (!r->created) {
             r->pid = d->creator;
             if (!creator_gone) /* he is about to write the magic, unless this is no store at all */
-                return waited > BLANK_PATIENCE ? SHMS_SETTLED_FOREIGN : SHMS_SETTLED_WAIT;
+                return waited > BLANK_PATIENCE ? SHMS_CREATION_FOREIGN : SHMS_CREATION_WAIT;
             if (!can_write || planned != SHMS_OK || d->size != g->size || d->trusted_uid != geteuid())
-                return SHMS_SETTLED_FOREIGN;
+                return SHMS_CREATION_FOREIGN;
         }
         shms_cas_acq_rel(&h->magic, &magic, SHMS_MAGIC_INIT); /* somebody else may have: the same thing */
     }
-    uint64_t mine = SHMS_WHO(SHMS_WHO_GENERATION(state) + 1, SHMS_STATE_INITIALISING, tag, me.pid);
-    if (SHMS_WHO_STATE(state) == SHMS_STATE_READY) { /* died between 4 and 5 */
+    uint64_t mine = SHMS_ENTRY(SHMS_ENTRY_GENERATION(state) + 1, SHMS_STATE_INITIALISING, tag, me.pid);
+    if (SHMS_ENTRY_STATE(state) == SHMS_STATE_READY) { /* died between 4 and 5 */
         if (!a->readonly)
             shms_store_release(&h->magic, SHMS_MAGIC);
-        return SHMS_SETTLED_WAIT;
+        return SHMS_CREATION_WAIT;
     }
-    if (SHMS_WHO_STATE(state) == SHMS_STATE_DESTROYED)
-        return SHMS_SETTLED_GONE;
-    if (SHMS_WHO_STATE(state) == SHMS_STATE_INITIALISING) {
-        uint64_t start = shms_load_acquire(&h->creator_who) == state ? shms_load_relaxed(&h->creator_start) : 0;
-        bool same_ids = SHMS_WHO_TAG(state) == tag;
-        r->pid = same_ids ? SHMS_WHO_PID(state) : 0; /* of another pid namespace: here the number is somebody else's */
+    if (SHMS_ENTRY_STATE(state) == SHMS_STATE_DESTROYED)
+        return SHMS_CREATION_GONE;
+    if (SHMS_ENTRY_STATE(state) == SHMS_STATE_INITIALISING) {
+        uint64_t start = shms_load_acquire(&h->creator_entry) == state ? shms_load_relaxed(&h->creator_start) : 0;
+        bool same_ids = SHMS_ENTRY_TAG(state) == tag;
+        r->pid = same_ids ? SHMS_ENTRY_PID(state) : 0; /* of another pid namespace: here the number is somebody else's */
         /* Whoever makes a store is attached to it as long as he lives. */
         if (!(same_ids ? shms_os_process_life(r->pid, start) == SHMS_GONE : me.pid_ns && s->memory->only_me(s)))
-            return SHMS_SETTLED_WAIT;
+            return SHMS_CREATION_WAIT;
     } else if (state != 0)
-        return SHMS_SETTLED_FOREIGN;
+        return SHMS_CREATION_FOREIGN;
     else if (!creator_gone) {
         r->pid = d->creator;
-        return SHMS_SETTLED_WAIT; /* he is about to name himself */
+        return SHMS_CREATION_WAIT; /* he is about to name himself */
     }
     if (!can_write)
-        return SHMS_SETTLED_WAIT;
+        return SHMS_CREATION_WAIT;
     if (planned != SHMS_OK)
-        return SHMS_SETTLED_UNPLANNED;
+        return SHMS_CREATION_UNPLANNED;
     if (!shms_cas_acq_rel(&h->state, &state, mine)) {
         r->created = 0; /* somebody replaced us: the store will be his */
-        return SHMS_SETTLED_WAIT;
+        return SHMS_CREATION_WAIT;
     }
     if (!r->created) {
         int error = s->memory->remove(s);
         if (error) {
             shms_open_failed(r, s->call, error);
             shms_cas_acq_rel(&h->state, &mine, state); /* not ours to remove: as it was */
-            return SHMS_SETTLED_FAILED;
+            return SHMS_CREATION_FAILED;
         }
-        shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_DESTROYED)); /* for who waits here */
-        return SHMS_SETTLED_GONE;
+        shms_cas_acq_rel(&h->state, &mine, SHMS_ENTRY_WITH_STATE(mine, SHMS_STATE_DESTROYED)); /* for who waits here */
+        return SHMS_CREATION_GONE;
     }
     if (!initialise(h, g, a, &me, mine, d->trusted_uid)) {
         shms_open_failed(r, "getrandom", errno);
-        return SHMS_SETTLED_FAILED;
+        return SHMS_CREATION_FAILED;
     }
-    if (!shms_cas_acq_rel(&h->state, &mine, SHMS_WHO_WITH_STATE(mine, SHMS_STATE_READY))) { /* [magic-last] */
+    if (!shms_cas_acq_rel(&h->state, &mine, SHMS_ENTRY_WITH_STATE(mine, SHMS_STATE_READY))) { /* [magic-last] */
         r->created = 0;
-        return SHMS_SETTLED_WAIT;
+        return SHMS_CREATION_WAIT;
     }
     shms_store_release(&h->magic, SHMS_MAGIC); /* [magic-last] pairs with the acquire at the top of settle */
     r->created = 1;
-    return SHMS_SETTLED_READY;
+    return SHMS_CREATION_READY;
 }

@@ -88,31 +88,31 @@ uint32_t shms_descriptor_others(const struct shms_store *s, uint32_t enough) {
 int shms_descriptor_lock_removal(struct shms_store *s) { return set_lock(s, F_WRLCK, REMOVAL); }
 void shms_descriptor_unlock_removal(struct shms_store *s) { set_lock(s, F_UNLCK, REMOVAL); }
 
-static int64_t beacon_byte(uint32_t number, uint32_t generation) {
+static int64_t liveness_byte(uint32_t number, uint32_t generation) {
     return BEACONS + ((int64_t)number << 16) + (generation & 0xffff);
 }
 
-bool shms_descriptor_light(struct shms_store *s, uint32_t number, uint32_t generation) {
-    int64_t byte = beacon_byte(number, generation);
+bool shms_descriptor_mark(struct shms_store *s, uint32_t number, uint32_t generation) {
+    int64_t byte = liveness_byte(number, generation);
     if (set_lock(s, F_WRLCK, byte) != 0)
         return false;
-    s->beacon_byte = byte;
+    s->liveness_byte = byte;
     return true;
 }
 
-void shms_descriptor_put_out(struct shms_store *s) {
-    if (s->beacon_byte)
-        set_lock(s, F_UNLCK, s->beacon_byte);
-    s->beacon_byte = 0;
+void shms_descriptor_unmark(struct shms_store *s) {
+    if (s->liveness_byte)
+        set_lock(s, F_UNLCK, s->liveness_byte);
+    s->liveness_byte = 0;
 }
 
 int shms_descriptor_seen(struct shms_store *s, uint32_t number, uint32_t generation) {
     struct flock l;
-    return get_lock(s, beacon_byte(number, generation), 1, &l);
+    return get_lock(s, liveness_byte(number, generation), 1, &l);
 }
 
 void shms_descriptor_forked(struct shms_store *s) {
-    s->beacon_byte = 0; /* the parent's */
+    s->liveness_byte = 0; /* the parent's */
     if (!shms_descriptor_mine(s) || shms_descriptor_renew(s) != 0)
         shms_descriptor_close(s);
     else

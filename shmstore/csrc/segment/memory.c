@@ -6,10 +6,10 @@
 
 #include "segment/request.h"
 
-void shms_memory_choose(struct shms_store *s, const struct shms_open_wish *a) {
+void shms_memory_choose(struct shms_store *s, const struct shms_open_request *a) {
     /* All but the link: others change the list meanwhile (clients.c). */
     memset((uint8_t *)s + sizeof s->next, 0, sizeof *s - sizeof s->next);
-    s->beacon = s->fd = s->id = -1;
+    s->liveness = s->fd = s->id = -1;
     s->memory = a->backend == SHMS_BACKEND_POSIX ? &shms_memory_posix : &shms_memory_sysv;
     s->private_store = a->name_kind == 4;
     s->key = a->backend == SHMS_BACKEND_POSIX ? 0 : a->key;

@@ -18,7 +18,7 @@
 
 #include "segment/segment.h"
 
-struct shms_open_wish;
+struct shms_open_request;
 
 /* The kernel's word of a piece of memory. */
 struct shms_memory_state {
@@ -32,16 +32,16 @@ struct shms_memory_state {
 /* Functions that return int return 0 or an error number, with the call that failed in s->call. */
 struct shms_memory {
     /* Looks for the memory that is wished for: fills id or descriptor. ENOENT: there is none. */
-    int (*find)(struct shms_store *s, const struct shms_open_wish *a);
+    int (*find)(struct shms_store *s, const struct shms_open_request *a);
     /* Makes it. EEXIST: somebody was faster. */
-    int (*make)(struct shms_store *s, const struct shms_open_wish *a, uint64_t size);
+    int (*make)(struct shms_store *s, const struct shms_open_request *a, uint64_t size);
     int (*state)(struct shms_store *s, struct shms_memory_state *ret);
     /* Mappings in all processes; POSIX: counted by their locks, which takes some microseconds for each. */
     uint32_t (*attached)(struct shms_store *s);
     /* Maps it at s->base. ENOEXEC: it is no store, and was left untouched. */
-    int (*map)(struct shms_store *s, const struct shms_open_wish *a, uint64_t size, bool made);
+    int (*map)(struct shms_store *s, const struct shms_open_request *a, uint64_t size, bool made);
     /* After the header was written: from now on others find it. EEXIST: another one has its name. */
-    int (*publish)(struct shms_store *s, const struct shms_open_wish *a);
+    int (*publish)(struct shms_store *s, const struct shms_open_request *a);
     /* Undoes map and find; nothing of *s refers to the kernel's things any more, and then s->base is NULL. */
     void (*unmap)(struct shms_store *s);
     /* Nobody will find it any more; 0 also if that was so. ETIMEDOUT: somebody is stopped in the midst of this. */
@@ -58,13 +58,13 @@ struct shms_memory {
     int (*lock)(struct shms_store *s);
 
     /* Beacons: what liveness.c knows of clients whose process ids tell nothing. */
-    bool (*light)(struct shms_store *s, uint32_t number, uint32_t generation);
-    void (*put_out)(struct shms_store *s);
+    bool (*mark_alive)(struct shms_store *s, uint32_t number, uint32_t generation);
+    void (*unmark)(struct shms_store *s);
     /* Once a second of use: somebody who closes descriptors that he did not open put it out by mistake. */
-    void (*relight)(struct shms_store *s);
+    void (*mark_again)(struct shms_store *s);
     /* 1 lit, 0 out, -1 cannot be told; sees: whether one of that network namespace could be seen from here. */
-    int (*seen)(struct shms_store *s, uint32_t number, uint32_t generation);
-    bool (*sees)(struct shms_store *s, uint64_t net_ns);
+    int (*marked)(struct shms_store *s, uint32_t number, uint32_t generation);
+    bool (*can_see_mark)(struct shms_store *s, uint64_t net_ns);
     /* 1 the process has this memory mapped, 0 not (it called exec), -1 cannot be told. */
     int (*maps)(struct shms_store *s, uint32_t pid);
     /* Proof that no other process is attached. */
@@ -78,14 +78,14 @@ struct shms_memory {
 static inline void shms_store_unmapped(struct shms_store *s) { __atomic_store_n(&s->base, NULL, __ATOMIC_RELEASE); }
 
 /* The beacon was out for a while, and is not again: the next darkness is another one (liveness.c). */
-static inline void shms_relit(struct shms_store *s, bool lit) {
-    shms_store_relaxed(&s->me->beacon, lit ? shms_load_relaxed(&s->me->beacon) + 1 : 0);
+static inline void shms_marked_again(struct shms_store *s, bool lit) {
+    shms_store_relaxed(&s->me->liveness, lit ? shms_load_relaxed(&s->me->liveness) + 1 : 0);
 }
 
 extern const struct shms_memory shms_memory_sysv, shms_memory_posix;
 
 /* Sets *s up for the kind of memory that is wished for; keeps its place in the list of attachments. */
-void shms_memory_choose(struct shms_store *s, const struct shms_open_wish *a);
+void shms_memory_choose(struct shms_store *s, const struct shms_open_request *a);
 /* Every page in memory, of the system and of this process: 0 or an error number. Changes no byte. */
 int shms_memory_prefault(struct shms_store *s);
 

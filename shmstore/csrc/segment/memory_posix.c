@@ -58,7 +58,7 @@ static int open_file(struct shms_store *s, bool readonly) {
     return 0;
 }
 
-static int find(struct shms_store *s, const struct shms_open_wish *a) {
+static int find(struct shms_store *s, const struct shms_open_request *a) {
     s->call = "shm_open";
     if (!a->object)
         return ENOENT; /* a private one is always new, unless a path leads to it */
@@ -66,7 +66,7 @@ static int find(struct shms_store *s, const struct shms_open_wish *a) {
     return open_file(s, a->readonly);
 }
 
-static int make(struct shms_store *s, const struct shms_open_wish *a, uint64_t size) {
+static int make(struct shms_store *s, const struct shms_open_request *a, uint64_t size) {
     int fd;
     if (s->private_store) {
         unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
@@ -120,7 +120,7 @@ static bool is_store(const struct shms_store *s) {
     return pread(s->fd, &magic, sizeof magic, 0) == sizeof magic && magic == SHMS_MAGIC;
 }
 
-static int map(struct shms_store *s, const struct shms_open_wish *a, uint64_t size, bool made) {
+static int map(struct shms_store *s, const struct shms_open_request *a, uint64_t size, bool made) {
     struct statfs fs;
     if (!made && !is_store(s))
         return ENOEXEC;
@@ -141,7 +141,7 @@ static int map(struct shms_store *s, const struct shms_open_wish *a, uint64_t si
     return 0;
 }
 
-static int publish(struct shms_store *s, const struct shms_open_wish *a) {
+static int publish(struct shms_store *s, const struct shms_open_request *a) {
     if (s->private_store)
         return result(s, "fcntl(F_ADD_SEALS)", fcntl(s->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
     char from[40], path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
@@ -234,12 +234,12 @@ static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
 /* Nobody else who might be on his way through what was freed: no other attachment, no other thread of this one, and
  * no client whose descriptor was closed under it. */
 static bool may_give_back(struct shms_store *s) {
-    if (shms_load_relaxed(&s->away) || !shms_descriptor_mine(s) || shms_descriptor_others(s, 1))
+    if (shms_load_relaxed(&s->calls_without_gil) || !shms_descriptor_mine(s) || shms_descriptor_others(s, 1))
         return false;
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     for (uint32_t i = 0; i < high; i++) {
         uint64_t w = shms_load_relaxed(&shms_client_at(s, i)->entry);
-        if (SHMS_WHO_STATE(w) == SHMS_ENTRY_LIVE && w != s->entry)
+        if (SHMS_ENTRY_STATE(w) == SHMS_ENTRY_LIVE && w != s->entry)
             return false;
     }
     return true;
@@ -263,14 +263,14 @@ static void relight(struct shms_store *s) {
         s->inode = inode;
         if (!again) { /* it is out, and must not be taken for that of the dead */
             if (s->me)
-                shms_store_relaxed(&s->me->beacon, 0);
+                shms_store_relaxed(&s->me->liveness, 0);
             return;
         }
         shms_descriptor_attach(s);
-        s->beacon_byte = 0;
+        s->liveness_byte = 0;
     }
-    if (s->me && !s->beacon_byte)
-        shms_relit(s, shms_descriptor_light(s, s->number, SHMS_WHO_GENERATION(s->entry)));
+    if (s->me && !s->liveness_byte)
+        shms_marked_again(s, shms_descriptor_mark(s, s->number, SHMS_ENTRY_GENERATION(s->entry)));
 }
 
 static bool sees(struct shms_store *s, uint64_t net_ns) { return shms_descriptor_mine(s); }
@@ -279,6 +279,6 @@ static bool only_me(struct shms_store *s) { return false; } /* beacons tell more
 
 const struct shms_memory shms_memory_posix = {
     find, make, state, attached, map, publish, unmap, remove_file, creator_gone, commit, resident, may_give_back, lock,
-    shms_descriptor_light, shms_descriptor_put_out, relight, shms_descriptor_seen, sees, maps, only_me,
+    shms_descriptor_mark, shms_descriptor_unmark, relight, shms_descriptor_seen, sees, maps, only_me,
     shms_descriptor_forked, true,
 };

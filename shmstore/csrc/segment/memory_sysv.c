@@ -20,7 +20,7 @@ static int result(struct shms_store *s, const char *call, bool well) {
 
 static bool is_gone(int error) { return error == EINVAL || error == EIDRM; }
 
-static int find(struct shms_store *s, const struct shms_open_wish *a) {
+static int find(struct shms_store *s, const struct shms_open_request *a) {
     struct shmid_ds d;
     if (a->name_kind != 4)
         return result(s, "shmget", (s->id = shmget(a->key, 0, 0)) >= 0);
@@ -31,7 +31,7 @@ static int find(struct shms_store *s, const struct shms_open_wish *a) {
     return shmctl(s->id, IPC_STAT, &d) == 0 ? 0 : is_gone(errno) ? ENOENT : errno;
 }
 
-static int make(struct shms_store *s, const struct shms_open_wish *a, uint64_t size) {
+static int make(struct shms_store *s, const struct shms_open_request *a, uint64_t size) {
     int flags = IPC_CREAT | IPC_EXCL | (int)a->mode;
     /* Huge pages are set aside at once: one that is missing later would be a SIGBUS. */
     flags |= a->huge_page ? SHM_HUGETLB | __builtin_ctzll(a->huge_page) << HUGE_SHIFT : SHM_NORESERVE;
@@ -65,7 +65,7 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
     return 0;
 }
 
-static int map(struct shms_store *s, const struct shms_open_wish *a, uint64_t size, bool made) {
+static int map(struct shms_store *s, const struct shms_open_request *a, uint64_t size, bool made) {
     void *base = shmat(s->id, NULL, a->readonly ? SHM_RDONLY : 0);
     if (base == (void *)-1)
         return result(s, "shmat", false);
@@ -75,7 +75,7 @@ static int map(struct shms_store *s, const struct shms_open_wish *a, uint64_t si
     return result(s, "shmctl", !made || !s->private_store || shmctl(s->id, IPC_RMID, NULL) == 0);
 }
 
-static int publish(struct shms_store *s, const struct shms_open_wish *a) { return 0; }
+static int publish(struct shms_store *s, const struct shms_open_request *a) { return 0; }
 
 static void unmap(struct shms_store *s) {
     if (s->base)
@@ -110,24 +110,24 @@ static bool may_give_back(struct shms_store *s) { return true; }
 static int lock(struct shms_store *s) { return result(s, "shmctl(SHM_LOCK)", shmctl(s->id, SHM_LOCK, NULL) == 0); } /* while opening */
 
 static bool light(struct shms_store *s, uint32_t number, uint32_t generation) {
-    s->beacon = shms_os_beacon_light(s->uuid, number, generation);
-    s->beacon_inode = shms_os_descriptor_inode(s->beacon);
-    return s->beacon >= 0;
+    s->liveness = shms_os_liveness_open(s->uuid, number, generation);
+    s->liveness_inode = shms_os_descriptor_inode(s->liveness);
+    return s->liveness >= 0;
 }
 
 static void put_out(struct shms_store *s) {
-    if (shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
-        shms_os_close(s->beacon);
-    s->beacon = -1;
+    if (shms_os_descriptor_is_socket(s->liveness, s->liveness_inode))
+        shms_os_close(s->liveness);
+    s->liveness = -1;
 }
 
 static void relight(struct shms_store *s) {
-    if (s->me && s->beacon >= 0 && !shms_os_descriptor_is_socket(s->beacon, s->beacon_inode))
-        shms_relit(s, light(s, s->number, SHMS_WHO_GENERATION(s->entry)));
+    if (s->me && s->liveness >= 0 && !shms_os_descriptor_is_socket(s->liveness, s->liveness_inode))
+        shms_marked_again(s, light(s, s->number, SHMS_ENTRY_GENERATION(s->entry)));
 }
 
 static int seen(struct shms_store *s, uint32_t number, uint32_t generation) {
-    return shms_os_beacon_seen(s->uuid, number, generation);
+    return shms_os_liveness_seen(s->uuid, number, generation);
 }
 
 /* From where this thread is now: elsewhere every beacon would seem out. */

@@ -1,6 +1,6 @@
 /* What is asked for when a store is opened, and what was found. Times are in nanoseconds, sizes in bytes. */
 enum shms_backend { SHMS_BACKEND_SYSV = 0, SHMS_BACKEND_POSIX = 1 };
-struct shms_open_wish {
+struct shms_open_request {
     int32_t key;
     uint32_t name_kind;       /* 1 str, 2 int, 3 path, 4 private */
     uint32_t name_length;
@@ -21,7 +21,7 @@ struct shms_open_wish {
     uint64_t huge_page;       /* made of pages of so many bytes; 0: ordinary ones */
     uint32_t prefault, lock_memory;
 };
-struct shms_open_found {
+struct shms_open_result {
     int32_t error;            /* errno, with SHMS_SYSTEM */
     int32_t id;
     uint32_t uid, mode, pid;

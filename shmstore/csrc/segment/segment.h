@@ -11,7 +11,7 @@
 #include "base/layout.h"
 #include "os/os.h"
 
-#define SHMS_DARK_REMEMBERED 16u
+#define SHMS_UNMARKED_REMEMBERED 16u
 #define SHMS_OBJECT_MAX 256u
 
 struct shms_memory;
@@ -37,20 +37,20 @@ struct shms_store {
     bool sparse; /* a page must be committed before it is read or written (memory.h) */
 
     /* This process as a client; 0 = none (read-only, or not yet). Everything below is touched only with the
-     * interpreter's lock held, or by the one thread that owns the bit it touches, unless it is atomic. */
+     * GIL held, or by the one thread that owns the bit it touches, unless it is atomic. */
     uint32_t number;
     struct shms_client *me;
     uint64_t entry;
     struct shms_identity identity;
-    int beacon;
-    uint64_t beacon_inode;
+    int liveness;
+    uint64_t liveness_inode;
     uint32_t fork_epoch;
     _Atomic uint32_t records_busy;
     uint64_t pins_busy[8];
     uint32_t pins_used;
-    _Atomic uint64_t looked_at; /* coarse clock at the last look at the kernel's view of the segment */
+    _Atomic uint64_t validated_at; /* coarse clock at the last look at the kernel's view of the segment */
     uint64_t sweep_cursor;   /* next line of due words (expire.c) */
-    _Atomic uint64_t dark[SHMS_DARK_REMEMBERED]; /* beacons seen to be out, and since when (liveness.c) */
+    _Atomic uint64_t unmarked[SHMS_UNMARKED_REMEMBERED]; /* beacons seen to be out, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
     _Atomic uint32_t last_dead_pid; /* for the log: whose locks were taken over */
     _Atomic uint64_t takeovers, rebuilds;
@@ -60,10 +60,10 @@ struct shms_store {
     const char *call;         /* the system call that failed last */
     int fd;                   /* POSIX: the file, and how to know it again (descriptor.h) */
     uint64_t device, inode;
-    int64_t beacon_byte;      /* POSIX: the byte that says I live; 0 = none */
+    int64_t liveness_byte;      /* POSIX: the byte that says I live; 0 = none */
     bool named;               /* POSIX: it was found, or may be found, under its name */
     int short_of;             /* why the last commit failed: an error number; 0 after one that went well */
-    _Atomic uint32_t away;    /* threads that read without the interpreter's lock */
+    _Atomic uint32_t calls_without_gil;   /* threads that read without the GIL */
     char object[SHMS_OBJECT_MAX]; /* POSIX: the file's name in /dev/shm, or a path */
 };
 

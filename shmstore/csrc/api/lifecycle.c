@@ -1,0 +1,69 @@
+/* lifecycle.c: opening and closing, as cffi binds them. */
+#include <stdlib.h>
+
+#include "api/api.h"
+#include "api/handle.h"
+
+/* Opening gives the GIL up, so it ends in a structure of its own; shms_adopt, which keeps the
+ * lock, moves it into the table. */
+struct opened {
+    struct shms_store s;
+};
+
+void *shms_w_open(const struct shms_open_request *wish, struct shms_open_result *found, int *status) {
+    struct opened *o = calloc(1, sizeof *o);
+    *status = SHMS_NO_MEMORY;
+    if (!o || !shms_attachments_add(&o->s)) { /* from here on a child does not keep its beacon burning */
+        free(o);
+        return NULL;
+    }
+    *status = shms_open(&o->s, wish, found);
+    if (*status != SHMS_OK) {
+        shms_attachments_remove(&o->s);
+        free(o);
+        return NULL;
+    }
+    o->s.fork_epoch = shms_fork_epoch; /* not in shms_adopt: a signal handler may fork between the two */
+    return o;
+}
+
+int64_t shms_adopt(void *opened) {
+    struct opened *o = opened;
+    shms_attachments_remove(&o->s);
+    int64_t handle = shms_handle_place(&o->s);
+    if (handle < 0)
+        shms_detach(&o->s);
+    free(o);
+    return handle;
+}
+
+void shms_close(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    if (h)
+        shms_handle_close(h);
+}
+
+void shms_leave(int64_t handle) {
+    struct shms_handle *h = shms_handle_get(handle);
+    struct shms_store *s = h ? &h->s : NULL;
+    if (!s || !s->me || s->fork_epoch != shms_fork_epoch || shms_load_relaxed(&s->records_busy) || s->pins_used)
+        return;
+    /* A call that gave the GIL up may hold a lock in this place's name (check, recover). Either it is
+     * counted, and seen here, or it sees the epoch (enter in api.c) and becomes a client again. */
+    s->fork_epoch = SHMS_NO_EPOCH;
+    shms_fence_seq_cst();
+    if (shms_load_acquire(&h->word) & (SHMS_HANDLE_CLOSING - 1))
+        s->fork_epoch = shms_fork_epoch;
+    else
+        shms_client_leave(s);
+}
+
+int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec) {
+    struct shms_handle *h = shms_handle_get(handle);
+    if (!h)
+        return SHMS_CLOSED;
+    h->timeout = timeout;
+    h->ttl = ttl;
+    h->codec = codec;
+    return SHMS_OK;
+}
