@@ -61,7 +61,7 @@ ffibuilder.set_source(
     sources=relative(sources),
     depends=[*relative(headers), "build_ffi.py"],  # build_ffi.py reaches the sdist this way
     include_dirs=[str(CSRC)],
-    libraries=["rt"],  # shm_open and shm_unlink, before glibc 2.34
+    libraries=["rt", "pthread"],  # before glibc 2.34: shm_open and shm_unlink; pthread_atfork
     define_macros=[("Py_LIMITED_API", "0x030a0000")],  # 3.10: METH_FASTCALL and PyUnicode_AsUTF8AndSize
     py_limited_api=True,
     extra_compile_args=["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-Wall", "-Wextra",

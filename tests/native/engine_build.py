@@ -86,6 +86,23 @@ def build(directory: Path, name: str, sources: Iterable[Path], flags: Iterable[s
     return built
 
 
+def static_program(directory: Path, story: str, cc: str, *more: str | Path) -> Path:
+    """A story of tests/native without sanitizers, with its C library in it: for other machines and other libraries.
+    The engine is an archive, for stories that bring one of its files themselves."""
+    archive, program = directory / "engine.a", directory / story
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            objects = [directory / f"{source.stem}.o" for source in engine()]
+            for source, result in zip(engine(), objects, strict=True):
+                run(cc, *FLAGS, "-O2", "-c", "-o", result, source)
+            run("ar", "rcs", archive, *objects)
+        if not program.exists():
+            here = CSRC.parents[1] / "tests" / "native"
+            run(cc, *FLAGS, "-O2", f"-I{here}", "-static", "-o", program, here / f"{story}.c", *more, archive, "-lpthread")
+    return program
+
+
 def run(*command: str | Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -39,18 +39,8 @@ def build(tmp_path_factory, request):
         pytest.skip("the aarch64 compiler finds no C library: the package libc6-dev-arm64-cross")
 
     def build(story):
-        """As an archive, for stories that bring one of the engine's files themselves."""
-        archive = directory / "engine.a"
-        if not archive.exists():
-            objects = []
-            for source in engine_build.engine():
-                objects.append(directory / f"{source.stem}.o")
-                engine_build.run(cc, *engine_build.FLAGS, "-O2", "-c", "-o", objects[-1], source)
-            subprocess.run(["ar", "rcs", archive, *objects], check=True)
-        program = directory / story
-        engine_build.run(cc, *engine_build.FLAGS, "-O2", f"-I{HERE}", "-static", "-o", program, HERE / f"{story}.c",
-                         HERE / "emulated_proc.c", archive, "-Wl,--wrap=open,--wrap=fopen", "-lpthread")  # fmt: skip
-        return [qemu, str(program)]
+        wrapped = (HERE / "emulated_proc.c", "-Wl,--wrap=open,--wrap=fopen")
+        return [qemu, str(engine_build.static_program(directory, story, cc, *wrapped))]
 
     return build
 

@@ -3,20 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "os/compat.h"
 
 #define NS 1000000000ll
 
@@ -275,7 +274,7 @@ bool shms_os_resident(void *from, uint64_t pages, uint8_t *resident) {
 bool shms_os_random(void *to, size_t bytes) {
     uint8_t *p = to;
     while (bytes) {
-        ssize_t n = getrandom(p, bytes, 0);
+        ssize_t n = shms_getrandom(p, bytes);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)

@@ -13,15 +13,14 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "os/compat.h"
+
 /* shmstore/posix.py holds these numbers as literals, so that type checkers know them. */
 static_assert(PROT_NONE == 0 && PROT_READ == 1 && PROT_WRITE == 2 && PROT_EXEC == 4, "posix.py: PROT_*");
 static_assert(MAP_SHARED == 0x01 && MAP_PRIVATE == 0x02 && MAP_FIXED == 0x10 && MAP_ANONYMOUS == 0x20,
               "posix.py: MAP_*");
 static_assert(MAP_LOCKED == 0x2000 && MAP_NORESERVE == 0x4000 && MAP_POPULATE == 0x8000 && MAP_HUGETLB == 0x40000,
               "posix.py: MAP_* of Linux");
-#ifndef MAP_FIXED_NOREPLACE /* C libraries older than Linux 4.17 */
-#define MAP_FIXED_NOREPLACE 0x100000
-#endif
 static_assert(MAP_FIXED_NOREPLACE == 0x100000, "posix.py: MAP_FIXED_NOREPLACE");
 static_assert(sizeof(off_t) == 8, "lengths and offsets are passed as int64_t");
 

@@ -10,6 +10,8 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
+#include "os/compat.h"
+
 /* shmstore/_sysv_flags.py holds these numbers as literals, so that type checkers know them. */
 static_assert(IPC_PRIVATE == 0 && IPC_CREAT == 01000 && IPC_EXCL == 02000, "_sysv_flags.py: IPC_*");
 static_assert(IPC_RMID == 0 && IPC_SET == 1 && IPC_STAT == 2, "_sysv_flags.py: commands");
@@ -20,9 +22,6 @@ static_assert(SHM_DEST == 01000 && SHM_LOCKED == 02000, "_sysv_flags.py: bits of
 static_assert(SHM_LOCK == 11 && SHM_UNLOCK == 12 && SHM_STAT == 13 && SHM_INFO == 14 && IPC_INFO == 3,
               "_sysv_flags.py: Linux's commands");
 static_assert(SHM_R == 0400 && SHM_W == 0200, "_sysv_flags.py: permission bits");
-#ifndef SHM_STAT_ANY /* C libraries older than Linux 4.17 */
-#define SHM_STAT_ANY 15
-#endif
 static_assert(SHM_STAT_ANY == 15, "_sysv_flags.py: SHM_STAT_ANY");
 #ifdef SHM_HUGE_SHIFT
 static_assert(SHM_HUGE_SHIFT == 26 && SHM_HUGE_MASK == 0x3f, "_sysv_flags.py: SHM_HUGE_*");

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "os/compat.h"
 #include "segment/attachments.h"
 
 #define BEACONS (1ll << 62)

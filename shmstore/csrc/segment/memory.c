@@ -2,8 +2,8 @@
 #include "segment/memory.h"
 
 #include <errno.h>
-#include <sys/mman.h>
 
+#include "os/compat.h"
 #include "segment/request.h"
 
 void shms_memory_choose(struct shms_store *s, const struct shms_open_request *a) {

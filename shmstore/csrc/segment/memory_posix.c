@@ -14,13 +14,12 @@
  *   that by accident; a private store is sealed against it. */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "os/compat.h"
 #include "segment/descriptor.h"
 #include "segment/memory.h"
 #include "segment/request.h"
@@ -72,7 +71,7 @@ static int make(struct shms_store *s, const struct shms_open_request *a, uint64_
         unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
         if (a->huge_page)
             flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(a->huge_page) << HUGE_SHIFT;
-        fd = memfd_create("shmstore", flags);
+        fd = shms_memfd_create("shmstore", flags);
         s->call = "memfd_create";
     } else {
         fd = open(DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -207,15 +206,24 @@ static int remove_file(struct shms_store *s) {
 
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) { return true; }
 
+/* Without the descriptor, which others closed: through the mapping. EFAULT stands for the SIGBUS of a touch; Linux before
+ * 5.14 does not have this (EINVAL). */
+static bool commit_mapped(struct shms_store *s, uint64_t offset, uint64_t bytes) {
+    uint64_t from = offset / SHMS_PAGE * SHMS_PAGE;
+    while (madvise(s->base + from, offset + bytes - from, MADV_POPULATE_WRITE) != 0)
+        if (errno != EINTR && errno != EAGAIN) {
+            s->short_of = errno == EFAULT ? ENOSPC : errno;
+            return false;
+        }
+    s->short_of = 0;
+    return true;
+}
+
 /* The kernel undoes what it allocated when it cannot allocate all. A signal ends the call, too; then by halves, so
  * that somebody whom signals hit again and again gets on. */
 static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
-    if (!shms_descriptor_mine(s)) {
-        uint64_t from = offset / SHMS_PAGE * SHMS_PAGE;
-        bool done = madvise(s->base + from, offset + bytes - from, MADV_POPULATE_WRITE) == 0;
-        s->short_of = done ? 0 : ENOSPC;
-        return done;
-    }
+    if (!shms_descriptor_mine(s))
+        return commit_mapped(s, offset, bytes);
     for (uint64_t step = bytes; bytes;) {
         step = shms_min(step, bytes);
         if (fallocate(s->fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)step) == 0) {
@@ -247,7 +255,7 @@ static bool may_give_back(struct shms_store *s) {
 
 /* As a page is touched: what nobody uses costs nothing. Of this process's mapping, as long as it lasts. */
 static int lock(struct shms_store *s) {
-    return result(s, "mlock", mlock2(s->base, s->size, MLOCK_ONFAULT) == 0);
+    return result(s, "mlock", shms_mlock2(s->base, s->size, MLOCK_ONFAULT) == 0);
 }
 
 static void relight(struct shms_store *s) {
