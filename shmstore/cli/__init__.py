@@ -31,7 +31,7 @@ from shmstore.cli import (
     watch,
 )
 from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, complain, explain
-from shmstore.cli._parser import CommandParser, HelpFormatter, Parser
+from shmstore.cli._parser import CommandParser, HelpFormatter, Parser, looks_like_option
 from shmstore.cli._warnings import stop_hearing
 
 TYPE_CHECKING = False
@@ -80,18 +80,23 @@ def _run(argv: Sequence[str] | None) -> int:
         formatter_class=HelpFormatter,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"shmstore {shmstore.__version__}")
-    subparsers = parser.add_subparsers(
-        title="commands", metavar="COMMAND", dest="command", required=True, parser_class=CommandParser
-    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=CommandParser)
     for command in COMMANDS:
         command.add_to(subparsers)
     words = sys.argv[1:] if argv is None else list(argv)
+    at = next((at for at, word in enumerate(words) if word == "--" or not looks_like_option(word)), len(words))
+    options, rest = words[:at], words[at:]
     try:
-        before = next((at for at, word in enumerate(words) if not word.startswith("-")), len(words))
-        parser.refuse_unknown_options(words[:before], f" before a command; see '{parser.prog} COMMAND --help'")
-        if not words:  # a newcomer, or a script's mistake: the help, and still no success
+        for option in options:
+            if option not in ("-h", "--help", "--version"):
+                parser.refuse_unknown_option(option, f" before a command; see '{parser.prog} COMMAND --help'")
+        parser.parse_args(options)  # --help and --version end here
+        if rest[:1] == ["--"]:
+            del rest[0]
+        if not rest:  # a newcomer, or a script's mistake: the help, and still no success
             parser.error_with_help("there is no COMMAND: give one of those above")
-        args = parser.parse_args(words)
+        parser.check_command(rest[0], subparsers.choices)
+        args = subparsers.choices[rest[0]].parse_args(rest[1:])
     except SystemExit as end:  # --help and --version, too: what they print must be flushed here, not at exit
         return end.code if isinstance(end.code, int) else FAILED
     code: int = args.run(args)
