@@ -7,6 +7,7 @@ import os
 
 from shmstore import errors
 from shmstore._core import ffi, lib
+from shmstore._foreign import is_foreign
 from shmstore._keys import Key, parse_backend, parse_huge_page, parse_key, parse_size
 from shmstore._native import StoreCalls, failure, open_handle, seconds_to_ns, tell_news
 from shmstore._sentinels import Private, UnsaidInt, UnsaidStr
@@ -248,8 +249,9 @@ class Attachment(StoreCalls):
     def __del__(self) -> None:
         try:
             self.close()
-        except Exception:  # half made, or the interpreter is going down
-            pass
+        except Exception as error:  # half made, or the interpreter is going down
+            if is_foreign(error):
+                raise
 
     def __repr__(self) -> str:
         try:
@@ -257,7 +259,9 @@ class Attachment(StoreCalls):
             state = {lib.SHMS_CLOSED: "closed", lib.SHMS_DESTROYED: "destroyed"}.get(status)
             state = state or ("read-only" if self._options[1] else "open")
             return f"<shmstore.Store {self._key.shown} {state}>"
-        except Exception:
+        except Exception as error:
+            if is_foreign(error):
+                raise
             return "<shmstore.Store>"
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from _collections_abc import ItemsView, KeysView, ValuesView  # collections.abc 
 from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._entries import ADD, SET, Entries
+from shmstore._foreign import is_foreign
 from shmstore._names import ALL_NAMES, Name, prefix_of, raw_name
 from shmstore._sentinels import DEFAULT, MISSING
 
@@ -78,6 +79,8 @@ class Batches(Entries[_V]):
             for value in values:
                 bodies.append(self._encode(value))
         except errors.CodecError as error:
+            if is_foreign(error):
+                raise
             self._name_entry(names[len(bodies)], error)
             raise
         stored = 0
@@ -144,7 +147,9 @@ class Batches(Entries[_V]):
     def _text(self, raw: bytes) -> str:
         try:
             return raw.decode()
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as error:
+            if is_foreign(error):
+                raise
             raise errors.StoreCorrupt(
                 f"store {self._key.shown}: a name that was put as str is no UTF-8 ({raw[:40]!r}); check() says more"
             ) from None
@@ -213,7 +218,10 @@ class Names(KeysView["str | bytes"]):
     def __len__(self) -> int:
         if not self._prefix and self._kind == ALL_NAMES:
             return len(self._mapping)  # type: ignore[attr-defined]
-        return sum(1 for _ in self)
+        count = 0
+        for _ in self:
+            count += 1
+        return count
 
     def __repr__(self) -> str:
         return f"<names of {self._mapping!r}>"  # type: ignore[attr-defined]
@@ -247,7 +255,8 @@ class Values(ValuesView[_V]):
     __slots__ = ()
 
     def __iter__(self) -> Iterator[_V]:
-        return (value for _, value in _batches(self._mapping))  # type: ignore[attr-defined]
+        for _, value in _batches(self._mapping):  # type: ignore[attr-defined]
+            yield value
 
     def __repr__(self) -> str:
         return f"<values of {self._mapping!r}>"  # type: ignore[attr-defined]

@@ -7,6 +7,7 @@ from _collections_abc import MutableMapping  # collections.abc does no more than
 from shmstore import errors
 from shmstore._attachment import NAMES_OF_CODECS
 from shmstore._core import ffi, lib
+from shmstore._foreign import is_foreign
 from shmstore._names import Name
 from shmstore._sentinels import DEFAULT, MISSING
 from shmstore._waiting import Waiting
@@ -77,6 +78,8 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
                 return self._typed.decode_as(data, kind)
             return self._typed.convert(value, kind)
         except errors.CodecError as error:
+            if is_foreign(error):
+                raise
             self._name_entry(name, error)
             raise
 
@@ -99,6 +102,8 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
                 f"decoders=({codec!r},)"
             )
         except errors.CodecError as error:
+            if is_foreign(error):
+                raise
             self._name_entry(name, error)
             raise
 
@@ -107,6 +112,8 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         try:
             found = self._parts(value)
         except errors.CodecError as error:
+            if is_foreign(error):
+                raise
             self._name_entry(name, error)
             raise
         if type(found) is bytes:
@@ -138,6 +145,8 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         try:
             body = self._encode(value)
         except errors.CodecError as error:
+            if is_foreign(error):
+                raise
             self._name_entry(name, error)
             raise
         version = self._put_if_(name, body, ttl, mode, expected, keep, self._codec_number)

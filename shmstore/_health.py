@@ -10,7 +10,7 @@ from shmstore._native import seconds_to_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from shmstore._records import ClientInfo, Stats, StoreInfo
@@ -78,12 +78,11 @@ class Health(Attachment):
         """
         lost, given_up = ffi.new("uint64_t *"), 0
         if repair:
-            for status in self._in_slices(lib.shms_w_repair, lost):
-                given_up += int(lost[0])
+            status, given_up = self._in_slices(lib.shms_w_repair, lost, lost=lost)
             if status:
                 raise self._fail(status)
         what = ffi.new("char[200]")
-        *_, status = self._in_slices(lib.shms_w_check, what, 200)
+        status, _ = self._in_slices(lib.shms_w_check, what, 200)
         if status == lib.SHMS_CORRUPT:
             raise errors.StoreCorrupt(
                 f"store {self._key.shown}: {ffi.string(what).decode()}; check(repair=True) keeps what can be kept"
@@ -92,14 +91,19 @@ class Health(Attachment):
             raise self._fail(status)
         return given_up
 
-    def _in_slices(self, call: Callable[..., int], *args: object) -> Iterator[int]:
-        """Statuses of a call that waits for a lock: again until it is had or the time is up. Ctrl-C comes in between."""
+    def _in_slices(self, call: Callable[..., int], *args: object, lost: Any = (0,)) -> tuple[int, int]:
+        """Make a call that waits for a lock, again until it is had or the time is up. Signals are handled in between.
+
+        Returns its last status, and the sum of what each call left in *lost*.
+        """
+        given_up = 0
         left = seconds_to_ns(self._timeout, "timeout")
         end, status = lib.shms_now() + left, lib.SHMS_TIMEOUT
         while status == lib.SHMS_TIMEOUT and left >= 0:
             status = self._away(call, min(SLICE, left), *args)
             left = end - lib.shms_now()
-            yield status
+            given_up += int(lost[0])
+        return status, given_up
 
     def recover(self) -> int:
         """Look for dead processes now and free what they held; return how many there were."""

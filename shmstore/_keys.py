@@ -7,6 +7,7 @@ import os
 
 from shmstore import errors
 from shmstore._core import lib
+from shmstore._foreign import is_foreign
 from shmstore._sentinels import PRIVATE, Private
 
 __all__ = ["BACKENDS", "OBJECTS", "Key", "parse_backend", "parse_huge_page", "parse_key", "parse_size"]
@@ -65,7 +66,7 @@ def _object_of(key: Key) -> bytes:
     that keeps its beginning and ends in a hash; the header has it whole, and it is compared (docs/format.md)."""
     if key.kind == 2:
         return b"%s#%08x" % (_PREFIX, key.number & 0xFFFFFFFF)
-    escaped = b"".join(bytes([c]) if c in _PLAIN else b"%%%02X" % c for c in key.name)
+    escaped = b"".join([bytes([c]) if c in _PLAIN else b"%%%02X" % c for c in key.name])
     head = _PREFIX + (b"=" if key.kind == 3 else b"")
     if len(head) + len(escaped) <= _FILE_NAME_MAX:
         return head + escaped
@@ -95,7 +96,9 @@ def _parse_named(key: object) -> Key:
     if isinstance(key, str):
         try:
             name = key.encode()
-        except UnicodeEncodeError:
+        except UnicodeEncodeError as error:
+            if is_foreign(error):
+                raise
             raise ValueError(f"the store name {key!r} holds a lone surrogate; use valid Unicode") from None
         if not 1 <= len(name) <= NAME_MAX:
             raise ValueError(f"a store name has 1 to {NAME_MAX} bytes of UTF-8, this one has {len(name)}")
@@ -129,7 +132,9 @@ def parse_size(size: int | str) -> int:
         digits = text.rstrip("KMGT")
         try:
             bytes_ = int(float(digits) * _UNITS[text[len(digits) :]])
-        except (ValueError, KeyError, OverflowError):
+        except (ValueError, KeyError, OverflowError) as error:
+            if is_foreign(error):
+                raise
             raise ValueError(f'size is a number of bytes or a str such as "64M", not {size!r}') from None
     else:
         bytes_ = size
@@ -157,6 +162,7 @@ def parse_huge_page(hugepages: bool | int | str) -> int:
             for line in file:
                 if line.startswith("Hugepagesize:"):
                     return int(line.split()[1]) << 10
-    except (OSError, ValueError):
-        pass
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
     raise errors.StoreSystemError(errno.ENOSYS, "hugepages: this kernel has no huge pages; leave hugepages=True out")

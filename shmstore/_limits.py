@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from shmstore._foreign import is_foreign
+
 __all__ = ["PAGE", "amount", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "mappings", "room", "ulimit"]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -32,7 +34,9 @@ def limit(name: str) -> str:
     try:
         with open(f"/proc/sys/{name.replace('.', '/')}", "rb") as file:
             return f"{name} is {int(file.read())}"
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
         return f"{name} cannot be read"
 
 
@@ -51,6 +55,8 @@ def room(folder: str) -> str:
     try:
         found = os.statvfs(folder)
     except OSError as error:
+        if is_foreign(error):
+            raise
         return f"{folder} cannot be looked at ({error.strerror})"
     size, free = found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize
     files = f", {found.f_files} files of which {found.f_ffree} are free" if found.f_files else ""
@@ -61,8 +67,10 @@ def huge_page_sizes() -> list[int]:
     """The sizes of huge pages, in bytes, that this kernel knows."""
     try:
         names = os.listdir("/sys/kernel/mm/hugepages")
-        return sorted(int(name.removeprefix("hugepages-").removesuffix("kB")) * 1024 for name in names)
-    except (OSError, ValueError):
+        return sorted([int(name.removeprefix("hugepages-").removesuffix("kB")) * 1024 for name in names])
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
         return []
 
 
@@ -75,7 +83,9 @@ def free_huge_pages() -> str:
             try:
                 with open(f"/sys/kernel/mm/hugepages/hugepages-{size // 1024}kB/{name}", "rb") as file:
                     counts.append(file.read().decode().strip())
-            except OSError:
+            except OSError as error:
+                if is_foreign(error):
+                    raise
                 counts.append("?")
         words.append(f"{counts[0]} of {counts[1]} huge pages of {size // 1024} kB are free")
     return ", ".join(words) or "this kernel has no huge pages"
@@ -86,7 +96,9 @@ def mappings() -> list[tuple[int, int, str]]:
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as lines:
             rows = [line.split(maxsplit=5) for line in lines]
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         return []
     found = []
     for row in rows:

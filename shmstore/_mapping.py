@@ -5,6 +5,7 @@ from __future__ import annotations
 from _weakref import ref  # weakref itself costs a millisecond of import
 
 from shmstore._core import ffi
+from shmstore._foreign import is_foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ class Mapped:
             raise BufferError(f"{self!r} stays: a slice of its memory is still in use")
         try:
             mapping = self._mapping.pop()
-        except IndexError:
+        except IndexError as error:
+            if is_foreign(error):
+                raise
             return None
         ffi.gc(mapping, None)
         return mapping
@@ -70,6 +73,6 @@ class Mapped:
             return
         try:
             self._end()
-        except BufferError:
-            if error is None:
+        except BufferError as refusal:
+            if error is None or is_foreign(refusal):
                 raise  # else the traceback itself holds the slice, and the mapping goes with it

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 
+from shmstore._foreign import is_foreign
 from shmstore._keys import OBJECTS
 from shmstore._limits import amount, limit, room, ulimit
 
@@ -57,7 +58,7 @@ def _about_huge_pages(code: int, size: int, page: int) -> str:
     folder = f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB"
     if not os.path.isdir(folder):
         return f"{which}: this kernel has no pages of that size (see /sys/kernel/mm/hugepages)"
-    total, free, promised = (_number(f"{folder}/{name}_hugepages") for name in ("nr", "free", "resv"))
+    total, free, promised = [_number(f"{folder}/{name}_hugepages") for name in ("nr", "free", "resv")]
     free -= promised
     if page == _default():
         have, remedy = limit("vm.nr_hugepages"), f"sysctl -w vm.nr_hugepages={total - free + needed}"
@@ -70,7 +71,9 @@ def _number(path: str) -> int:
     try:
         with open(path) as file:
             return int(file.read())
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
         return 0
 
 
@@ -90,6 +93,8 @@ def _about_locking(code: int, size: int) -> str:
 def _owner(path: str) -> str:
     try:
         found = os.stat(path)
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         return path
     return f"{path} is of uid {found.st_uid}, mode {found.st_mode & 0o777:04o}, {found.st_size} bytes"

@@ -7,6 +7,7 @@ import os
 
 from shmstore import errors
 from shmstore._core import ffi, lib
+from shmstore._foreign import is_foreign
 from shmstore._keys import BACKENDS
 from shmstore._sentinels import DEFAULT
 from shmstore.codecs import msgpack as _msgpack
@@ -46,7 +47,9 @@ def user(uid: int) -> str:
         import pwd
 
         return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
-    except (ImportError, KeyError):
+    except (ImportError, KeyError) as error:
+        if is_foreign(error):
+            raise
         return f"uid {uid}"
 
 
@@ -54,7 +57,9 @@ def program(pid: int) -> str:
     try:
         with open(f"/proc/{pid}/comm") as file:
             return f"process {pid} ({file.read().strip()})"
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         return f"process {pid}"
 
 
@@ -194,7 +199,9 @@ def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
     call, code = ffi.string(found.what).decode(), found.error
     try:
         from shmstore import _memory_errors, _sysv_errors
-    except ImportError:  # who became another user, or another root, may not read the package any more
+    except ImportError as error:  # who became another user, or another root, may not read the package any more
+        if is_foreign(error):
+            raise
         return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}")
     size = found.size or wish.size
     known = _memory_errors.about(call, code, size, wish.huge_page, key.place)
@@ -228,7 +235,7 @@ def _dead_holder(handle: int) -> int:
     count = lib.shms_get_clients(handle, ffi.NULL, 0)
     clients = ffi.new("struct shms_client_info[]", max(0, count))
     count = min(lib.shms_get_clients(handle, clients, len(clients)), len(clients))
-    return pid if any(c.pid == pid and c.alive == 0 for c in clients[0 : max(0, count)]) else 0
+    return pid if any([c.pid == pid and c.alive == 0 for c in clients[0 : max(0, count)]]) else 0
 
 
 def failure(status: int, store: str, handle: int, timeout: float | None = None, asked: int | None = None) -> Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
+from shmstore._foreign import is_foreign
 from shmstore._limits import PAGE, free_huge_pages, limit, mapping_at, mappings, room, ulimit
 
 __all__ = ["FOLDER", "about_descriptor", "about_mmap", "about_name", "failure"]
@@ -25,7 +26,9 @@ def _object(name: str) -> str:
     path = f"{FOLDER}/{name.lstrip('/')}"
     try:
         return f"{path} {_told(os.stat(path))}"
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
         return path
 
 
@@ -59,7 +62,9 @@ def about_descriptor(code: int, fd: int, length: int) -> str:
     asked = f"{length} bytes asked for"
     try:
         stat = os.fstat(fd)
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         return f"{fd} is no open descriptor"
     it = f"the object is {_told(stat)}"
     if code == errno.ENOSPC:
@@ -92,7 +97,9 @@ def about_mmap(code: int, fd: int, address: int, length: int, offset: int, flags
         return asked
     try:
         stat = os.fstat(fd)
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         return f"{fd} is no open descriptor"
     it = f"the object is {_told(stat)}"
     if code == errno.EACCES and not _may_write(fd):
@@ -107,7 +114,9 @@ def _may_write(fd: int) -> bool:
 
     try:
         return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         return False
 
 
@@ -115,7 +124,9 @@ def _folder_of(fd: int) -> str:
     """Where an object lies: in /dev/shm, unless the descriptor is of another file."""
     try:
         path = os.readlink(f"/proc/self/fd/{fd}").removesuffix(" (deleted)")
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         return FOLDER
     folder = os.path.dirname(path)
     return folder if os.path.isdir(folder) else FOLDER

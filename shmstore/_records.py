@@ -38,7 +38,7 @@ class _Record:
         return hash(tuple(self.as_dict().values()))
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{field}={value!r}" for field, value in self.as_dict().items())
+        fields = ", ".join([f"{field}={value!r}" for field, value in self.as_dict().items()])
         return f"{type(self).__name__}({fields})"
 
 

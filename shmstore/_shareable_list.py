@@ -150,7 +150,7 @@ class ShareableList(Collection[_T]):
             yield self[position]
 
     def __contains__(self, value: object) -> bool:
-        return any(value == item for item in self)
+        return any([value == self[position] for position in range(self._list_len)])
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_attached, (self.__class__, self.shm.name))
@@ -161,19 +161,19 @@ class ShareableList(Collection[_T]):
     @property
     def format(self) -> str:
         """The places of all items, in the language of the struct module."""
-        return "".join(self._get_packing_format(position) for position in range(self._list_len))
+        return "".join([self._get_packing_format(position) for position in range(self._list_len)])
 
     def count(self, value: _T) -> int:
         """Count the items that equal a value."""
-        return sum(value == item for item in self)
+        return sum([value == self[position] for position in range(self._list_len)])
 
     def index(self, value: _T) -> int:
         """Give the position of the first item that equals a value.
 
         Raises: ValueError if there is none.
         """
-        for position, item in enumerate(self):
-            if value == item:
+        for position in range(self._list_len):
+            if value == self[position]:
                 return position
         raise ValueError(f"{value!r} not in this container")
 
@@ -183,7 +183,7 @@ def _attached(kind: type[ShareableList[Any]], name: str) -> ShareableList[Any]:
 
 
 def _ascending(slots: tuple[int, ...]) -> bool:
-    return all(before + 8 <= after and before % 8 == 0 for before, after in zip(slots, slots[1:], strict=False))
+    return all([before + 8 <= after and before % 8 == 0 for before, after in zip(slots, slots[1:], strict=False)])
 
 
 def _room_for(value: Any, raw: bytes) -> int:

@@ -8,6 +8,7 @@ import time
 from operator import index
 
 from shmstore import _shared_header as header
+from shmstore._foreign import is_foreign
 from shmstore._limits import PAGE
 from shmstore.errors import KeyCollision
 from shmstore.sysv import IPC_CREAT, IPC_EXCL, IPC_RMID, IPC_STAT, SHM_DEST, Attachment, shmat, shmctl, shmdt, shmget
@@ -75,7 +76,9 @@ class SharedMemory:
                 try:
                     attachment, found = _create(name, index(size), self._mode)
                     break
-                except (FileExistsError, KeyCollision):
+                except (FileExistsError, KeyCollision) as error:
+                    if is_foreign(error):
+                        raise
                     continue
         self._name = name
         self._size = found.size
@@ -113,7 +116,9 @@ class SharedMemory:
         self._buf.release()  # BufferError if somebody holds its buffer
         try:
             shmdt(self._attachment)
-        except BufferError:
+        except BufferError as error:
+            if is_foreign(error):
+                raise
             self._buf = self._cut()
             raise BufferError(f"{self!r} stays open: a slice of its buf is still in use") from None
         self._buf = None
@@ -132,7 +137,7 @@ class SharedMemory:
                 shmctl(shmid, IPC_RMID)
                 return
         except OSError as error:
-            if error.errno not in _GONE:
+            if is_foreign(error) or error.errno not in _GONE:
                 raise
         raise FileNotFoundError(errno.ENOENT, "this shared memory was removed before", self.name)
 
@@ -150,8 +155,8 @@ class SharedMemory:
     ) -> None:
         try:
             self.close()
-        except BufferError:
-            if error is None:
+        except BufferError as refusal:
+            if error is None or is_foreign(refusal):
                 raise  # else the traceback itself holds the slice, and the mapping goes with it
 
 
@@ -176,7 +181,9 @@ def _create(name: str, size: int, mode: int) -> tuple[Attachment, header.Header]
         try:
             shmid = shmget(key, header.total(size), IPC_CREAT | IPC_EXCL | mode)
             break
-        except FileExistsError:
+        except FileExistsError as error:
+            if is_foreign(error):
+                raise
             _refuse(name)
     try:
         attachment = shmat(shmid)
@@ -190,9 +197,13 @@ def _refuse(name: str) -> None:
     """Say who has the key of a name that cannot be created; return if it is free by now."""
     try:
         attachment, _ = _attach(name)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if is_foreign(error):
+            raise
         return
     except PermissionError as error:  # another user's: which name it has cannot be seen
+        if is_foreign(error):
+            raise
         told = f"the key of this name is taken; {error.strerror}"
     else:
         told = f"shared memory of this name exists, as segment {attachment.shmid}"
@@ -207,13 +218,15 @@ def _attach(name: Any) -> tuple[Attachment, header.Header]:
     while True:
         try:
             attachment = shmat(shmget(key, 0))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if is_foreign(error):
+                raise
             told = f"no shared memory of this name (key {key & 0xFFFFFFFF:#010x}) in this IPC namespace"
             raise FileNotFoundError(errno.ENOENT, told, name) from None
         except OSError as error:
-            if error.errno in _GONE and time.monotonic() < deadline:
-                continue  # removed in between
-            raise
+            if is_foreign(error) or error.errno not in _GONE or time.monotonic() > deadline:
+                raise
+            continue  # removed in between
         try:
             found = header.read(attachment.memory)
         except header.Foreign:

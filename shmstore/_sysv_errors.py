@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from shmstore._foreign import is_foreign
 from shmstore._limits import PAGE, free_huge_pages, huge_page_sizes, limit, mapping_at, mappings, ulimit
 from shmstore._sysv_flags import (
     IPC_SET,
@@ -40,17 +41,21 @@ def _table() -> list[ShmidDs]:
     if rows is None:
         try:
             return [segment.stat for segment in segments() if segment.stat]
-        except OSError:
+        except OSError as error:
+            if is_foreign(error):
+                raise
             return []  # the message must do without
     return rows
 
 
 def _of_key(key: int) -> ShmidDs | None:
-    return next((row for row in _table() if row.key == key), None) if key else None
+    found = [row for row in _table() if row.key == key] if key else []
+    return found[0] if found else None
 
 
 def _of_id(shmid: int) -> ShmidDs | None:
-    return next((row for row in _table() if row.id == shmid), None)
+    found = [row for row in _table() if row.id == shmid]
+    return found[0] if found else None
 
 
 def _told(row: ShmidDs) -> str:
@@ -71,7 +76,7 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
     if code == errno.EINVAL and row:
         return f"{name} has {row.size} bytes, fewer than the {size} asked for; ask for at most that, or for 0"
     if code == errno.EINVAL and shmflg & SHM_HUGETLB and (power := shmflg >> SHM_HUGE_SHIFT & SHM_HUGE_MASK):
-        known = ", ".join(f"{pages // 1024} kB" for pages in huge_page_sizes()) or "none"
+        known = ", ".join([f"{pages // 1024} kB" for pages in huge_page_sizes()]) or "none"
         return f"huge pages of {(1 << power) // 1024} kB asked for; this kernel has: {known}"
     if code == errno.EINVAL:
         return f"{size} bytes asked for; a new segment has 1 to shmmax bytes: {limit('kernel.shmmax')}"
@@ -93,7 +98,7 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
 def _counted() -> str:
     """The two limits on all segments together, each beside what is used of it."""
     table = _table()
-    pages = sum((row.size + PAGE - 1) // PAGE for row in table)
+    pages = sum([(row.size + PAGE - 1) // PAGE for row in table])
     return (
         f"{limit('kernel.shmmni')} segments, {len(table)} exist; "
         f"{limit('kernel.shmall')} pages of {PAGE} bytes, {pages} are taken"

@@ -10,6 +10,7 @@ import errno
 import os
 
 from shmstore._core import ffi, lib
+from shmstore._foreign import is_foreign
 from shmstore._sysv_records import Segment, ShmidDs
 
 __all__ = ["rows_of_proc", "segments"]
@@ -74,7 +75,9 @@ def rows_of_proc() -> list[ShmidDs] | None:
     try:
         with open("/proc/sysvipc/shm", "rb") as lines:
             return [_row(line) for line in list(lines)[1:]]
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
         return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shmstore._health import SLICE, Health
 from shmstore._core import ffi, lib
+from shmstore._foreign import is_foreign
 from shmstore._names import Name, raw_name
 from shmstore._native import seconds_to_ns
 
@@ -65,10 +66,12 @@ class Waiting(Health):
         """As :meth:`wait`, without blocking the event loop: a thread of its own sleeps. Cancelling ends it."""
         import asyncio
         import threading
+        import weakref
 
         loop = asyncio.get_running_loop()
         done: asyncio.Future[int] = loop.create_future()
-        cancelled = threading.Event()
+        awaited = threading.Event()  # nobody but this frame has it: the sleeper gives up when it is gone
+        is_awaited = weakref.ref(awaited)
 
         def settle(result: int, error: BaseException | None) -> None:
             if done.done():
@@ -81,16 +84,18 @@ class Waiting(Health):
         def sleeper() -> None:
             result, error = 0, None
             try:
-                result = self._wait(name, after, timeout, spin, cancelled.is_set)
+                result = self._wait(name, after, timeout, spin, lambda: is_awaited() is None)
             except BaseException as e:
                 error = e
             try:
                 loop.call_soon_threadsafe(settle, result, error)
-            except RuntimeError:
-                pass  # the loop is gone, and with it whoever waited
+            except RuntimeError as e:
+                if is_foreign(e):
+                    raise
+                # the loop is gone, and with it whoever waited
 
-        threading.Thread(target=sleeper, name="shmstore-wait", daemon=True).start()
         try:
+            threading.Thread(target=sleeper, name="shmstore-wait", daemon=True).start()
             return await done
         finally:
-            cancelled.set()
+            del awaited  # a traceback may keep the frame; an exception that strikes before this does not keep it for long

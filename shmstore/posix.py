@@ -24,6 +24,7 @@ from operator import index
 from os import O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC
 
 from shmstore._core import ffi, lib
+from shmstore._foreign import is_foreign
 from shmstore._mapping import Mapped
 from shmstore._posix_errors import about_descriptor, about_mmap, about_name, failure
 
@@ -182,7 +183,9 @@ def mmap(
 def _refuse_beyond_end(fd: int, length: int, offset: int) -> None:
     try:
         found = os.fstat(fd)
-    except (OSError, OverflowError):
+    except (OSError, OverflowError) as error:
+        if is_foreign(error):
+            raise
         return  # the kernel says it
     if stat.S_ISREG(found.st_mode) and offset + length > found.st_size:
         asked = f"fewer than the {length} at offset {offset} asked for"

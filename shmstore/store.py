@@ -7,6 +7,7 @@ import os
 
 from shmstore import errors
 from shmstore._batches import Batches
+from shmstore._foreign import is_foreign
 from shmstore._keys import OBJECTS, Key
 from shmstore._sentinels import DEFAULT, PRIVATE, UnsaidInt, UnsaidStr
 
@@ -99,7 +100,9 @@ def stores() -> list[StoreInfo]:
         try:
             with attach_to(key) as store:
                 found.append(store.info())
-        except (errors.ShmStoreError, OSError, ValueError):
+        except (errors.ShmStoreError, OSError, ValueError) as error:
+            if is_foreign(error):
+                raise
             continue  # no store, not ours to read, or gone since
     return found
 
@@ -120,13 +123,16 @@ def _keys_in_use() -> list[Key]:
         with builtins.open("/proc/sysvipc/shm") as table:
             numbers = [int(line.split()[0]) for line in list(table)[1:]]
         keys += [Key(number, 2, b"", hex(number & 0xFFFFFFFF)) for number in numbers if number != 0]
-    except OSError:
-        pass
+    except OSError as error:
+        if is_foreign(error):
+            raise
     try:
         names = sorted(os.listdir(os.fsencode(OBJECTS)))
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         names = []
-    objects = (name for name in names if name.startswith(b"shmstore-") and _trusted(name))
+    objects = [name for name in names if name.startswith(b"shmstore-") and _trusted(name)]
     keys += [Key(0, 2, b"", repr(os.fsdecode(name)), backend="posix", object=name) for name in objects]
     return keys
 
@@ -135,5 +141,7 @@ def _trusted(name: bytes) -> bool:
     """An object of mine or root's. One that is gone since the folder was listed is nobody's."""
     try:
         return os.lstat(os.path.join(os.fsencode(OBJECTS), name)).st_uid in (0, os.geteuid())
-    except OSError:
+    except OSError as error:
+        if is_foreign(error):
+            raise
         return False

@@ -12,6 +12,7 @@ Whoever holds such an object has imported numpy; this module imports it to read 
 
 from __future__ import annotations
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs.buffers import ext_head, pad_after, skip_pad
 from shmstore.codecs.dtypes import ELEMENTS, dtype_from, dtype_to
 from shmstore.codecs.optional import need
@@ -53,7 +54,7 @@ def ndarray_parts(array: Any) -> tuple[list[Any], int]:
     start = _HEAD + 8 * array.ndim + len(dtype)
     pad = pad_after(start, size)
     head = bytes((fortran * FORTRAN | (not flags.writeable) * READ_ONLY, len(pad), array.ndim))
-    shape = b"".join(length.to_bytes(8, "big") for length in array.shape)
+    shape = b"".join([length.to_bytes(8, "big") for length in array.shape])
     if not flags.forc:
         array = array.copy("C")
     parts = [head, len(dtype).to_bytes(2, "big"), shape, dtype, pad, _memory(array)]
@@ -71,6 +72,8 @@ def head_and_memory(array: Any) -> tuple[bytes, Any]:
     try:
         pieces, size = ndarray_parts(array)
     except Unsupported as error:
+        if is_foreign(error):
+            raise
         raise TypeError(f"get_into() takes arrays that can be stored: {error.cause}") from None
     pieces.pop()
     return ext_head(NDARRAY, size) + b"".join(pieces), _memory(array) if array.nbytes else bytearray()
@@ -152,7 +155,9 @@ def scalar_parts(value: Any) -> tuple[list[Any], int]:
     if kind is np.str_:
         try:
             dtype, memory = _TEXT, value.encode()
-        except UnicodeEncodeError:
+        except UnicodeEncodeError as error:
+            if is_foreign(error):
+                raise
             raise Unsupported("a text with a lone surrogate",
                               "store bytes: s.encode('utf-8', 'surrogateescape')") from None  # fmt: skip
     elif kind is np.bytes_:
@@ -187,4 +192,4 @@ def types() -> list[tuple[type, int, Callable[[Any], tuple[list[Any], int]]]]:
     """Return type, code and parts of what this module stores."""
     np = need("numpy", "numpy")
     scalars = [np.dtype(char).type for char in "?bhilqBHILQefdgFDGSUVMm"]
-    return [(np.ndarray, NDARRAY, ndarray_parts), *((kind, SCALAR, scalar_parts) for kind in scalars)]
+    return [(np.ndarray, NDARRAY, ndarray_parts), *[(kind, SCALAR, scalar_parts) for kind in scalars]]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs.buffers import pad_after, skip_pad
 from shmstore.codecs.optional import need
 from shmstore.codecs.refusal import Unsupported
@@ -40,6 +41,8 @@ def write_table(table: Any) -> Any:
         with pa.ipc.new_stream(sink, table.schema) as writer:
             writer.write(table)
     except pa.ArrowException as error:
+        if is_foreign(error):
+            raise
         raise Unsupported(f"pyarrow does not write it: {str(error)[:200]}", "convert its columns") from None
     return sink.getvalue()
 
@@ -144,7 +147,9 @@ def _message(metadata: memoryview) -> int:
                 raise ValueError("its bodies are compressed")
         length: int = struct.unpack_from("<q", metadata, body)[0] if body else 0
         return length
-    except (struct.error, IndexError):
+    except (struct.error, IndexError) as error:
+        if is_foreign(error):
+            raise
         raise ValueError("a message is damaged") from None
 
 

@@ -95,7 +95,7 @@ def memoryview_parts(value: memoryview) -> tuple[list[Any], int]:
     size = value.nbytes
     pad = pad_after(_VIEW + 8 * value.ndim, size)
     head = bytes((READ_ONLY if value.readonly else 0, ord(form), value.itemsize, value.ndim, len(pad)))
-    shape = b"".join(length.to_bytes(8, "big") for length in lengths)
+    shape = b"".join([length.to_bytes(8, "big") for length in lengths])
     memory = value if value.c_contiguous else value.tobytes()
     return [head, shape, pad, memory], _VIEW + len(shape) + len(pad) + size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs import BUILTIN, NAMES
 from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError
@@ -18,7 +19,7 @@ NAME_SIZE = 64  # bytes of UTF-8
 
 
 class CustomCodec:
-    """A user's codec, with what it raises turned into CodecError. MemoryError and KeyboardInterrupt pass."""
+    """A user's codec, with what it raises turned into CodecError, but for what is_foreign."""
 
     __slots__ = ("_decode", "_encode", "_wrapped", "name")
 
@@ -26,6 +27,8 @@ class CustomCodec:
         try:
             name, encode, decode = codec.name, codec.encode, codec.decode
         except AttributeError as error:
+            if is_foreign(error):
+                raise
             raise TypeError(
                 f"a codec is one of {NAMES} or an object with name, encode and decode; "
                 f"an object of type {type_name(type(codec))} has no {error.name!r}"
@@ -51,9 +54,9 @@ class CustomCodec:
         """Return what the user's codec makes of *obj*, which must be bytes."""
         try:
             encoded = self._encode(obj)
-        except (CodecError, MemoryError):
-            raise
         except Exception as error:
+            if is_foreign(error) or isinstance(error, CodecError):
+                raise
             raise CodecError(
                 f"cannot encode $: the codec {self.name!r} failed on an object of type "
                 f"{type_name(type(obj))}: {type(error).__name__}: {error}"
@@ -69,9 +72,9 @@ class CustomCodec:
         """Return the object that the user's codec finds in *data*."""
         try:
             return self._decode(data)
-        except (CodecError, MemoryError):
-            raise
         except Exception as error:
+            if is_foreign(error) or isinstance(error, CodecError):
+                raise
             raise CodecError(
                 f"cannot decode: the codec {self.name!r} failed on {len(data)} bytes: "
                 f"{type(error).__name__}: {error}"
@@ -81,7 +84,9 @@ class CustomCodec:
 def _check_name(name: str) -> None:
     try:
         size = len(name.encode())
-    except UnicodeEncodeError:
+    except UnicodeEncodeError as error:
+        if is_foreign(error):
+            raise
         raise ValueError(f"the codec name {name!r} holds a lone surrogate; use valid Unicode") from None
     if not 0 < size <= NAME_SIZE or "\0" in name:
         raise ValueError(

@@ -18,6 +18,7 @@ import re
 
 from msgpack import packb, unpackb  # type: ignore[import-untyped]
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs.optional import need
 from shmstore.codecs.refusal import Unsupported
 
@@ -61,7 +62,9 @@ def dtype_to(dtype: Any) -> bytes:
     if packed not in _known:
         try:
             again = dtype_from(packed)
-        except Exception:
+        except Exception as error:
+            if is_foreign(error):
+                raise
             again = None
         if again != dtype or type(again) is not type(dtype):
             raise _not_described(dtype)
@@ -110,7 +113,7 @@ def _structure(dtype: Any, depth: int) -> list[Any]:
     fields = []
     for name in dtype.names:
         base, offset, *title = dtype.fields[name]
-        if any(type(word) is not str for word in (name, *title)):
+        if any([type(word) is not str for word in (name, *title)]):
             raise Unsupported("a field's title is no str", "give it another title", ".dtype")
         fields.append([name, offset, _describe(base, depth + 1), *title])
     return [fields, dtype.itemsize, bool(dtype.isalignedstruct)]
@@ -161,7 +164,7 @@ def _build(description: Any, depth: int) -> Any:
         raise ValueError("its dtype is described by neither a str nor a list")
     if len(description) == 2:
         base, shape = description
-        if type(shape) is not list or not all(type(n) is int and 0 <= n < 2**31 for n in shape):
+        if type(shape) is not list or not all([type(n) is int and 0 <= n < 2**31 for n in shape]):
             raise ValueError("a subarray has lengths")
         return np.dtype((_build(base, depth + 1), tuple(shape)))
     fields, size, aligned = description
@@ -172,7 +175,7 @@ def _build(description: Any, depth: int) -> Any:
         if type(field) is not list or not 3 <= len(field) <= 4:
             raise ValueError("a field has name, offset, dtype and perhaps a title")
         name, offset, base, *title = field
-        if any(type(word) is not str for word in (name, *title)) or type(offset) is not int:
+        if any([type(word) is not str for word in (name, *title)]) or type(offset) is not int:
             raise ValueError("a field has name, offset, dtype and perhaps a title")
         spec["names"].append(name)
         spec["offsets"].append(offset)

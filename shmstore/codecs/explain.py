@@ -11,7 +11,9 @@ Nothing of the user's is called: a ``repr`` could fail, or take forever.
 from __future__ import annotations
 
 import sys
+from itertools import chain, repeat
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs import extensions
 from shmstore.codecs.refusal import Unsupported
 from shmstore.codecs.scan import DEPTH, ENDLESS, NODES
@@ -21,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
+
+    _Step = tuple[type | None, Any, Any]  # the type of a container, a place in it, and what is there
 
 # By id: the == of a type belongs to its metaclass.
 _NATIVE = {id(kind) for kind in (str, float, bool, bytes, type(None))}
@@ -71,7 +75,9 @@ def explain(value: object, kind: int, cause: BaseException | None = None) -> Cod
         )
     try:
         found = _first_refusal(value)
-    except RuntimeError:  # a dict or set changed its size
+    except RuntimeError as error:  # a dict or set changed its size
+        if is_foreign(error):
+            raise
         found = None
     if found is None:
         found = f"$: {_inexplicable(cause)}"
@@ -80,65 +86,71 @@ def explain(value: object, kind: int, cause: BaseException | None = None) -> Cod
 
 def _inexplicable(cause: BaseException | None) -> str:
     """Say what may have happened to a value in which nothing is wrong."""
-    if isinstance(cause, RecursionError):
-        return "the Python stack is nearly used up; encode it from fewer calls deep, or flatten it"
     if isinstance(cause, ValueError):
         return f"{cause}; store it in parts"  # msgpack's lengths have 32 bits
     reason = f" ({type(cause).__name__}: {cause})" if cause is not None else ""
     return f"it was changed while it was being encoded{reason}; keep other threads from it meanwhile"
 
 
+_KEY = object()  # the place of a dict's key
+
+
 def _first_refusal(value: object) -> str | None:
     """Walk as the encoder does, and return path, cause and remedy of the first node that cannot be stored."""
-    path = [""]  # segments; one for each container that the walk is inside of, and one for the node at hand
-    around: list[Any] = []  # those containers
-    walks: list[Iterator[tuple[str, Any]]] = [iter((("$", value),))]
+    path: list[_Step] = []  # one step for each container that the walk is inside of, and one for the node at hand
+    walks: list[tuple[type | None, Iterator[tuple[Any, Any]]]] = [(None, iter(((None, value),)))]
     while walks:
-        for path[-1], node in walks[-1]:
+        kind, walk = walks[-1]
+        for place, node in walk:
+            step = kind, place, node
             if id(type(node)) not in _CONTAINERS:
                 problem = _problem(node)
                 if problem is not None:
-                    return _text(path, *problem)
+                    return _text([*path, step], *problem)
                 continue
-            if any(node is outer for outer in around):
-                return _text(path, "it is inside itself", "break the cycle, or use codec='pickle'")
-            if len(around) == DEPTH:
-                return _text(path, f"more than {DEPTH} containers inside one another",
+            if any([node is outer for _, _, outer in path]):
+                return _text([*path, step], "it is inside itself", "break the cycle, or use codec='pickle'")
+            if len(path) == DEPTH:
+                return _text([*path, step], f"more than {DEPTH} containers inside one another",
                              "flatten it, or use codec='pickle'")  # fmt: skip
-            around.append(node)
-            walks.append(_children(node))
-            path.append("")
+            path.append(step)
+            walks.append((type(node), _children(node)))
             break
         else:
             walks.pop()
-            path.pop()
-            if around:
-                around.pop()
+            if path:
+                path.pop()
     return None
 
 
-def _text(path: list[str], cause: str, remedy: str, part: str = "") -> str:
-    if len(path) > 24:
-        path = [*path[:8], f" ...{len(path) - 16} more... ", *path[-8:]]
-    return f"{''.join(path)}{part}: {cause}; {remedy}"
+def _text(path: list[_Step], cause: str, remedy: str, part: str = "") -> str:
+    words = [_segment(*step) for step in path]
+    if len(words) > 24:
+        words = [*words[:8], f" ...{len(words) - 16} more... ", *words[-8:]]
+    return f"{''.join(words)}{part}: {cause}; {remedy}"
 
 
-def _children(node: Any) -> Iterator[tuple[str, Any]]:
-    """Yield each part of a container with the path segment that leads to it."""
+def _children(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Iterate over the places and parts of a container. No generator: see _foreign.py."""
     kind = type(node)
     if kind is dict:
-        for key, value in node.items():
-            plain = type(key) is str and key.isidentifier() and len(key) < 80
-            yield f"<key {brief(key)}>", key
-            yield f".{key}" if plain else f"[{brief(key)}]", value
-    elif kind is slice:
-        yield from ((".start", node.start), (".stop", node.stop), (".step", node.step))
-    elif kind is list or kind is tuple:
-        for index, element in enumerate(node):
-            yield f"[{index}]", element
-    else:
-        for member in node:
-            yield f"{{{brief(member)}}}", member
+        return chain.from_iterable(zip(zip(repeat(_KEY), node, strict=False), node.items(), strict=False))
+    if kind is slice:
+        return iter((("start", node.start), ("stop", node.stop), ("step", node.step)))
+    return enumerate(node) if kind is list or kind is tuple else zip(node, node, strict=True)
+
+
+def _segment(kind: type | None, place: Any, part: Any) -> str:
+    if kind is None:
+        return "$"
+    if kind is dict:
+        if place is _KEY:
+            return f"<key {brief(part)}>"
+        plain = type(place) is str and place.isidentifier() and len(place) < 80
+        return f".{place}" if plain else f"[{brief(place)}]"
+    if kind is list or kind is tuple:
+        return f"[{place}]"
+    return f".{place}" if kind is slice else f"{{{brief(place)}}}"
 
 
 def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
@@ -148,6 +160,8 @@ def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
         try:
             node.encode()
         except UnicodeEncodeError as error:
+            if is_foreign(error):
+                raise
             return (f"a str with a lone surrogate at {error.start}",
                     "store bytes: s.encode('utf-8', 'surrogateescape')")  # fmt: skip
         return None
@@ -161,6 +175,8 @@ def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
     except Unsupported as error:
         return f"{type_name(kind)}: {error.cause}", error.remedy, error.part
     except Exception as error:
+        if is_foreign(error):
+            raise
         return f"{type_name(kind)}: {error}", _OTHERWISE
     return None
 
@@ -172,15 +188,15 @@ def _remedy(kind: type) -> str:
     for name, remedy in _REMEDIES.items():
         if name in names:
             return remedy
-    if any("__dataclass_fields__" in _DICT.__get__(base) for base in _mro(kind)):
+    if any(["__dataclass_fields__" in _DICT.__get__(base) for base in _mro(kind)]):
         return "store dataclasses.asdict(x)"
     return _OTHERWISE
 
 
 # What type itself says about a type, past whatever its metaclass would.
-_MRO, _DICT, _MODULE, _QUALNAME = (
+_MRO, _DICT, _MODULE, _QUALNAME = [
     type.__dict__[name] for name in ("__mro__", "__dict__", "__module__", "__qualname__")
-)
+]
 
 
 def _mro(kind: type) -> tuple[type, ...]:
@@ -204,6 +220,6 @@ def brief(node: Any, levels: int = 2) -> str:
         text = repr(node[:40] if kind is str or kind is bytes else node)
         return text if len(text) <= 48 else text[:45] + "..."
     if kind is tuple and levels:
-        inside = ", ".join(brief(part, levels - 1) for part in node[:3])
+        inside = ", ".join([brief(part, levels - 1) for part in node[:3]])
         return f"({inside}{', ...' if len(node) > 3 else ',' if len(node) == 1 else ''})"
     return str(_QUALNAME.__get__(kind))

@@ -248,4 +248,4 @@ _NATIVE = (str, int, float, bool, bytes, type(None), list, dict, tuple, set, fro
 
 def is_native(kind: type) -> bool:
     """Tell whether objects of a type are written without an encoder of their own."""
-    return any(kind is known for known in _NATIVE)
+    return any([kind is known for known in _NATIVE])

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs.arrow import read_table, write_table
 from shmstore.codecs.buffers import pad_after, skip_pad
 from shmstore.codecs.optional import need
@@ -46,7 +47,9 @@ def frame_parts(value: Any) -> tuple[list[Any], int]:
     if sys.modules.get("pyarrow") is None:
         try:
             __import__("pyarrow")
-        except ImportError:
+        except ImportError as error:
+            if is_foreign(error):
+                raise
             raise Unsupported("pandas objects are stored through pyarrow, which cannot be imported here",
                               "pip install 'shmstore[arrow]', or use codec='pickle'") from None  # fmt: skip
     try:
@@ -56,12 +59,14 @@ def frame_parts(value: Any) -> tuple[list[Any], int]:
     except Unsupported:
         raise
     except CodecError as error:  # a label that is not stored
+        if is_foreign(error):
+            raise
         cause = str(error).removeprefix("cannot encode $")
         raise Unsupported(f"among its labels or attributes, {cause.partition(';')[0].strip(': ')}",
                           _REMEDY) from None  # fmt: skip
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_foreign(error):
+            raise
         raise Unsupported(f"pyarrow does not convert it: {str(error)[:200]}", _REMEDY) from None
     if difference:
         raise Unsupported(f"{difference} would not come back the same", _REMEDY)
@@ -169,7 +174,7 @@ def _columns(pd: Any, table: Any, aside: dict[int, Any], rows: int) -> Any:
         frame = table.to_pandas()
     else:
         frame = pd.DataFrame(index=pd.RangeIndex(rows))
-    if len(frame) != rows or any(len(cells) != rows for cells in aside.values()):
+    if len(frame) != rows or any([len(cells) != rows for cells in aside.values()]):
         raise ValueError("index and columns do not have the same length")
     for at, cells in aside.items():
         dtype = object if type(cells) is list else cells.dtype
@@ -222,7 +227,7 @@ def _difference(pd: Any, a: Any, b: Any) -> str:
 def _index_difference(pd: Any, a: Any, b: Any, what: str) -> str:
     if type(a) is not type(b) or len(a) != len(b) or a.nlevels != b.nlevels:
         return what
-    if not all(map(_same_cell, a.names, b.names)):
+    if not _same_cells(a.names, b.names):
         return f"the name of {what}"
     if a.nlevels > 1:
         found = ""
@@ -239,7 +244,7 @@ def _cells(a: Any, b: Any, what: str) -> str:
     if a.dtype != b.dtype or repr(a.dtype) != repr(b.dtype):
         return f"{what} (of dtype {str(a.dtype)[:80]})"
     if a.dtype == object:
-        same = len(a) == len(b) and all(map(_same_cell, a, b))
+        same = _same_cells(a, b)
     elif str(a.dtype) == "category":
         if _cells(a.dtype.categories, b.dtype.categories, what):
             return f"the categories of {what}"
@@ -249,12 +254,17 @@ def _cells(a: Any, b: Any, what: str) -> str:
     return "" if same else what
 
 
+def _same_cells(a: Any, b: Any) -> bool:
+    """Compare two sequences of objects."""
+    return len(a) == len(b) and all([_same_cell(x, y) for x, y in zip(a, b, strict=True)])
+
+
 def _same_cell(a: Any, b: Any) -> bool:
     """Compare two objects; those of other types than these are compared by == alone, as cells rarely are any."""
     if type(a) is not type(b):
         return False
     if isinstance(a, (tuple, list)):
-        return len(a) == len(b) and all(map(_same_cell, a, b))
+        return _same_cells(a, b)
     return a is b or bool(a == b) or bool(a != a and b != b)
 
 

@@ -11,6 +11,7 @@ import struct
 import sys
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs.refusal import Unsupported
 
 TYPE_CHECKING = False
@@ -57,7 +58,9 @@ def _encode_offset(zone: Any) -> tuple[int, bytes]:
         raise Unsupported("its name is a subclass of str", _ZONES, ".tzinfo")
     try:
         return NAMED_OFFSET, packed + name[0].encode()
-    except UnicodeEncodeError:
+    except UnicodeEncodeError as error:
+        if is_foreign(error):
+            raise
         raise Unsupported("its name holds a lone surrogate", "give it another name", ".tzinfo") from None
 
 
@@ -68,7 +71,9 @@ def _zone_key(zone: Any) -> str:
         raise Unsupported("a ZoneInfo without a key cannot be found again", _ZONES, ".tzinfo")
     try:
         _, (_, from_cache) = zone.__reduce__()
-    except Exception:  # pickle.PicklingError, which need not be imported for this
+    except Exception as error:  # pickle.PicklingError, which need not be imported for this
+        if is_foreign(error):
+            raise
         raise Unsupported("a ZoneInfo read from a file cannot be found again", _ZONES, ".tzinfo") from None
     if not from_cache:
         raise Unsupported("a ZoneInfo.no_cache() is the same as no other", _ZONES, ".tzinfo")
@@ -97,6 +102,8 @@ def decode_zone(kind: int, data: bytes) -> tzinfo | None:
         try:
             return ZoneInfo(key)
         except Exception as error:  # not there, or (a directory, say) no zone file
+            if is_foreign(error):
+                raise
             raise ValueError(
                 f"the time zone {key!r} is unknown on this machine: install the tz database or tzdata"
             ) from error

@@ -18,6 +18,7 @@ import struct
 
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped]
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs import extensions, registry, scan
 from shmstore.codecs.refusal import Unsupported
 from shmstore.errors import CodecError
@@ -87,13 +88,15 @@ def encode(obj: object) -> bytes:
         return b"".join(found) if isinstance(found, tuple) else found
     try:
         pack = _take_plain()
-    except IndexError:
+    except IndexError as error:
+        if is_foreign(error):
+            raise
         pack = Packer(strict_types=True).pack
     try:
         packed = pack(obj)
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_foreign(error):
+            raise
         raise _explain(obj, kind, error) from error
     if len(packed) <= _KEEP_BYTES:
         _keep_plain(pack)
@@ -125,11 +128,11 @@ def _encode_other(obj: Any, kind: int) -> bytes | tuple[bytes, Any]:
             if verdict > scan.EXTENDED:
                 raise _explain(obj, verdict)
         packed = _pack_extended(value)
-    except (MemoryError, CodecError):
-        raise
-    except (Unsupported, standin.Refused):
-        raise _explain(obj, kind) from None
     except Exception as error:
+        if is_foreign(error) or isinstance(error, CodecError):
+            raise
+        if isinstance(error, (Unsupported, standin.Refused)):
+            raise _explain(obj, kind) from None
         raise _explain(obj, kind, error) from error
     verdict = _scan_packed(packed)  # what decode refuses must not be stored
     if verdict == scan.TOO_MANY_COPIES:
@@ -151,7 +154,9 @@ def _explain(*arguments: Any) -> CodecError:
 def _pack_extended(obj: object) -> bytes:
     try:
         pack = _extended.pop()
-    except IndexError:
+    except IndexError as error:
+        if is_foreign(error):
+            raise
         pack = Packer(strict_types=True, default=_extension).pack
     packed = pack(obj)
     if len(packed) <= _KEEP_BYTES and len(_extended) < _KEEP_PACKERS:
@@ -179,7 +184,9 @@ def _extension(obj: Any) -> Any:
     # What follows is _pack_extended, written out: 256 tuples inside one another take as many Python frames.
     try:
         pack = _extended.pop()
-    except IndexError:
+    except IndexError as error:
+        if is_foreign(error):
+            raise
         pack = Packer(strict_types=True, default=_extension).pack
     packed = pack(elements)
     if len(packed) <= _KEEP_BYTES and len(_extended) < _KEEP_PACKERS:
@@ -232,9 +239,9 @@ def _hook(inner: Callable[[int, bytes], Any] | None) -> Callable[[int, bytes], A
             if len(members) != len(elements):
                 raise ValueError("a member comes twice")
             return members
-        except (CodecError, MemoryError):
-            raise
         except Exception as error:
+            if is_foreign(error) or isinstance(error, CodecError):
+                raise
             what = f"extension {code} ({extensions.NAMES[code]}) of {len(data)} bytes"
             raise CodecError(f"cannot decode: {what}: {_cause(error)}") from error
 
@@ -263,9 +270,9 @@ def decode(data: bytes | bytearray) -> Any:
         check(data)  # type: ignore[arg-type]
     try:
         return unpackb(data, ext_hook=ext_hook, strict_map_key=False)
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_foreign(error):
+            raise
         raise failure(data, error) from error  # type: ignore[arg-type]
 
 
@@ -296,6 +303,4 @@ def failure(data: bytes, error: Exception) -> CodecError:
 
 
 def _cause(error: Exception) -> str:
-    if isinstance(error, RecursionError):
-        return "the Python stack is nearly used up"
     return str(error) or type(error).__name__

@@ -25,6 +25,7 @@ except ImportError as _error:
         "reads and writes the same bytes"
     ) from _error
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs import msgpack, registry, scan
 from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError
@@ -58,9 +59,9 @@ def encode(obj: object) -> bytes:
     if kind == scan.PLAIN:
         try:
             return _encode(obj)
-        except MemoryError:
-            raise
-        except Exception:
+        except Exception as error:
+            if is_foreign(error):
+                raise
             return msgpack.encode(obj)  # it says what is wrong
     if kind == scan.EXTENDED:
         if isinstance(obj, msgspec.Struct):
@@ -72,7 +73,9 @@ def encode(obj: object) -> bytes:
             return msgpack.encode(_expand(obj, 0))
     try:
         return msgpack.encode(obj)
-    except CodecError:
+    except CodecError as error:
+        if is_foreign(error):
+            raise
         plain = _expand(obj, 0)
         if plain is obj:
             raise
@@ -87,9 +90,9 @@ def encode_parts(obj: object) -> bytes | tuple[bytes, Any]:
 def _encode_struct(obj: msgspec.Struct) -> bytes:
     try:
         return _encode(obj)
-    except MemoryError:
-        raise
-    except Exception:
+    except Exception as error:
+        if is_foreign(error):
+            raise
         return msgpack.encode(_expand(obj, 0))
 
 
@@ -100,12 +103,12 @@ def _expand(node: Any, depth: int) -> Any:
         return node
     if kind is list or kind is tuple:
         parts = [_expand(part, depth + 1) for part in node]
-        if all(a is b for a, b in zip(parts, node, strict=False)):
+        if all([a is b for a, b in zip(parts, node, strict=False)]):
             return node
         return kind(parts)
     if kind is dict:
         items = [(key, part, _expand(part, depth + 1)) for key, part in node.items()]
-        if all(part is plain for _, part, plain in items):
+        if all([part is plain for _, part, plain in items]):
             return node
         return {key: plain for key, _, plain in items}
     if isinstance(node, msgspec.Struct):
@@ -125,7 +128,7 @@ def _struct(node: msgspec.Struct, depth: int) -> Any:
         for key, value in zip(node.__struct_encode_fields__, values, strict=True):
             if value is not msgspec.UNSET:
                 plain[key] = value
-    if any(isinstance(part, enum.Enum) for part in msgspec.structs.astuple(node)):
+    if any([isinstance(part, enum.Enum) for part in msgspec.structs.astuple(node)]):
         _check_enums(node, kind, plain)
     return plain
 
@@ -138,7 +141,9 @@ def _check_enums(node: msgspec.Struct, kind: type, plain: Any) -> None:
     again: Any
     try:
         again = msgspec.convert(plain, kind)
-    except msgspec.ValidationError:
+    except msgspec.ValidationError as error:
+        if is_foreign(error):
+            raise
         again = None
     for field, before in zip(node.__struct_fields__, msgspec.structs.astuple(node), strict=True):
         if isinstance(before, enum.Enum) and getattr(again, field, None) is not before:
@@ -160,9 +165,9 @@ def decode(data: bytes) -> Any:
         return msgpack.decode(data)
     try:
         return _decode(data)
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_foreign(error):
+            raise
         raise msgpack.failure(data, error) from error
 
 
@@ -175,7 +180,9 @@ _readers: dict[Any, msgspec.msgpack.Decoder[Any]] = {}  # by type
 def _reader(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     try:
         found = _readers.get(kind)
-    except TypeError:  # not hashable
+    except TypeError as error:  # not hashable
+        if is_foreign(error):
+            raise
         return msgspec.msgpack.Decoder(kind, ext_hook=_ext_hook)
     if found is None:
         if len(_readers) >= _MANY:
@@ -194,9 +201,9 @@ def decode_as(data: bytes, kind: Any) -> Any:
         return convert(msgpack.decode(data), kind)
     try:
         return reader.decode(data)
-    except MemoryError:
-        raise
-    except Exception:
+    except Exception as error:
+        if is_foreign(error):
+            raise
         return convert(decode(data), kind)  # perhaps an extension where a type is wanted that it stands for
 
 
@@ -208,6 +215,8 @@ def convert(value: Any, kind: Any) -> Any:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
+        if is_foreign(error):
+            raise
         raise CodecError(f"cannot decode as {_shown(kind)}: {error}; read it without type= to see what it is") from error
 
 

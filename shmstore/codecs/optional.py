@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shmstore._foreign import is_foreign
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
@@ -19,6 +20,8 @@ def need(package: str, extra: str) -> Any:
     try:
         return __import__(package)
     except ImportError as error:
+        if is_foreign(error):
+            raise
         raise CodecError(
             f"cannot decode: the value needs {package}, which cannot be imported here ({error}); "
             f"pip install 'shmstore[{extra}]'"

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import struct
 
+from shmstore._foreign import is_foreign
 from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError
 
@@ -63,7 +64,9 @@ def encode(obj: object) -> bytes:
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
         try:
             piece = buffer.raw()
-        except BufferError:  # in no order that could be written at once: let the pickler say so
+        except BufferError as error:  # in no order that could be written at once: let the pickler say so
+            if is_foreign(error):
+                raise
             return True
         if piece.nbytes < LARGE:
             return True
@@ -72,9 +75,9 @@ def encode(obj: object) -> bytes:
 
     try:
         pickled = pickle.dumps(obj, PROTOCOL, buffer_callback=keep_inside)
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_foreign(error):
+            raise
         raise CodecError(
             f"cannot encode $: an object of type {type_name(type(obj))} does not pickle: {error}; "
             "leave out what cannot be pickled (open files, locks, lambdas, local classes)"
@@ -108,9 +111,9 @@ def decode(data: bytes) -> Any:
             return pickle.loads(data)
         pickled, pieces = _unframe(data)
         return pickle.loads(pickled, buffers=pieces)
-    except MemoryError:
-        raise
     except Exception as error:
+        if is_foreign(error):
+            raise
         raise CodecError(
             f"cannot decode: the pickle of {len(data)} bytes does not load: {type(error).__name__}: {error}; "
             "its classes must be importable here, as they were when it was written"
@@ -123,7 +126,7 @@ def _unframe(data: bytes) -> tuple[memoryview, list[memoryview | bytearray]]:
         raise ValueError("its head is cut short")
     memory = memoryview(data)
     spans = [_SPAN.unpack_from(data, _HEAD.size + _SPAN.size * number) for number in range(1 + count)]
-    if sum(length & ~_READ_ONLY for _, length in spans) > len(data):
+    if sum([length & ~_READ_ONLY for _, length in spans]) > len(data):
         raise ValueError("its pieces overlap")
     found = []
     for at, length in spans:

@@ -43,6 +43,7 @@ _READERS = {
 _MODULE = type.__dict__["__module__"]
 _lock = allocate_lock()
 _users: dict[int, type] = {}  # code: class
+_functions: dict[int, tuple[Any, Any]] = {}  # code: encode, decode
 
 
 def _module(name: str) -> Any:
@@ -123,22 +124,19 @@ def register(code: int, cls: type[_T], encode: Callable[[_T], bytes], decode: Ca
     entry = (encode, decode)
     with _lock:
         holder = _users.get(code)
-        if holder is cls and _functions[code] == entry:
-            return
-        if holder is not None:
+        if holder is not None and not (holder is cls and _functions[code] == entry):
             raise ValueError(f"code {code} is registered for {holder.__qualname__} already")
-        if any(known is cls for known in _users.values()):
-            raise ValueError(f"{cls.__qualname__} is registered with another code already")
-        if extensions.is_native(cls) or extensions.find(cls) is not None:
-            raise ValueError(f"{cls.__qualname__} is stored already, in a way that every program knows")
-        _users[code] = cls
-        _functions[code] = entry
-        extensions.NAMES[code] = cls.__qualname__
-        extensions.LEAVES[code] = _reader(decode)
-        extensions.register(cls, code, _writer(code, encode))
-
-
-_functions: dict[int, tuple[Any, Any]] = {}
+        if holder is None:
+            if any([known is cls for known in _users.values()]):
+                raise ValueError(f"{cls.__qualname__} is registered with another code already")
+            if extensions.is_native(cls) or extensions.find(cls) is not None:
+                raise ValueError(f"{cls.__qualname__} is stored already, in a way that every program knows")
+            _functions[code] = entry
+            _users[code] = cls
+        if id(cls) not in extensions.ENCODERS:  # also where a signal handler ended the first call here
+            extensions.NAMES[code] = cls.__qualname__
+            extensions.LEAVES[code] = _reader(decode)
+            extensions.register(cls, code, _writer(code, encode))
 
 
 def _reader(decode: Callable[[bytes], Any]) -> Callable[[Any], Any]:

@@ -7,6 +7,8 @@ The compiled pair is put in place by ``codecs.msgpack.install_scan``. This one s
 
 from __future__ import annotations
 
+from shmstore._foreign import is_foreign
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +34,7 @@ def _parts(node: Any) -> Iterator[Any] | None:
     """Return what a container holds, in the order in which it is packed; None for anything else."""
     kind = type(node)
     if kind is dict:
-        return (part for item in node.items() for part in item)
+        return iter([part for item in node.items() for part in item])
     if kind is slice:
         return iter((node.start, node.stop, node.step))
     if kind is list or kind is tuple or kind is set or kind is frozenset:
@@ -50,7 +52,9 @@ def scan(value: object) -> int:
         return BLOB
     try:
         return _walk(value)
-    except RuntimeError:  # another thread changed a dict or a set under the walk
+    except RuntimeError as error:  # another thread changed a dict or a set under the walk
+        if is_foreign(error):
+            raise
         return REFUSED
 
 
@@ -88,7 +92,7 @@ def _walk(value: object) -> int:
 def derives_from_builtin(kind: type) -> bool:
     """Tell whether a type derives from one that msgpack knows; its metaclass is not asked."""
     mro = type.__dict__["__mro__"].__get__(kind)
-    return any(base is known for base in mro for known in _NEVER)
+    return any([base is known for base in mro for known in _NEVER])
 
 
 def scan_packed(packed: bytes) -> int:

@@ -34,14 +34,12 @@ def whole(value: Any) -> bytes | tuple[bytes, Any] | None:
     Raises: Unsupported.
     """
     kind = type(value)
+    found = extensions.ENCODERS.get(id(kind)) or extensions.find(kind)
     parts = registry.PARTS.get(id(kind))
-    if parts is None:
-        found = extensions.ENCODERS.get(id(kind)) or extensions.find(kind)
-        parts = registry.PARTS.get(id(kind))
-        if found is None or parts is None:
-            return None
+    if found is None or parts is None:
+        return None
     pieces, size = parts(value)
-    pieces.insert(0, ext_head(extensions.ENCODERS[id(kind)][0], size))
+    pieces.insert(0, ext_head(found[0], size))
     if size < LARGE:
         return b"".join(pieces)
     memory = pieces.pop()
@@ -108,7 +106,7 @@ def _walk(node: Any, depth: int, met: dict[int, Any]) -> Any:
         if kind is dict:
             found = {_walk(key, depth, met): _walk(part, depth, met) for key, part in node.items()}
         elif kind is slice:
-            found = slice(*(_walk(part, depth, met) for part in (node.start, node.stop, node.step)))
+            found = slice(*[_walk(part, depth, met) for part in (node.start, node.stop, node.step)])
         else:
             found = kind([_walk(part, depth, met) for part in node])
         met[id(node)] = node, found  # the node too, lest its id be used again

@@ -253,7 +253,8 @@ thread.join()
     assert (run.returncode, run.stdout, run.stderr) == (0, "done\n", "")
 
 
-def test_a_stack_that_is_nearly_used_up_is_an_error_like_others():
+def test_a_stack_that_is_nearly_used_up_says_so():
+    """It is the caller's stack: nothing is wrong with the value, and an error that says so would be believed."""
     deep = ()
     for _ in range(255):
         deep = (deep,)
@@ -262,17 +263,14 @@ def test_a_stack_that_is_nearly_used_up_is_an_error_like_others():
     def dive(levels, action):
         return action() if levels == 0 else dive(levels - 1, action)
 
-    seen = set()
+    refused = {codec.decode: 0, codec.encode: 0}
     for levels in range(0, sys.getrecursionlimit(), 50):
-        for action in (lambda: codec.decode(packed), lambda: codec.encode(deep)):
+        for action, value in ((codec.decode, packed), (codec.encode, deep)):
             try:
-                dive(levels, action)
-            except CodecError as error:
-                assert "Python stack is nearly used up" in str(error)
-                seen.add(str(error)[:13])
+                dive(levels, lambda action=action, value=value: action(value))
             except RecursionError:
-                pass
-    assert seen == {"cannot encode", "cannot decode"}
+                refused[action] += 1
+    assert all(refused.values())
 
 
 # ---- imports -----------------------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+"""Tell an exception that came from outside from one that a call raised about its own arguments or data.
+
+Celery, RQ, pytest-timeout and others enforce time limits by a signal handler that raises. Python runs the handler
+between two instructions of whatever the main thread executes, so its exception can come up anywhere: in the midst of a
+decode, as a ValueError, where a damaged value would raise one as well. It belongs to the caller. So each ``except``
+clause of this package that would turn an exception into another one, or into a result, asks ``is_foreign`` first, and
+raises it again unchanged if so (tests/static checks that).
+
+What tells the two apart is the traceback. The interpreter gives the frame that it interrupts to what it calls there: a
+signal handler gets ``(signum, frame)``, a trace or profile function ``(frame, event, arg)``. No other function gets its
+caller's frame as an argument. So an exception is foreign if a frame in its traceback has its own ``f_back`` among its
+arguments. A handler may have deleted the argument: hence the code of the handlers that are installed counts as well.
+Both hold whatever class is raised, in our code, in a library's, and in codecs and functions of the user.
+
+``__context__`` would not do: it is also what the caller was handling before the call. Nor would the names of
+modules: a handler and a user's codec may stand in one file. Blocking signals would not do: those of other threads
+are handled in the main thread, too.
+
+MemoryError, RecursionError and what is no Exception say nothing about the data and always pass. One kind cannot be
+recognised, for it leaves no frame: what another thread sets by ``PyThreadState_SetAsyncExc``. It passes wherever its
+class is none that is caught.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # signal itself imports enum
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType, FrameType
+    from typing import Any
+
+__all__ = ["is_foreign"]
+
+_VARARGS = 4  # inspect.CO_VARARGS
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Tell whether *error*, which the caller has just caught, must reach the caller's caller as it is."""
+    if not isinstance(error, Exception) or isinstance(error, (MemoryError, RecursionError)):
+        return True
+    trace = error.__traceback__
+    trace = trace and trace.tb_next  # the first entry is the frame that caught it
+    if trace is None:
+        return False
+    handlers = _handlers()
+    while trace is not None:
+        frame = trace.tb_frame
+        if _has_its_caller(frame) or any([frame.f_code is code for code in handlers]):
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _has_its_caller(frame: FrameType) -> bool:
+    """Tell whether the frame that called this one, or was interrupted for it, is among its arguments."""
+    caller, code = frame.f_back, frame.f_code
+    if caller is None:
+        return False
+    count = code.co_argcount + code.co_kwonlyargcount + (code.co_flags & _VARARGS != 0)
+    found = frame.f_locals
+    for name in code.co_varnames[:count]:
+        value = found.get(name)
+        if value is caller or (type(value) is tuple and any([part is caller for part in value])):
+            return True
+    return False
+
+
+def _handlers() -> list[CodeType]:
+    """Return the code of the signal handlers that are installed."""
+    found = []
+    for number in range(1, _signal.NSIG):
+        handler: Any = _signal.getsignal(number)
+        if callable(handler):
+            handler = getattr(handler, "func", handler)  # of a partial
+            code = getattr(handler, "__code__", None) or getattr(getattr(type(handler), "__call__", None), "__code__", None)
+            if code is not None:
+                found.append(code)
+    return found
