@@ -1,9 +1,9 @@
 """What the sweeps came to. `python tests/crash/report.py DIRECTORY [--table | --kinds] [--rest FILE]`
 
-DIRECTORY: of SHMSTORE_CRASH_REPORT. For each function of the engine in which a victim was killed or stopped: how many
-of its instructions, by objdump, had their turn. The rest is listed by source line with the reason why no operation of
-cases comes there; a line without a reason is a case to be written. --table: the figures of each case, docs/kills.md.
---kinds: those of each kind of operation, for docs/failure.md.
+DIRECTORY: the one that SHMSTORE_CRASH_REPORT named. For each function of the engine in which a victim was killed or
+stopped: how many of its instructions, by objdump, had their turn. --rest writes the others to a file, by source line, with
+the reason why no case reaches them; a line without a reason needs a new case. --table: the figures of each case.
+--kinds: those of each kind of operation, the table of REPORT.md.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A process killed, or stopped, at every instruction of each operation. `pytest -n auto -m crash tests/crash`
 
-docs/failure.md says what the modes are and has the figures; cases_*.py have the operations; survivors.py what must hold.
+REPORT.md says what the modes are and has the figures; cases_*.py have the operations; survivors.py what must hold.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from documents import ROOT, anchors, documents, links
 
 SOURCES = [
     path
-    for pattern in ("shmstore/**/*.py", "shmstore/csrc/*.[ch]", "tests/**/*.py", "tests/**/*.[ch]", "benchmarks/*.py", "examples/**/*.*",
+    for pattern in ("shmstore/**/*.py", "shmstore/csrc/**/*.[ch]", "tests/**/*.py", "tests/**/*.[ch]", "benchmarks/*.py", "examples/**/*.*",
                     "*.toml", "*.py", ".ci/*", "docs/model/*.pml", "**/*.md")
     for path in sorted(ROOT.glob(pattern))
     if path.is_file() and "build" not in path.parts

@@ -5,7 +5,7 @@ found wrong. `pytest -m model` runs the quick tier, `pytest -m "model or model_f
 
     python tests/model_check/test_models.py [quick|full] [model ...]
 
-prints the table that docs/failure.md has. spin is a package of most distributions (Debian: apt-get install spin).
+prints the table of REPORT.md. spin is a package of most distributions (Debian: apt-get install spin).
 """
 
 from __future__ import annotations

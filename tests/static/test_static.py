@@ -1,4 +1,4 @@
-"""gcc -fanalyzer and cppcheck find nothing in the engine; docs/failure.md says what they are not asked, and why."""
+"""gcc -fanalyzer and cppcheck find nothing in the engine; REPORT.md says what they are not asked, and why."""
 
 from __future__ import annotations
 
