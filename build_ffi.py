@@ -1,7 +1,8 @@
 """Describe the compiled module ``shmstore._core`` to cffi.
 
 The C surface is declared once, in ``shmstore/csrc/*/*.cdef.h``: cffi parses these files and the C sources include
-them. ``glue.c`` adds the few hot calls as CPython functions; everything else is bound by cffi.
+them. The same file holds a second module, ``_calls``, with the hot calls (``python/glue_module.c``); everything else is
+bound by cffi.
 
 Build it with ``pip install .``; nothing here needs to be run by hand.
 """
@@ -57,7 +58,7 @@ for cdef in cdefs:
     ffibuilder.cdef("".join(line for line in cdef.read_text().splitlines(True) if not line.startswith("#")))
 ffibuilder.set_source(
     "shmstore._core",
-    "".join(f'#include "{name}"\n' for name in ("api/api.h", "os/sysv.h", "os/posix.h", "python/glue.h")) + KEEP_THE_LOCK,
+    "".join(f'#include "{name}"\n' for name in ("api/api.h", "os/sysv.h", "os/posix.h")) + KEEP_THE_LOCK,
     sources=relative(sources),
     depends=[*relative(headers), "build_ffi.py"],  # build_ffi.py reaches the sdist this way
     include_dirs=[str(CSRC)],

@@ -6,10 +6,11 @@ import atexit
 import os
 
 from shmstore import errors
+from shmstore._calls import StoreCalls
 from shmstore._core import ffi, lib
 from shmstore._foreign import is_foreign
 from shmstore._keys import Key, parse_backend, parse_huge_page, parse_key, parse_size
-from shmstore._native import StoreCalls, failure, open_handle, seconds_to_ns, tell_news
+from shmstore._native import failure, log_news, open_handle, seconds_to_ns
 from shmstore._sentinels import Private, UnsaidInt, UnsaidStr
 from shmstore.codecs import resolve
 
@@ -35,10 +36,9 @@ _CODECS["msgspec"] = lib.SHMS_CODEC_MSGPACK  # the same bytes: whoever reads msg
 class Attachment(StoreCalls):
     """A handle on a store. Threads may share it; a forked child uses it as a client of its own."""
 
-    # Calls that are bound once, here: each is a builtin with the handle in it. The hottest are methods of StoreCalls.
     __slots__ = (
-        "__weakref__", "_codec", "_codec_number", "_codecs", "_delete_if", "_encode", "_get_versioned", "_key",
-        "_options", "_parts", "_put_if_", "_time_left", "_timeout", "_touch", "_typed", "_uuid", "_version", "_view",
+        "__weakref__", "_codec", "_codec_number", "_codecs", "_encode", "_key", "_options", "_parts", "_timeout",
+        "_typed", "_uuid",
     )  # fmt: skip
 
     def __init__(
@@ -168,28 +168,28 @@ class Attachment(StoreCalls):
         lib.shms_configure(
             handle, wait, 0 if ttl is None else int(ttl * 1e9) + 1, number if type(number) is int else lib.SHMS_CODEC_NAMED
         )
-        calls: dict[str, Any] = {}
-        lib.shms_glue_bind(id(calls), handle)
-        self._get_versioned = calls["get_versioned"]
-        self._version = calls["version"]
-        self._time_left = calls["time_left"]
-        self._put_if_ = calls["put"]
-        self._delete_if = calls["delete"]
-        self._touch = calls["touch"]
-        self._view = calls["view"]
         _opened[handle] = os.getpid()
-        tell_news(handle)
+        self._tell_news()
 
     # ---- failing ------------------------------------------------------------------------------------------
 
-    def _fail(self, result: Any, asked: int | None = None, name: Any = None) -> Exception:
-        """The exception for what a call returned instead of a result: a tuple with the status in front. It names the
-        entry where it is about that: *name*."""
-        status = result[0] if type(result) is tuple else result
+    def _fail(self, status: int, asked: int | None = None, name: Any = None) -> Exception:
+        """The exception for a status. It names the entry where it is about that: *name*."""
         where = f"store {self._key.shown}"
         if name is not None and status in _ABOUT_ENTRIES:
             where += f", entry {name!r}"
         return failure(status, where, self._handle, self._timeout, asked)
+
+    def _tell_news(self) -> None:
+        """Log what this handle took over or rebuilt since the last time. Calls that wait in C do so themselves."""
+        if not lib.shms_has_events(self._handle):
+            return
+        deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
+        if lib.shms_take_events(self._handle, deaths, rebuilds, pid):
+            self._log_news(pid[0], deaths[0], rebuilds[0])
+
+    def _log_news(self, pid: int, deaths: int, rebuilds: int) -> None:
+        log_news(self._key.shown, pid, deaths, rebuilds)
 
     def _info(self) -> Any:
         raw = ffi.new("struct shms_info *")
@@ -204,7 +204,7 @@ class Attachment(StoreCalls):
         while status == lib.SHMS_FORKED:
             self._look()
             status = call(self._handle, *args)
-        tell_news(self._handle)
+        self._tell_news()
         return status
 
     def _look(self) -> None:

@@ -52,11 +52,7 @@ class Batches(Entries[_V]):
         if type is not None:
             found = {name: self._get_typed(name, MISSING, type) for name in names}
             return {name: value for name, value in found.items() if value is not MISSING}
-        found = self._get_many(tuple(names))
-        if found.__class__ is tuple:
-            raise self._fail(found)
-        values: dict[Name, Any] = found
-        return values
+        return self._get_many(tuple(names))
 
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
         pairs: dict[Any, _V] = items if isinstance(items, dict) else dict(items)
@@ -66,9 +62,7 @@ class Batches(Entries[_V]):
         if type(result) is int:
             return result
         status, stored, at, asked = result
-        error = self._fail(status, asked, names[at] if names else None)
-        error.args = (f"{error.args[0]} ({stored} of {len(names)} items were stored before)", *error.args[1:])
-        raise error
+        raise _partly(self._fail(status, asked, names[at] if names else None), stored, len(names))
 
     def _store_each(self, names: tuple[Any, ...], values: tuple[_V, ...], ttl: Any, mode: int) -> Any:
         """As _put_many, with a codec of the user's own."""
@@ -85,10 +79,10 @@ class Batches(Entries[_V]):
             raise
         stored = 0
         for at, body in enumerate(bodies):
-            result = self._put_if_(names[at], body, ttl, mode, 0, False, self._codec_number)
-            if type(result) is not int:
-                return result[0], stored, at, len(body)
-            stored += result != 0
+            try:
+                stored += self._put_if_(names[at], body, ttl, mode, 0, False, self._codec_number) != 0
+            except errors.ShmStoreError as error:
+                raise _partly(error, stored, len(names))
         return stored
 
     def put_many(
@@ -106,10 +100,7 @@ class Batches(Entries[_V]):
 
     def delete_many(self, names: Iterable[Name]) -> int:
         """Remove many entries; return how many there were."""
-        result = self._delete_many(tuple(names))
-        if type(result) is int:
-            return result
-        raise self._fail(result)
+        return self._delete_many(tuple(names))
 
     def update(self, other: Any = (), /, **more: _V) -> None:
         """As ``dict.update``, by :meth:`put_many`."""
@@ -195,6 +186,13 @@ class Batches(Entries[_V]):
             if value is not MISSING:
                 return name, value
         raise KeyError(f"store {self._key.shown} is empty")
+
+
+def _partly(error: Exception, stored: int, of: int) -> Exception:
+    """Add to an error how much was done before it."""
+    error.args = (f"{error.args[0]} ({stored} of {of} items were stored before)", *error.args[1:])
+    return error
+
 
 class Names(KeysView["str | bytes"]):
     """The names of a store, or those with a prefix."""

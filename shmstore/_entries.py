@@ -69,8 +69,6 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         found = self._get_versioned(name)
         if found is None:
             return default
-        if len(found) == 1:
-            raise self._fail(found, None, name)
         _, codec, data = found
         value = None if codec == lib.SHMS_CODEC_MSGPACK else self._decode(codec, data, name)
         try:
@@ -138,7 +136,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             wanted = f"an array of the buffer's dtype ({buffer.dtype}), shape {buffer.shape} and order"  # type: ignore[attr-defined]
         return TypeError(f"store {self._key.shown}: {name!r} is not {wanted}, so it cannot be copied into the buffer; get() it")
 
-    def _put_slowly(self, name: Name, value: _V, ttl: Any) -> int:
+    def _put_slowly(self, name: Name, value: _V, ttl: Any = DEFAULT) -> int:
         return self._put_if(name, value, ttl, SET, 0, False)
 
     def _put_if(self, name: Name, value: _V, ttl: Any, mode: int, expected: int, keep: bool) -> int:
@@ -149,10 +147,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
                 raise
             self._name_entry(name, error)
             raise
-        version = self._put_if_(name, body, ttl, mode, expected, keep, self._codec_number)
-        if type(version) is int:
-            return version
-        raise self._fail(version, len(body), name)
+        return self._put_if_(name, body, ttl, mode, expected, keep, self._codec_number)
 
     def add(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> bool:
         """Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds."""
@@ -172,8 +167,6 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         found = self._get_versioned(name)
         if found is None:
             raise KeyError(name)
-        if len(found) == 1:
-            raise self._fail(found, None, name)
         version, codec, data = found
         return self._decode(codec, data, name), version
 
@@ -201,8 +194,6 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         found = self._view(name)
         if found is None:
             raise KeyError(name)
-        if len(found) == 1:
-            raise self._view_failure(name, found[0])
         address, length, pin, entry = found
         handle, end = self._handle, lib.shms_view_end
         memory = ffi.gc(ffi.cast("uint8_t *", address), lambda _: end(handle, pin, entry))
@@ -230,8 +221,6 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
                 if default is MISSING:
                     raise KeyError(name)
                 new, version = function(default), 0
-            elif len(found) == 1:
-                raise self._fail(found, None, name)
             else:
                 new, version = function(self._decode(found[1], found[2], name)), found[0]
             if self._put_if(name, new, DEFAULT, CAS, version, True):
@@ -264,21 +253,14 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
                 if default is MISSING:
                     raise KeyError(name)
                 return default
-            if len(found) == 1:
-                raise self._fail(found, None, name)
             value = self._decode(found[1], found[2], name)
             gone = self._delete_if(name, found[0])
-            if gone is True:
+            if gone:
                 return value
-            if type(gone) is tuple:
-                raise self._fail(gone)
 
     def touch(self, name: Name, ttl: float | None | Default = DEFAULT) -> bool:
         """Give the entry a new time to live (seconds; None: for ever); tell whether there is one."""
-        touched = self._touch(name, ttl)
-        if touched is True or touched is False:
-            return bool(touched)
-        raise self._fail(touched)
+        return self._touch(name, ttl)
 
     def ttl(self, name: Name) -> float | None:
         """Seconds that the entry has left; None: for ever.
@@ -288,6 +270,4 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         left = self._time_left(name)
         if left is None:
             raise KeyError(name)
-        if type(left) is tuple:
-            raise self._fail(left, None, name)
         return left / 1e9 if left else None

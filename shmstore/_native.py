@@ -9,8 +9,6 @@ from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._foreign import is_foreign
 from shmstore._keys import BACKENDS
-from shmstore._sentinels import DEFAULT
-from shmstore.codecs import msgpack as _msgpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
 
     from shmstore._keys import Key
 
-__all__ = ["StoreCalls", "blamed", "failure", "open_handle", "seconds_to_ns", "tell_news", "user"]
+__all__ = ["blamed", "failure", "log_news", "open_handle", "seconds_to_ns", "user"]
 
 _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
@@ -315,68 +313,18 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     )
 
 
-def _log_news(handle: int, pid: int, deaths: int, rebuilds: int) -> None:
+def log_news(store: str, pid: int, deaths: int, rebuilds: int) -> None:
+    """Log what a handle took over or rebuilt: *pid* is the last process that died, 0 if none did."""
     import logging
 
     logger = logging.getLogger("shmstore")
     if pid:
         logger.warning(
             "shmstore %s: process %d died in the midst of something; its locks and memory were taken over by process %d "
-            "(deaths seen by this handle: %d, arenas rebuilt: %d)", _shown(handle), pid, os.getpid(), deaths, rebuilds,
+            "(deaths seen by this handle: %d, arenas rebuilt: %d)", store, pid, os.getpid(), deaths, rebuilds,
         )  # fmt: skip
     else:
         logger.warning(
             "shmstore %s: process %d rebuilt %d arenas: somebody died in the midst of something, or their bookkeeping "
-            "did not fit", _shown(handle), os.getpid(), rebuilds,
+            "did not fit", store, os.getpid(), rebuilds,
         )  # fmt: skip
-
-
-def _shown(handle: int) -> str:
-    info = ffi.new("struct shms_info *")
-    if lib.shms_get_info(handle, info) != lib.SHMS_OK:
-        return "(closed)"
-    name = bytes(ffi.buffer(info.name, info.name_length))
-    return repr(name.decode(errors="backslashreplace")) if info.name_kind in (1, 3) else f"key {info.key & 0xFFFFFFFF:#010x}"
-
-
-def tell_news(handle: int) -> None:
-    """Log what this handle took over or rebuilt since the last time. Calls that wait do so themselves."""
-    if not lib.shms_has_events(handle):
-        return
-    deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
-    if lib.shms_take_events(handle, deaths, rebuilds, pid):
-        _log_news(handle, pid[0], deaths[0], rebuilds[0])
-
-
-lib.shms_glue_tell(id(_log_news), id(DEFAULT))
-
-_loose: dict[str, Any] = {}
-lib.shms_glue_bind(id(_loose), 0)
-_msgpack.install_scan(_loose["scan"], _loose["scan_packed"])
-
-if TYPE_CHECKING:
-
-    from typing_extensions import disjoint_base
-
-    @disjoint_base
-    class StoreCalls:
-        """The hot calls, in C (csrc/glue_type.c), without the type of the values."""
-
-        _handle: int
-
-        def get(self, name: Any, default: Any = None, *, type: Any = None) -> Any: ...
-        def get_into(self, name: Any, buffer: Any, /) -> int: ...
-        def __getitem__(self, name: Any, /) -> Any: ...
-        def __contains__(self, name: Any, /) -> bool: ...
-        def put(self, name: Any, value: Any, *, ttl: Any = ...) -> int: ...
-        def __setitem__(self, name: Any, value: Any, /) -> None: ...
-        def delete(self, name: Any, /) -> bool: ...
-        def __delitem__(self, name: Any, /) -> None: ...
-        def incr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
-        def decr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
-        def wait(self, name: Any, *, after: Any = None, timeout: Any = None, spin: Any = 0.0) -> int: ...
-        def _get_many(self, names: tuple[Any, ...], /) -> Any: ...
-        def _put_many(self, names: tuple[Any, ...], values: tuple[Any, ...], ttl: Any, mode: int, /) -> Any: ...
-        def _delete_many(self, names: tuple[Any, ...], /) -> Any: ...
-else:
-    StoreCalls = _loose["StoreCalls"]

@@ -18,6 +18,7 @@ import struct
 
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped]
 
+from shmstore import _calls
 from shmstore._foreign import is_foreign
 from shmstore.codecs import extensions, registry, scan
 from shmstore.codecs.refusal import Unsupported
@@ -31,22 +32,15 @@ if TYPE_CHECKING:
     _Pack = Callable[[object], bytes]
     _Scan = Callable[[Any], int]
 
-__all__ = ["UNCHECKED", "UNPACK_OPTIONS", "check", "decode", "encode", "encode_parts", "failure", "install_scan", "name", "refusal",
+__all__ = ["UNCHECKED", "UNPACK_OPTIONS", "check", "decode", "encode", "encode_parts", "failure", "name", "refusal",
            "scan_bytes", "scan_value"]  # fmt: skip
 
 name = "msgpack"
 
 UNCHECKED = scan.DEPTH  # so many bytes cannot nest deeper than is allowed, nor claim much
 
-_scan: _Scan = scan.scan
-_scan_packed: _Scan = scan.scan_packed
-
-
-def install_scan(value: _Scan, packed: _Scan) -> None:
-    """Put the compiled walks of ``csrc/scan.h`` in the place of those in ``codecs/scan.py``."""
-    global _scan, _scan_packed
-    _scan = value
-    _scan_packed = packed
+_scan: _Scan = _calls.scan
+_scan_packed: _Scan = _calls.scan_packed
 
 
 def scan_value(value: object) -> int:

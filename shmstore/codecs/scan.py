@@ -1,8 +1,7 @@
 """The walks of the C files of this name: over a value to be packed, and over packed bytes to be unpacked.
 
-The compiled pair is put in place by ``codecs.msgpack.install_scan``. This one says the same of every object
-(a test compares them), and is what the codec uses until then. The verdicts and the limits are explained in
-``csrc/scan.h`` and ``csrc/scan_packed.h``.
+The codec uses the compiled pair. This one says the same of every object (a test compares them). The verdicts and the
+limits are explained in ``csrc/scan.h`` and ``csrc/scan_packed.h``.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@
 #include "engine/arena.h"
 #include "engine/check.h"
 #include "engine/expire.h"
-#include "python/glue.h"
 #include "api/handle.h"
 #include "engine/lock.h"
 #include "segment/memory.h"

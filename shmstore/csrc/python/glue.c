@@ -1,28 +1,27 @@
-/* glue.c: binding the hot calls, and what they share. */
+/* glue.c: what the hot calls share: beginning, waiting and ending. */
 #include "python/glue_call.h"
-#include "python/glue.h"
 
 #include "engine/recover.h"
-#include "python/scan.h"
 
 #define SLICE 20000000ull /* Ctrl-C acts within this */
 
-static PyObject *told;
-
-int shms_call_begin(struct shms_call *c, int64_t handle) {
-    c->number = handle;
+int shms_call_begin(struct shms_call *c, PyObject *store) {
+    c->store = store;
     c->deadline = 0;
     c->counted = false;
     c->epoch = shms_fork_epoch;
-    c->h = shms_handle_get(c->number);
+    c->h = shms_handle_get(shms_handle_of(store));
     if (SHMS_UNLIKELY(!c->h))
         return SHMS_CLOSED;
     return shms_handle_usable(c->h);
 }
 
+/* Python code that ran since the beginning may have closed the handle, or opened another one in its place. */
+static bool is_open(const struct shms_call *c) { return shms_handle_get(shms_handle_of(c->store)) == c->h; }
+
 void shms_call_count(struct shms_call *c) {
     if (!c->counted)
-        c->counted = shms_handle_enter(c->number) != NULL;
+        c->counted = is_open(c) && shms_handle_enter(shms_handle_of(c->store)) != NULL;
 }
 
 void shms_call_end(struct shms_call *c) {
@@ -34,10 +33,10 @@ void shms_call_end(struct shms_call *c) {
 /* Logging is Python code: it runs here, where no engine lock is held. */
 static int tell(struct shms_call *c) {
     struct shms_store *s = &c->h->s;
-    if (!shms_handle_take_events(c->h) || !told)
+    if (!shms_handle_take_events(c->h))
         return SHMS_OK;
-    PyObject *r = PyObject_CallFunction(
-        told, "LIKK", (long long)c->number, (unsigned)shms_load_relaxed(&s->last_dead_pid),
+    PyObject *r = PyObject_CallMethod(
+        c->store, "_log_news", "IKK", (unsigned)shms_load_relaxed(&s->last_dead_pid),
         (unsigned long long)shms_load_acquire(&s->takeovers), (unsigned long long)shms_load_relaxed(&s->rebuilds));
     Py_XDECREF(r);
     return r ? SHMS_OK : SHMS_RAISED;
@@ -70,7 +69,7 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     }
     if (raised)
         return SHMS_RAISED;
-    if (shms_handle_closing(c->h) || (forked && shms_handle_get(c->number) != c->h)) /* the place may be another's */
+    if (shms_handle_closing(c->h) || (forked && !is_open(c))) /* the place may be another's */
         return SHMS_CLOSED;
     int rc = shms_handle_usable(c->h);
     return rc == SHMS_OK && forked ? SHMS_FORKED : rc;
@@ -105,50 +104,4 @@ int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint3
     }
     *length = (uint32_t)n;
     return SHMS_OK;
-}
-
-static PyMethodDef loose[] = {
-    {"scan", shms_scan, METH_O, "scan(object) -> int: how much care encoding needs"},
-    {"scan_packed", shms_scan_packed, METH_O, "scan_packed(bytes) -> int: whether decoding is within limits"},
-    {NULL, NULL, 0, NULL},
-};
-
-static int bind(PyObject *dict, PyMethodDef *table, PyObject *self) {
-    for (PyMethodDef *m = table; m->ml_name; m++) {
-        PyObject *f = PyCFunction_NewEx(m, self, NULL);
-        if (!f || PyDict_SetItemString(dict, m->ml_name, f) < 0) {
-            Py_XDECREF(f);
-            return -1;
-        }
-        Py_DECREF(f);
-    }
-    return 0;
-}
-
-int shms_glue_bind(uintptr_t dict, int64_t handle) {
-    PyObject *target = (PyObject *)dict, *self = PyLong_FromLongLong(handle);
-    if (!self)
-        return -1;
-    int rc = handle ? bind(target, shms_glue_reads, self) | bind(target, shms_glue_writes, self) |
-                          bind(target, shms_glue_views, self)
-                    : bind(target, loose, self);
-    Py_DECREF(self);
-    if (!handle && rc == 0) {
-        PyObject *type = shms_make_type();
-        rc = type ? PyDict_SetItemString(target, "StoreCalls", type) : -1;
-        Py_XDECREF(type);
-    }
-    return rc;
-}
-
-PyObject *shms_default;
-
-int shms_glue_tell(uintptr_t callable, uintptr_t missing) {
-    shms_default = (PyObject *)missing;
-    Py_XINCREF(shms_default);
-    PyObject *old = told;
-    told = (PyObject *)callable;
-    Py_XINCREF(told);
-    Py_XDECREF(old);
-    return 0;
 }

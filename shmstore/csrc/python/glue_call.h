@@ -1,4 +1,11 @@
-/* glue_call.h: what the glue files share: arguments in, waiting in between, results out. */
+/* glue_call.h: the hot calls as methods of a CPython type: what they share: arguments in, waiting in between, results out.
+ *
+ * Why not cffi: a call of two arguments costs 100 ns more there, and cffi gives the GIL up around every call. These take
+ * the key itself and return finished objects.
+ *
+ * RESULTS  a success is what each method says; of a failure of the engine the store's _fail makes an exception; wrong
+ *   argument types raise here. No Python code runs while an engine lock is held; waiting gives the GIL up and looks at
+ *   signals between slices. */
 #ifndef SHMS_GLUE_CALL_H
 #define SHMS_GLUE_CALL_H
 
@@ -15,17 +22,35 @@
 #define SHMS_RAISED (-1000)          /* a Python exception is pending */
 #define SHMS_RELEASE_GIL_MIN (8u << 20) /* bytes: shorter copies keep the GIL (docs/performance.md) */
 
+/* The state of the module of one interpreter, or of one import of several (glue_module.c). No call shares it with
+ * another interpreter, so whatever it owns is that interpreter's own. */
+struct shms_module {
+    PyObject *module;       /* borrowed: the state is part of it */
+    PyObject *fallback;     /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
+    PyObject *decode, *encode_parts; /* names of methods: PyObject_CallMethod would make them anew each time */
+    struct shms_kept_key keys[SHMS_KEYS_KEPT];
+};
+
+/* An instance of StoreCalls, the base type of stores (glue_type.c). It owns a reference to the module. */
+struct shms_store_object {
+    PyObject_HEAD
+    long long handle;
+    struct shms_module *state; /* never NULL, and immutable */
+};
+static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
+static inline struct shms_module *shms_module_of(PyObject *self) { return ((struct shms_store_object *)self)->state; }
+
 /* One call on one store: handle, deadline, and whether it is counted as inside. */
 struct shms_call {
     struct shms_handle *h;
-    int64_t number;
+    PyObject *store; /* borrowed from the caller */
     uint64_t deadline; /* 0: nothing was waited for yet */
     uint32_t epoch;    /* the process that the call began in: a signal handler may fork during a wait */
     bool counted;
 };
 
 /* The last thing before the engine: argument conversions run Python code, which may close the handle or fork. */
-int shms_call_begin(struct shms_call *c, int64_t handle);
+int shms_call_begin(struct shms_call *c, PyObject *store);
 /* Before giving the GIL up: SHMS_OK; from now on nobody detaches the store under this call. */
 void shms_call_count(struct shms_call *c);
 void shms_call_end(struct shms_call *c);
@@ -36,25 +61,17 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 /* A str or bytes object as a name: SHMS_OK or SHMS_RAISED. */
 int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
 /* What most calls begin with. SHMS_OK: *n is the name in the store, and shms_call_end is due. */
-static inline int shms_call_begin_named(struct shms_call *c, int64_t handle, PyObject *name, struct shms_name *n) {
+static inline int shms_call_begin_named(struct shms_call *c, PyObject *store, PyObject *name, struct shms_name *n) {
     const char *bytes;
     uint32_t length, kind;
     int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(c, handle)) == SHMS_OK))
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(c, store)) == SHMS_OK))
         shms_name_init(&c->h->s, n, bytes, length, kind);
     return rc;
 }
 
 /* Raises TypeError: what is wanted, and the type that was given. */
 void shms_type_error(const char *wanted, PyObject *got);
-
-static inline PyObject *shms_call_failed(int status) {
-    if (status == SHMS_RAISED)
-        return NULL;
-    if (status == SHMS_NO_MEMORY)
-        return PyErr_NoMemory();
-    return Py_BuildValue("(i)", status);
-}
 
 /* Memory of the caller's, and what a value must begin with whose remainder is to fill it (0: it must be bytes). */
 #define SHMS_INTO_HEAD 2048u
@@ -81,9 +98,9 @@ struct shms_value {
 };
 /* A whole call. whole: as it is stored, in a bytes object. SHMS_OK, SHMS_MISS, or what ended the call; SHMS_UNMET:
  * v->into does not fit, nothing was copied; v->length is the value's if it is bytes. */
-int shms_call_read(int64_t handle, PyObject *name, bool whole, struct shms_value *v);
+int shms_call_read(PyObject *store, PyObject *name, bool whole, struct shms_value *v);
 /* A whole call: is the name there? *f may be another life's by now. SHMS_OK, SHMS_MISS, or what ended the call. */
-int shms_call_look(int64_t handle, PyObject *name, struct shms_found *f);
+int shms_call_look(PyObject *store, PyObject *name, struct shms_found *f);
 int shms_copy_into(struct shms_call *c, const struct shms_found *f, struct shms_value *v);
 /* Copies bytes out; with the GIL given up if they are many. False: the store is closed. */
 bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes);
@@ -133,7 +150,7 @@ int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint
 /* A ttl argument in nanoseconds, before shms_call_begin. None: for ever, 0; DEFAULT: the handle's,
  * SHMS_TTL_OF_HANDLE; a number: seconds. SHMS_OK or SHMS_RAISED. */
 #define SHMS_TTL_OF_HANDLE UINT64_MAX
-int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds);
+int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds);
 /* When an entry that is put now expires; after shms_call_begin. */
 static inline uint64_t shms_call_expiry(const struct shms_call *c, uint64_t ttl) {
     if (ttl == SHMS_TTL_OF_HANDLE)
@@ -141,24 +158,26 @@ static inline uint64_t shms_call_expiry(const struct shms_call *c, uint64_t ttl)
     return SHMS_UNLIKELY(ttl) ? shms_os_now() + ttl : 0;
 }
 
-/* The function tables of glue_read.c and glue_write.c, ended by NULL. */
-extern PyMethodDef shms_glue_reads[], shms_glue_writes[], shms_glue_views[];
-
-/* shmstore.DEFAULT: "what the handle was opened with". Borrowed; its module lives as long as this one. */
-extern PyObject *shms_default;
-
-/* The base type of stores (glue_type.c), and its calls on many names (glue_many.c). */
-struct shms_store_object {
-    PyObject_HEAD
-    long long handle;
-};
-static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
-PyObject *shms_make_type(void);
-PyObject *shms_store_failed(PyObject *self, PyObject *name, int status); /* raises; NULL */
+/* Raises an exception that Python made, NULL: it raised itself. Takes the reference; NULL. */
+PyObject *shms_raise(PyObject *error);
+/* Raises what store._fail makes of a status; NULL. */
+PyObject *shms_store_failed(PyObject *self, PyObject *name, int status);
 /* asked: bytes that there was no room for */
 PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint64_t asked);
+
+/* The module with this state, and its type StoreCalls. */
+extern PyModuleDef shms_module_definition;
+PyObject *shms_make_type(PyObject *module);
+/* The methods of StoreCalls that are not in glue_type.c. */
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_get_versioned(PyObject *self, PyObject *name);
+PyObject *shms_version(PyObject *self, PyObject *name);
+PyObject *shms_time_left(PyObject *self, PyObject *name);
+PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *shms_view_of(PyObject *self, PyObject *name);
 PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin);
 PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_get_many(PyObject *self, PyObject *names);

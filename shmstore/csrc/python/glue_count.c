@@ -11,7 +11,7 @@ static PyObject *count_up(PyObject *self, PyObject *name, long long by, long lon
     uint32_t length, kind;
     shms_put_init(&p, SHMS_INCR);
     int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.length = SHMS_NUMBER_MAX;
         p.keep_expiry = true;
         p.by = by;

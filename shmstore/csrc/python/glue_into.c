@@ -71,12 +71,8 @@ static PyObject *hold_array(PyObject *self, PyObject *buffer, struct shms_into *
 
 static PyObject *refused(PyObject *self, PyObject *name, PyObject *buffer, const struct shms_into *into,
                          uint64_t length) {
-    PyObject *error = PyObject_CallMethod(self, "_unfit", "OOKK", name, buffer, (unsigned long long)length,
-                                          (unsigned long long)into->room);
-    if (error)
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_XDECREF(error);
-    return NULL;
+    return shms_raise(PyObject_CallMethod(self, "_unfit", "OOKK", name, buffer, (unsigned long long)length,
+                                          (unsigned long long)into->room));
 }
 
 PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count) {
@@ -93,7 +89,7 @@ PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (!held)
         return NULL;
     v.into = &into;
-    int rc = shms_call_read(shms_handle_of(self), args[0], false, &v);
+    int rc = shms_call_read(self, args[0], false, &v);
     Py_DECREF(held);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromUnsignedLongLong(v.length);

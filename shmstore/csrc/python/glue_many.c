@@ -37,7 +37,7 @@ static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, 
 static int get_one(PyObject *self, PyObject *name, PyObject *found) {
     struct shms_value v;
     v.into = NULL;
-    int rc = shms_call_read(shms_handle_of(self), name, false, &v);
+    int rc = shms_call_read(self, name, false, &v);
     if (rc != SHMS_OK)
         return rc;
     PyObject *value = shms_value_object(&v, self, name);
@@ -46,7 +46,7 @@ static int get_one(PyObject *self, PyObject *name, PyObject *found) {
     return rc;
 }
 
-/* _get_many(names): a dict, or a status */
+/* _get_many(names): a dict */
 PyObject *shms_get_many(PyObject *self, PyObject *names) {
     if (!PyTuple_Check(names)) {
         PyErr_SetString(PyExc_TypeError, "get_many: a tuple of names");
@@ -58,7 +58,7 @@ PyObject *shms_get_many(PyObject *self, PyObject *names) {
     for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
         if (i % AHEAD == 0) {
             struct shms_call c; /* decoding runs Python code now and then: each item looks at the handle again */
-            if ((rc = shms_call_begin(&c, shms_handle_of(self))) != SHMS_OK)
+            if ((rc = shms_call_begin(&c, self)) != SHMS_OK)
                 break;
             fetch_ahead(&c.h->s, names, i, count);
             shms_call_end(&c);
@@ -68,13 +68,13 @@ PyObject *shms_get_many(PyObject *self, PyObject *names) {
     }
     if (rc == SHMS_OK && count == 0) {
         struct shms_call c;
-        rc = shms_call_begin(&c, shms_handle_of(self));
+        rc = shms_call_begin(&c, self);
         shms_call_end(&c);
     }
     if (rc == SHMS_OK)
         return found;
     Py_XDECREF(found);
-    return shms_call_failed(rc);
+    return shms_store_failed(self, Py_None, rc);
 }
 
 /* What put_many has of each item once all are encoded. */
@@ -141,7 +141,7 @@ static int put_all(PyObject *self, PyObject *names, struct item *items, struct s
                    enum shms_mode mode, Py_ssize_t *done, Py_ssize_t *at) {
     Py_ssize_t count = PyTuple_Size(names), i = 0;
     struct shms_call c;
-    int rc = shms_call_begin(&c, shms_handle_of(self));
+    int rc = shms_call_begin(&c, self);
     for (; i < count && rc == SHMS_OK; i++) {
         struct shms_put *p = &items[i].put;
         const char *name;
@@ -171,7 +171,7 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
         return NULL;
     }
     enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
-    if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK || check_names(args[0]) != SHMS_OK)
+    if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK || check_names(args[0]) != SHMS_OK)
         return NULL;
     Py_ssize_t count = PyTuple_Size(args[0]), done = 0, at = 0;
     struct item *items = calloc((size_t)count + 1, sizeof *items);
@@ -192,14 +192,14 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     return rc == SHMS_RAISED ? NULL : Py_BuildValue("(innK)", rc, done, at, (unsigned long long)asked);
 }
 
-/* _delete_many(names): how many were there, or a status */
+/* _delete_many(names): how many were there */
 PyObject *shms_delete_many(PyObject *self, PyObject *names) {
     struct shms_call c;
     if (!PyTuple_Check(names)) {
         PyErr_SetString(PyExc_TypeError, "delete_many: a tuple of names");
         return NULL;
     }
-    int rc = shms_call_begin(&c, shms_handle_of(self));
+    int rc = shms_call_begin(&c, self);
     Py_ssize_t count = PyTuple_Size(names), done = 0;
     for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
         const char *name;
@@ -212,5 +212,5 @@ PyObject *shms_delete_many(PyObject *self, PyObject *names) {
         rc = rc == SHMS_MISS ? SHMS_OK : rc;
     }
     shms_call_end(&c);
-    return rc == SHMS_OK ? PyLong_FromSsize_t(done) : shms_call_failed(rc);
+    return rc == SHMS_OK ? PyLong_FromSsize_t(done) : shms_store_failed(self, Py_None, rc);
 }

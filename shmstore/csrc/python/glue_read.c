@@ -146,10 +146,10 @@ static int read_value(struct shms_call *c, const struct shms_name *n, bool whole
     }
 }
 
-int shms_call_read(int64_t handle, PyObject *name, bool whole, struct shms_value *v) {
+int shms_call_read(PyObject *store, PyObject *name, bool whole, struct shms_value *v) {
     struct shms_call c;
     struct shms_name n;
-    int rc = shms_call_begin_named(&c, handle, name, &n);
+    int rc = shms_call_begin_named(&c, store, name, &n);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         rc = read_value(&c, &n, whole, v);
         shms_call_end(&c);
@@ -157,10 +157,10 @@ int shms_call_read(int64_t handle, PyObject *name, bool whole, struct shms_value
     return rc;
 }
 
-int shms_call_look(int64_t handle, PyObject *name, struct shms_found *f) {
+int shms_call_look(PyObject *store, PyObject *name, struct shms_found *f) {
     struct shms_call c;
     struct shms_name n;
-    int rc = shms_call_begin_named(&c, handle, name, &n);
+    int rc = shms_call_begin_named(&c, store, name, &n);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         while ((rc = shms_find(&c.h->s, &n, f)) == SHMS_BUSY)
             if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
@@ -189,12 +189,13 @@ PyObject *shms_value_codec(const struct shms_value *v) {
 }
 
 PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *name) {
-    static PyObject *decode; /* PyObject_CallMethod would make it anew each time */
+    struct shms_module *state = shms_module_of(store);
     if (v->is_object)
         return v->bytes;
     if (v->codec == SHMS_CODEC_MSGPACK && !v->writable) {
         PyObject *object =
-            shms_unpack(v->bytes ? (uint8_t *)PyBytes_AsString(v->bytes) : v->small, (size_t)v->length);
+            shms_unpack(v->bytes ? (uint8_t *)PyBytes_AsString(v->bytes) : v->small, (size_t)v->length,
+                        state->keys);
         if (SHMS_LIKELY(object)) {
             Py_XDECREF(v->bytes);
             return object;
@@ -204,52 +205,47 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *nam
     }
     PyObject *codec = v->bytes ? shms_value_codec(v) : NULL;
     PyObject *object = NULL;
-    if (codec && (decode || (decode = PyUnicode_InternFromString("_decode"))))
-        object = PyObject_CallMethodObjArgs(store, decode, codec, v->bytes, name, NULL);
+    if (codec)
+        object = PyObject_CallMethodObjArgs(store, state->decode, codec, v->bytes, name, NULL);
     Py_XDECREF(codec);
     Py_XDECREF(v->bytes);
     return object;
 }
 
-/* get_versioned(name): (version, codec, bytes), None */
-static PyObject *get_versioned(PyObject *self, PyObject *name) {
+/* _get_versioned(name): (version, codec, bytes), None */
+PyObject *shms_get_versioned(PyObject *self, PyObject *name) {
     struct shms_value v;
     v.into = NULL;
-    int rc = shms_call_read(PyLong_AsLongLong(self), name, true, &v);
+    int rc = shms_call_read(self, name, true, &v);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc != SHMS_OK)
-        return shms_call_failed(rc);
+        return shms_store_failed(self, name, rc);
     PyObject *codec = shms_value_codec(&v);
+    if (!codec)
+        Py_CLEAR(v.bytes);
     return codec ? Py_BuildValue("(KNN)", (unsigned long long)v.version, codec, v.bytes) : NULL;
 }
 
-/* version(name): int, 0 when absent */
-static PyObject *version(PyObject *self, PyObject *name) {
+/* _version(name): int, 0 when absent */
+PyObject *shms_version(PyObject *self, PyObject *name) {
     struct shms_found f;
-    int rc = shms_call_look(PyLong_AsLongLong(self), name, &f);
+    int rc = shms_call_look(self, name, &f);
     if (rc == SHMS_OK || rc == SHMS_MISS)
         return PyLong_FromUnsignedLongLong(rc == SHMS_OK ? f.sequence : 0);
-    return shms_call_failed(rc);
+    return shms_store_failed(self, name, rc);
 }
 
-/* time_left(name): nanoseconds, 0 for ever, None when absent */
-static PyObject *time_left(PyObject *self, PyObject *name) {
+/* _time_left(name): nanoseconds, 0 for ever, None when absent */
+PyObject *shms_time_left(PyObject *self, PyObject *name) {
     struct shms_found f;
-    int rc = shms_call_look(PyLong_AsLongLong(self), name, &f);
+    int rc = shms_call_look(self, name, &f);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc != SHMS_OK)
-        return shms_call_failed(rc);
+        return shms_store_failed(self, name, rc);
     uint64_t now = shms_os_now();
     if (f.expiry && f.expiry <= now)
         Py_RETURN_NONE;
     return PyLong_FromUnsignedLongLong(f.expiry ? f.expiry - now : 0);
 }
-
-PyMethodDef shms_glue_reads[] = {
-    {"get_versioned", get_versioned, METH_O, NULL},
-    {"version", version, METH_O, NULL},
-    {"time_left", time_left, METH_O, NULL},
-    {NULL, NULL, 0, NULL},
-};

@@ -7,6 +7,7 @@
  *   _wait(name, after, timeout, spin, stop, passed) -> int
  *   _get_typed(name, default, type) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
+ *   _view_failure(name, status) -> exception            _log_news(pid, deaths, rebuilds)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "python/glue_args.h"
 
@@ -14,19 +15,22 @@
 
 #define NOT_ASKED UINT64_MAX
 
+PyObject *shms_raise(PyObject *error) {
+    if (error)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    return NULL;
+}
+
 /* The exception for a status is made by the store, which knows its name and limits. */
 static PyObject *fail(PyObject *self, PyObject *name, int status, uint64_t asked) {
     if (status == SHMS_RAISED)
         return NULL;
     if (status == SHMS_NO_MEMORY)
         return PyErr_NoMemory();
-    PyObject *error = asked == NOT_ASKED
+    return shms_raise(asked == NOT_ASKED
                           ? PyObject_CallMethod(self, "_fail", "iOO", status, Py_None, name)
-                          : PyObject_CallMethod(self, "_fail", "iKO", status, (unsigned long long)asked, name);
-    if (error)
-        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
-    Py_XDECREF(error);
-    return NULL;
+                          : PyObject_CallMethod(self, "_fail", "iKO", status, (unsigned long long)asked, name));
 }
 
 PyObject *shms_store_failed(PyObject *self, PyObject *name, int status) { return fail(self, name, status, NOT_ASKED); }
@@ -40,7 +44,7 @@ PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint
 static PyObject *get_value(PyObject *self, PyObject *name) {
     struct shms_value v;
     v.into = NULL;
-    int rc = shms_call_read(shms_handle_of(self), name, false, &v);
+    int rc = shms_call_read(self, name, false, &v);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return shms_value_object(&v, self, name);
     return rc == SHMS_MISS ? NULL : fail(self, name, rc, NOT_ASKED);
@@ -85,7 +89,7 @@ static PyObject *subscript(PyObject *self, PyObject *name) {
 
 static int contains(PyObject *self, PyObject *name) {
     struct shms_found f;
-    int rc = shms_call_look(shms_handle_of(self), name, &f);
+    int rc = shms_call_look(self, name, &f);
     if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_MISS))
         return rc == SHMS_OK;
     fail(self, name, rc, NOT_ASKED);
@@ -95,7 +99,6 @@ static int contains(PyObject *self, PyObject *name) {
 /* ---- writing */
 
 int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
-    static PyObject *encode_parts; /* PyObject_CallMethod would make it anew each time */
     struct shms_handle *h = shms_handle_get(shms_handle_of(store));
     char *bytes;
     Py_ssize_t length;
@@ -127,8 +130,7 @@ int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_en
             return SHMS_NO_MEMORY;
         e->packed.length = 0;
     }
-    if (encode_parts || (encode_parts = PyUnicode_InternFromString("_encode_parts")))
-        e->bytes = PyObject_CallMethodObjArgs(store, encode_parts, value, name, NULL);
+    e->bytes = PyObject_CallMethodObjArgs(store, shms_module_of(store)->encode_parts, value, name, NULL);
     if (!e->bytes)
         return SHMS_RAISED;
     bool in_parts = PyTuple_Check(e->bytes) && PyTuple_Size(e->bytes) == 4;
@@ -158,18 +160,19 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
     const char *bytes;
     uint32_t length, kind;
     uint64_t ttl = SHMS_TTL_OF_HANDLE;
-    if ((ttl_given && shms_call_ttl(ttl_given, &ttl) != SHMS_OK) ||
+    if ((ttl_given && shms_call_ttl(self, ttl_given, &ttl) != SHMS_OK) ||
         shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
         return SHMS_RAISED;
     shms_put_init(&p, SHMS_SET);
     int rc = shms_encode(self, name, value, &e, &p);
     if (SHMS_UNLIKELY(rc == SHMS_CODEC_NAMED)) {
-        PyObject *made = PyObject_CallMethod(self, "_put_slowly", "OOO", name, value, ttl_given ? ttl_given : shms_default);
+        PyObject *made = ttl_given ? PyObject_CallMethod(self, "_put_slowly", "OOO", name, value, ttl_given)
+                                   : PyObject_CallMethod(self, "_put_slowly", "OO", name, value);
         *version = made ? PyLong_AsUnsignedLongLong(made) : 0;
         Py_XDECREF(made);
         return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
     }
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK)) {
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, bytes, length, kind, &p);
         shms_call_end(&c);
@@ -204,7 +207,7 @@ static int erase(PyObject *self, PyObject *name) {
     const char *bytes;
     uint32_t length, kind;
     int rc = shms_call_name(name, &bytes, &length, &kind);
-    if (rc == SHMS_OK && (rc = shms_call_begin(&c, shms_handle_of(self))) == SHMS_OK) {
+    if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
         rc = shms_remove_one(&c, bytes, length, kind, 0);
         shms_call_end(&c);
     }
@@ -251,7 +254,51 @@ static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, P
     return shms_parse(&signature, args, count, keywords, a) ? shms_wait_for(self, a[0], a[1], a[2], a[3]) : NULL;
 }
 
-/* ---- the type */
+/* ---- the type
+ *
+ * An instance keeps its module alive: garbage may be taken apart in any order, and finalizers of other objects in it
+ * may still call methods here after the type has let go of the module. */
+
+/* Of StoreCalls or what is derived from it. */
+static struct shms_module *state_of(PyTypeObject *type) {
+    for (; type; type = PyType_GetSlot(type, Py_tp_base)) {
+        PyObject *module = PyType_GetModule(type); /* of exactly this type: those below have none, or another one's */
+        if (module && PyModule_GetDef(module) == &shms_module_definition)
+            return PyModule_GetState(module);
+        PyErr_Clear();
+    }
+    PyErr_SetString(PyExc_SystemError, "StoreCalls has lost its module");
+    return NULL;
+}
+
+static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    struct shms_module *state = state_of(type);
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    PyObject *self = state ? allocate(type, 0) : NULL;
+    if (self) {
+        ((struct shms_store_object *)self)->state = state;
+        Py_INCREF(state->module);
+    }
+    return self;
+}
+
+static int traverse(PyObject *self, visitproc visit, void *arg) {
+    struct shms_module *state = shms_module_of(self);
+    Py_VISIT(Py_TYPE(self));
+    if (state) /* a collection may come between allocate and the line behind it */
+        Py_VISIT(state->module);
+    return 0;
+}
+
+static void unmake(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    struct shms_module *state = shms_module_of(self);
+    PyObject_GC_UnTrack(self);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+    if (state)
+        Py_DECREF(state->module);
+}
 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
 static PyMethodDef methods[] = {
@@ -262,6 +309,13 @@ static PyMethodDef methods[] = {
     {"incr", FAST(shms_incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
     {"decr", FAST(shms_decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
     {"wait", FAST(wait), METH_FASTCALL | METH_KEYWORDS, wait_doc},
+    {"_get_versioned", shms_get_versioned, METH_O, NULL},
+    {"_version", shms_version, METH_O, NULL},
+    {"_time_left", shms_time_left, METH_O, NULL},
+    {"_put_if_", FAST(shms_put_if), METH_FASTCALL, NULL},
+    {"_delete_if", FAST(shms_delete_if), METH_FASTCALL, NULL},
+    {"_touch", FAST(shms_touch), METH_FASTCALL, NULL},
+    {"_view", shms_view_of, METH_O, NULL},
     {"_get_many", shms_get_many, METH_O, NULL},
     {"_put_many", FAST(shms_put_many), METH_FASTCALL, NULL},
     {"_delete_many", shms_delete_many, METH_O, NULL},
@@ -272,6 +326,9 @@ static PyMemberDef members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot slots[] = {
+    {Py_tp_new, make},
+    {Py_tp_dealloc, unmake},
+    {Py_tp_traverse, traverse},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
     {Py_mp_subscript, subscript},
@@ -280,10 +337,10 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 static PyType_Spec spec = {
-    .name = "shmstore._core.StoreCalls",
+    .name = "shmstore._calls.StoreCalls",
     .basicsize = sizeof(struct shms_store_object),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
 };
 
-PyObject *shms_make_type(void) { return PyType_FromSpec(&spec); }
+PyObject *shms_make_type(PyObject *module) { return PyType_FromModuleAndSpec(module, &spec, NULL); }

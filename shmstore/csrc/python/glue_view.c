@@ -2,12 +2,12 @@
 #include "python/glue_call.h"
 #include "api/view.h"
 
-/* view(name): (address, length, pin, entry), to be ended by shms_view_end; None when absent */
-static PyObject *view(PyObject *self, PyObject *name) {
+/* _view(name): (address, length, pin, entry), to be ended by shms_view_end; None when absent */
+PyObject *shms_view_of(PyObject *self, PyObject *name) {
     struct shms_call c;
     struct shms_name n;
     struct shms_view v;
-    int rc = shms_call_begin_named(&c, PyLong_AsLongLong(self), name, &n);
+    int rc = shms_call_begin_named(&c, self, name, &n);
     if (rc == SHMS_OK) {
         while ((rc = shms_view_begin(c.h, &n, &v)) == SHMS_BUSY)
             if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
@@ -19,10 +19,7 @@ static PyObject *view(PyObject *self, PyObject *name) {
     if (rc == SHMS_OK)
         return Py_BuildValue("(KKIK)", (unsigned long long)(uintptr_t)v.bytes, (unsigned long long)v.length, v.pin,
                              (unsigned long long)v.entry);
-    return shms_call_failed(rc);
+    if (rc == SHMS_UNMET || rc == SHMS_FULL)
+        return shms_raise(PyObject_CallMethod(self, "_view_failure", "Oi", name, rc));
+    return shms_store_failed(self, name, rc);
 }
-
-PyMethodDef shms_glue_views[] = {
-    {"view", view, METH_O, NULL},
-    {NULL, NULL, 0, NULL},
-};

@@ -48,7 +48,7 @@ static bool parse_waiting(PyObject *after, PyObject *timeout, PyObject *spin, st
 static int wait_a_slice(PyObject *self, PyObject *name, struct waiting *w) {
     struct shms_call c;
     struct shms_name n;
-    int rc = shms_call_begin_named(&c, shms_handle_of(self), name, &n);
+    int rc = shms_call_begin_named(&c, self, name, &n);
     if (rc != SHMS_OK)
         return rc;
     struct shms_store *s = &c.h->s;

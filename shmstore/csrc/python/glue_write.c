@@ -4,9 +4,10 @@
 
 #include <math.h>
 
-int shms_call_ttl(PyObject *ttl, uint64_t *nanoseconds) {
-    *nanoseconds = ttl == shms_default ? SHMS_TTL_OF_HANDLE : 0;
-    if (ttl == shms_default || ttl == Py_None)
+int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds) {
+    bool of_handle = ttl == shms_module_of(store)->fallback;
+    *nanoseconds = of_handle ? SHMS_TTL_OF_HANDLE : 0;
+    if (of_handle || ttl == Py_None)
         return SHMS_OK;
     if (PyBool_Check(ttl)) {
         PyErr_SetString(PyExc_TypeError, "ttl is a number of seconds or None, not bool");
@@ -181,9 +182,9 @@ static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) 
     return SHMS_OK;
 }
 
-/* put(name, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
+/* _put_if_(name, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
  * ttl: DEFAULT, None, seconds; codec: a number, or a name. */
-static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_call c;
     struct shms_put p = {.mode = SHMS_SET};
     const char *name;
@@ -193,16 +194,16 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     uint8_t extension[128];
     uint64_t ttl;
     if (count != 7)
-        return wrong_count("put");
+        return wrong_count("_put_if_");
     p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
     p.expected = PyLong_AsUnsignedLongLong(args[4]);
     p.keep_expiry = args[5] == Py_True;
-    if (PyErr_Occurred() || shms_call_ttl(args[2], &ttl) != SHMS_OK || parse_codec(args[6], &p, extension) != SHMS_OK ||
+    if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK || parse_codec(args[6], &p, extension) != SHMS_OK ||
         shms_call_name(args[0], &name, &length, &kind) != SHMS_OK || PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
         return NULL;
     p.body = body;
     p.length = (uint64_t)bytes;
-    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    int rc = shms_call_begin(&c, self);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, name, length, kind, &p);
@@ -212,20 +213,20 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count) {
         return PyLong_FromUnsignedLongLong(p.version);
     if (rc == SHMS_UNMET)
         return PyLong_FromLong(0);
-    return shms_call_failed(rc);
+    return shms_store_failed_for(self, args[0], rc, p.length);
 }
 
-/* delete(name, expected): True gone now, False was not there, None another version is */
-static PyObject *delete(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+/* _delete_if(name, expected): True gone now, False was not there, None another version is */
+PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_call c;
     const char *name;
     uint32_t length, kind;
     if (count != 2)
-        return wrong_count("delete");
+        return wrong_count("_delete_if");
     uint64_t expected = PyLong_AsUnsignedLongLong(args[1]);
     if (PyErr_Occurred() || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
         return NULL;
-    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    int rc = shms_call_begin(&c, self);
     if (rc == SHMS_OK)
         rc = shms_remove_one(&c, name, length, kind, expected);
     shms_call_end(&c);
@@ -235,20 +236,20 @@ static PyObject *delete(PyObject *self, PyObject *const *args, Py_ssize_t count)
         Py_RETURN_FALSE;
     if (rc == SHMS_UNMET)
         Py_RETURN_NONE;
-    return shms_call_failed(rc);
+    return shms_store_failed(self, args[0], rc);
 }
 
-/* touch(name, ttl): bool */
-static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+/* _touch(name, ttl): bool */
+PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_call c;
     const char *name;
     uint32_t length, kind;
     uint64_t ttl;
     if (count != 2)
-        return wrong_count("touch");
-    if (shms_call_ttl(args[1], &ttl) != SHMS_OK || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
+        return wrong_count("_touch");
+    if (shms_call_ttl(self, args[1], &ttl) != SHMS_OK || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
         return NULL;
-    int rc = shms_call_begin(&c, PyLong_AsLongLong(self));
+    int rc = shms_call_begin(&c, self);
     if (rc == SHMS_OK)
         rc = change(&c, name, length, kind, true, shms_call_expiry(&c, ttl));
     shms_call_end(&c);
@@ -256,13 +257,5 @@ static PyObject *touch(PyObject *self, PyObject *const *args, Py_ssize_t count) 
         Py_RETURN_TRUE;
     if (rc == SHMS_MISS)
         Py_RETURN_FALSE;
-    return shms_call_failed(rc);
+    return shms_store_failed(self, args[0], rc);
 }
-
-#define FAST(f) ((PyCFunction)(void (*)(void))(f))
-PyMethodDef shms_glue_writes[] = {
-    {"put", FAST(put), METH_FASTCALL, NULL},
-    {"delete", FAST(delete), METH_FASTCALL, NULL},
-    {"touch", FAST(touch), METH_FASTCALL, NULL},
-    {NULL, NULL, 0, NULL},
-};

@@ -37,7 +37,18 @@ enum shms_pack_result shms_pack(struct shms_packed *p, PyObject *value);
 /* The head of a msgpack bin of so many bytes (below 2^32), into head[5]: its length. */
 uint32_t shms_pack_bin_head(uint8_t head[5], uint64_t bytes);
 
+/* Keys come again and again: short ones are kept with their object, whose hash is known, too. A new key takes the place
+ * of another one. All zero: none is kept. Owned by one interpreter, and touched with its GIL held. */
+#define SHMS_KEYS_KEPT 1024u
+#define SHMS_KEY_KEPT_MAX 31u
+struct shms_kept_key {
+    PyObject *object;
+    uint8_t length;
+    uint8_t bytes[SHMS_KEY_KEPT_MAX];
+};
+void shms_keys_free(struct shms_kept_key keys[SHMS_KEYS_KEPT]);
+
 /* A new reference; NULL with no exception pending: not plain, not sound, or no memory for it. */
-PyObject *shms_unpack(const uint8_t *bytes, size_t length);
+PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_kept_key keys[SHMS_KEYS_KEPT]);
 
 #endif

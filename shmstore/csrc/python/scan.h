@@ -15,7 +15,7 @@
  *         set may start a collection, whose finalizers may change what is being walked: so a container is
  *         owned while the walk is inside it, sizes are read again, nothing borrowed outlives a child.
  *
- * Needs Python's limited API 3.10. Included by glue.c, after Python.h.
+ * Needs Python's limited API 3.10. Included by glue_module.c, after Python.h.
  */
 #ifndef SHMS_SCAN_H
 #define SHMS_SCAN_H

@@ -11,6 +11,7 @@
 
 struct unpack {
     const uint8_t *at, *end;
+    struct shms_kept_key *keys;
 };
 
 static PyObject *unpack_node(struct unpack *u, int depth);
@@ -25,27 +26,17 @@ static inline uint64_t number(struct unpack *u, int bytes) {
     return n;
 }
 
-/* Keys come again and again: short ones are kept with their object, whose hash is known, too. Owned for as long as
- * the process lives; a new key takes the place of another one. Touched with the GIL held. */
-#define KEYS_KEPT 1024u
-#define KEY_KEPT_MAX 31u
-static struct kept_key {
-    PyObject *object;
-    uint8_t length;
-    uint8_t bytes[KEY_KEPT_MAX];
-} keys[KEYS_KEPT];
-
 static inline uint32_t key_place(const uint8_t *bytes, size_t n) {
     uint32_t h = (uint32_t)n;
     for (size_t i = 0; i < n; i++)
         h = (h ^ bytes[i]) * 0x01000193u; /* FNV-1a: short, and the worst that happens is a miss */
-    return (h ^ h >> 15) % KEYS_KEPT;
+    return (h ^ h >> 15) % SHMS_KEYS_KEPT;
 }
 
-static PyObject *unpack_key(const uint8_t *bytes, size_t n) {
-    if (n > KEY_KEPT_MAX)
+static PyObject *unpack_key(struct unpack *u, const uint8_t *bytes, size_t n) {
+    if (n > SHMS_KEY_KEPT_MAX)
         return PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)n, "strict");
-    struct kept_key *kept = &keys[key_place(bytes, n)];
+    struct shms_kept_key *kept = &u->keys[key_place(bytes, n)];
     if (!kept->object || kept->length != n || memcmp(kept->bytes, bytes, n) != 0) {
         PyObject *object = PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)n, "strict");
         if (!object)
@@ -61,12 +52,17 @@ static PyObject *unpack_key(const uint8_t *bytes, size_t n) {
     return kept->object;
 }
 
+void shms_keys_free(struct shms_kept_key keys[SHMS_KEYS_KEPT]) {
+    for (uint32_t i = 0; i < SHMS_KEYS_KEPT; i++)
+        Py_CLEAR(keys[i].object);
+}
+
 static inline PyObject *text(struct unpack *u, uint64_t n, bool key) {
     if (n > left(u))
         return NULL;
     const uint8_t *bytes = u->at;
     u->at += n;
-    return key ? unpack_key(bytes, n) : PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)n, "strict");
+    return key ? unpack_key(u, bytes, n) : PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)n, "strict");
 }
 
 static PyObject *array(struct unpack *u, uint64_t count, int depth) {
@@ -167,8 +163,8 @@ static PyObject *unpack_node(struct unpack *u, int depth) {
     }
 }
 
-PyObject *shms_unpack(const uint8_t *bytes, size_t length) {
-    struct unpack u = {bytes, bytes + length};
+PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_kept_key keys[SHMS_KEYS_KEPT]) {
+    struct unpack u = {bytes, bytes + length, keys};
     PyObject *value = unpack_node(&u, 0);
     if (value && left(&u))
         Py_CLEAR(value);

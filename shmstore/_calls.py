@@ -1,0 +1,71 @@
+"""What C has for Python beside cffi's functions: the base type of stores, and the walks of the codec.
+
+It is a module of its own in the file of ``_core``, so that a process has one engine, whoever imports the package how
+often. This file loads it: each import, and each interpreter, gets one with a state of its own (csrc/glue_module.c).
+"""
+
+from __future__ import annotations
+
+from importlib.machinery import ExtensionFileLoader, ModuleSpec
+
+from shmstore import _core
+from shmstore._sentinels import DEFAULT
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["StoreCalls", "scan", "scan_packed"]
+
+
+def _load() -> Any:
+    loader = ExtensionFileLoader(__name__, _core.__file__)  # the name chooses the module: PyInit__calls
+    module = loader.create_module(ModuleSpec(__name__, loader, origin=_core.__file__))
+    loader.exec_module(module)
+    return module
+
+
+_module = _load()
+_module.set_default(DEFAULT)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from typing_extensions import disjoint_base
+
+    scan: Callable[[Any], int]
+    scan_packed: Callable[[bytes], int]
+
+    @disjoint_base
+    class StoreCalls:
+        """The hot calls, in C (csrc/glue_type.c), without the type of the values."""
+
+        _handle: int
+
+        def get(self, name: Any, default: Any = None, *, type: Any = None) -> Any: ...
+        def get_into(self, name: Any, buffer: Any, /) -> int: ...
+        def __getitem__(self, name: Any, /) -> Any: ...
+        def __contains__(self, name: Any, /) -> bool: ...
+        def put(self, name: Any, value: Any, *, ttl: Any = ...) -> int: ...
+        def __setitem__(self, name: Any, value: Any, /) -> None: ...
+        def delete(self, name: Any, /) -> bool: ...
+        def __delitem__(self, name: Any, /) -> None: ...
+        def incr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
+        def decr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
+        def wait(self, name: Any, *, after: Any = None, timeout: Any = None, spin: Any = 0.0) -> int: ...
+        def _get_versioned(self, name: Any, /) -> tuple[int, int | str, bytes] | None: ...
+        def _version(self, name: Any, /) -> int: ...
+        def _time_left(self, name: Any, /) -> int | None: ...
+        def _put_if_(
+            self, name: Any, body: bytes, ttl: Any, mode: int, expected: int, keep: bool, codec: int | str, /
+        ) -> int: ...
+        def _delete_if(self, name: Any, version: int, /) -> bool | None: ...
+        def _touch(self, name: Any, ttl: Any, /) -> bool: ...
+        def _view(self, name: Any, /) -> tuple[int, int, int, int] | None: ...
+        def _get_many(self, names: tuple[Any, ...], /) -> dict[Any, Any]: ...
+        def _put_many(self, names: tuple[Any, ...], values: tuple[Any, ...], ttl: Any, mode: int, /) -> Any: ...
+        def _delete_many(self, names: tuple[Any, ...], /) -> int: ...
+else:
+    StoreCalls = _module.StoreCalls
+    scan = _module.scan
+    scan_packed = _module.scan_packed
