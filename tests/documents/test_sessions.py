@@ -18,7 +18,7 @@ import shmstore
 
 ROOT = documents.ROOT
 # The documents with examples, and the names of the stores in them.
-STORES = {"README.md": ["quickstart", "squares", "shop"]}
+STORES = {"README.md": ["quickstart", "squares", "shop"], "docs/tutorial.md": ["tutorial"]}
 DOCUMENTS = sorted(STORES)
 
 
@@ -68,6 +68,22 @@ def test_types(document: str, tmp_path: Path) -> None:
          "--cache-dir", tmp_path / "cache"], cwd=tmp_path, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_installation(tmp_path: Path) -> None:
+    """The tutorial's first step, in a copy of the checkout and a home of its own."""
+    (script,) = [block.text for block in documents.blocks(ROOT / "docs/tutorial.md") if block.language == "sh"]
+    copy = tmp_path / "checkout"
+    subprocess.run(["git", "clone", "--quiet", ROOT, copy], check=True)
+    done = subprocess.run(
+        ["sh", "-ec", script + "pwd; which shmstore; shmstore --version"], cwd=copy, env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    directory, program, version = done.stdout.splitlines()[-3:]
+    assert Path(program).is_relative_to(tmp_path) and Path(directory).parent == tmp_path != ROOT
+    assert version == f"shmstore {shmstore.__version__}"
 
 
 def test_every_document_with_examples_is_run() -> None:
