@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 
 from shmstore import errors
 from shmstore._calls import StoreCalls
 from shmstore._core import ffi, lib
+from shmstore._durations import seconds, timeout_ns, ttl_ns
 from shmstore._foreign import is_foreign
-from shmstore._keys import Key, parse_backend, parse_huge_page, parse_key, parse_size
-from shmstore._native import failure, log_news, open_handle, seconds_to_ns
+from shmstore._keys import Key, parse_backend, parse_huge_page, parse_key, parse_owner, parse_size
+from shmstore._native import failure, log_news, open_handle, user
 from shmstore._sentinels import Private, UnsaidInt, UnsaidStr
 from shmstore.codecs import resolve
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from shmstore._durations import Duration
     from shmstore.codecs.protocol import Codec
 
 __all__ = ["Attachment"]
@@ -52,10 +55,10 @@ class Attachment(StoreCalls):
         mode: int = UnsaidInt(0o600),
         owner: int | str | None = None,
         readonly: bool = False,
-        ttl: float | None = None,
+        ttl: Duration | None = None,
         codec: str | Codec = "msgpack",
         decoders: Iterable[str | Codec] = (),
-        timeout: float | None = 5.0,
+        timeout: Duration | None = 5.0,
         hugepages: bool | int | str = False,
         prefault: bool = False,
         lock_memory: bool = False,
@@ -70,7 +73,7 @@ class Attachment(StoreCalls):
         size: of the whole segment, in bytes or as "64M" (the default); memory is paid for as it is used.
         max_entries: at least that many fit, if their bytes do; None: derived from the size.
         mode: permission bits, exact; 0o600 by default.
-        owner: whose stores to trust beside mine and root's: a uid, or "any".
+        owner: whose stores to trust beside mine and root's: a uid, the name of a user, or "any".
         readonly: attach without the right to write; leaves no trace in the store.
         ttl: seconds that entries live when a call says nothing; None: for ever.
         codec: "msgpack", "msgspec" (the same bytes, faster, and Structs), "raw", "pickle" (trusted stores only!), or
@@ -113,8 +116,7 @@ class Attachment(StoreCalls):
             raise TypeError(f"mode is an int such as 0o600, not {type(mode).__name__}")
         if mode_given and not 0 <= mode <= 0o777:
             raise ValueError(f"mode has permission bits only (0 to 0o777), not {mode:#o}")
-        if not (owner is None or owner == "any" or (isinstance(owner, int) and 0 <= owner < 2**32)):
-            raise ValueError(f'owner is None, a uid, or "any", not {owner!r}')
+        owner = parse_owner(owner)
         if not isinstance(decoders, (str, bytes)):  # resolve() refuses those
             decoders = tuple(decoders)
         self._options = (owner, bool(readonly), ttl, codec, decoders, timeout)
@@ -151,13 +153,7 @@ class Attachment(StoreCalls):
         self._typed: Any = self._codecs.get("msgspec")  # reads msgpack, also as a given type
         self._codec_number: Any = _CODECS.get(self._codec.name, self._codec.name)
         self._timeout = timeout
-        wait = seconds_to_ns(timeout, "timeout")
-        if ttl is not None:
-            if isinstance(ttl, bool) or not isinstance(ttl, (int, float)):
-                raise TypeError(f"ttl is a number of seconds or None, not {type(ttl).__name__}")
-            if not ttl > 0:
-                raise ValueError(f"ttl is a number of seconds above 0, or None for ever, not {ttl!r}")
-            ttl = min(ttl, 3e9)  # a hundred years, as in csrc/glue_write.c
+        wait, lifetime = timeout_ns(timeout, "timeout"), ttl_ns(ttl)
         handle, self._uuid = open_handle(
             self._key, create=create, size=size, size_given=size_given, max_entries=max_entries, mode=mode,
             mode_given=mode_given, owner=owner, readonly=readonly, timeout=wait, uuid=uuid,
@@ -166,7 +162,7 @@ class Attachment(StoreCalls):
         self._handle = handle
         number = self._codec_number
         lib.shms_configure(
-            handle, wait, 0 if ttl is None else int(ttl * 1e9) + 1, number if type(number) is int else lib.SHMS_CODEC_NAMED
+            handle, wait, lifetime, number if type(number) is int else lib.SHMS_CODEC_NAMED
         )
         _opened[handle] = os.getpid()
         self._tell_news()
@@ -178,7 +174,7 @@ class Attachment(StoreCalls):
         where = f"store {self._key.shown}"
         if name is not None and status in _ABOUT_ENTRIES:
             where += f", entry {name!r}"
-        return failure(status, where, self._handle, self._timeout, asked)
+        return failure(status, where, self._handle, seconds(timeout_ns(self._timeout, "timeout")), asked)
 
     def _tell_news(self) -> None:
         """Log what this handle took over or rebuilt since the last time. Calls that wait in C do so themselves."""
@@ -187,6 +183,10 @@ class Attachment(StoreCalls):
         deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
         if lib.shms_take_events(self._handle, deaths, rebuilds, pid):
             self._log_news(pid[0], deaths[0], rebuilds[0])
+
+    def _ttl_ns(self, ttl: Any) -> int:
+        """For csrc/python: what no exact float or int is."""
+        return ttl_ns(ttl)
 
     def _log_news(self, pid: int, deaths: int, rebuilds: int) -> None:
         log_news(self._key.shown, pid, deaths, rebuilds)
@@ -233,12 +233,22 @@ class Attachment(StoreCalls):
         """
         status = self._away(lib.shms_w_destroy)
         if status == lib.SHMS_SYSTEM:
-            raise errors.StoreSystemError(
-                1, f"store {self._key.shown}: only its owner or creator may remove it "
-                + ("(shmctl IPC_RMID)" if self._key.backend == "sysv" else f"(unlink of {self._key.place})")
-            )
+            raise self._may_not_remove()
         if status:
             raise self._fail(status)
+
+    def _may_not_remove(self) -> Exception:
+        info = self._info()
+        if self._key.backend == "sysv":
+            whose = f"it was created by {user(info.creator_uid)} and belongs to {user(info.uid)}"
+            who, how = "one of them", f"shmstore rm, or ipcrm -m {info.id}, as that user"
+        else:
+            whose = f"{self._key.place} belongs to {user(info.uid)}"
+            who, how = "the owner of that file, or of the directory,", f"rm {self._key.place} as that user"
+        return errors.StoreSystemError(
+            errno.EPERM, f"store {self._key.shown}: {whose}, and this process runs as {user(os.geteuid())}; "
+            f"only {who} or root may remove it: {how}",
+        )  # fmt: skip
 
     def __enter__(self) -> Self:
         return self

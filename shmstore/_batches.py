@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from _collections_abc import ItemsView, KeysView, ValuesView  # collections.abc does no more than to rename it, at a price
+from _collections_abc import (  # collections.abc does no more than to rename it, at a price
+    ItemsView,
+    KeysView,
+    ValuesView,
+)
 
 from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._entries import ADD, SET, Entries
 from shmstore._foreign import is_foreign
 from shmstore._names import ALL_NAMES, Name, prefix_of, raw_name
+from shmstore._native import partly
 from shmstore._sentinels import DEFAULT, MISSING
 
 TYPE_CHECKING = False
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, TypeVar, overload
 
+    from shmstore._durations import Duration
     from shmstore._sentinels import Default
 
     _V = TypeVar("_V")
@@ -49,20 +55,21 @@ class Batches(Entries[_V]):
 
         type: read each value as this type; for handles of codec "msgspec".
         """
+        keys = self._several("get_many", names)
         if type is not None:
-            found = {name: self._get_typed(name, MISSING, type) for name in names}
+            found = {name: self._get_typed(name, MISSING, type) for name in keys}
             return {name: value for name, value in found.items() if value is not MISSING}
-        return self._get_many(tuple(names))
+        return self._get_many(keys)
 
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
-        pairs: dict[Any, _V] = items if isinstance(items, dict) else dict(items)
+        pairs = self._pairs("put_many" if mode == SET else "add_many", items)
         names = tuple(pairs)
         put_all = self._put_many if type(self._codec_number) is int else self._store_each
         result = put_all(names, tuple(pairs.values()), ttl, mode)
         if type(result) is int:
             return result
         status, stored, at, asked = result
-        raise _partly(self._fail(status, asked, names[at] if names else None), stored, len(names))
+        raise partly(self._fail(status, asked, names[at] if names else None), "stored", stored, names, at)
 
     def _store_each(self, names: tuple[Any, ...], values: tuple[_V, ...], ttl: Any, mode: int) -> Any:
         """As _put_many, with a codec of the user's own."""
@@ -82,31 +89,66 @@ class Batches(Entries[_V]):
             try:
                 stored += self._put_if_(names[at], body, ttl, mode, 0, False, self._codec_number) != 0
             except errors.ShmStoreError as error:
-                raise _partly(error, stored, len(names))
+                raise partly(error, "stored", stored, names, at)
         return stored
 
+    def _several(self, method: str, keys: Any) -> tuple[Any, ...]:
+        """What a method takes as its keys. A str is an iterable of letters, which nobody means."""
+        if isinstance(keys, (str, bytes, bytearray, memoryview)):
+            raise TypeError(
+                f"store {self._key.shown}: {method}() takes several keys, and {keys!r} is a single {type(keys).__name__}; "
+                f"write {method}([{keys!r}])"
+            )
+        return tuple(keys)
+
+    def _pairs(self, method: str, items: Any) -> dict[Any, Any]:
+        """What a method takes as its items: a mapping, or pairs of a key and a value."""
+        if isinstance(items, dict):
+            return items
+        if hasattr(items, "keys"):
+            return dict(items)
+        single = (str, bytes, bytearray, memoryview)
+        pairs: list[Any] = [items] if isinstance(items, single) else list(items)
+        for pair in pairs:
+            if isinstance(pair, single):
+                raise TypeError(
+                    f"store {self._key.shown}: {method}() takes a mapping, or pairs of a key and a value, and {pair!r} is "
+                    f"a single {type(pair).__name__}; write {method}({{key: value}})"
+                )
+        return dict(pairs)
+
     def put_many(
-        self, items: _Pairs[_V], *, ttl: float | None | Default = DEFAULT
+        self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT
     ) -> int:
-        """Store many values; return how many. All are encoded first, so a CodecError changes nothing; then they
-        are put one by one, and a failure says how many were stored."""
+        """Store many values; return how many.
+
+        All are encoded first, so a CodecError changes nothing. Then they are put one by one. An error of the package says in
+        ``stored`` how many were put, and in ``failed`` which keys were not; an exception of a signal handler cannot.
+        """
         return self._store_many(items, ttl, SET)
 
     def add_many(
-        self, items: _Pairs[_V], *, ttl: float | None | Default = DEFAULT
+        self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT
     ) -> int:
         """Store those whose name is absent; return how many that were. Otherwise as :meth:`put_many`."""
         return self._store_many(items, ttl, ADD)
 
     def delete_many(self, names: Iterable[Name]) -> int:
-        """Remove many entries; return how many there were."""
-        return self._delete_many(tuple(names))
+        """Remove many entries; return how many there were.
+
+        Each is removed by itself. An error says in ``stored`` how many were removed, and in ``failed`` which keys are left.
+        """
+        keys = self._several("delete_many", names)
+        result = self._delete_many(keys)
+        if type(result) is int:
+            return result
+        status, removed, at = result
+        raise partly(self._fail(status, None, keys[at] if keys else None), "removed", removed, keys, at)
 
     def update(self, other: Any = (), /, **more: _V) -> None:
         """As ``dict.update``, by :meth:`put_many`."""
-        pairs: dict[Name, _V] = {}
-        pairs.update(other, **more)
-        self.put_many(pairs)
+        pairs = self._pairs("update", other)
+        self._store_many({**pairs, **more} if more else pairs, DEFAULT, SET)
 
     def clear(self) -> None:
         """Remove every entry. Not atomic: what others put meanwhile may stay."""
@@ -186,12 +228,6 @@ class Batches(Entries[_V]):
             if value is not MISSING:
                 return name, value
         raise KeyError(f"store {self._key.shown} is empty")
-
-
-def _partly(error: Exception, stored: int, of: int) -> Exception:
-    """Add to an error how much was done before it."""
-    error.args = (f"{error.args[0]} ({stored} of {of} items were stored before)", *error.args[1:])
-    return error
 
 
 class Names(KeysView["str | bytes"]):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar, overload
 
+    from shmstore._durations import Duration
     from shmstore._sentinels import Default
 
     _V = TypeVar("_V")
@@ -53,7 +54,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         def get_into(self, name: Name, buffer: Any, /) -> int: ...
         def __getitem__(self, name: Name, /) -> _V: ...
         def __contains__(self, name: object, /) -> bool: ...
-        def put(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> int: ...
+        def put(self, name: Name, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> int: ...
         def __setitem__(self, name: Name, value: _V, /) -> None: ...
         def delete(self, name: Name, /) -> bool: ...
         def __delitem__(self, name: Name, /) -> None: ...
@@ -149,11 +150,11 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             raise
         return self._put_if_(name, body, ttl, mode, expected, keep, self._codec_number)
 
-    def add(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> bool:
+    def add(self, name: Name, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> bool:
         """Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds."""
         return self._put_if(name, value, ttl, ADD, 0, False) != 0
 
-    def replace(self, name: Name, value: _V, *, ttl: float | None | Default = DEFAULT) -> bool:
+    def replace(self, name: Name, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> bool:
         """Store *value* only if the name is present; tell whether it was."""
         return self._put_if(name, value, ttl, REPLACE, 0, False) != 0
 
@@ -170,7 +171,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         version, codec, data = found
         return self._decode(codec, data, name), version
 
-    def cas(self, name: Name, value: _V, version: int, *, ttl: float | None | Default = DEFAULT) -> bool:
+    def cas(self, name: Name, value: _V, version: int, *, ttl: Duration | None | Default = DEFAULT) -> bool:
         """Store *value* only if the name still has *version* (0: is absent); tell whether it had."""
         if isinstance(version, bool) or not isinstance(version, int):
             raise TypeError(f"a version is an int, not {type(version).__name__}")
@@ -258,7 +259,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             if gone:
                 return value
 
-    def touch(self, name: Name, ttl: float | None | Default = DEFAULT) -> bool:
+    def touch(self, name: Name, ttl: Duration | None | Default = DEFAULT) -> bool:
         """Give the entry a new time to live (seconds; None: for ever); tell whether there is one."""
         return self._touch(name, ttl)
 

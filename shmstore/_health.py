@@ -6,7 +6,7 @@ from shmstore import errors
 from shmstore._attachment import Attachment
 from shmstore._core import ffi, lib
 from shmstore._keys import BACKENDS
-from shmstore._native import seconds_to_ns
+from shmstore._durations import timeout_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Health(Attachment):
         Returns its last status, and the sum of what each call left in *lost*.
         """
         given_up = 0
-        left = seconds_to_ns(self._timeout, "timeout")
+        left = timeout_ns(self._timeout, "timeout")
         end, status = lib.shms_now() + left, lib.SHMS_TIMEOUT
         while status == lib.SHMS_TIMEOUT and left >= 0:
             status = self._away(call, min(SLICE, left), *args)

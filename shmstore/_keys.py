@@ -10,7 +10,7 @@ from shmstore._core import lib
 from shmstore._foreign import is_foreign
 from shmstore._sentinels import PRIVATE, Private
 
-__all__ = ["BACKENDS", "OBJECTS", "Key", "parse_backend", "parse_huge_page", "parse_key", "parse_size"]
+__all__ = ["BACKENDS", "OBJECTS", "Key", "parse_backend", "parse_huge_page", "parse_key", "parse_owner", "parse_size"]
 
 NAME_MAX = 255
 PROJECT = 0x53  # ftok's second argument
@@ -143,6 +143,31 @@ def parse_size(size: int | str) -> int:
     if bytes_ > 1 << 44:
         raise ValueError(f"size is at most 16T, not {size!r}")
     return bytes_
+
+
+def parse_owner(owner: object) -> int | str | None:
+    """A uid, "any" or None, from those or the name of a user.
+
+    Raises: TypeError; ValueError for a name that no user has.
+    """
+    if owner is None or owner == "any":
+        return owner
+    if isinstance(owner, bool) or not isinstance(owner, (int, str)):
+        raise TypeError(f'owner is a uid, the name of a user, "any" or None, not {type(owner).__name__}')
+    if isinstance(owner, int):
+        if not 0 <= owner < 2**32 - 1:
+            raise ValueError(f"owner: {owner} is no uid")
+        return owner
+    try:
+        import pwd
+
+        return pwd.getpwnam(owner).pw_uid
+    except (KeyError, ValueError) as error:  # ValueError: a NUL, or a lone surrogate
+        if is_foreign(error):
+            raise
+        if owner.isascii() and owner.isdigit():
+            return parse_owner(int(owner))
+        raise ValueError(f"owner: there is no user {owner!r} on this machine; pass a uid or \"any\"") from None
 
 
 def parse_huge_page(hugepages: bool | int | str) -> int:

@@ -16,21 +16,10 @@ if TYPE_CHECKING:
 
     from shmstore._keys import Key
 
-__all__ = ["blamed", "failure", "log_news", "open_handle", "seconds_to_ns", "user"]
+__all__ = ["blamed", "failure", "log_news", "open_handle", "partly", "user"]
 
 _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
-
-
-def seconds_to_ns(seconds: float | None, what: str) -> int:
-    """A timeout in nanoseconds; None is a very long one."""
-    if seconds is None:
-        return 2**62
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise TypeError(f"{what} is a number of seconds, not {type(seconds).__name__}")
-    if not seconds >= 0:
-        raise ValueError(f"{what} is a number of seconds from 0, not {seconds!r}")
-    return int(min(seconds, 4e9) * 1e9)
 
 
 def shlex_quote(path: str) -> str:
@@ -236,7 +225,23 @@ def _dead_holder(handle: int) -> int:
     return pid if any([c.pid == pid and c.alive == 0 for c in clients[0 : max(0, count)]]) else 0
 
 
-def failure(status: int, store: str, handle: int, timeout: float | None = None, asked: int | None = None) -> Exception:
+_UNCHANGED = "nothing was changed"
+
+
+def partly(error: Exception, did: str, done: int, keys: tuple[Any, ...], at: int) -> Exception:
+    """Say in *error* that a call on many *keys* had *done* so many before it ended at the key with number *at*."""
+    if isinstance(error, errors.ShmStoreError):
+        error.stored, error.failed = done, keys[at:]
+        if done == 0 and _UNCHANGED in error.args[0]:
+            return error
+        said = f"{done} of {len(keys)} items were {did} before; this one and the later ones were not"
+        text, *more = error.args
+        said = text.replace(_UNCHANGED, said) if _UNCHANGED in text else f"{text}; {said}"
+        error.args = (said, *more)
+    return error
+
+
+def failure(status: int, store: str, handle: int, timeout: str = "", asked: int | None = None) -> Exception:
     """The exception for a failed call on an open store."""
     if status in (lib.SHMS_FULL, lib.SHMS_TABLE_FULL, lib.SHMS_TOO_LARGE):
         return _full(status, store, handle, asked)
@@ -253,23 +258,19 @@ def failure(status: int, store: str, handle: int, timeout: float | None = None, 
             )
         return errors.ReadOnlyStore(f"{store}: this handle was opened with readonly=True; open it without to write")
     if status == lib.SHMS_TIMEOUT:
-        import logging
-
         dead = _dead_holder(handle)
         if dead:
             return errors.LockTimeout(
-                f"{store}: gave up after {timeout} s: process {dead} died with a lock that this needs, and a read-only "
+                f"{store}: gave up after {timeout}: process {dead} died with a lock that this needs, and a read-only "
                 "handle takes nothing over; a handle that may write does, in recover() or any call that needs the lock"
             )
-        error = errors.LockTimeout(
-            f"{store}: gave up after {timeout} s: {blamed(handle)} holds a lock that this needs, and is alive "
-            "(stopped, or swapped out); nothing was changed; continue or kill that process"
+        return errors.LockTimeout(
+            f"{store}: gave up after {timeout}: {blamed(handle)} holds a lock that this needs, and is alive "
+            f"(stopped, or swapped out); {_UNCHANGED}; continue or kill that process"
         )
-        logging.getLogger("shmstore").warning("process %d refuses to take over: %s", os.getpid(), error)
-        return error
     if status == lib.SHMS_CONTENDED:
         return errors.LockTimeout(
-            f"{store}: overtaken by overwrites of this entry for {timeout} s; a handle that may write "
+            f"{store}: overtaken by overwrites of this entry for {timeout}; a handle that may write "
             "(readonly=False) can pin what it reads"
         )
     if status == lib.SHMS_CORRUPT:
@@ -296,7 +297,7 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
         )
     if status == lib.SHMS_TABLE_FULL:
         return errors.StoreFull(
-            f"{store}: no slot left near this name with {stats.entries} entries; nothing was changed; "
+            f"{store}: no slot left near this key with {stats.entries} entries; {_UNCHANGED}; "
             "delete some, or create the store with a larger max_entries"
         )
     short_of = lib.shms_short_of(handle)
@@ -305,11 +306,11 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
 
         return errors.StoreFull(
             f"{store}: {wanted}{stats.bytes_free} bytes free in the store, but {_memory_errors.no_page(short_of)}; "
-            "nothing was changed"
+            f"{_UNCHANGED}"
         )
     return errors.StoreFull(
-        f"{store}: {wanted}{stats.bytes_free} bytes free, the largest run {stats.largest_free}; nothing was "
-        "changed; delete something, set a ttl, or create the store with a larger size"
+        f"{store}: {wanted}{stats.bytes_free} bytes free, the largest run {stats.largest_free}; {_UNCHANGED}; "
+        "delete something, set a ttl, or create the store with a larger size"
     )
 
 
@@ -318,6 +319,8 @@ def log_news(store: str, pid: int, deaths: int, rebuilds: int) -> None:
     import logging
 
     logger = logging.getLogger("shmstore")
+    if not logger.handlers:  # a program that configures no logging sees nothing on stderr
+        logger.addHandler(logging.NullHandler())
     if pid:
         logger.warning(
             "shmstore %s: process %d died in the midst of something; its locks and memory were taken over by process %d "

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from shmstore._health import SLICE, Health
 from shmstore._core import ffi, lib
+from shmstore._durations import seconds, timeout_ns
 from shmstore._foreign import is_foreign
+from shmstore._health import SLICE, Health
 from shmstore._names import Name, raw_name
-from shmstore._native import seconds_to_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from shmstore._durations import Duration
 
 __all__ = ["Waiting"]
 
@@ -25,16 +27,16 @@ class Waiting(Health):
     if TYPE_CHECKING:  # csrc/glue_type.c, without the types
 
         def wait(
-            self, name: Name, *, after: int | None = None, timeout: float | None = None, spin: float = 0.0
+            self, name: Name, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
         ) -> int: ...
 
     def _wait(
-        self, name: Name, after: int | None, timeout: float | None, spin: float, stop: Any, passed: int = 0
+        self, name: Name, after: int | None, timeout: Duration | None, spin: Duration, stop: Any, passed: int = 0
     ) -> int:
         """Wait in slices. *passed*: ns that wait() has waited already."""
         raw, kind = raw_name(name)
-        left = max(0, seconds_to_ns(timeout, "timeout") - passed)
-        spinning = max(0, seconds_to_ns(spin, "spin") - passed)
+        left = max(0, timeout_ns(timeout, "timeout") - passed)
+        spinning = max(0, timeout_ns(spin, "spin") - passed)
         end = lib.shms_now() + left
         version = ffi.new("uint64_t *")
         while True:
@@ -58,10 +60,11 @@ class Waiting(Health):
                 return 0
             if left <= 0:
                 what = "was not there" if after is None else "did not change"
-                raise TimeoutError(f"store {self._key.shown}: {name!r} {what} within {timeout} s")
+                limit = seconds(timeout_ns(timeout, "timeout"))
+                raise TimeoutError(f"store {self._key.shown}: {name!r} {what} within {limit}")
 
     async def wait_async(
-        self, name: Name, *, after: int | None = None, timeout: float | None = None, spin: float = 0.0
+        self, name: Name, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
     ) -> int:
         """As :meth:`wait`, without blocking the event loop: a thread of its own sleeps. Cancelling ends it."""
         import asyncio

@@ -4,6 +4,8 @@ Every message names the store, the entry if it is about one, the cause and the r
 ``KeyError``; wrong types and sizes are ``TypeError`` and ``ValueError``.
 """
 
+from __future__ import annotations
+
 __all__ = [
     "CodecError",
     "FormatMismatch",
@@ -25,7 +27,17 @@ __all__ = [
 
 
 class ShmStoreError(Exception):
-    """Base of everything that this package raises on its own account."""
+    """Base of everything that this package raises on its own account.
+
+    What ends a call on many entries says how far it came. These attributes survive pickle and copy.
+
+    stored: how many entries a ``put_many``, ``add_many`` or ``update`` had stored, or how many a ``delete_many`` had
+        removed, before it ended; None for other calls.
+    failed: the keys that it did not come to, in order: the first is the one that it failed at.
+    """
+
+    stored: int | None = None
+    failed: tuple[str | bytes, ...] = ()
 
 
 class StoreNotFound(ShmStoreError):

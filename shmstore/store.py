@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypeVar
 
-    from shmstore._sentinels import Private
+    from shmstore._durations import Duration
     from shmstore._records import StoreInfo
+    from shmstore._sentinels import Private
     from shmstore.codecs.protocol import Codec
 
     _V = TypeVar("_V")
@@ -60,10 +61,10 @@ def open(
     mode: int = UnsaidInt(0o600),
     owner: int | str | None = None,
     readonly: bool = False,
-    ttl: float | None = None,
+    ttl: Duration | None = None,
     codec: str | Codec = "msgpack",
     decoders: Iterable[str | Codec] = (),
-    timeout: float | None = 5.0,
+    timeout: Duration | None = 5.0,
     hugepages: bool | int | str = False,
     prefault: bool = False,
     lock_memory: bool = False,

@@ -2,6 +2,7 @@
 
 Other users who read, or are kept out, are in test_readonly.py; owners that are not expected in test_errors.py."""
 
+import errno
 import os
 import pickle
 
@@ -160,3 +161,31 @@ def test_a_strangers_file_is_not_mapped_for_a_list(key):
         assert key in as_user(OTHER, OTHER, lambda: {info.name for info in shmstore.stores()})
     finally:
         as_user(OTHER, OTHER, lambda: shmstore.destroy(key, backend="posix"))
+
+
+def test_owner_by_name(key):
+    for owner in ("root", "0", "nobody", "any", None):
+        with Store(key, size="1M", owner=owner) as store, pickle.loads(pickle.dumps(store)) as again:
+            again["k"] = 1
+    for owner in ("nobody-of-this-name", "", "a\0b", "\ud800", "99999999999"):
+        with pytest.raises(ValueError, match="owner"):
+            Store(key, owner=owner)
+    for wrong in (True, 1.5, b"root", ["root"]):
+        with pytest.raises(TypeError, match="owner is a uid, the name of a user"):
+            Store(key, owner=wrong)
+
+
+@pytest.mark.parametrize("memory", ["sysv", "posix"])
+def test_destroy_of_another_users_store_says_what_helps(key, memory):
+    with Store(key, size="1M", mode=0o666, backend=memory) as store:
+        with pytest.raises(shmstore.StoreSystemError) as caught:
+            as_user(OTHER, OTHER, lambda: Store(key, backend=memory, owner="root").destroy())
+        said = str(caught.value)
+        assert caught.value.errno == errno.EPERM
+        assert repr(key) in said and "uid 0 (root)" in said and "runs as uid 65534 (nobody)" in said
+        if memory == "sysv":
+            assert said.endswith(f"only one of them or root may remove it: shmstore rm, or ipcrm -m {store.info().id}, as that user")
+        else:
+            path = f"/dev/shm/shmstore-{key}"
+            assert said.endswith(f"only the owner of that file, or of the directory, or root may remove it: rm {path} as that user")
+        store["k"] = 1  # nothing was destroyed

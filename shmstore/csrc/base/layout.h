@@ -103,7 +103,8 @@ static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line
 
 /* ---- due word of a group of buckets: 63..24 earliest expiry in ms since boot, 0 = none; 23..0 change count */
 #define SHMS_DUE_MS(w) ((w) >> 24)
-#define SHMS_DUE(ms, count) (((uint64_t)(ms) << 24) | ((count) & 0xffffffull))
+#define SHMS_DUE_MAX 0xffffffffffull /* 34 years: a later expiry is due then, and the sweep finds that it is early */
+#define SHMS_DUE(ms, count) ((shms_min((ms), SHMS_DUE_MAX) << 24) | ((count) & 0xffffffull))
 
 /* ---- block: header, extension (flag), key, value; from SHMS_ALIGNED_FROM up the value is 64-byte
  * aligned, or, if it is msgpack, what stands behind a head of five bytes (bin 32 and its like): bytes read in place.

@@ -192,7 +192,7 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     return rc == SHMS_RAISED ? NULL : Py_BuildValue("(innK)", rc, done, at, (unsigned long long)asked);
 }
 
-/* _delete_many(names): how many were there */
+/* _delete_many(names): how many were there; on failure (status, how many, at which key) */
 PyObject *shms_delete_many(PyObject *self, PyObject *names) {
     struct shms_call c;
     if (!PyTuple_Check(names)) {
@@ -200,8 +200,8 @@ PyObject *shms_delete_many(PyObject *self, PyObject *names) {
         return NULL;
     }
     int rc = shms_call_begin(&c, self);
-    Py_ssize_t count = PyTuple_Size(names), done = 0;
-    for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
+    Py_ssize_t count = PyTuple_Size(names), done = 0, i = 0;
+    for (; i < count && rc == SHMS_OK; i++) {
         const char *name;
         uint32_t length, kind;
         rc = shms_call_name(PyTuple_GetItem(names, i), &name, &length, &kind);
@@ -212,5 +212,9 @@ PyObject *shms_delete_many(PyObject *self, PyObject *names) {
         rc = rc == SHMS_MISS ? SHMS_OK : rc;
     }
     shms_call_end(&c);
-    return rc == SHMS_OK ? PyLong_FromSsize_t(done) : shms_store_failed(self, Py_None, rc);
+    if (rc == SHMS_OK)
+        return PyLong_FromSsize_t(done);
+    if (rc == SHMS_NO_MEMORY)
+        return PyErr_NoMemory();
+    return rc == SHMS_RAISED ? NULL : Py_BuildValue("(inn)", rc, done, i ? i - 1 : 0);
 }

@@ -2,29 +2,25 @@
  * awaited with it given up and nothing held; again. */
 #include "python/glue_call.h"
 
-#include <math.h>
+#define LONGEST 3e9 /* seconds, as in shmstore/_durations.py, which has the rule */
 
 int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds) {
-    bool of_handle = ttl == shms_module_of(store)->fallback;
-    *nanoseconds = of_handle ? SHMS_TTL_OF_HANDLE : 0;
-    if (of_handle || ttl == Py_None)
+    PyObject *fallback = shms_module_of(store)->fallback;
+    *nanoseconds = ttl == fallback ? SHMS_TTL_OF_HANDLE : 0;
+    if (ttl == fallback || ttl == Py_None)
         return SHMS_OK;
-    if (PyBool_Check(ttl)) {
-        PyErr_SetString(PyExc_TypeError, "ttl is a number of seconds or None, not bool");
-        return SHMS_RAISED;
+    if (SHMS_LIKELY(PyFloat_CheckExact(ttl) || PyLong_CheckExact(ttl))) {
+        double seconds = PyFloat_AsDouble(ttl); /* of an int of a thousand bits: -1 and an exception, and Python knows better */
+        if (seconds > 0) {
+            *nanoseconds = seconds > LONGEST ? (uint64_t)LONGEST * SHMS_SECOND : (uint64_t)(seconds * 1e9) + 1;
+            return SHMS_OK;
+        }
+        PyErr_Clear();
     }
-    double seconds = PyFloat_AsDouble(ttl);
-    if (seconds == -1.0 && PyErr_Occurred()) {
-        if (PyErr_ExceptionMatches(PyExc_TypeError))
-            shms_type_error("ttl is a number of seconds or None", ttl);
-        return SHMS_RAISED;
-    }
-    if (!(seconds > 0)) {
-        PyErr_Format(PyExc_ValueError, "ttl is a number of seconds above 0, or None for ever, not %R", ttl);
-        return SHMS_RAISED;
-    }
-    *nanoseconds = seconds > 3e9 ? 3000000000ull * SHMS_SECOND : (uint64_t)(seconds * 1e9) + 1;
-    return SHMS_OK;
+    PyObject *found = PyObject_CallMethod(store, "_ttl_ns", "O", ttl);
+    *nanoseconds = found ? PyLong_AsUnsignedLongLong(found) : 0;
+    Py_XDECREF(found);
+    return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
 }
 
 static int write_value(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
