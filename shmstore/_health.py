@@ -57,7 +57,7 @@ class Health(Attachment):
             ClientInfo(
                 number=c.number,
                 pid=c.pid,
-                program=ffi.string(c.program).decode(errors="replace"),
+                program=ffi.string(c.program).decode(errors="replace") or None,
                 alive={0: False, 1: True, 2: None}[c.alive],
                 attached_at=c.attached / 1e9,
                 is_me=bool(c.self),
@@ -117,10 +117,10 @@ def _info_of(raw: Any) -> StoreInfo:
     from shmstore._records import StoreInfo
 
     name = bytes(ffi.buffer(raw.name, raw.name_length)).decode(errors="surrogateescape")
+    kernel = {field: getattr(raw, field) if raw.kernel_known else None for field in ("mode", "uid", "gid", "creator_uid")}
     return StoreInfo(
-        key=raw.key, id=raw.id, name=name if raw.name_kind in (1, 3) else None, size=raw.size, mode=raw.mode,
-        uid=raw.uid, gid=raw.gid, creator=raw.creator_pid, creator_uid=raw.creator_uid, created=raw.created / 1e9,
-        attached=raw.attached, format_version=raw.format, max_entries=raw.max_entries or None,
+        key=raw.key, id=raw.id, name=name if raw.name_kind in (1, 3) else None, size=raw.size, **kernel,
+        creator=raw.creator_pid, created=raw.created / 1e9, attached=None if raw.attached < 0 else raw.attached, format_version=raw.format, max_entries=raw.max_entries or None,
         max_clients=raw.clients, uuid=bytes(ffi.buffer(raw.uuid, 16)).hex(), readonly=bool(raw.readonly),
         backend=BACKENDS[raw.backend],
     )  # fmt: skip

@@ -190,4 +190,8 @@ def parse_huge_page(hugepages: bool | int | str) -> int:
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise
+        code = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
+        raise errors.StoreSystemError(
+            code, f'hugepages=True: /proc/meminfo, which has the size of a page, cannot be read ({error}); say it: hugepages="2M"'
+        ) from None
     raise errors.StoreSystemError(errno.ENOSYS, "hugepages: this kernel has no huge pages; leave hugepages=True out")

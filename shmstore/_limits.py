@@ -6,7 +6,7 @@ import os
 
 from shmstore._foreign import is_foreign
 
-__all__ = ["PAGE", "amount", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "mappings", "room", "ulimit"]
+__all__ = ["PAGE", "amount", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "room", "room_for_mappings", "ulimit"]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -63,21 +63,25 @@ def room(folder: str) -> str:
     return f"{folder} has {_bytes(size)}, {_bytes(free)} free{files}"
 
 
-def huge_page_sizes() -> list[int]:
-    """The sizes of huge pages, in bytes, that this kernel knows."""
+def huge_page_sizes() -> list[int] | None:
+    """The sizes of huge pages, in bytes, that this kernel knows; None where /sys does not tell."""
     try:
         names = os.listdir("/sys/kernel/mm/hugepages")
         return sorted([int(name.removeprefix("hugepages-").removesuffix("kB")) * 1024 for name in names])
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise
-        return []
+        absent = isinstance(error, FileNotFoundError) and os.path.isdir("/sys/kernel/mm")
+        return [] if absent else None
 
 
 def free_huge_pages() -> str:
     """How many huge pages of each size are free, and of how many."""
     words = []
-    for size in huge_page_sizes():
+    sizes = huge_page_sizes()
+    if sizes is None:
+        return "/sys/kernel/mm/hugepages cannot be read"
+    for size in sizes:
         counts = []
         for name in ("free_hugepages", "nr_hugepages"):
             try:
@@ -91,15 +95,15 @@ def free_huge_pages() -> str:
     return ", ".join(words) or "this kernel has no huge pages"
 
 
-def mappings() -> list[tuple[int, int, str]]:
-    """What this process has mapped: first address, address behind the last, name."""
+def mappings() -> list[tuple[int, int, str]] | None:
+    """What this process has mapped: first address, address behind the last, name; None where /proc does not tell."""
     try:
         with open("/proc/self/maps", encoding="utf-8", errors="replace") as lines:
             rows = [line.split(maxsplit=5) for line in lines]
     except OSError as error:
         if is_foreign(error):
             raise
-        return []
+        return None
     found = []
     for row in rows:
         start, _, stop = row[0].partition("-")
@@ -107,9 +111,16 @@ def mappings() -> list[tuple[int, int, str]]:
     return found
 
 
+def room_for_mappings() -> str:
+    """What bounds the addresses of this process, and how much of it is taken."""
+    found = mappings()
+    count = "how many mappings exist cannot be read" if found is None else f"{len(found)} mappings exist"
+    return f"{ulimit('v')}, {limit('vm.max_map_count')}, {count}"
+
+
 def mapping_at(address: int, size: int) -> str | None:
     """What lies in a range of addresses already."""
-    for start, stop, name in mappings():
+    for start, stop, name in mappings() or ():
         if start < address + max(size, 1) and address < stop:
             return f"{name} at {start:#x} to {stop:#x}"
     return None

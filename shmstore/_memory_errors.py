@@ -56,9 +56,12 @@ def _about_huge_pages(code: int, size: int, page: int) -> str:
     if code == errno.EPERM:
         return f"{which} needs CAP_IPC_LOCK or membership in a group; {limit('vm.hugetlb_shm_group')}"
     folder = f"/sys/kernel/mm/hugepages/hugepages-{page >> 10}kB"
-    if not os.path.isdir(folder):
+    if not os.path.isdir(folder) and os.path.isdir("/sys/kernel/mm"):
         return f"{which}: this kernel has no pages of that size (see /sys/kernel/mm/hugepages)"
-    total, free, promised = [_number(f"{folder}/{name}_hugepages") for name in ("nr", "free", "resv")]
+    counts = [_number(f"{folder}/{name}_hugepages") for name in ("nr", "free", "resv")]
+    if None in counts:
+        return f"{which} takes {needed} of them; how many are free cannot be read ({folder}); the administrator sets them aside"
+    total, free, promised = [count or 0 for count in counts]
     free -= promised
     if page == _default():
         have, remedy = limit("vm.nr_hugepages"), f"sysctl -w vm.nr_hugepages={total - free + needed}"
@@ -67,14 +70,14 @@ def _about_huge_pages(code: int, size: int, page: int) -> str:
     return f"{which} takes {needed} of them; {have}, {free} free; set more aside: {remedy}"
 
 
-def _number(path: str) -> int:
+def _number(path: str) -> int | None:
     try:
         with open(path) as file:
             return int(file.read())
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise
-        return 0
+        return None
 
 
 def _default() -> int:

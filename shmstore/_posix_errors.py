@@ -6,7 +6,7 @@ import errno
 import os
 
 from shmstore._foreign import is_foreign
-from shmstore._limits import PAGE, free_huge_pages, limit, mapping_at, mappings, room, ulimit
+from shmstore._limits import PAGE, free_huge_pages, limit, mapping_at, room, room_for_mappings, ulimit
 
 __all__ = ["FOLDER", "about_descriptor", "about_mmap", "about_name", "failure"]
 
@@ -89,8 +89,7 @@ def about_mmap(code: int, fd: int, address: int, length: int, offset: int, flags
     if code == errno.EPERM and flags & MAP_FIXED and address < 1 << 16:
         return f"{asked}; only CAP_SYS_RAWIO may map {address:#x}: {limit('vm.mmap_min_addr')}"
     if code == errno.ENOMEM:
-        limits = f"{ulimit('v')}, {limit('vm.max_map_count')}, {len(mappings())} mappings exist"
-        return f"{asked}; this process has no room: {limits}, {limit('vm.overcommit_memory')}; {free_huge_pages()}"
+        return f"{asked}; this process has no room: {room_for_mappings()}, {limit('vm.overcommit_memory')}; {free_huge_pages()}"
     if code == errno.EAGAIN:
         return f"{asked}; that is more than may be locked: {ulimit('l')}"
     if fd < 0:

@@ -74,9 +74,12 @@ class Stats(_Record):
 
 class StoreInfo(_Record):
     """What a store is: ``key`` (key_t) and ``id`` as in ``ipcs -m``, ``name`` as its creator gave it (None for
-    a numeric key), ``size`` in bytes, ``mode``, ``uid``/``gid`` of the owner, ``creator`` (process id) and
+    a numeric key), ``size`` in bytes, ``mode``, ``uid``/``gid`` of the owner, ``creator`` (process id in its pid namespace) and
     ``creator_uid``, ``created`` (seconds since the epoch), ``attached`` (mappings in all processes), ``backend`` ("sysv" or "posix"; a
-    POSIX store has key 0 and id -1)."""
+    POSIX store has key 0 and id -1).
+
+    ``mode``, ``uid``, ``gid``, ``creator_uid`` and ``attached`` are the kernel's word, and None where it gives none: to a process
+    in another IPC namespace by now, one whose descriptor of a POSIX store was closed, one that a sandbox keeps from asking."""
 
     __slots__ = (
         "key", "id", "name", "size", "mode", "uid", "gid", "creator", "creator_uid", "created", "attached",
@@ -86,13 +89,13 @@ class StoreInfo(_Record):
     id: int
     name: str | None
     size: int
-    mode: int
-    uid: int
-    gid: int
+    mode: int | None
+    uid: int | None
+    gid: int | None
     creator: int
-    creator_uid: int
+    creator_uid: int | None
     created: float
-    attached: int
+    attached: int | None
     format_version: int
     max_entries: int | None
     max_clients: int
@@ -102,13 +105,14 @@ class StoreInfo(_Record):
 
 
 class ClientInfo(_Record):
-    """A process that is attached for writing. ``alive``: True, False (its place is about to be freed), or None
-    where no proof can be had from here (another pid namespace, a hidden /proc)."""
+    """A process that is attached for writing. ``pid`` is its number in its own pid namespace. ``program``: its name, None where
+    that cannot be told (it is gone, of another pid namespace, or /proc is hidden). ``alive``: True, False (its place is about to
+    be freed), or None where no proof can be had from here (another pid namespace, a hidden /proc)."""
 
     __slots__ = ("number", "pid", "program", "alive", "attached_at", "is_me")
     number: int
     pid: int
-    program: str
+    program: str | None
     alive: bool | None
     attached_at: float
     is_me: bool

@@ -10,7 +10,7 @@ import errno
 import os
 
 from shmstore._foreign import is_foreign
-from shmstore._limits import PAGE, free_huge_pages, huge_page_sizes, limit, mapping_at, mappings, ulimit
+from shmstore._limits import PAGE, free_huge_pages, huge_page_sizes, limit, mapping_at, room_for_mappings, ulimit
 from shmstore._sysv_flags import (
     IPC_SET,
     SHM_HUGE_MASK,
@@ -36,7 +36,8 @@ def failure(call: str, code: int, advice: str) -> OSError:
     return OSError(code, f"{call}: {os.strerror(code)}: {advice}")
 
 
-def _table() -> list[ShmidDs]:
+def _table() -> list[ShmidDs] | None:
+    """None: nobody shows it to this process, and the message must do without."""
     rows = rows_of_proc()
     if rows is None:
         try:
@@ -44,17 +45,17 @@ def _table() -> list[ShmidDs]:
         except OSError as error:
             if is_foreign(error):
                 raise
-            return []  # the message must do without
+            return None
     return rows
 
 
 def _of_key(key: int) -> ShmidDs | None:
-    found = [row for row in _table() if row.key == key] if key else []
+    found = [row for row in _table() or () if row.key == key] if key else []
     return found[0] if found else None
 
 
 def _of_id(shmid: int) -> ShmidDs | None:
-    found = [row for row in _table() if row.id == shmid]
+    found = [row for row in _table() or () if row.id == shmid]
     return found[0] if found else None
 
 
@@ -76,7 +77,8 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
     if code == errno.EINVAL and row:
         return f"{name} has {row.size} bytes, fewer than the {size} asked for; ask for at most that, or for 0"
     if code == errno.EINVAL and shmflg & SHM_HUGETLB and (power := shmflg >> SHM_HUGE_SHIFT & SHM_HUGE_MASK):
-        known = ", ".join([f"{pages // 1024} kB" for pages in huge_page_sizes()]) or "none"
+        sizes = huge_page_sizes()
+        known = "sizes that cannot be read" if sizes is None else ", ".join([f"{size // 1024} kB" for size in sizes]) or "none"
         return f"huge pages of {(1 << power) // 1024} kB asked for; this kernel has: {known}"
     if code == errno.EINVAL:
         return f"{size} bytes asked for; a new segment has 1 to shmmax bytes: {limit('kernel.shmmax')}"
@@ -98,6 +100,8 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
 def _counted() -> str:
     """The two limits on all segments together, each beside what is used of it."""
     table = _table()
+    if table is None:
+        return f"{limit('kernel.shmmni')} segments, {limit('kernel.shmall')} pages of {PAGE} bytes; how many exist cannot be read"
     pages = sum([(row.size + PAGE - 1) // PAGE for row in table])
     return (
         f"{limit('kernel.shmmni')} segments, {len(table)} exist; "
@@ -112,11 +116,10 @@ def about_id(code: int, shmid: int) -> str:
         return f"segment {shmid} was removed"
     if code in (errno.EACCES, errno.EPERM):
         return f"it is {_told(row) if row else f'segment {shmid}'}; you are uid {os.geteuid()}"
-    if code == errno.EINVAL and row is None:
+    if code == errno.EINVAL and row is None and _table() is not None:
         return f"no segment has id {shmid} in this IPC namespace: it was removed, or never existed"
     if code == errno.ENOMEM:
-        limits = f"{ulimit('v')}, {limit('vm.max_map_count')}, {len(mappings())} mappings exist"
-        return f"this process has no room for {_told(row) if row else f'segment {shmid}'}; {limits}"
+        return f"this process has no room for {_told(row) if row else f'segment {shmid}'}; {room_for_mappings()}"
     return _told(row) if row else f"segment {shmid}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import builtins
+import errno
 import os
 
 from shmstore import errors
@@ -10,6 +10,7 @@ from shmstore._batches import Batches
 from shmstore._foreign import is_foreign
 from shmstore._keys import OBJECTS, Key
 from shmstore._sentinels import DEFAULT, PRIVATE, UnsaidInt, UnsaidStr
+from shmstore._sysv_table import segments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ def stores() -> list[StoreInfo]:
 
     Other users' are included in System V memory. In POSIX memory only mine and root's: whoever owns a file can make
     it shorter while it is mapped, which is a signal that kills (``shmstore ls`` lists theirs without mapping them).
+
+    Raises: StoreSystemError where the kernel does not list them, or this process lacks what opening takes.
     """
     found = []
     for key in _keys_in_use():
@@ -102,8 +105,8 @@ def stores() -> list[StoreInfo]:
             with attach_to(key) as store:
                 found.append(store.info())
         except (errors.ShmStoreError, OSError, ValueError) as error:
-            if is_foreign(error):
-                raise
+            if is_foreign(error) or (isinstance(error, errors.StoreSystemError) and error.errno not in _NOT_HERE):
+                raise  # of this process (no descriptor, no memory): the list would lack what there is
             continue  # no store, not ours to read, or gone since
     return found
 
@@ -118,20 +121,26 @@ def attach_to(key: Key, *, readonly: bool = True, timeout: float = 0) -> Store[A
     return store
 
 
+_NOT_HERE = (errno.EACCES, errno.ENOENT, errno.EINVAL, errno.EIDRM)  # not ours to read, or gone since
+
+
 def _keys_in_use() -> list[Key]:
-    keys = []
     try:
-        with builtins.open("/proc/sysvipc/shm") as table:
-            numbers = [int(line.split()[0]) for line in list(table)[1:]]
-        keys += [Key(number, 2, b"", hex(number & 0xFFFFFFFF)) for number in numbers if number != 0]
+        numbers = [segment.stat.key for segment in segments() if segment.stat]
     except OSError as error:
         if is_foreign(error):
             raise
+        if error.errno != errno.ENOSYS:
+            raise errors.StoreSystemError(error.errno, f"stores: {error.strerror}") from None
+        numbers = []  # a kernel without System V memory
+    keys = [Key(number, 2, b"", hex(number & 0xFFFFFFFF)) for number in numbers if number != 0]
     try:
         names = sorted(os.listdir(os.fsencode(OBJECTS)))
     except OSError as error:
         if is_foreign(error):
             raise
+        if error.errno != errno.ENOENT:
+            raise errors.StoreSystemError(error.errno, f"stores: {error.strerror}: {OBJECTS} cannot be listed") from None
         names = []
     objects = [name for name in names if name.startswith(b"shmstore-") and _trusted(name)]
     keys += [Key(0, 2, b"", repr(os.fsdecode(name)), backend="posix", object=name) for name in objects]

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from shmstore.cli._objects import Object
     from shmstore.cli._segments import Segment
 
-__all__ = ["Finding", "Machine", "note", "ok", "problem"]
+__all__ = ["Finding", "Machine", "note", "ok", "problem", "unread"]
 
 
 class Finding:
@@ -42,8 +42,13 @@ def problem(topic: str, says: str, fix: str) -> Finding:
     return Finding("problem", topic, says, fix)
 
 
+def unread(topic: str, what: str, consequence: str = "") -> Finding:
+    """A file that answers the question is closed to this process, or not there: no answer is not a good answer."""
+    return note(topic, f"{what} cannot be read{consequence and f', so {consequence}'}")
+
+
 class Machine:
-    """The files that describe a machine; another *root* stands for another machine."""
+    """The files that describe a machine; another *root* stands for another machine. What cannot be read is None."""
 
     def __init__(self, root: str = "") -> None:
         self.root = root
@@ -91,7 +96,7 @@ class Machine:
         return os.path.exists(self.root + path)
 
     def names(self, path: str) -> list[str]:
-        """What is in a directory, sorted."""
+        """What is in a directory, sorted; nothing where there is none."""
         try:
             return sorted(os.listdir(self.root + path))
         except OSError:
@@ -105,31 +110,39 @@ class Machine:
             return None
         return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
 
-    def mounts(self) -> dict[str, tuple[str, str]]:
+    def mounts(self) -> dict[str, tuple[str, str]] | None:
         """Mount points, each with its type and its options; the last one mounted counts."""
+        text = self.text("/proc/self/mounts")
+        if text is None:
+            return None
         found = {}
-        for line in (self.text("/proc/self/mounts") or "").splitlines():
+        for line in text.splitlines():
             words = line.split()
             if len(words) >= 4:
                 found[words[1]] = (words[2], words[3])
         return found
 
-    def segments(self) -> list[Segment]:
-        """The kernel's table; empty if it cannot be read."""
+    def segments(self) -> list[Segment] | None:
+        """The kernel's table."""
         from shmstore.cli._segments import Segment
 
+        text = self.text("/proc/sysvipc/shm")
         try:
-            return [Segment(line) for line in (self.text("/proc/sysvipc/shm") or "").splitlines()[1:]]
+            return None if text is None else [Segment(line) for line in text.splitlines()[1:]]
         except (ValueError, IndexError):
-            return []
+            return None
 
-    def posix_stores(self) -> list[Object]:
+    def posix_stores(self) -> list[Object] | None:
         """The stores in /dev/shm, and what looks like one by its name and may not be read."""
         from shmstore.cli._header import parse_header
         from shmstore.cli._objects import objects
 
+        try:
+            there = objects(f"{self.root}/dev/shm")
+        except OSError:
+            return None
         found = []
-        for one in objects(f"{self.root}/dev/shm"):
+        for one in there:
             try:
                 if parse_header(one.first_page()):
                     found.append(one)

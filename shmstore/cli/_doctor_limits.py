@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from shmstore.cli._doctor import Finding, Machine, note, ok, problem
+from shmstore.cli._doctor import Finding, Machine, note, ok, problem, unread
 from shmstore.cli._human import amount
 
 __all__ = ["CHECKS"]
@@ -18,8 +18,11 @@ ROOT_SETS = "as root: sysctl -w"
 
 def table(machine: Machine) -> Finding:
     """Does the kernel have System V shared memory, and does /proc show it?"""
+    segments = machine.segments()
+    if segments is not None:
+        return ok("System V", f"{len(segments)} segments in this IPC namespace")
     if machine.exists("/proc/sysvipc/shm"):
-        return ok("System V", f"{len(machine.segments())} segments in this IPC namespace")
+        return unread("System V", "/proc/sysvipc/shm", "shmstore ls shows nothing")
     return problem(
         "System V", "/proc/sysvipc/shm is missing: the kernel lacks CONFIG_SYSVIPC, or /proc is hidden; a store needs the first",
         "mount -t proc proc /proc, or another kernel (gVisor and old WSL have none)",
@@ -30,7 +33,7 @@ def shmmax(machine: Machine) -> Finding:
     """How large may one segment be?"""
     limit = machine.number("/proc/sys/kernel/shmmax")
     if limit is None:
-        return note("shmmax", "kernel.shmmax cannot be read")
+        return unread("shmmax", "kernel.shmmax")
     if limit >= UNLIMITED:
         return ok("shmmax", "a segment may have any size")
     total = machine.memory("MemTotal") or 0
@@ -48,8 +51,11 @@ def shmall(machine: Machine) -> Finding:
     """How much may all segments have together?"""
     limit = machine.number("/proc/sys/kernel/shmall")
     if limit is None:
-        return note("shmall", "kernel.shmall cannot be read")
-    taken = sum(-(-segment.size // machine.page) for segment in machine.segments())
+        return unread("shmall", "kernel.shmall")
+    segments = machine.segments()
+    if segments is None:
+        return unread("shmall", "/proc/sysvipc/shm", f"how much of the {amount(limit * machine.page)} allowed together is taken is not known")
+    taken = sum(-(-segment.size // machine.page) for segment in segments)
     left = max(0, limit - taken) * machine.page
     if limit * machine.page >= UNLIMITED:
         return ok("shmall", f"segments take {amount(taken * machine.page)} together, without a limit")
@@ -64,8 +70,11 @@ def shmmni(machine: Machine) -> Finding:
     """How many segments may there be?"""
     limit = machine.number("/proc/sys/kernel/shmmni")
     if limit is None:
-        return note("shmmni", "kernel.shmmni cannot be read")
-    count = len(machine.segments())
+        return unread("shmmni", "kernel.shmmni")
+    segments = machine.segments()
+    if segments is None:
+        return unread("shmmni", "/proc/sysvipc/shm", f"how many of the {limit} segments allowed exist is not known")
+    count = len(segments)
     says = f"{count} of {limit} segments exist"
     fix = f"{ROOT_SETS} kernel.shmmni={min(32768, limit * 2)}"
     if count >= limit:
@@ -75,14 +84,18 @@ def shmmni(machine: Machine) -> Finding:
 
 def dev_shm(machine: Machine) -> Finding:
     """Is there room for POSIX shared memory, and for the stores in it? System V segments are not bound by it."""
-    room = machine.room("/dev/shm")
-    if room is None or "/dev/shm" not in machine.mounts():
+    room, mounts = machine.room("/dev/shm"), machine.mounts()
+    if mounts is None:
+        return unread("/dev/shm", "/proc/self/mounts", "whether /dev/shm is a file system of its own is not known")
+    if room is None or "/dev/shm" not in mounts:
         return note(
             "/dev/shm", 'there is none: backend="posix" will not work; stores in System V memory do',
             "as root: mount -t tmpfs -o mode=1777 tmpfs /dev/shm",
         )
     total, free = room
     stores = machine.posix_stores()
+    if stores is None:
+        return unread("/dev/shm", "the directory", f"what is in it is not known; {amount(free)} of {amount(total)} are free")
     size = sum(one.size for one in stores)
     growth = sum(max(0, one.size - one.allocated) for one in stores)
     says = f"{amount(free)} of {amount(total)} are free"
@@ -122,6 +135,8 @@ def huge_pages(machine: Machine) -> Finding:
     total, free, promised, size = (
         machine.memory(field) for field in ("HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "Hugepagesize")
     )
+    if machine.text("/proc/meminfo") is None:
+        return unread("huge pages", "/proc/meminfo")
     if not size:
         return note("huge pages", "this kernel has none: hugepages= is refused")
     if not total:

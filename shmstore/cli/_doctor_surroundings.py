@@ -6,7 +6,7 @@ import configparser
 import os
 import shlex
 
-from shmstore.cli._doctor import Finding, Machine, note, ok, problem
+from shmstore.cli._doctor import Finding, Machine, note, ok, problem, unread
 from shmstore.cli._human import amount, mode, user
 
 TYPE_CHECKING = False
@@ -23,10 +23,10 @@ SYSTEM_USERS = 999  # the last uid that systemd counts as a system user, where /
 
 def namespaces(machine: Machine) -> Finding:
     """Who sees the stores of this process, and whose death can it see?"""
-    inner = [
-        kind for kind, first in FIRST.items()
-        if (link := machine.link(f"/proc/self/ns/{kind}")) is not None and link != f"{kind}:[{first}]"
-    ]  # fmt: skip
+    links = {kind: machine.link(f"/proc/self/ns/{kind}") for kind in FIRST}
+    if links["ipc"] is None or links["pid"] is None:  # that of time is new in Linux 5.6
+        return unread("namespaces", "/proc/self/ns", "whose deaths this process can see is not known")
+    inner = [kind for kind, first in FIRST.items() if links[kind] not in (None, f"{kind}:[{first}]")]
     if "ipc" in inner:
         return note(
             "namespaces", "this is an IPC namespace of its own, as in a container: stores outside are not seen here, nor these there; they end with it",
@@ -42,7 +42,10 @@ def namespaces(machine: Machine) -> Finding:
 
 def hidden_proc(machine: Machine) -> Finding:
     """Can the processes of other users be seen?"""
-    options = machine.mounts().get("/proc", ("", ""))[1].split(",")
+    mounts = machine.mounts()
+    if mounts is None:
+        return unread("/proc", "/proc/self/mounts", "deaths may not be provable: is /proc mounted?")
+    options = mounts.get("/proc", ("", ""))[1].split(",")
     hidden = [option for option in options if option.startswith("hidepid=") and option not in ("hidepid=0", "hidepid=off")]
     if hidden and machine.uid:
         return note(
@@ -105,10 +108,12 @@ def memory(machine: Machine) -> Finding:
     """Would the stores fit, if all of them filled up?"""
     available, total = machine.memory("MemAvailable"), machine.memory("MemTotal")
     if available is None or total is None:
-        return note("memory", "/proc/meminfo cannot be read")
-    segments = machine.segments()
+        return unread("memory", "/proc/meminfo")
+    segments, objects = machine.segments(), machine.posix_stores()
+    if segments is None or objects is None:
+        return unread("memory", "/dev/shm" if segments else "/proc/sysvipc/shm", "how much stores may still grow is not known")
     promised = sum(max(0, segment.size - segment.rss - segment.swap) for segment in segments)
-    growth = sum(max(0, one.size - one.allocated) for one in machine.posix_stores())
+    growth = sum(max(0, one.size - one.allocated) for one in objects)
     promised += min(growth, (machine.room("/dev/shm") or (0, 0))[1])
     says = f"{amount(available)} of {amount(total)} are available; stores and segments may still grow by {amount(promised)}"
     if promised > available:
@@ -121,8 +126,10 @@ def memory(machine: Machine) -> Finding:
 
 def swap(machine: Machine) -> Finding:
     """May stores be swapped out?"""
-    swapped = sum(segment.swap for segment in machine.segments())
-    size = machine.memory("SwapTotal") or 0
+    segments, size = machine.segments(), machine.memory("SwapTotal")
+    if segments is None or size is None:
+        return unread("swap", "/proc/sysvipc/shm" if segments is None else "/proc/meminfo")
+    swapped = sum(segment.swap for segment in segments)
     if swapped:
         return note("swap", f"{amount(swapped)} of shared memory are swapped out: reads there take milliseconds", "as root: swapoff -a && swapon -a, with enough memory free")
     if not size:
@@ -132,7 +139,10 @@ def swap(machine: Machine) -> Finding:
 
 def overcommit(machine: Machine) -> Finding:
     """Does the kernel count memory that nobody touched yet?"""
-    if machine.number("/proc/sys/vm/overcommit_memory") == 2:
+    policy = machine.number("/proc/sys/vm/overcommit_memory")
+    if policy is None:
+        return unread("overcommit", "vm.overcommit_memory")
+    if policy == 2:
         limit, committed = machine.memory("CommitLimit") or 0, machine.memory("Committed_AS") or 0
         return note(
             "overcommit", f"vm.overcommit_memory=2: the whole size of a store counts at once; {amount(max(0, limit - committed))} are left",
@@ -143,12 +153,18 @@ def overcommit(machine: Machine) -> Finding:
 
 def control_group(machine: Machine) -> Finding:
     """How much memory does this process's control group allow? A page of a store is charged to whoever touches it first."""
+    if machine.text("/proc/self/cgroup") is None:
+        return unread("control group", "/proc/self/cgroup", "how much memory is allowed is not known")
     limit, where = _group_limit(machine)
     total = machine.memory("MemTotal") or 1 << 62
     if limit is None or limit >= total:
         return ok("control group", "sets no limit on memory below the machine's")
-    size = sum(segment.size for segment in machine.segments() if segment.uid == machine.uid)
-    says = f"{where} allows {amount(limit)}, shared memory that this process touches first included; your segments have {amount(size)}"
+    segments = machine.segments()
+    says = f"{where} allows {amount(limit)}, shared memory that this process touches first included"
+    if segments is None:
+        return unread("control group", f"{says}; /proc/sysvipc/shm")
+    size = sum(segment.size for segment in segments if segment.uid == machine.uid)
+    says += f"; your segments have {amount(size)}"
     if size > limit:
         return problem("control group", f"{says}: filling them would get a process killed", "raise the limit (docker run --memory, systemd MemoryMax=), or make stores smaller")
     return note("control group", says)
@@ -175,8 +191,11 @@ def _group_limit(machine: Machine) -> tuple[int | None, str]:
 
 def permissions(machine: Machine) -> Finding:
     """Can everybody write to a store of this user?"""
-    own: list[Segment | Object] = [segment for segment in machine.segments() if not segment.removed]
-    own += machine.posix_stores()
+    segments, objects = machine.segments(), machine.posix_stores()
+    if segments is None or objects is None:
+        return unread("permissions", "/proc/sysvipc/shm" if segments is None else "/dev/shm")
+    own: list[Segment | Object] = [segment for segment in segments if not segment.removed]
+    own += objects
     own = [one for one in own if one.uid == machine.uid]
     open_ = [one for one in own if one.mode & 0o002]
     if open_:
@@ -191,6 +210,8 @@ def permissions(machine: Machine) -> Finding:
 def forgotten(machine: Machine) -> Finding:
     """Does memory lie in segments that nobody uses?"""
     segments = machine.segments()
+    if segments is None:
+        return unread("left over", "/proc/sysvipc/shm")
     idle = [segment for segment in segments if segment.nattch == 0 and segment.uid == machine.uid]
     ghosts = [segment for segment in segments if segment.removed]
     held, waiting = sum(one.rss + one.swap for one in idle), sum(one.rss + one.swap for one in ghosts)

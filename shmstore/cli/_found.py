@@ -7,6 +7,7 @@ import os
 
 from shmstore import errors
 from shmstore.cli._header import Header, parse_header
+from shmstore.cli._objects import OUT_OF_DESCRIPTORS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +42,11 @@ class Found:
         try:
             self.header = parse_header(place.first_page())
         except OSError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                raise  # of this process, so nothing can be said of what is there
             self.kind = "unreadable"
             self.gone = error.errno in _GONE
+            self.trouble = "" if error.errno in (errno.EACCES, errno.EPERM) else os.strerror(error.errno or 0).lower()
         if self.header is not None:
             self.kind = "store"
             if not self.destroyed and not self.hazardous:
@@ -61,12 +65,15 @@ class Found:
                 if info.uuid == self.header.uuid:
                     self.stats = store.stats()
                     self.clients = sum(client.alive is not False for client in store.clients())
-                    if self.attached is None:
+                    if self.attached is None and info.attached is not None:
                         self.attached = info.attached - 1
         except errors.FormatMismatch:
             self.trouble = f"format {self.header.format}"
         except (errors.StoreCorrupt, errors.NotAStore):
             self.trouble = "corrupt"
+        except errors.StoreSystemError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                raise
         except (errors.ShmStoreError, OSError, ValueError):
             pass  # gone meanwhile
 

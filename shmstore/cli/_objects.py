@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["Object", "object_named", "objects", "private_objects"]
+__all__ = ["OUT_OF_DESCRIPTORS", "Object", "object_named", "objects", "private_objects"]
+
+OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)  # whatever is asked of the kernel then, the answer is of this process
 
 _MEMFD = "/memfd:shmstore (deleted)"  # csrc/memory_posix.c names them
 _DESCRIPTOR = re.compile(rb"/proc/(\d+|self)/fd/\d+")
@@ -132,15 +134,17 @@ def object_named(name: bytes) -> Object | None:
             return None
     try:
         return Object(name)
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.EACCES, *OUT_OF_DESCRIPTORS) and not _DESCRIPTOR.fullmatch(name):
+            raise  # it may be there; another user's private ones stay unseen
         return None
 
 
 def objects(folder: str = OBJECTS) -> list[Object]:
-    """What is in /dev/shm, by name; nothing where there is none."""
+    """What is in /dev/shm, by name; nothing where there is none. Raises: OSError where it cannot be listed."""
     try:
         names = sorted(os.listdir(os.fsencode(folder)))
-    except OSError:
+    except FileNotFoundError:
         return []
     return [found for name in names if (found := _found(os.path.join(os.fsencode(folder), name)))]
 
@@ -156,7 +160,9 @@ def private_objects() -> list[Object]:
             for path in paths:
                 if _leads_to(path) == _MEMFD and (one := _found(os.fsencode(path))):
                     found.setdefault(one.number, one)
-        except OSError:
+        except OSError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                raise
             continue  # another user's, or gone
     return list(found.values())
 

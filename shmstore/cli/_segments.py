@@ -96,7 +96,7 @@ class Segment:
         return {
             "backend": self.backend, "key": f"{self.key:#010x}", **self.identity(), "object": None, "size": self.size,
             "mode": f"{self.mode & 0o777:04o}", "uid": self.uid, "gid": self.gid, "creator_uid": self.cuid, "creator_gid": self.cgid,
-            "creator_pid": self.cpid, "last_pid": self.lpid, "attached": self.nattch,
+            "creator_pid": self.cpid or None, "last_pid": self.lpid or None, "attached": self.nattch,
             "attach_time": self.atime, "detach_time": self.dtime, "change_time": self.ctime,
             "resident": self.rss, "swapped": self.swap, "destroyed": self.removed, "locked": self.locked,
         }  # fmt: skip

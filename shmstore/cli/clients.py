@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     states = {True: Cell("alive", "good"), False: Cell("dead", "bad"), None: Cell("unknown", "notice")}
     output.table("", [">client", ">process", "program", "state", "attached"], [
         [
-            str(client.number), str(client.pid), Cell(printable(client.program), "name"), states[client.alive],
+            str(client.number), str(client.pid), Cell(printable(client.program or "?"), "name"), states[client.alive],
             ago(client.attached_at),
         ]
         for client in clients

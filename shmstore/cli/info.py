@@ -122,13 +122,18 @@ def _segment(segment: Segment, size: tuple[str, str]) -> list[tuple[str, str]]:
         size,
         ("in memory", f"{amount(segment.rss)}" + (f", and {amount(segment.swap)} in swap" if segment.swap else "")),
         ("owner", f"{user(segment.uid)} (uid {segment.uid}, gid {segment.gid})"),
-        ("creator", f"{user(segment.cuid)} (uid {segment.cuid}, gid {segment.cgid}), process {segment.cpid}"),
+        ("creator", f"{user(segment.cuid)} (uid {segment.cuid}, gid {segment.cgid}), {_process(segment.cpid)}"),
         ("mode", mode(segment.mode)),
-        ("attached", f"{segment.nattch}, last by process {segment.lpid}"),
+        ("attached", f"{segment.nattch}" + (f", last by {_process(segment.lpid)}" if segment.atime or segment.dtime else "")),
         ("attached last", f"{moment(segment.atime)}"),
         ("detached last", f"{moment(segment.dtime)}"),
         ("changed", f"{moment(segment.ctime)}"),
     ]
+
+
+def _process(pid: int) -> str:
+    """The kernel shows the processes of other pid namespaces as 0."""
+    return f"process {pid}" if pid else "a process of another pid namespace"
 
 
 def _object(it: Object, size: tuple[str, str], attached: int | None) -> list[tuple[str, str]]:

@@ -83,13 +83,15 @@ def _only(place: Segment | Object) -> str:
 def _objection(found: Found) -> str:
     """Why it should not be removed; empty if nothing speaks against it."""
     if found.kind == "unreadable":
-        return "you may not read it, so it cannot be said what it is"
+        return f"{found.trouble or 'you may not read it'}, so it cannot be said what it is"
     if found.kind != "store":
         return "it is no store"
     if found.trouble:
         return f"it is {found.trouble}" if found.trouble != "unfinished" else "it is being created"
     if found.foreign:
         return f"uid {found.place.trusted_uid} {'made' if found.place.backend == 'sysv' else 'owns'} it"
+    if found.attached is None and not found.destroyed:
+        return "whether anybody uses it cannot be told"
     if found.attached and not found.destroyed:
         return f"{found.attached} {'process is' if found.attached == 1 else 'attachments are'} using it"
     return ""

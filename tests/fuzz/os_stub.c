@@ -48,7 +48,10 @@ enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
 bool shms_os_no_such_process(uint32_t pid) { return pid % 4 == 0; }
 int shms_os_process_maps(uint32_t pid, int id) { return (int)(pid % 3) - 1; }
 int shms_os_process_maps_file(uint32_t pid, uint64_t device, uint64_t inode) { return (int)(pid % 3) - 1; }
-void shms_os_process_name(uint32_t pid, char *name, size_t size) { snprintf(name, size, "p%u", pid); }
+bool shms_os_process_name(uint32_t pid, char *name, size_t size) {
+    snprintf(name, size, "p%u", pid);
+    return true;
+}
 
 int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return client % 2 ? 1000 : -1; }
 int shms_os_liveness_seen(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return (int)(generation % 3) - 1; }

@@ -62,9 +62,10 @@ def in_child() -> Callable[..., Any]:
                 answer = (False, error.args)
             except BaseException:
                 answer = (False, (traceback.format_exc(),))
-            with open(writer, "wb") as pipe:
-                pickle.dump(answer, pipe)
-            os._exit(0)
+            try:
+                os.write(writer, pickle.dumps(answer))  # no more calls than that: the child may be allowed few
+            finally:
+                os._exit(0)
         os.close(writer)
         with open(reader, "rb") as pipe:
             told = pipe.read()

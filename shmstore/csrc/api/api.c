@@ -49,13 +49,14 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
         return SHMS_CLOSED;
     struct shms_header *header = h->s.header;
     memset(info, 0, sizeof *info);
-    if (h->s.memory->state(&h->s, &d) == 0) {
+    info->kernel_known = h->s.memory->state(&h->s, &d) == 0 && d.known;
+    if (info->kernel_known) {
         info->mode = d.mode;
         info->uid = d.uid;
         info->gid = d.gid;
         info->creator_uid = d.trusted_uid;
-        info->attached = h->s.memory->attached(&h->s);
     }
+    info->attached = h->s.memory->attached(&h->s);
     info->backend = h->s.memory == &shms_memory_posix ? SHMS_BACKEND_POSIX : SHMS_BACKEND_SYSV;
     info->descriptor = h->s.fd;
     info->key = h->s.key;
@@ -116,6 +117,13 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     return SHMS_OK;
 }
 
+/* Elsewhere a process id is a number of somebody else's. */
+static bool pid_is_of_mine(const struct shms_store *s, const struct shms_client *c, uint64_t entry) {
+    uint64_t mine = s->identity.pid_ns;
+    return mine && SHMS_ENTRY_TAG(entry) == shms_namespace_tag(mine) &&
+           (SHMS_ENTRY_STATE(entry) != SHMS_ENTRY_LIVE || shms_load_relaxed(&c->pid_ns) == mine);
+}
+
 int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room) {
     struct shms_handle *h;
     int rc = usable(handle, &h);
@@ -138,7 +146,9 @@ int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint3
             info->alive = (enum shms_life[]){1, 0, 2}[shms_client_life(s, i, w)];
             info->self = c == s->me;
             info->attached = shms_load_relaxed(&c->attached);
-            shms_os_process_name(info->pid, info->program, sizeof info->program);
+            if (!info->alive || !pid_is_of_mine(s, c, w) ||
+                !shms_os_process_name(info->pid, info->program, sizeof info->program))
+                info->program[0] = 0;
         }
         count++;
     }

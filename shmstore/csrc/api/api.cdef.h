@@ -3,8 +3,10 @@
 struct shms_info {
     int32_t key, id;
     uint64_t size, max_entries, created;
-    uint32_t mode, uid, gid, creator_pid, creator_uid, attached, format, name_kind, name_length, arenas, clients,
-        readonly, backend;
+    uint32_t kernel_known;    /* mode, uid, gid and creator_uid are the kernel's word; 0: it does not tell this process */
+    uint32_t mode, uid, gid, creator_uid;
+    int64_t attached;         /* -1: cannot be told */
+    uint32_t creator_pid, format, name_kind, name_length, arenas, clients, readonly, backend;
     int32_t descriptor; /* POSIX: of the file; -1 */
     uint64_t buckets, arena_size, incompatible, read_compatible, compatible;
     uint8_t uuid[16];
@@ -17,7 +19,7 @@ struct shms_stats {
 struct shms_client_info {
     uint32_t number, pid, state, alive, self; /* state: 1 claiming, 2 live, 3 dead; alive: 0 gone, 1 yes, 2 unknown */
     uint64_t attached;
-    char program[32];
+    char program[32]; /* empty: cannot be told, or no process of this pid namespace */
 };
 
 /* Two steps, because only the second keeps the GIL: NULL with a status, or what shms_adopt makes

@@ -187,7 +187,7 @@ int shms_os_process_maps_file(uint32_t pid, uint64_t device, uint64_t inode) {
     return process_maps(pid, false, device, inode);
 }
 
-void shms_os_process_name(uint32_t pid, char *name, size_t size) {
+bool shms_os_process_name(uint32_t pid, char *name, size_t size) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%u/comm", pid);
     int fd = proc_counts_as_i_do() ? open(path, O_RDONLY | O_CLOEXEC) : -1;
@@ -196,10 +196,11 @@ void shms_os_process_name(uint32_t pid, char *name, size_t size) {
         close(fd);
     if (n <= 0) {
         snprintf(name, size, "?");
-        return;
+        return false;
     }
     name[n] = 0;
     name[strcspn(name, "\n")] = 0;
+    return true;
 }
 
 static socklen_t liveness_address(struct sockaddr_un *a, const uint8_t uuid[16], uint32_t client, uint32_t generation) {

@@ -38,8 +38,8 @@ bool shms_os_no_such_process(uint32_t pid);
 int shms_os_process_maps(uint32_t pid, int id);
 /* The same of the file with this device and inode. */
 int shms_os_process_maps_file(uint32_t pid, uint64_t device, uint64_t inode);
-/* The program's name into name[size], "?" when hidden. */
-void shms_os_process_name(uint32_t pid, char *name, size_t size);
+/* The program's name into name[size]. False: it cannot be told, and "?" stands there. */
+bool shms_os_process_name(uint32_t pid, char *name, size_t size);
 
 /* A beacon is an abstract socket: the kernel drops its name when its last descriptor is closed, so it shows a
  * death to whoever shares the network namespace, whatever namespace process ids come from. */

@@ -64,26 +64,27 @@ int shms_descriptor_renew(struct shms_store *s) {
 }
 
 /* Each on a byte of its own, so that they can be counted: two that met would count as one. */
-void shms_descriptor_attach(struct shms_store *s) {
+int shms_descriptor_attach(struct shms_store *s) {
     uint32_t byte = 0;
     shms_os_random(&byte, sizeof byte);
-    set_lock(s, F_RDLCK, ATTACHED + byte);
+    return set_lock(s, F_RDLCK, ATTACHED + byte);
 }
 
-uint32_t shms_descriptor_others(const struct shms_store *s, uint32_t enough) {
+int64_t shms_descriptor_others(const struct shms_store *s, uint32_t enough) {
     struct flock l;
     uint32_t count = 0;
+    int there = 1;
     for (int64_t at = 0; at < ATTACHED_BYTES && count < enough; count++) {
         int64_t from = at;
-        if (get_lock(s, ATTACHED + from, ATTACHED_BYTES - from, &l) <= 0)
+        if ((there = get_lock(s, ATTACHED + from, ATTACHED_BYTES - from, &l)) <= 0)
             break;
         /* The kernel names any of them: the first is the one before which there is none. */
         int64_t met = l.l_start - ATTACHED;
-        while (met > from && get_lock(s, ATTACHED + from, met - from, &l) > 0)
+        while (met > from && (there = get_lock(s, ATTACHED + from, met - from, &l)) > 0)
             met = l.l_start - ATTACHED;
         at = met + 1;
     }
-    return count;
+    return there < 0 ? -1 : (int64_t)count;
 }
 
 int shms_descriptor_lock_removal(struct shms_store *s) { return set_lock(s, F_WRLCK, REMOVAL); }

@@ -26,10 +26,10 @@ int shms_descriptor_renew(struct shms_store *s);
 /* s->fd is still the file of this store. */
 bool shms_descriptor_mine(const struct shms_store *s);
 void shms_descriptor_close(struct shms_store *s);
-/* Says "attached" by a lock. */
-void shms_descriptor_attach(struct shms_store *s);
-/* How many other attachments say so; at most `enough` are counted. */
-uint32_t shms_descriptor_others(const struct shms_store *s, uint32_t enough);
+/* Says "attached" by a lock: 0 or an error number. */
+int shms_descriptor_attach(struct shms_store *s);
+/* How many other attachments say so, -1 where that cannot be told; at most `enough` are counted. */
+int64_t shms_descriptor_others(const struct shms_store *s, uint32_t enough);
 /* One remover at a time: 0, EAGAIN, or another error number. */
 int shms_descriptor_lock_removal(struct shms_store *s);
 void shms_descriptor_unlock_removal(struct shms_store *s);

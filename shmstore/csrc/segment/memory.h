@@ -22,6 +22,7 @@ struct shms_open_request;
 
 /* The kernel's word of a piece of memory. */
 struct shms_memory_state {
+    bool known;           /* false: the kernel does not tell this attachment (any more); the fields below are zero then */
     uint64_t size;
     uint32_t trusted_uid; /* whose it is for the question of trust */
     uint32_t uid, gid, mode;
@@ -36,8 +37,9 @@ struct shms_memory {
     /* Makes it. EEXIST: somebody was faster. */
     int (*make)(struct shms_store *s, const struct shms_open_request *a, uint64_t size);
     int (*state)(struct shms_store *s, struct shms_memory_state *ret);
-    /* Mappings in all processes; POSIX: counted by their locks, which takes some microseconds for each. */
-    uint32_t (*attached)(struct shms_store *s);
+    /* Mappings in all processes, -1 where the kernel does not tell; POSIX: counted by their locks, which takes some
+     * microseconds for each. */
+    int64_t (*attached)(struct shms_store *s);
     /* Maps it at s->base. ENOEXEC: it is no store, and was left untouched. */
     int (*map)(struct shms_store *s, const struct shms_open_request *a, uint64_t size, bool made);
     /* After the header was written: from now on others find it. EEXIST: another one has its name. */

@@ -93,7 +93,10 @@ static bool another_has_its_name(const struct shms_store *s) {
     return lstat(path, &st) == 0 && (uint64_t)st.st_dev == s->device && (uint64_t)st.st_ino != s->inode;
 }
 
-static uint32_t attached(struct shms_store *s) { return (s->base != NULL) + shms_descriptor_others(s, 1 << 16); }
+static int64_t attached(struct shms_store *s) {
+    int64_t others = shms_descriptor_others(s, 1 << 16);
+    return others < 0 ? -1 : (s->base != NULL) + others;
+}
 
 static int state(struct shms_store *s, struct shms_memory_state *ret) {
     struct stat st;
@@ -104,7 +107,8 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
     }
     if (fstat(s->fd, &st) != 0)
         return result(s, "fstat", false);
-    *ret = (struct shms_memory_state){.size = (uint64_t)st.st_size,
+    *ret = (struct shms_memory_state){.known = true,
+                                      .size = (uint64_t)st.st_size,
                                       .trusted_uid = st.st_uid,
                                       .uid = st.st_uid,
                                       .gid = st.st_gid,
@@ -136,8 +140,8 @@ static int map(struct shms_store *s, const struct shms_open_request *a, uint64_t
         s->call = "open(/proc/self/fd)";
         return rc;
     }
-    shms_descriptor_attach(s);
-    return 0;
+    s->call = "fcntl(F_OFD_SETLK)";
+    return shms_descriptor_attach(s);
 }
 
 static int publish(struct shms_store *s, const struct shms_open_request *a) {
@@ -239,10 +243,10 @@ static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     return true;
 }
 
-/* Nobody else who might be on his way through what was freed: no other attachment, no other thread of this one, and
- * no client whose descriptor was closed under it. */
+/* Nobody else who might be on his way through what was freed: no other attachment (where that can be told), no other
+ * thread of this one, and no client whose descriptor was closed under it. */
 static bool may_give_back(struct shms_store *s) {
-    if (shms_load_relaxed(&s->calls_without_gil) || !shms_descriptor_mine(s) || shms_descriptor_others(s, 1))
+    if (shms_load_relaxed(&s->calls_without_gil) || !shms_descriptor_mine(s) || shms_descriptor_others(s, 1) != 0)
         return false;
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     for (uint32_t i = 0; i < high; i++) {

@@ -8,6 +8,7 @@
 #include <sys/ipc.h>
 #include <sys/shm.h>
 
+#include "os/compat.h"
 #include "segment/memory.h"
 #include "segment/request.h"
 
@@ -44,18 +45,32 @@ static bool is_elsewhere(struct shms_store *s) {
     return now && now != s->inode;
 }
 
+/* False: errno says why. IPC_STAT is refused to a process that attached and then became another user. SHM_STAT_ANY (Linux
+ * 4.17) answers everybody: it looks up the place in the kernel's table that the id's low bits are, and returns the id of the
+ * segment there. An older kernel's EINVAL must not be taken for "there is none". */
+static bool kernel_stat(const struct shms_store *s, struct shmid_ds *d) {
+    if (shmctl(s->id, IPC_STAT, d) == 0)
+        return true;
+    int error = errno;
+    if (error == EACCES && s->base && shmctl(s->id, SHM_STAT_ANY, d) == s->id)
+        return true;
+    errno = error;
+    return false;
+}
+
 static int state(struct shms_store *s, struct shms_memory_state *ret) {
     struct shmid_ds d;
     memset(ret, 0, sizeof *ret);
     if (is_elsewhere(s))
         return 0;
-    if (shmctl(s->id, IPC_STAT, &d) != 0) {
+    if (!kernel_stat(s, &d)) {
         /* What is attached stays known until it is detached, whoever removes it. If the kernel does not know it, this
          * process is in another IPC namespace by now. */
         ret->removed = is_gone(errno) && !s->base;
         return result(s, "shmctl", is_gone(errno));
     }
-    *ret = (struct shms_memory_state){.size = d.shm_segsz,
+    *ret = (struct shms_memory_state){.known = true,
+                                      .size = d.shm_segsz,
                                       .trusted_uid = d.shm_perm.cuid,
                                       .uid = d.shm_perm.uid,
                                       .gid = d.shm_perm.gid,
@@ -88,9 +103,9 @@ static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint
     return shms_os_resident(s->base + offset, pages, ret);
 }
 
-static uint32_t attached(struct shms_store *s) {
+static int64_t attached(struct shms_store *s) {
     struct shmid_ds d;
-    return !is_elsewhere(s) && shmctl(s->id, IPC_STAT, &d) == 0 ? (uint32_t)d.shm_nattch : 0;
+    return !is_elsewhere(s) && kernel_stat(s, &d) ? (int64_t)d.shm_nattch : -1;
 }
 
 static int remove_segment(struct shms_store *s) {
@@ -136,7 +151,7 @@ static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_map
 
 static bool only_me(struct shms_store *s) {
     struct shmid_ds d;
-    return s->inode && !is_elsewhere(s) && shmctl(s->id, IPC_STAT, &d) == 0 && d.shm_nattch == 1;
+    return s->inode && !is_elsewhere(s) && kernel_stat(s, &d) && d.shm_nattch == 1;
 }
 
 const struct shms_memory shms_memory_sysv = {
