@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from shmstore._foreign import is_foreign
 from shmstore.codecs.buffers import ext_head, pad_after, skip_pad
-from shmstore.codecs.dtypes import ELEMENTS, dtype_from, dtype_to
+from shmstore.codecs.dtypes import ELEMENTS, SIZE, dtype_from, dtype_to
 from shmstore.codecs.optional import need
 from shmstore.codecs.refusal import Unsupported
 
@@ -33,6 +33,7 @@ FORTRAN, READ_ONLY = 1, 2
 
 _HEAD = 5  # bytes: flags, padding, dimensions, length of the dtype in two
 _TEXT, _BYTES = b"\xa1U", b"\xa1S"  # a str_ and a bytes_ keep zeros at their end, which elements do not
+_FROZEN = b"\x91"  # an array of one, the dtype: a structure that is read-only, and so can be a key
 
 
 def _memory(array: Any) -> Any:
@@ -164,6 +165,10 @@ def scalar_parts(value: Any) -> tuple[list[Any], int]:
         dtype, memory = _BYTES, bytes(value)
     else:
         dtype, memory = dtype_to(value.dtype), value.tobytes()
+        if kind is np.void and value.dtype.names is not None and not value.flags.writeable:
+            dtype = _FROZEN + dtype
+            if len(dtype) > SIZE:
+                raise Unsupported("its dtype is too long to describe", "store x.item()", ".dtype")
     return [len(dtype).to_bytes(2, "big"), dtype, memory], 2 + len(dtype) + len(memory)
 
 
@@ -176,8 +181,9 @@ def decode_scalar(data: _Memory) -> Any:
         return np.str_(memory.decode())
     if packed == _BYTES:
         return np.bytes_(memory)
-    dtype = dtype_from(packed)
-    if dtype.subdtype is not None or dtype.char in "SU":
+    frozen = packed[:1] == _FROZEN
+    dtype = dtype_from(packed[frozen:])
+    if dtype.subdtype is not None or dtype.char in "SU" or (frozen and dtype.names is None):
         raise ValueError("no scalar has such a dtype")
     if dtype.itemsize != len(memory):
         raise ValueError("the dtype does not fit the bytes")
@@ -185,6 +191,7 @@ def decode_scalar(data: _Memory) -> Any:
     if memory:
         array.reshape(-1).view("u1")[:] = np.frombuffer(memory, "u1")
     _check_text(array)
+    array.flags.writeable = not frozen
     return array[()]
 
 

@@ -125,6 +125,19 @@ def test_what_derives_from_built_in_types_survives_anywhere():
     assert type(back["k"][0]) is tuple and type(back["k"][0][0]) is np.bytes_ and type(back["k"][0][1]) is np.float64
 
 
+def test_a_structure_that_can_be_a_key_is_one_again():
+    array = np.array([(1, 0.5), (2, 1.5)], [("a", "<i4"), ("b", "<f4")])
+    assert round_trip(array[0]).flags.writeable
+    array.flags.writeable = False
+    first, second = array
+    back = codec.decode(codec.encode({first: [second], "set": {first, second}, "tuple": {(1, first)}}))
+    assert back == {first: [second], "set": {first, second}, "tuple": {(1, first)}}
+    assert not back[first][0].flags.writeable
+    for packed in (b"\xc7\x08\x13\x00\x05\x91\xa3<i1\x01", b"\xc7\x07\x13\x00\x03\x91\xa1Ux\x00"):  # no structures
+        with pytest.raises(CodecError, match="numpy scalar"):
+            codec.decode(packed)
+
+
 def test_structures_keep_their_layout():
     layout = {"names": ["a", "b"], "formats": ["<i2", (">f8", (2, 3))], "offsets": [3, 8], "itemsize": 64}
     for dtype in (

@@ -314,7 +314,8 @@ def test_kinds_of_values(walk):
 
 
 def test_the_walk_over_bytes_takes_bytes():
-    for wrong in (bytearray(b"\xc0"), memoryview(b"\xc0"), "x", None):
+    assert codec._scan_packed(bytearray(b"\xc0")) == codec._scan_packed(b"\xc0") == scan.SOUND
+    for wrong in (memoryview(b"\xc0"), "x", None):
         if type(codec._scan_packed) is type(len):
             with pytest.raises(TypeError):
                 codec._scan_packed(wrong)

@@ -5,7 +5,8 @@
 
 #define TRIES_BEFORE_PIN 6
 
-/* Extensions (docs/format.md) whose memory the caller may write to, and from where on that is worth a bytearray. */
+/* Extensions (docs/format.md) whose memory the caller may write to, and from which payload on that is worth a bytearray.
+ * Such a payload has the header of an ext 32 and no other: codecs/msgpack.py takes it as it lies. */
 enum { EXT_BYTEARRAY = 15, EXT_MEMORYVIEW = 16, EXT_NDARRAY = 18 };
 #define WRITABLE_FROM (64u << 10)
 
@@ -86,8 +87,9 @@ static int copy_value(struct shms_call *c, const struct shms_found *f, bool whol
         if (SHMS_UNLIKELY(!head && v->length >= WRITABLE_FROM)) {
             uint32_t behind;
             int code = extension_code(f, &behind);
-            head = code == EXT_BYTEARRAY ? behind : 0;
-            v->writable = code == EXT_BYTEARRAY || code == EXT_MEMORYVIEW || code == EXT_NDARRAY;
+            v->writable = (code == EXT_BYTEARRAY || code == EXT_MEMORYVIEW || code == EXT_NDARRAY) &&
+                          v->length - behind >= WRITABLE_FROM;
+            head = v->writable && code == EXT_BYTEARRAY ? behind : 0;
         }
         v->is_object = head != 0;
         from += head;

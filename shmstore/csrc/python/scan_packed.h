@@ -173,7 +173,10 @@ static PyObject *shms_scan_packed(PyObject *module, PyObject *packed)
     Py_ssize_t size;
 
     (void)module;
-    if (PyBytes_AsStringAndSize(packed, &at, &size) < 0)
+    if (PyByteArray_Check(packed)) { /* a large value that glue_read.c took for an extension */
+        at = PyByteArray_AsString(packed);
+        size = PyByteArray_Size(packed);
+    } else if (PyBytes_AsStringAndSize(packed, &at, &size) < 0)
         return NULL;
     return PyLong_FromLong(packed_walk((const unsigned char *)at, (const unsigned char *)at + size));
 }
