@@ -26,7 +26,7 @@ from pathlib import Path
 from documents import Block
 
 HERE = Path(__file__).resolve().parent
-TAKEOVER = "shmstore '"  # the logger's line about a death: a document cannot know what a killed process held
+TAKEOVER = "shmstore '"  # the logger's line about a takeover: a document cannot know what a killed process held
 DEADLINE = 120.0  # of a watchdog: generous, since other tests share the machine
 
 VOLATILE = [
