@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from _collections_abc import (  # collections.abc does no more than to rename it, at a price
-    ItemsView,
-    KeysView,
-    ValuesView,
-)
+from _collections_abc import Mapping as AnyMapping  # collections.abc does no more than to rename it, at a price
 
 from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._entries import ADD, SET, Entries
 from shmstore._foreign import is_foreign
-from shmstore._names import ALL_NAMES, Name, prefix_of, raw_name
+from shmstore._names import ALL_NAMES, Name, raw_name
 from shmstore._native import partly
 from shmstore._sentinels import DEFAULT, MISSING
+from shmstore._views import Items, Names, Values, check_on_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +20,7 @@ if TYPE_CHECKING:
 
     from shmstore._durations import Duration
     from shmstore._sentinels import Default
+    from shmstore._views import _OnError
 
     _V = TypeVar("_V")
     _T = TypeVar("_T")
@@ -31,7 +29,7 @@ if TYPE_CHECKING:
 else:
     _V = object
 
-__all__ = ["Batches", "Items", "Names", "Values"]
+__all__ = ["Batches"]
 
 _BATCH = 1 << 16  # bytes of names fetched by one call; at least one name of 32 KiB fits
 
@@ -44,22 +42,43 @@ class Batches(Entries[_V]):
     if TYPE_CHECKING:
 
         @overload
-        def get_many(self, names: Iterable[Name]) -> dict[Name, _V]: ...
+        def get_many(self, names: Iterable[Name], *, on_error: _OnError = "raise") -> dict[Name, _V]: ...
         @overload
-        def get_many(self, names: Iterable[Name], *, type: type[_T]) -> dict[Name, _T]: ...
+        def get_many(
+            self, names: Iterable[Name], *, type: type[_T], on_error: _OnError = "raise"
+        ) -> dict[Name, _T]: ...
         @overload
-        def get_many(self, names: Iterable[Name], *, type: Any) -> dict[Name, Any]: ...
+        def get_many(self, names: Iterable[Name], *, type: Any, on_error: _OnError = "raise") -> dict[Name, Any]: ...
 
-    def get_many(self, names: Iterable[Name], *, type: Any = None) -> dict[Name, Any]:
+    def get_many(self, names: Iterable[Name], *, type: Any = None, on_error: _OnError = "raise") -> dict[Name, Any]:
         """Return copies of the values of those names that are there. Not a snapshot; each value is whole.
 
         type: read each value as this type; for handles of codec "msgspec".
+        on_error: "skip" leaves out the entries that this handle cannot read; "raise" raises their CodecError.
         """
+        check_on_error(on_error)
         keys = self._several("get_many", names)
-        if type is not None:
-            found = {name: self._get_typed(name, MISSING, type) for name in keys}
-            return {name: value for name, value in found.items() if value is not MISSING}
-        return self._get_many(keys)
+        if type is None:
+            try:
+                return self._get_many(keys)
+            except errors.CodecError as error:
+                if is_foreign(error):
+                    raise
+                if on_error == "raise":
+                    raise _skippable(error)
+        found: dict[Name, Any] = {}
+        for name in keys:
+            try:
+                value = self.get(name, MISSING) if type is None else self._get_typed(name, MISSING, type)
+            except errors.CodecError as error:
+                if is_foreign(error):
+                    raise
+                if on_error == "raise":
+                    raise _skippable(error)
+                continue
+            if value is not MISSING:
+                found[name] = value
+        return found
 
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
         pairs = self._pairs("put_many" if mode == SET else "add_many", items)
@@ -194,13 +213,30 @@ class Batches(Entries[_V]):
         """The names, or those that begin with *prefix* (and are of its type). A live view, not a snapshot."""
         return Names(self, prefix)
 
-    def items(self) -> Items[_V]:
-        """Names and copies of values. A live view, not a snapshot; entries that go meanwhile are left out."""
-        return Items(self)
+    def items(self, *, on_error: _OnError = "raise") -> Items[_V]:
+        """Names and copies of values. A live view, not a snapshot; entries that go meanwhile are left out.
 
-    def values(self) -> Values[_V]:
-        """Copies of values. A live view, not a snapshot."""
-        return Values(self)
+        on_error: as of :meth:`get_many`.
+        """
+        return Items(self, on_error)
+
+    def values(self, *, on_error: _OnError = "raise") -> Values[_V]:
+        """Copies of values. A live view, not a snapshot.
+
+        on_error: as of :meth:`get_many`.
+        """
+        return Values(self, on_error)
+
+    def __eq__(self, other: object) -> bool:
+        """Compare with what another mapping holds. A value that cannot be read equals nothing."""
+        if self is other or not isinstance(other, AnyMapping):
+            return True if self is other else NotImplemented
+        try:
+            return dict(self.items()) == dict(other.items())
+        except errors.CodecError as error:
+            if is_foreign(error):
+                raise
+            return False
 
     def __len__(self) -> int:
         """Count the unexpired entries; exact when nobody writes. Cost: a walk through the table in use."""
@@ -216,81 +252,34 @@ class Batches(Entries[_V]):
         return bool(count)
 
     def popitem(self) -> tuple[Name, _V]:
-        """Remove some entry and return it with its name; each comes once, whoever asks.
+        """Remove some entry and return it with its name; each comes once, whoever asks. Entries that this handle
+        cannot read are passed over, and stay.
 
-        Raises: KeyError if the store is empty.
+        Raises: KeyError if the store is empty, or has no other entries.
         """
         if self._options[1]:  # before an entry is decoded that will not be taken
             self._look()
             raise self._fail(lib.SHMS_READ_ONLY)
+        unreadable = []
         for name in self._walk(b"", ALL_NAMES):
-            value = self.pop(name, MISSING)
+            try:
+                value = self._take(name)
+            except errors.CodecError as error:
+                if is_foreign(error):
+                    raise
+                unreadable.append(name)
+                continue
             if value is not MISSING:
                 return name, value
-        raise KeyError(f"store {self._key.shown} is empty")
+        if not unreadable:
+            raise KeyError(f"store {self._key.shown} is empty")
+        raise KeyError(
+            f"store {self._key.shown} has no entry left that this handle can read, and {len(unreadable)} that it cannot "
+            f"({unreadable[0]!r} first): get() says why; delete() or pop() with a default removes one"
+        )
 
 
-class Names(KeysView["str | bytes"]):
-    """The names of a store, or those with a prefix."""
-
-    __slots__ = ("_prefix", "_raw", "_kind")
-
-    def __init__(self, store: Batches[Any], prefix: Name = "") -> None:
-        super().__init__(store)
-        self._prefix = prefix
-        self._raw, self._kind = prefix_of(prefix)
-
-    def __iter__(self) -> Iterator[Name]:
-        store: Any = self._mapping  # type: ignore[attr-defined]
-        return store._walk(self._raw, self._kind)  # type: ignore[no-any-return]
-
-    def __contains__(self, name: object) -> bool:
-        if self._kind != ALL_NAMES and not (isinstance(name, type(self._prefix)) and name.startswith(self._prefix)):  # type: ignore[arg-type]
-            return False
-        return isinstance(name, (str, bytes)) and name in self._mapping  # type: ignore[attr-defined]
-
-    def __len__(self) -> int:
-        if not self._prefix and self._kind == ALL_NAMES:
-            return len(self._mapping)  # type: ignore[attr-defined]
-        count = 0
-        for _ in self:
-            count += 1
-        return count
-
-    def __repr__(self) -> str:
-        return f"<names of {self._mapping!r}>"  # type: ignore[attr-defined]
-
-
-def _batches(store: Batches[_V]) -> Iterator[tuple[Name, _V]]:
-    batch: list[Name] = []
-    for name in store:
-        batch.append(name)
-        if len(batch) == 100:
-            yield from store.get_many(batch).items()
-            batch.clear()
-    yield from store.get_many(batch).items()
-
-
-class Items(ItemsView["str | bytes", _V]):
-    """Names and values of a store, fetched in batches."""
-
-    __slots__ = ()
-
-    def __iter__(self) -> Iterator[tuple[Name, _V]]:
-        return _batches(self._mapping)  # type: ignore[attr-defined]
-
-    def __repr__(self) -> str:
-        return f"<items of {self._mapping!r}>"  # type: ignore[attr-defined]
-
-
-class Values(ValuesView[_V]):
-    """Values of a store, fetched in batches."""
-
-    __slots__ = ()
-
-    def __iter__(self) -> Iterator[_V]:
-        for _, value in _batches(self._mapping):  # type: ignore[attr-defined]
-            yield value
-
-    def __repr__(self) -> str:
-        return f"<values of {self._mapping!r}>"  # type: ignore[attr-defined]
+def _skippable(error: errors.CodecError) -> errors.CodecError:
+    """Add to an error about one entry what walks can do about it."""
+    error.args = (f'{error.args[0]}; get_many, items and values leave it out with on_error="skip"', *error.args[1:])
+    return error

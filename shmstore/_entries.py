@@ -246,17 +246,31 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
     def pop(self, name: Name, default: Any = MISSING) -> Any:
         """Remove the entry and return its value; of all who pop it at once, one gets it.
 
-        Raises: KeyError if the name is absent and no default is given. A value that cannot be decoded stays.
+        With a default, an entry that this handle cannot read is removed as well, and the default returned.
+
+        Raises: KeyError if the name is absent and no default is given; CodecError likewise, and the entry stays.
         """
+        value = self._take(name, default)
+        if value is not MISSING:
+            return value
+        if default is MISSING:
+            raise KeyError(name)
+        return default
+
+    def _take(self, name: Name, instead: Any = MISSING) -> Any:
+        """Remove the entry and return its value, MISSING if there is none. *instead*: of what cannot be read."""
         while True:
             found = self._get_versioned(name)
             if found is None:
-                if default is MISSING:
-                    raise KeyError(name)
-                return default
-            value = self._decode(found[1], found[2], name)
-            gone = self._delete_if(name, found[0])
-            if gone:
+                return MISSING
+            version, codec, data = found
+            try:
+                value = self._decode(codec, data, name)
+            except errors.CodecError as error:
+                if instead is MISSING or is_foreign(error):
+                    raise
+                value = instead
+            if self._delete_if(name, version):
                 return value
 
     def touch(self, name: Name, ttl: Duration | None | Default = DEFAULT) -> bool:

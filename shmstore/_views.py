@@ -1,0 +1,126 @@
+"""What ``keys()``, ``items()`` and ``values()`` return: live views of a store, as those of a dict."""
+
+from __future__ import annotations
+
+from _collections_abc import ItemsView, KeysView, MappingView, ValuesView  # collections.abc does no more than to rename it, at a price
+
+from shmstore._names import ALL_NAMES, Name, prefix_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Literal, TypeVar
+
+    from shmstore._batches import Batches
+
+    _V = TypeVar("_V")
+    _OnError = Literal["raise", "skip"]
+else:
+    _V = object
+
+__all__ = ["Items", "Names", "Values", "check_on_error"]
+
+
+def check_on_error(on_error: object) -> None:
+    """Raises: ValueError."""
+    if on_error != "raise" and on_error != "skip":
+        raise ValueError(f'on_error is "raise" or "skip", not {on_error!r}')
+
+
+class Names(KeysView["str | bytes"]):
+    """The names of a store, or those with a prefix."""
+
+    __slots__ = ("_prefix", "_raw", "_kind")
+
+    def __init__(self, store: Batches[Any], prefix: Name = "") -> None:
+        super().__init__(store)
+        self._prefix = prefix
+        self._raw, self._kind = prefix_of(prefix)
+
+    def __iter__(self) -> Iterator[Name]:
+        store: Any = self._mapping  # type: ignore[attr-defined]
+        return store._walk(self._raw, self._kind)  # type: ignore[no-any-return]
+
+    def __contains__(self, name: object) -> bool:
+        if self._kind != ALL_NAMES and not (isinstance(name, type(self._prefix)) and name.startswith(self._prefix)):  # type: ignore[arg-type]
+            return False
+        return isinstance(name, (str, bytes)) and name in self._mapping  # type: ignore[attr-defined]
+
+    def __len__(self) -> int:
+        if not self._prefix and self._kind == ALL_NAMES:
+            return len(self._mapping)  # type: ignore[attr-defined]
+        count = 0
+        for _ in self:
+            count += 1
+        return count
+
+    def __repr__(self) -> str:
+        return f"<names of {self._mapping!r}>"  # type: ignore[attr-defined]
+
+
+class _Fetched(MappingView):
+    """What items() and values() have in common: values, fetched in batches."""
+
+    __slots__ = ("_on_error",)
+    _mapping: Batches[Any]
+
+    def __init__(self, store: Batches[Any], on_error: _OnError = "raise") -> None:
+        super().__init__(store)
+        check_on_error(on_error)
+        self._on_error: _OnError = on_error
+
+    def _pairs(self) -> Iterator[tuple[Name, Any]]:
+        store = self._mapping
+        batch: list[Name] = []
+        for name in store:
+            batch.append(name)
+            if len(batch) == 100:
+                yield from store.get_many(batch, on_error=self._on_error).items()
+                batch.clear()
+        yield from store.get_many(batch, on_error=self._on_error).items()
+
+    def __len__(self) -> int:
+        if self._on_error == "raise":
+            return len(self._mapping)
+        count = 0
+        for _ in self._pairs():
+            count += 1
+        return count
+
+
+class Items(_Fetched, ItemsView["str | bytes", _V]):
+    """Names and values of a store."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[tuple[Name, _V]]:
+        return self._pairs()
+
+    def __contains__(self, item: object) -> bool:
+        if not isinstance(item, tuple) or len(item) != 2:
+            return False
+        for value in self._mapping.get_many(item[:1], on_error=self._on_error).values():
+            return value is item[1] or value == item[1]
+        return False
+
+    def __repr__(self) -> str:
+        return f"<items of {self._mapping!r}>"
+
+
+class Values(_Fetched, ValuesView[_V]):
+    """Values of a store."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[_V]:
+        for _, value in self._pairs():
+            yield value
+
+    def __contains__(self, value: object) -> bool:
+        for found in self:
+            if found is value or found == value:
+                return True
+        return False
+
+    def __repr__(self) -> str:
+        return f"<values of {self._mapping!r}>"
