@@ -13,6 +13,12 @@ try:
 except ImportError as _error:
     if _error.name == "_cffi_backend":
         raise ImportError("shmstore needs the package cffi: run `pip install cffi`") from _error
+    if "subinterpreters" in str(_error):
+        raise ImportError(
+            "shmstore cannot be used in an isolated sub-interpreter, which may have a GIL of its own: its engine relies on "
+            "one GIL, and cffi's _cffi_backend is not made for it, either; use a sub-interpreter that shares the main one's "
+            f"GIL (as mod_wsgi and uWSGI make them), a thread, or a process of its own ({_error})"
+        ) from None
     raise ImportError(
         "this is shmstore's source without its compiled module: start Python from another directory than the checkout; "
         f"if it is not installed yet, run `pip install .` there first (it needs a C compiler) ({_error})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import errno
 import os
 
@@ -11,6 +10,7 @@ from shmstore._calls import StoreCalls
 from shmstore._core import ffi, lib
 from shmstore._durations import seconds, timeout_ns, ttl_ns
 from shmstore._foreign import is_foreign
+from shmstore._imports import current
 from shmstore._keys import Key, parse_backend, parse_huge_page, parse_key, parse_owner, parse_size
 from shmstore._native import failure, log_news, open_handle, user
 from shmstore._sentinels import Private, UnsaidInt, UnsaidStr
@@ -164,7 +164,6 @@ class Attachment(StoreCalls):
         lib.shms_configure(
             handle, wait, lifetime, number if type(number) is int else lib.SHMS_CODEC_NAMED
         )
-        _opened[handle] = os.getpid()
         self._tell_news()
 
     # ---- failing ------------------------------------------------------------------------------------------
@@ -221,10 +220,7 @@ class Attachment(StoreCalls):
 
     def close(self) -> None:
         """Let go of the store, which lives on. Other threads inside finish or get StoreClosed. Idempotent."""
-        handle = self._handle
-        if handle:
-            _opened.pop(handle, None)
-            lib.shms_close(handle)
+        lib.shms_close(self._handle)
 
     def destroy(self) -> None:
         """Remove the store and what it holds. Every process's next call, and every sleeper, gets StoreDestroyed.
@@ -256,13 +252,6 @@ class Attachment(StoreCalls):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        try:
-            self.close()
-        except Exception as error:  # half made, or the interpreter is going down
-            if is_foreign(error):
-                raise
-
     def __repr__(self) -> str:
         try:
             status = lib.shms_usable(self._handle)
@@ -281,7 +270,7 @@ class Attachment(StoreCalls):
             info = self._info()
             path = b"/proc/%d/fd/%d" % (os.getpid(), info.descriptor) if key.backend == "posix" else None
             place = (key.backend, path, info.id)
-        return _attach, (type(self), key.number, key.kind, key.name, key.shown, self._uuid, self._options, place)
+        return current(_attach), (current(type(self)), key.number, key.kind, key.name, key.shown, self._uuid, self._options, place)
 
     def __copy__(self) -> Self:
         raise TypeError("a handle cannot be copied; dict(store) copies what is in it")
@@ -302,15 +291,3 @@ def _attach(
     store._options = options
     store._open(False, 1 << 26, False, None, 0o600, False, uuid)
     return store
-
-
-_opened: dict[int, int] = {}  # handles of this process, for the end
-
-
-def _leave_all() -> None:
-    """At exit: leave the registry clean. Daemon threads may still be inside or about to be, so nothing is closed."""
-    for handle in list(_opened):
-        lib.shms_leave(handle)
-
-
-atexit.register(_leave_all)

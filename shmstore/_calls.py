@@ -6,16 +6,16 @@ often. This file loads it: each import, and each interpreter, gets one with a st
 
 from __future__ import annotations
 
+import atexit
 from importlib.machinery import ExtensionFileLoader, ModuleSpec
 
 from shmstore import _core
-from shmstore._sentinels import DEFAULT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["StoreCalls", "scan", "scan_packed"]
+__all__ = ["StoreCalls", "kept", "scan", "scan_packed", "set_default"]
 
 
 def _load() -> Any:
@@ -26,15 +26,17 @@ def _load() -> Any:
 
 
 _module = _load()
-_module.set_default(DEFAULT)
+atexit.register(_module.leave)  # closes nothing: daemon threads may still be inside or about to be
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from typing_extensions import disjoint_base
 
+    kept: dict[str, Any]  # the same for all imports of the package in this interpreter
     scan: Callable[[Any], int]
     scan_packed: Callable[[bytes], int]
+    set_default: Callable[[object], None]
 
     @disjoint_base
     class StoreCalls:
@@ -67,5 +69,7 @@ if TYPE_CHECKING:
         def _delete_many(self, names: tuple[Any, ...], /) -> Any: ...
 else:
     StoreCalls = _module.StoreCalls
+    kept = _module.kept
     scan = _module.scan
     scan_packed = _module.scan_packed
+    set_default = _module.set_default

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shmstore._imports import once
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientInfo", "Stats", "StoreInfo"]
 
 
+@once
 class _Record:
     __slots__: tuple[str, ...] = ()
 
@@ -42,10 +45,12 @@ class _Record:
         return f"{type(self).__name__}({fields})"
 
 
+@once
 def _restore(cls: type[_Record], values: dict[str, Any]) -> _Record:
     return cls(**values)
 
 
+@once
 class Stats(_Record):
     """Figures of a store. Counters are totals over its life, of all processes; sizes are in bytes.
 
@@ -72,6 +77,7 @@ class Stats(_Record):
     zombies: int
 
 
+@once
 class StoreInfo(_Record):
     """What a store is: ``key`` (key_t) and ``id`` as in ``ipcs -m``, ``name`` as its creator gave it (None for
     a numeric key), ``size`` in bytes, ``mode``, ``uid``/``gid`` of the owner, ``creator`` (process id in its pid namespace) and
@@ -104,6 +110,7 @@ class StoreInfo(_Record):
     backend: str
 
 
+@once
 class ClientInfo(_Record):
     """A process that is attached for writing. ``pid`` is its number in its own pid namespace. ``program``: its name, None where
     that cannot be told (it is gone, of another pid namespace, or /proc is hidden). ``alive``: True, False (its place is about to

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from shmstore._calls import set_default
+from shmstore._imports import once
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -24,8 +27,9 @@ class Default:
         return self._name
 
 
-DEFAULT = Default("DEFAULT")
-MISSING: Any = Default("MISSING")  # Any: it stands where a value of any type could
+DEFAULT = once(Default("DEFAULT"))
+set_default(DEFAULT)
+MISSING: Any = once(Default("MISSING"))  # Any: it stands where a value of any type could
 
 
 class Private(Default):
@@ -34,15 +38,17 @@ class Private(Default):
     __slots__ = ()
 
 
-PRIVATE = Private("PRIVATE")
+PRIVATE = once(Private("PRIVATE"))
 
 
+@once
 class UnsaidStr(str):
     """A default that can be told from the same value given by the caller."""
 
     __slots__ = ()
 
 
+@once
 class UnsaidInt(int):
     """The same for permission bits, which signatures show as one writes them."""
 

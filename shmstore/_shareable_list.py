@@ -16,6 +16,7 @@ import struct
 from collections.abc import Collection
 from operator import index
 
+from shmstore._imports import current
 from shmstore._shared_memory import SharedMemory
 
 TYPE_CHECKING = False
@@ -153,7 +154,7 @@ class ShareableList(Collection[_T]):
         return any([value == self[position] for position in range(self._list_len)])
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_attached, (self.__class__, self.shm.name))
+        return (current(_attached), (current(self.__class__), self.shm.name))
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({list(self)}, name={self.shm.name!r})"

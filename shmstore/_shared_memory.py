@@ -9,6 +9,7 @@ from operator import index
 
 from shmstore import _shared_header as header
 from shmstore._foreign import is_foreign
+from shmstore._imports import current
 from shmstore._limits import PAGE
 from shmstore.errors import KeyCollision
 from shmstore.sysv import IPC_CREAT, IPC_EXCL, IPC_RMID, IPC_STAT, SHM_DEST, Attachment, shmat, shmctl, shmdt, shmget
@@ -142,7 +143,7 @@ class SharedMemory:
         raise FileNotFoundError(errno.ENOENT, "this shared memory was removed before", self.name)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (self.__class__, (self.name, False, self.size))
+        return (current(self.__class__), (self.name, False, self.size))
 
     def __repr__(self) -> str:
         return f"{self.__class__.__name__}({self.name!r}, size={self.size})"

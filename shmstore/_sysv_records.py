@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from shmstore._imports import once
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -9,6 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["IpcInfo", "Segment", "ShmInfo", "ShmidDs"]
 
 
+@once
 class ShmidDs:
     """Hold what ``IPC_STAT`` tells about a segment; change uid, gid and mode and pass it to ``IPC_SET``.
 

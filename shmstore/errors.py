@@ -2,9 +2,14 @@
 
 Every message names the store, the entry if it is about one, the cause and the remedy. A missing name is a plain
 ``KeyError``; wrong types and sizes are ``TypeError`` and ``ValueError``.
+
+The classes are the same for all imports of the package in one interpreter, so who catches one of them catches what
+handles of an earlier import raise.
 """
 
 from __future__ import annotations
+
+from shmstore._imports import once
 
 __all__ = [
     "CodecError",
@@ -26,6 +31,7 @@ __all__ = [
 ]
 
 
+@once
 class ShmStoreError(Exception):
     """Base of everything that this package raises on its own account.
 
@@ -40,61 +46,76 @@ class ShmStoreError(Exception):
     failed: tuple[str | bytes, ...] = ()
 
 
+@once
 class StoreNotFound(ShmStoreError):
     """``create=False``, and no store has this key."""
 
 
+@once
 class StoreExists(ShmStoreError):
     """``create=True``, and a segment has this key already."""
 
 
+@once
 class StoreForeign(ShmStoreError):
     """The segment was created by a user whom this handle was not told to trust."""
 
 
+@once
 class NotAStore(ShmStoreError):
     """A segment has this key, but it is no store. It was left untouched."""
 
 
+@once
 class KeyCollision(ShmStoreError):
     """Another name's store lives under the same System V key."""
 
 
+@once
 class StoreFull(ShmStoreError, MemoryError):
     """No room, with everything expired given back. The old value, if any, is intact."""
 
 
+@once
 class ValueTooLarge(StoreFull):
     """The object could not fit even into the empty store."""
 
 
+@once
 class ReadOnlyStore(ShmStoreError):
     """The handle was opened with ``readonly=True``."""
 
 
+@once
 class StoreClosed(ShmStoreError):
     """This handle was closed; the store lives on."""
 
 
+@once
 class StoreDestroyed(ShmStoreError):
     """Somebody removed the store; what it held is gone."""
 
 
+@once
 class StoreCorrupt(ShmStoreError):
     """The segment breaks an invariant of the format, which the message names."""
 
 
+@once
 class FormatMismatch(ShmStoreError):
     """The store was made by a version whose format this one cannot read, or not write."""
 
 
+@once
 class CodecError(ShmStoreError):
     """A value cannot be encoded as it is, or a stored one not be decoded by this handle."""
 
 
+@once
 class LockTimeout(ShmStoreError, TimeoutError):
     """Somebody alive but stopped holds what this operation needs; the message says who."""
 
 
+@once
 class StoreSystemError(ShmStoreError, OSError):
     """The kernel refused a call; ``errno`` says which way, the message which limit."""

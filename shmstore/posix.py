@@ -25,6 +25,7 @@ from os import O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC
 
 from shmstore._core import ffi, lib
 from shmstore._foreign import is_foreign
+from shmstore._imports import once
 from shmstore._mapping import Mapped
 from shmstore._posix_errors import about_descriptor, about_mmap, about_name, failure
 
@@ -74,6 +75,7 @@ MAP_HUGETLB: Final = 0x40000
 MAP_FIXED_NOREPLACE: Final = 0x100000
 
 
+@once
 class Mapping(Mapped):
     """Hold one mapping of this process, from ``mmap`` to ``munmap``.
 

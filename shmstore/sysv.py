@@ -19,6 +19,7 @@ import os
 from operator import index
 
 from shmstore._core import ffi, lib
+from shmstore._imports import once
 from shmstore._mapping import Mapped
 from shmstore._sysv_errors import about_shmat, about_shmctl, about_shmget, failure
 from shmstore._sysv_flags import (
@@ -119,6 +120,7 @@ __all__ = [
 ]
 
 
+@once
 class Attachment(Mapped):
     """Hold one mapping of a segment into this process, from ``shmat`` to ``shmdt``.
 

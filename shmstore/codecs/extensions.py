@@ -39,7 +39,8 @@ NDARRAY, NUMPY_SCALAR, ARROW, PANDAS = 18, 19, 20, 21
 
 LARGE = range(BYTEARRAY, PANDAS + 1)  # mostly one piece of memory, which their decoders take as it lies
 
-NAMES = {
+# The tables that registering adds to outlive importlib.reload.
+NAMES: dict[int, str] = globals().get("NAMES", {}) | {
     TUPLE: "tuple", SET: "set", FROZENSET: "frozenset", SLICE: "slice",
     INT: "int", DECIMAL: "Decimal", FRACTION: "Fraction", RANGE: "range", COMPLEX: "complex",
     DATETIME: "datetime", DATE: "date", TIME: "time", TIMEDELTA: "timedelta",
@@ -189,7 +190,7 @@ def decode_uuid(data: bytes) -> UUID:
 
 # ---- the registry ------------------------------------------------------------------------------------------
 
-LEAVES: dict[int, _Decoder] = {
+LEAVES: dict[int, _Decoder] = globals().get("LEAVES", {}) | {
     INT: decode_int,
     DECIMAL: decode_decimal,
     FRACTION: decode_fraction,
@@ -219,8 +220,9 @@ _LATER: list[tuple[str, str, int, _Encoder]] = [
 ]
 
 # By the id of the type, whose own hash and == belong to its metaclass; _KEPT keeps the ids from being reused.
-ENCODERS: dict[int, tuple[int, _Encoder]] = {id(kind): (code, encode) for kind, code, encode in _PRESENT}
-_KEPT: list[type] = [kind for kind, _, _ in _PRESENT]
+ENCODERS: dict[int, tuple[int, _Encoder]] = globals().get("ENCODERS", {})
+ENCODERS.update({id(kind): (code, encode) for kind, code, encode in _PRESENT})
+_KEPT: list[type] = globals().get("_KEPT", []) + [kind for kind, _, _ in _PRESENT]
 
 
 def register(kind: type, code: int, encode: _Encoder) -> tuple[int, _Encoder]:

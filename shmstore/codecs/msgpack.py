@@ -15,6 +15,7 @@ finalizers may call at any moment: a packer is taken out of its pool while it wo
 from __future__ import annotations
 
 import struct
+from functools import partial
 
 from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped]
 
@@ -38,6 +39,11 @@ __all__ = ["UNCHECKED", "UNPACK_OPTIONS", "check", "decode", "encode", "encode_p
 name = "msgpack"
 
 UNCHECKED = scan.DEPTH  # so many bytes cannot nest deeper than is allowed, nor claim much
+
+if Packer.__module__ == "msgpack.fallback":  # the compiled one serves a single interpreter of a process
+    # Without this hook it interns keys, which fails for those that derive from str.
+    unpackb = partial(unpackb, object_pairs_hook=dict)
+    Unpacker = partial(Unpacker, object_pairs_hook=dict)
 
 _scan: _Scan = _calls.scan
 _scan_packed: _Scan = _calls.scan_packed

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from shmstore._imports import once
 
+
+@once
 class Unsupported(Exception):
     """An object that is not stored as it is. It never leaves the codecs, which make a CodecError of it."""
 

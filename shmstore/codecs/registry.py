@@ -24,7 +24,9 @@ __all__ = ["FIRST", "LAST", "PARTS", "find", "leaf", "register"]
 
 FIRST, LAST = 64, 127  # codes for the types of users
 
-PARTS: dict[int, _Parts] = {}  # by the id of the type: what to write, as pieces to be joined
+# What grows while the process runs outlives importlib.reload.
+PARTS: dict[int, _Parts] = globals().get("PARTS", {})  # by the id of the type: what to write, as pieces to be joined
+_users: dict[int, type] = globals().get("_users", {})  # code: class
 
 # Where a type comes from (the root of its __module__), and the module here that stores it.
 _SOURCES = {
@@ -42,8 +44,7 @@ _READERS = {
 }
 _MODULE = type.__dict__["__module__"]
 _lock = allocate_lock()
-_users: dict[int, type] = {}  # code: class
-_functions: dict[int, tuple[Any, Any]] = {}  # code: encode, decode
+_functions: dict[int, tuple[Any, Any]] = globals().get("_functions", {})  # code: encode, decode
 
 
 def _module(name: str) -> Any:
@@ -108,7 +109,8 @@ def register(code: int, cls: type[_T], encode: Callable[[_T], bytes], decode: Ca
     equal to what was put and of the same class; nobody checks that. Both run while nothing is locked, and
     must not change what is being stored. What they raise becomes ``CodecError``.
 
-    Registering the same again does nothing. Threads may register at once; a value that is being read or
+    Registering the same again does nothing. A class that was defined again, because its module was reloaded, takes the
+    place of the old one, whose objects can still be put. Threads may register at once; a value that is being read or
     written meanwhile is treated as before or as after it.
 
     Raises: ValueError if code or class is taken; TypeError for what is no code, class or function.
@@ -124,9 +126,9 @@ def register(code: int, cls: type[_T], encode: Callable[[_T], bytes], decode: Ca
     entry = (encode, decode)
     with _lock:
         holder = _users.get(code)
-        if holder is not None and not (holder is cls and _functions[code] == entry):
+        if holder is not None and not (_defined_again(holder, cls) or (holder is cls and _functions[code] == entry)):
             raise ValueError(f"code {code} is registered for {holder.__qualname__} already")
-        if holder is None:
+        if holder is not cls:
             if any([known is cls for known in _users.values()]):
                 raise ValueError(f"{cls.__qualname__} is registered with another code already")
             if extensions.is_native(cls) or extensions.find(cls) is not None:
@@ -137,6 +139,12 @@ def register(code: int, cls: type[_T], encode: Callable[[_T], bytes], decode: Ca
             extensions.NAMES[code] = cls.__qualname__
             extensions.LEAVES[code] = _reader(decode)
             extensions.register(cls, code, _writer(code, encode))
+
+
+def _defined_again(holder: type, cls: type) -> bool:
+    """Tell whether a class is another one's successor: its module, or a notebook's cell, was executed again."""
+    names = [(kind.__module__, kind.__qualname__) for kind in (holder, cls)]
+    return holder is not cls and names[0] == names[1] and "<locals>" not in cls.__qualname__
 
 
 def _reader(decode: Callable[[bytes], Any]) -> Callable[[Any], Any]:

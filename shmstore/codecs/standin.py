@@ -7,6 +7,7 @@ the containers around them are copied here.
 
 from __future__ import annotations
 
+from shmstore._imports import once
 from shmstore.codecs import extensions, registry
 from shmstore.codecs.buffers import LARGE, ext_head
 from shmstore.codecs.scan import DEPTH, derives_from_builtin
@@ -22,6 +23,7 @@ _AS_THEY_ARE = {id(kind) for kind in (str, int, float, bool, bytes, type(None))}
 _ASKED = {id(bytearray), id(memoryview)}
 
 
+@once
 class Refused(Exception):
     """Something is not stored; ``codecs/explain.py`` will find it."""
 
@@ -65,7 +67,7 @@ class _Carrier:
         self.value = value
 
 
-_carriers: dict[int, type[_Carrier]] = {}
+_carriers: dict[int, type[_Carrier]] = globals().get("_carriers", {})
 
 
 def _carrier(kind: type) -> type[_Carrier]:

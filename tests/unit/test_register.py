@@ -125,6 +125,29 @@ def test_codes_and_classes_are_registered_once():
         shmstore.register(65, Money, money_out, money_in)
 
 
+def test_a_class_that_is_defined_again_takes_the_place_of_the_old_one(store):
+    """A reloaded module, or a notebook's cell, registers again; a class of another name does not get the code."""
+    program = """
+class Length:
+    def __init__(self, metres):
+        self.metres = metres
+    def out(self):
+        return b"%d" % self.metres
+register(64, Length, Length.out, lambda data: Length(int(data)))
+"""
+    first, second = ({"register": shmstore.register, "__name__": "lengths"} for _ in range(2))
+    exec(program, first)
+    store["a"] = first["Length"](1)
+    exec(program, second)
+    store["b"], store["c"] = second["Length"](2), first["Length"](3)
+    assert [type(store[key]) for key in "abc"] == [second["Length"]] * 3 and store["c"].metres == 3
+    with pytest.raises(ValueError, match="code 64 is registered for Length already"):
+        exec(program.replace("Length", "Width"), {"register": shmstore.register, "__name__": "lengths"})
+    with pytest.raises(ValueError, match="code 64 is registered for Length already"):
+        exec(program, {"register": shmstore.register, "__name__": "widths"})
+    del extensions.ENCODERS[id(first["Length"])]
+
+
 def test_what_the_functions_raise_becomes_codec_error():
     def fail(_):
         raise KeyError("no")

@@ -26,6 +26,7 @@
  * another interpreter, so whatever it owns is that interpreter's own. */
 struct shms_module {
     PyObject *module;       /* borrowed: the state is part of it */
+    struct shms_store_object *stores; /* all that live, open or not; borrowed: each takes itself out */
     PyObject *fallback;     /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
     PyObject *decode, *encode_parts; /* names of methods: PyObject_CallMethod would make them anew each time */
     struct shms_kept_key keys[SHMS_KEYS_KEPT];
@@ -36,6 +37,7 @@ struct shms_store_object {
     PyObject_HEAD
     long long handle;
     struct shms_module *state; /* never NULL, and immutable */
+    struct shms_store_object *next, **link; /* in state->stores; *link is what points here */
 };
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
 static inline struct shms_module *shms_module_of(PyObject *self) { return ((struct shms_store_object *)self)->state; }

@@ -4,32 +4,57 @@
  * handles, one epoch of forks. Each interpreter, and each import of one that imports the package again, has a module
  * object of its own, with a state of its own (PEP 489); shmstore/_calls.py makes it. No Python object is kept in a
  * static variable: it would outlive its interpreter, or be used by another. */
+#include "api/api.h"
 #include "python/glue_call.h"
-
 #include "python/scan.h"
 
-/* What a handle was opened with, as an argument: kept for shms_call_ttl. */
-static PyObject *set_default(PyObject *module, PyObject *fallback) {
-    struct shms_module *state = PyModule_GetState(module);
+static void use_default(struct shms_module *state, PyObject *fallback) {
     PyObject *old = state->fallback;
-    Py_INCREF(fallback);
+    Py_XINCREF(fallback);
     state->fallback = fallback;
     Py_XDECREF(old);
+}
+
+static PyObject *set_default(PyObject *module, PyObject *fallback) {
+    use_default(PyModule_GetState(module), fallback);
+    Py_RETURN_NONE;
+}
+
+static PyObject *leave(PyObject *module, PyObject *unused) {
+    struct shms_module *state = PyModule_GetState(module);
+    for (struct shms_store_object *store = state->stores; store; store = store->next)
+        shms_leave(store->handle);
     Py_RETURN_NONE;
 }
 
 static PyMethodDef functions[] = {
+    {"leave", leave, METH_NOARGS, "leave(): give up the places of all stores in their registries, at the end"},
     {"scan", shms_scan, METH_O, "scan(object) -> int: how much care encoding needs"},
     {"scan_packed", shms_scan_packed, METH_O, "scan_packed(bytes) -> int: whether decoding is within limits"},
     {"set_default", set_default, METH_O, "set_default(object): the argument that stands for what a handle was opened with"},
     {NULL, NULL, 0, NULL},
 };
 
+/* A dict for what all imports of the package in this interpreter have in common. New reference. */
+static PyObject *kept_by_interpreter(void) {
+    PyObject *all = PyInterpreterState_GetDict(PyInterpreterState_Get()); /* borrowed */
+    PyObject *name = all ? PyUnicode_FromString("shmstore") : NULL;
+    PyObject *kept = name ? PyDict_GetItemWithError(all, name) : NULL;
+    Py_XINCREF(kept);
+    if (name && !kept && !PyErr_Occurred() && (kept = PyDict_New()) && PyDict_SetItem(all, name, kept) < 0)
+        Py_CLEAR(kept);
+    Py_XDECREF(name);
+    return kept;
+}
+
 static int execute(PyObject *module) {
     struct shms_module *state = PyModule_GetState(module);
-    PyObject *type = shms_make_type(module);
-    int rc = type ? PyModule_AddObjectRef(module, "StoreCalls", type) : -1;
+    PyObject *type = shms_make_type(module), *kept = kept_by_interpreter();
+    int rc = type && kept && PyModule_AddObjectRef(module, "StoreCalls", type) == 0 ? PyModule_AddObjectRef(module, "kept", kept) : -1;
+    if (rc == 0)
+        use_default(state, PyDict_GetItemString(kept, "DEFAULT"));
     Py_XDECREF(type);
+    Py_XDECREF(kept);
     state->module = module;
     state->decode = PyUnicode_InternFromString("_decode");
     state->encode_parts = PyUnicode_InternFromString("_encode_parts");

@@ -9,6 +9,7 @@
  *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
  *   _view_failure(name, status) -> exception            _log_news(pid, deaths, rebuilds)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
+#include "api/api.h"
 #include "python/glue_args.h"
 
 #include <structmember.h>
@@ -257,7 +258,8 @@ static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, P
 /* ---- the type
  *
  * An instance keeps its module alive: garbage may be taken apart in any order, and finalizers of other objects in it
- * may still call methods here after the type has let go of the module. */
+ * may still call methods here after the type has let go of the module. Its end closes the handle, here and not in a
+ * __del__: at shutdown the Python modules may be empty already, and a signal handler may raise in Python code. */
 
 /* Of StoreCalls or what is derived from it. */
 static struct shms_module *state_of(PyTypeObject *type) {
@@ -274,12 +276,17 @@ static struct shms_module *state_of(PyTypeObject *type) {
 static PyObject *make(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     struct shms_module *state = state_of(type);
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    PyObject *self = state ? allocate(type, 0) : NULL;
+    struct shms_store_object *self = state ? (struct shms_store_object *)allocate(type, 0) : NULL;
     if (self) {
-        ((struct shms_store_object *)self)->state = state;
+        self->state = state;
         Py_INCREF(state->module);
+        self->next = state->stores;
+        self->link = &state->stores;
+        if (self->next)
+            self->next->link = &self->next;
+        state->stores = self;
     }
-    return self;
+    return (PyObject *)self;
 }
 
 static int traverse(PyObject *self, visitproc visit, void *arg) {
@@ -290,14 +297,18 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     return 0;
 }
 
-static void unmake(PyObject *self) {
-    PyTypeObject *type = Py_TYPE(self);
-    struct shms_module *state = shms_module_of(self);
-    PyObject_GC_UnTrack(self);
-    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+static void unmake(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    struct shms_store_object *self = (struct shms_store_object *)object;
+    PyObject *module = self->state->module;
+    PyObject_GC_UnTrack(object);
+    shms_close(self->handle);
+    *self->link = self->next;
+    if (self->next)
+        self->next->link = self->link;
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(object);
     Py_DECREF(type);
-    if (state)
-        Py_DECREF(state->module);
+    Py_DECREF(module);
 }
 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
