@@ -1,8 +1,9 @@
 """Values as JSON. What JSON cannot say is an object whose first key begins with ``$``.
 
 ``(1, 2)`` is ``{"$tuple": [1, 2]}``, bytes are ``{"$bytes": base64}``; a dict that begins like that, or has
-names that are no str, is ``{"$dict": [[name, value], ...]}``. ``from_json`` reads back what ``to_json`` wrote:
-equal, and of the same type. docs/cli.md has the table.
+names that are no str, is ``{"$dict": [[name, value], ...]}``; an int beyond 2**53 is ``{"$int": "9007199254740993"}``,
+for many readers of JSON take every number for a float. ``from_json`` reads back what ``to_json`` wrote: equal, and of
+the same type. docs/cli.md has the table.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["from_json", "name_to_json", "to_json"]
+__all__ = ["EXACT", "from_json", "name_to_json", "to_json"]
+
+EXACT = 2**53  # up to here every int is a float, and the only one that is written so
 
 
 def name_to_json(name: str | bytes) -> Any:
@@ -27,8 +30,10 @@ def name_to_json(name: str | bytes) -> Any:
 def to_json(value: Any) -> Any:
     """What ``json.dumps`` writes for a value of any type."""
     kind = type(value)
-    if value is None or kind in (bool, int, str):
+    if value is None or kind in (bool, str):
         return value
+    if kind is int:
+        return value if abs(value) <= EXACT else {"$int": str(value)}
     if kind is float:
         return value if math.isfinite(value) else {"$float": str(value)}
     if kind is list:
@@ -115,6 +120,12 @@ def _items(document: Any) -> list[Any]:
     return [from_json(item) for item in document]
 
 
+def _int(text: str) -> int:
+    if not text.removeprefix("-").isdecimal():
+        raise ValueError("digits are wanted")
+    return int(text)
+
+
 def _decimal(text: str) -> Any:
     from decimal import Decimal
 
@@ -138,6 +149,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$set": lambda items: set(_items(items)),
     "$frozenset": lambda items: frozenset(_items(items)),
     "$dict": lambda pairs: {from_json(name): from_json(item) for name, item in pairs},
+    "$int": _int,
     "$bytes": lambda text: b64decode(text, validate=True),
     "$float": lambda text: float(text),
     "$complex": lambda parts: complex(*_items(parts)),

@@ -78,5 +78,5 @@ def describe(store: Store[Any], name: str | bytes) -> dict[str, Any] | None:
     except KeyError:
         return None
     return {
-        "name": name, "type": kind_of(codec, data), "codec": codec, "size": len(data), "ttl": ttl, "version": version
+        "name": name, "type": kind_of(codec, data), "codec": codec, "size": len(data), "ttl": ttl, "version": str(version)
     }  # fmt: skip

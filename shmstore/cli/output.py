@@ -62,12 +62,20 @@ def choose_output() -> Output:
 
 
 def print_json(document: Any, *, line: bool = False) -> None:
-    """Write a JSON document, indented; or as one line of many."""
+    """Write a JSON document, indented; or as one line of many. A field that is an int beyond 2**53 becomes a string."""
     import json
 
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
-    text = json.dumps(document, ensure_ascii=encoding != "utf8", indent=None if line else 2)
+    text = json.dumps(_exact(document), ensure_ascii=encoding != "utf8", indent=None if line else 2)
     print(text.encode(errors="backslashreplace").decode(), flush=line)
+
+
+def _exact(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {name: _exact(item) for name, item in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [_exact(item) for item in document]
+    return str(document) if type(document) is int and abs(document) > 2**53 else document
 
 
 def _columns(text: str) -> int:

@@ -133,9 +133,9 @@ def _show_json(when: float, name: str | bytes, version: int, value: Any) -> None
 
     row: dict[str, Any] = {"time": when, "name": name_to_json(name), "event": "put" if version else "gone"}
     if isinstance(value, Failure):
-        row.update(version=version, error=str(value))
+        row.update(version=str(version), error=str(value))
     elif version:
-        row.update(version=version, value=to_json(value))
+        row.update(version=str(version), value=to_json(value))
     print_json(row, line=True)
 
 

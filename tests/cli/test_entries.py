@@ -23,7 +23,8 @@ from shmstore.codecs import msgpack
 
 UTC2 = datetime.timezone(datetime.timedelta(hours=2))
 VALUES = [
-    None, True, 0, -1, 2**70, 1.5, math.inf, "", "text\n", "héllo", b"", b"\xff\0", [], [1, [2]], {}, {"a": {"b": 1}},
+    None, True, 0, -1, 2**53, 2**53 + 1, -(2**53), -(2**53) - 1, 2**63, 2**64, -(2**70), [2**70, {"n": 2**60}], {2**60: (2**61,)},
+    {"$int": "1"}, range(0, 2**60), 1.5, math.inf, "", "text\n", "héllo", b"", b"\xff\0", [], [1, [2]], {}, {"a": {"b": 1}},
     {1: 2, (3, 4): 5}, {"$tuple": [1]}, {"$x": 1, "y": 2}, {b"k": 1}, (), (1, (2, [3])), {1, 2}, frozenset({"a"}),
     complex(1, -2), complex(math.inf, 0), range(1, 10, 3), slice(None, 5, None), datetime.date(2026, 1, 2),
     datetime.datetime(2026, 1, 2, 3, 4, 5, 6), datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc),
@@ -59,7 +60,7 @@ def test_json_stays_plain_where_json_can_say_it():
     assert to_json(object)["type"] == "builtins.type"
 
 
-@pytest.mark.parametrize("document", ['{"$set": {"a": 1}}', '{"$nope": 1}', '{"$bytes": "!"}', '{"$tuple": [1], "x": 2}', '{"$timedelta": [1e400]}'])
+@pytest.mark.parametrize("document", ['{"$set": {"a": 1}}', '{"$nope": 1}', '{"$bytes": "!"}', '{"$tuple": [1], "x": 2}', '{"$timedelta": [1e400]}', '{"$int": "1_0"}', '{"$int": 5}', '{"$int": "--5"}', '{"$int": ""}'])
 def test_typed_refuses_what_stands_for_nothing(store, key, cli, document):
     done = cli("put", key, "a", document, "--typed")
     assert done.code == 2 and done.err.startswith("shmstore: ") and len(store) == 0
@@ -119,7 +120,28 @@ def test_pickles_are_read_only_when_asked_for(make, key, cli):
 def test_huge_ints(store, key, cli):
     store["n"] = 10**20_000
     assert cli("get", key, "n").ok().out == "1" + "0" * 20_000 + "\n"
-    assert cli("get", key, "n", "--json").ok().json == 10**20_000
+    written = cli("get", key, "n", "--json").ok()
+    assert written.json == {"$int": "1" + "0" * 20_000}
+    cli("put", key, "m", "--typed", stdin=written.out.encode()).ok()
+    assert store["m"] == store["n"]
+
+
+def test_no_number_in_json_is_beyond_what_every_reader_keeps(store, key, cli):
+    """JavaScript, jq, and others read each number as a float: up to 2**53 it is the same int, and beyond that it is none."""
+    import json
+
+    def read(text: str) -> int:
+        assert abs(int(text)) <= 2**53, text
+        return int(text)
+
+    store.update({"n": 2**53 + 1, "edge": 2**53, "values": [2**63, {"a": -(2**53) - 1}], b"b": 2**64, "counter": 2**62})
+    outputs = [cli("get", key, name, "--json") for name in ("n", "edge", "values", "b'b'")]
+    outputs += [cli("incr", key, "counter", "--json"), cli("incr", key, "edge", "--json"), cli("keys", key, "--long", "--json")]
+    outputs += [cli("stats", key, "--json"), cli("info", key, "--json"), cli("clients", key, "--json")]
+    documents = [json.loads(done.ok().out, parse_int=read) for done in outputs]
+    assert documents[:3] == [{"$int": "9007199254740993"}, 2**53, [{"$int": str(2**63)}, {"a": {"$int": "-9007199254740993"}}]]
+    assert documents[4]["value"] == str(2**62 + 1) and documents[5]["value"] == "9007199254740993"
+    assert all(row["version"] == str(store.get_versioned(row["name"])[1]) for row in documents[6]["keys"] if row["name"] in ("n", "values"))
 
 
 def test_a_deep_value_is_shown(store, key, cli):
@@ -182,7 +204,7 @@ def test_keys(store, key, cli):
     assert cli("keys", key, "--prefix", "b'us'").ok().lines == ["b'user:'"]
     rows = {row["name"]: row for row in cli("keys", key, "--long", "--prefix", "t", "--json").ok().json["keys"]}
     assert rows["token"]["type"] == "bytes" and rows["token"]["codec"] == "msgpack" and 90 < rows["token"]["ttl"] <= 100
-    assert rows["token"]["version"] == store.get_versioned("token")[1]
+    assert rows["token"]["version"] == str(store.get_versioned("token")[1])
     text = cli("keys", key, "--long").ok().lines
     assert text[0].split() == ["name", "type", "size", "ttl"]
     assert len({len(line.rstrip()) for line in text if "dict" in line or "str" in line}) == 1  # aligned
