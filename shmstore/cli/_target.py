@@ -124,22 +124,23 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
 
 
 def no_such(args: argparse.Namespace) -> Failure:
-    """There is no store with this key; is there one that may have been meant?"""
+    """There is no store with this key; is there one that may have been meant, or should one be made?"""
     parsed = parsed_key(args)
-    hint = ""
+    where = "" if parsed.kind == 2 and args.backend == "sysv" else f" ({parsed.place})"
+    here = " in this IPC namespace" if args.backend == "sysv" else ""
+    hints = [f"there is no store {parsed.shown}{where}{here}"]
     if parsed.kind == 1 and args.key.isascii() and args.key.isdigit() and 0 < int(args.key) < 2**32:
-        hint = f"; the number {args.key} is the key {int(args.key):#x}"
+        hints.append(f"the number {args.key} is the key {int(args.key):#x}")
     if args.backend == "posix":
         from shmstore.cli._segments import segment_by_key
 
         if segment_by_key(parsed.number & 0xFFFFFFFF):
-            hint = "; there is a System V segment of that key: leave --backend posix out"
-        return Failure(NOT_THERE, f"there is no store {parsed.shown} ({parsed.place}){hint}")
-    other = parse_key(key_of(args), "posix").place
-    if os.path.lexists(other):
-        hint = f"; there is {other}: say --backend posix"
-    where = "" if parsed.kind == 2 else f" ({parsed.place})"
-    return Failure(NOT_THERE, f"there is no store {parsed.shown}{where} in this IPC namespace{hint}")
+            hints.append("there is a System V segment of that key: leave --backend posix out")
+    elif os.path.lexists(other := parse_key(key_of(args), "posix").place):
+        hints.append(f"there is {other}: say --backend posix")
+    if "create" in args:
+        hints.append("--create makes one")
+    return Failure(NOT_THERE, "; ".join(hints))
 
 
 def place_of(args: argparse.Namespace) -> Segment | Object:

@@ -19,33 +19,34 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Print the figures of a store. Counters are totals over its life, of all processes that write (what read-only
 handles find and miss is not counted). With --watch, a line every --interval, as vmstat does: reads and writes
-are per second.
+are per second, and the hit ratio is that of the interval.
 """
 
 EXAMPLES = """
 shmstore stats quickstart
 shmstore stats quickstart --watch --interval 5s
-shmstore stats quickstart --json | jq '.hits / (.hits + .misses)'
+shmstore stats quickstart --json | jq .hit_ratio
 """
 
 MEANINGS = {
-    "entries": "entries, expired ones that nobody swept yet included",
-    "bytes_used": "bytes used",
-    "bytes_free": "bytes free",
-    "largest_free": "largest free run, in bytes",
-    "hits": "reads that found",
-    "misses": "reads that did not",
-    "puts": "puts",
-    "deletes": "deletes",
-    "evictions": "evictions",
-    "expirations": "entries that expired",
-    "reader_retries": "reads begun anew, overtaken by a writer",
+    "entries": "with those that have expired and are still there",
+    "bytes_used": "",
+    "bytes_free": "",
+    "largest_free": "bytes in one piece",
+    "hits": "reads that found an entry",
+    "misses": "reads that found none",
+    "hit_ratio": "of all reads",
+    "puts": "",
+    "deletes": "",
+    "evictions": "",
+    "expirations": "entries that expired, and were removed",
+    "reader_retries": "reads begun anew after a write",
     "takeovers": "locks taken over from dead processes",
-    "clients": "processes attached for writing",
-    "zombies": "values kept for those who still read them in place",
+    "clients": "handles open for writing",
+    "zombies": "deleted values that are still being read",
 }
 
-_HEAD = f"{'time':8}  {'entries':>9} {'used':>6} {'free':>6} {'hits/s':>8} {'misses/s':>8} {'puts/s':>8} {'dels/s':>8} {'exp/s':>6}"
+_HEAD = f"{'time':8} {'entries':>9} {'used':>6} {'free':>6} {'hits/s':>8} {'misses/s':>8} {'ratio':>6} {'puts/s':>8} {'dels/s':>7} {'exp/s':>5}"
 _EVERY = 20  # lines between two headings
 
 
@@ -66,20 +67,35 @@ def run(args: argparse.Namespace) -> int:
         if args.watch:
             _watch(store, interval, args.count, args.json)
         elif args.json:
-            print_json(store.stats().as_dict())
+            print_json(figures(store.stats()))
         else:
             _once(store.stats())
     return 0
 
 
+def figures(stats: Stats) -> dict[str, Any]:
+    """The fields of Stats, and the hit ratio: None before the first read."""
+    fields: dict[str, Any] = {}
+    for field, value in stats.as_dict().items():
+        fields[field] = value
+        if field == "misses":
+            fields["hit_ratio"] = hit_ratio(stats.hits, stats.misses)
+    return fields
+
+
+def hit_ratio(hits: int, misses: int) -> float | None:
+    return hits / (hits + misses) if hits + misses else None
+
+
+def percent(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1%}"
+
+
 def _once(stats: Stats) -> None:
-    rows: list[list[str]] = [
-        [f"{value:,}", Cell(MEANINGS.get(field, field), "quiet")] for field, value in stats.as_dict().items()
-    ]
-    reads = stats.hits + stats.misses
-    if reads:
-        rows.append([f"{stats.hits / reads:.1%}", Cell("of the reads found something", "quiet")])
-    choose_output().table("", [">", ""], rows)
+    choose_output().table("", ["", ">", ""], [
+        [field.replace("_", " "), percent(value) if field == "hit_ratio" else f"{value:,}", Cell(MEANINGS.get(field, ""), "quiet")]
+        for field, value in figures(stats).items()
+    ])  # fmt: skip
 
 
 def _watch(store: Store[Any], interval: float, count: int | None, as_json: bool) -> None:
@@ -90,7 +106,7 @@ def _watch(store: Store[Any], interval: float, count: int | None, as_json: bool)
         store.info()  # StoreDestroyed if it was removed
         now, moment = store.stats(), time.monotonic()
         if as_json:
-            print_json({"time": time.time(), **now.as_dict()}, line=True)
+            print_json({"time": time.time(), **figures(now)}, line=True)
         else:
             if number == 0 or (number % _EVERY == 0 and is_terminal()):
                 print(_HEAD)
@@ -100,10 +116,14 @@ def _watch(store: Store[Any], interval: float, count: int | None, as_json: bool)
 
 
 def _line(before: Stats, now: Stats, seconds: float) -> str:
-    rates = [
-        f"{max(0, getattr(now, field) - getattr(before, field)) / seconds:,.0f}"
-        for field in ("hits", "misses", "puts", "deletes", "expirations")
-    ]
-    used, free = amount(now.bytes_used), amount(now.bytes_free)
-    clock = time.strftime("%H:%M:%S")
-    return f"{clock}  {now.entries:>9,} {used:>6} {free:>6} {rates[0]:>8} {rates[1]:>8} {rates[2]:>8} {rates[3]:>8} {rates[4]:>6}"
+    hits, misses, puts, deletes, expirations = (
+        max(0, getattr(now, field) - getattr(before, field)) for field in ("hits", "misses", "puts", "deletes", "expirations")
+    )
+
+    def rate(count: int) -> str:
+        return f"{count / seconds:,.0f}"
+
+    return (
+        f"{time.strftime('%H:%M:%S')} {now.entries:>9,} {amount(now.bytes_used):>6} {amount(now.bytes_free):>6} {rate(hits):>8} "
+        f"{rate(misses):>8} {percent(hit_ratio(hits, misses)):>6} {rate(puts):>8} {rate(deletes):>7} {rate(expirations):>5}"
+    )

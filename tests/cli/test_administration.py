@@ -21,9 +21,16 @@ def test_stats(store, key, cli):
     store.get("a")
     store.get("b")
     document = cli("stats", key, "--json").ok().json
-    assert document == store.stats().as_dict()
-    text = cli("stats", key).ok().out
-    assert "1  puts" in text and "50.0%  of the reads found something" in text
+    assert document == {**store.stats().as_dict(), "hit_ratio": 0.5}
+    rows = [line.split("  ") for line in cli("stats", key).ok().lines]
+    assert [row[0].replace(" ", "_") for row in rows] == list(document)  # a label is a field's name
+    shown = {row[0]: next(filter(None, row[1:])).strip() for row in rows}
+    assert shown["puts"] == "1" and shown["hit ratio"] == "50.0%" and shown["bytes free"] == f"{store.stats().bytes_free:,}"
+
+
+def test_no_read_no_hit_ratio(store, key, cli):
+    assert cli("stats", key, "--json").ok().json["hit_ratio"] is None
+    assert ["hit", "ratio", "-"] in [line.split()[:3] for line in cli("stats", key).ok().lines]
 
 
 def test_stats_again_and_again(store, key, cli):
@@ -31,7 +38,21 @@ def test_stats_again_and_again(store, key, cli):
     assert len(done.lines) == 4 and done.lines[0].split()[:2] == ["time", "entries"]
     assert len({len(line) for line in done.lines}) == 1
     lines = [json.loads(line) for line in cli("stats", key, "--watch", "--count", 2, "--interval", "10ms", "--json").ok().lines]
-    assert lines[0].keys() == {"time", *store.stats().as_dict()}
+    assert lines[0].keys() == {"time", "hit_ratio", *store.stats().as_dict()}
+
+
+def test_the_hit_ratio_of_a_line_is_that_of_its_interval(store):
+    from shmstore.cli.stats import _HEAD, _line
+
+    store["a"] = 1
+    before = store.stats()
+    for name in "aaab":
+        store.get(name)
+    line = _line(before, store.stats(), 2.0)
+    assert len(line) == len(_HEAD)
+    shown = dict(zip(_HEAD.split(), line.split()))
+    assert (shown["hits/s"], shown["misses/s"], shown["ratio"], shown["puts/s"]) == ("2", "0", "75.0%", "0")
+    assert dict(zip(_HEAD.split(), _line(before, before, 1.0).split()))["ratio"] == "-"
 
 
 def test_clients(store, key, cli):

@@ -276,7 +276,9 @@ def test_get_waits(store, key, cli):
 
 def test_only_create_creates(key, cli):
     for command in (["put", key, "a", "1"], ["incr", key, "a"], ["get", key, "a"], ["keys", key], ["del", key, "a"], ["clear", key]):
-        assert cli(*command).code == 3, command
+        done = cli(*command)
+        assert done.code == 3 and done.err.startswith(f"shmstore: there is no store '{key}' ("), command
+        assert done.err.endswith("; --create makes one\n") == (command[0] in ("put", "incr")), command
     with pytest.raises(shmstore.StoreNotFound):
         shmstore.destroy(key)
     cli("put", key, "a", "1", "--create", "--size", "1M", "--mode", "0640").ok()
