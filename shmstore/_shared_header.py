@@ -69,12 +69,14 @@ def write(memory: memoryview, name: bytes, size: int) -> Header:
     return Header(name, PAGE, size)
 
 
-def read(memory: memoryview) -> Header | None:
+def read(memory: memoryview | bytes, size: int | None = None) -> Header | None:
     """Give the header; None if its writer has not finished. Nothing in it is believed that could do harm.
+
+    size: of the segment, if *memory* is only its beginning.
 
     Raises: Foreign.
     """
-    if memory.nbytes < FIXED:
+    if len(memory) < FIXED:
         raise Foreign
     start = bytes(memory[:FIXED])
     if start[:8] != MAGIC:
@@ -82,10 +84,10 @@ def read(memory: memoryview) -> Header | None:
             raise Foreign
         return None
     fields = start[16 : 16 + _FIELDS.size]
-    version, length, offset, size = _FIELDS.unpack(fields)
+    version, length, offset, asked = _FIELDS.unpack(fields)
     name = bytes(memory[FIXED : FIXED + min(length, 1 << 16)])
     if _check(fields, name) != start[8:16]:
         return None
-    if version != VERSION or not FIXED + length <= offset <= offset + size <= memory.nbytes:
+    if version != VERSION or not FIXED + length <= offset <= offset + asked <= (size or len(memory)):
         raise Foreign
-    return Header(name, offset, size)
+    return Header(name, offset, asked)

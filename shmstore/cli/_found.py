@@ -17,9 +17,37 @@ if TYPE_CHECKING:
     from shmstore.cli._objects import Object
     from shmstore.cli._segments import Segment
 
-__all__ = ["Found", "look"]
+__all__ = ["Block", "Found", "look"]
 
 _GONE = (errno.ENOENT, errno.EINVAL, errno.EIDRM)
+
+
+class Block:
+    """A SharedMemory or ShareableList of this package: its name, and the bytes that were asked for."""
+
+    def __init__(self, kind: str, name: str, size: int) -> None:
+        self.kind = kind
+        self.name = name
+        self.size = size
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"class": self.kind, "name": self.name, "size": self.size}
+
+
+def parse_block(page: bytes, size: int) -> Block | None:
+    """What a System V segment of this size is that begins so; None if it is no block, or not finished."""
+    from shmstore import _shareable_list, _shared_header
+
+    try:
+        header = _shared_header.read(page, size)
+    except _shared_header.Foreign:
+        return None
+    if header is None:
+        return None
+    a_list = page[header.offset : header.offset + 8] == _shareable_list.MAGIC
+    name = header.name.decode(errors="backslashreplace")
+    return Block("ShareableList" if a_list else "SharedMemory", name, header.size)
 
 
 class Found:
@@ -27,12 +55,13 @@ class Found:
 
     ``kind``: "store", "unreadable", or what its place says ("segment", "object", "semaphore", ...). ``states`` are
     words for what is remarkable. ``stats`` are those of a store that can be opened, ``clients`` how many of its
-    writers live, ``attached`` how many have it mapped (None: cannot be told).
+    writers live, ``attached`` how many have it mapped (None: cannot be told). ``block``: of a segment that is one.
     """
 
     def __init__(self, place: Segment | Object) -> None:
         self.place = place
         self.header: Header | None = None
+        self.block: Block | None = None
         self.kind = place.kind
         self.gone = False
         self.stats: Stats | None = None
@@ -40,7 +69,10 @@ class Found:
         self.attached = place.attached
         self.trouble = ""
         try:
-            self.header = parse_header(place.first_page())
+            page = place.first_page()
+            self.header = parse_header(page)
+            if self.header is None and place.backend == "sysv":
+                self.block = parse_block(page, place.size)
         except OSError as error:
             if error.errno in OUT_OF_DESCRIPTORS:
                 raise  # of this process, so nothing can be said of what is there
@@ -111,6 +143,8 @@ class Found:
         """For JSON."""
         place = self.place.as_dict()
         row = {"kind": self.kind, "name": place.get("object"), "states": self.states, **place}
+        if self.block is not None:
+            row.update(name=self.block.name, block=self.block.kind)
         if self.header is not None:
             row.update(name=self.header.name, name_kind=self.header.kind, attached=self.attached, clients=self.clients)
             for field in ("bytes_used", "bytes_free", "entries"):

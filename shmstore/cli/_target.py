@@ -138,9 +138,21 @@ def no_such(args: argparse.Namespace) -> Failure:
             hints.append("there is a System V segment of that key: leave --backend posix out")
     elif os.path.lexists(other := parse_key(key_of(args), "posix").place):
         hints.append(f"there is {other}: say --backend posix")
+    if parsed.kind == 1 and args.backend == "sysv" and (segment := _block_called(parsed.name)):
+        hints.append(f"{segment.shown} is the SharedMemory of that name: shmstore info --id {segment.id} shows it")
     if "create" in args:
         hints.append("--create makes one")
     return Failure(NOT_THERE, "; ".join(hints))
+
+
+def _block_called(name: bytes) -> Segment | None:
+    from shmstore._shared_header import key_of
+    from shmstore.cli._found import look
+    from shmstore.cli._segments import segment_by_key
+
+    segment = segment_by_key(key_of(name) & 0xFFFFFFFF)
+    block = None if segment is None else look(segment).block
+    return segment if block is not None and block.name.encode() == name else None
 
 
 def place_of(args: argparse.Namespace) -> Segment | Object:

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     output = choose_output()
     output.table("", ["", ""], [[Cell(about, "quiet"), text] for about, text in [
-        ("what", _what(found)), *_states(found), *_header(found), *_contents(found), *_kernel(found),
+        ("what", _what(found)), *_states(found), *_header(found), *_block(found), *_contents(found), *_kernel(found),
     ]])  # fmt: skip
     return 0
 
@@ -57,13 +57,15 @@ def run(args: argparse.Namespace) -> int:
 def _what(found: Found) -> str:
     if found.kind == "store":
         return "Store"
+    if found.block is not None:
+        return f"No store, but a {found.block.kind}"
     nouns = {"segment": "a segment", "object": "an object", "special": "a special file"}
     noun = nouns.get(found.place.kind, f"a {found.place.kind}")
     return f"{noun[0].upper()}{noun[1:]} that you may not read" if found.kind == "unreadable" else f"No store, but {noun}"
 
 
 def as_document(found: Found) -> dict[str, Any]:
-    """For JSON: ``kind``, ``states``, ``segment``; ``header``, ``stats`` and ``clients`` are null where there are none."""
+    """For JSON: ``kind``, ``states``, ``segment``; ``header``, ``stats`` and ``clients`` are null where there are none, and so is ``block``, the SharedMemory or ShareableList that it is."""
     header = found.header
     return {
         "kind": found.kind,
@@ -77,6 +79,7 @@ def as_document(found: Found) -> dict[str, Any]:
         },
         "stats": None if found.stats is None else found.stats.as_dict(),
         "clients": found.clients,
+        "block": None if found.block is None else found.block.as_dict(),
     }  # fmt: skip
 
 
@@ -105,6 +108,12 @@ def _contents(found: Found) -> list[tuple[str, str]]:
         ("entries", f"{stats.entries:,}"),
         ("clients", f"{found.clients} attached for writing"),
     ]
+
+
+def _block(found: Found) -> list[tuple[str, str]]:
+    if found.block is None:
+        return []
+    return [("name", Cell(printable(found.block.name), "name")), ("usable size", f"{found.block.size:,} bytes")]
 
 
 def _kernel(found: Found) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List all shared memory that is seen from here: stores, other System V segments (as ipcs -m does) and other
-objects of /dev/shm. A private store has no key: --id or --object leads to it. A foreign POSIX store is not
+objects of /dev/shm. Segments that SharedMemory and ShareableList made have their names. A private store has no key: --id or --object leads to it. A foreign POSIX store is not
 counted through: its owner could end whoever maps it by a bus error. Remarkable states:
 
   foreign     another user's than yours and root's; opening it wants --owner
@@ -118,13 +118,20 @@ def _stores(stores: list[Found]) -> tuple[list[str], list[list[str]]]:
 
 
 def _others(others: list[Found]) -> tuple[list[str], list[list[str]]]:
-    return ["key", ">id", "owner", "mode", ">bytes", ">attached", "state"], [
+    header = ["key", ">id", "owner", "mode", ">bytes", ">attached", "state"]
+    rows: list[list[str]] = [
         [
             *_key_and_id(one.place), user(one.place.uid), mode(one.place.mode), f"{one.place.size:,}",
             f"{one.place.attached}", state_cell(one.states),
         ]
         for one in others
     ]  # fmt: skip
+    if not any(one.block for one in others):
+        return header, rows
+    named = [("", "") if one.block is None else (printable(one.block.name), one.block.kind) for one in others]
+    return ["name", *header[:-1], "what", header[-1]], [
+        [Cell(name, "name"), *row[:-1], Cell(what, "quiet"), row[-1]] for (name, what), row in zip(named, rows)
+    ]
 
 
 def _posix(posix: list[Found]) -> tuple[list[str], list[list[str]]]:

@@ -85,7 +85,7 @@ def _objection(found: Found) -> str:
     if found.kind == "unreadable":
         return f"{found.trouble or 'you may not read it'}, so it cannot be said what it is"
     if found.kind != "store":
-        return "it is no store"
+        return "it is no store" + (f", but the {found.block.kind} {found.block.name!r}" if found.block else "")
     if found.trouble:
         return f"it is {found.trouble}" if found.trouble != "unfinished" else "it is being created"
     if found.foreign:

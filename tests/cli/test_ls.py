@@ -76,7 +76,11 @@ def test_what_each_is(planted, cli, key, number):
 def test_as_text(planted, cli, key, number):
     lines = cli("ls").ok().lines
     stores, others = lines.index("Stores"), lines.index("Other System V segments")
-    by_id = {kind: next(i for i, line in enumerate(lines) if f" {shmid} " in line) for kind, shmid in planted.items()}
+    # Behind its key, for other columns hold small numbers, too.
+    by_id = {
+        kind: next(i for i, line in enumerate(lines) if re.search(rf"(0x[0-9a-f]{{8}}|private) +{shmid} ", line))
+        for kind, shmid in planted.items()
+    }
     assert all(stores < by_id[kind] < others for kind in ("store", "foreign", "destroyed", "numbered"))
     assert by_id["raw"] > others
     assert re.split(r"\s+", lines[by_id["store"]])[:8] == [
@@ -133,6 +137,62 @@ def test_stores_that_cannot_be_opened(make, key, cli):
     memory[160:168] = (1).to_bytes(4, "little") + (4).to_bytes(4, "little")
     assert "\x1b" not in cli("ls").ok().out and "\\x1b[2J" in cli("ls").ok().out
     memory[:] = page
+
+
+@pytest.fixture
+def blocks(key):
+    """A SharedMemory of this package, and a ShareableList."""
+    block = shmstore.SharedMemory(f"{key}-block", create=True, size=1000)
+    shared = shmstore.ShareableList([1, "two"], name=f"{key}-é\n")
+    yield block, shared
+    for one in (block, shared.shm):
+        one.close()
+        one.unlink()
+
+
+def test_blocks_have_their_names(blocks, cli, key, plant):
+    plant(size=5000)
+    block, shared = blocks
+    rows = {row["name"]: row for row in cli("ls", "--json").ok().json["segments"]}
+    assert (rows[block.name]["kind"], rows[block.name]["block"], rows[block.name]["states"]) == ("segment", "SharedMemory", [])
+    assert (rows[shared.shm.name]["block"], rows[shared.shm.name]["attached"]) == ("ShareableList", 1)
+    assert "block" not in rows[None]
+    lines = cli("ls").ok().lines
+    (shown,) = [line for line in lines if line.startswith(f"{block.name} ")]
+    assert shown.endswith("  SharedMemory")
+    assert [line.split()[-1] for line in lines if line.startswith(f"{key}-é\\n ")] == ["ShareableList"]
+    shmid = rows[block.name]["id"]
+    text = cli("info", "--id", shmid).ok().out
+    assert "No store, but a SharedMemory" in text and block.name in text and "1,000 bytes" in text
+    assert cli("info", "--id", shmid, "--json").ok().json["block"] == {"class": "SharedMemory", "name": block.name, "size": 1000}
+    missed = cli("info", block.name)
+    assert missed.code == 3 and missed.err.endswith(f"; segment {shmid} is the SharedMemory of that name: shmstore info --id {shmid} shows it\n")
+    refused = cli("rm", "--id", shmid)
+    assert refused.code == 4 and f"it is no store, but the SharedMemory {block.name!r}" in refused.err
+
+
+def test_what_only_looks_like_a_block_has_no_name(plant, cli):
+    """Random bytes behind the magic, a header that was not finished, one of another version, one that is cut off."""
+    from shmstore import _shared_header
+
+    shmid = plant(size=8192)
+    with sysv.shmat(shmid) as memory:
+        whole = _shared_header.write(memory, b"its name", 4096)
+        page = bytes(memory)
+
+        def block():
+            (row,) = [row for row in cli("ls", "--json").ok().json["segments"] if row["id"] == shmid]
+            return row.get("block"), row["name"]
+
+        assert whole.size == 4096 and block() == ("SharedMemory", "its name")
+        for at in (8, 16, 20, 24, 32, 64):
+            memory[at] ^= 0x55
+            assert block() == (None, None), at
+            memory[:] = page
+        memory[:8] = bytes(8)
+        assert block() == (None, None)
+    small = plant(size=40)
+    assert [row["name"] for row in cli("ls", "--json").ok().json["segments"] if row["id"] == small] == [None]
 
 
 def test_posix_objects(cli, key):
