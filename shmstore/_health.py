@@ -120,7 +120,8 @@ def _info_of(raw: Any) -> StoreInfo:
     kernel = {field: getattr(raw, field) if raw.kernel_known else None for field in ("mode", "uid", "gid", "creator_uid")}
     return StoreInfo(
         key=raw.key, id=raw.id, name=name if raw.name_kind in (1, 3) else None, size=raw.size, **kernel,
-        creator=raw.creator_pid, created=raw.created / 1e9, attached=None if raw.attached < 0 else raw.attached, format_version=raw.format, max_entries=raw.max_entries or None,
+        creator=raw.creator_pid, created=raw.created / 1e9, last_writer=raw.last_writer / 1e9,
+        attached=None if raw.attached < 0 else raw.attached, format_version=raw.format, max_entries=raw.max_entries or None,
         max_clients=raw.clients, uuid=bytes(ffi.buffer(raw.uuid, 16)).hex(), readonly=bool(raw.readonly),
         backend=BACKENDS[raw.backend],
     )  # fmt: skip

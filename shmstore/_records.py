@@ -81,14 +81,14 @@ class Stats(_Record):
 class StoreInfo(_Record):
     """What a store is: ``key`` (key_t) and ``id`` as in ``ipcs -m``, ``name`` as its creator gave it (None for
     a numeric key), ``size`` in bytes, ``mode``, ``uid``/``gid`` of the owner, ``creator`` (process id in its pid namespace) and
-    ``creator_uid``, ``created`` (seconds since the epoch), ``attached`` (mappings in all processes), ``backend`` ("sysv" or "posix"; a
-    POSIX store has key 0 and id -1).
+    ``creator_uid``, ``created`` (seconds since the epoch), ``last_writer`` (when a handle open for writing was last opened,
+    closed or found dead), ``attached`` (mappings in all processes), ``backend`` ("sysv" or "posix"; a POSIX store has key 0 and id -1).
 
     ``mode``, ``uid``, ``gid``, ``creator_uid`` and ``attached`` are the kernel's word, and None where it gives none: to a process
     in another IPC namespace by now, one whose descriptor of a POSIX store was closed, one that a sandbox keeps from asking."""
 
     __slots__ = (
-        "key", "id", "name", "size", "mode", "uid", "gid", "creator", "creator_uid", "created", "attached",
+        "key", "id", "name", "size", "mode", "uid", "gid", "creator", "creator_uid", "created", "last_writer", "attached",
         "format_version", "max_entries", "max_clients", "uuid", "readonly", "backend",
     )  # fmt: skip
     key: int
@@ -101,6 +101,7 @@ class StoreInfo(_Record):
     creator: int
     creator_uid: int | None
     created: float
+    last_writer: float
     attached: int | None
     format_version: int
     max_entries: int | None

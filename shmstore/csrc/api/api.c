@@ -64,6 +64,9 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
     info->size = h->s.size;
     info->max_entries = header->max_entries;
     info->created = header->created;
+    uint64_t used = shms_min(shms_load_relaxed(&header->clients_high), h->s.client_count);
+    for (uint32_t i = 0; i < used; i++)
+        info->last_writer = shms_max(info->last_writer, shms_load_relaxed(&shms_client_at(&h->s, i)->attached));
     info->creator_pid = header->creator_pid;
     info->format = header->format;
     info->name_kind = header->name_kind;

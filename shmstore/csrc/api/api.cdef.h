@@ -2,7 +2,7 @@
  * the GIL up, all others keep it. Before shms_w_* call shms_usable, and again after SHMS_FORKED. Times are in nanoseconds, sizes in bytes. */
 struct shms_info {
     int32_t key, id;
-    uint64_t size, max_entries, created;
+    uint64_t size, max_entries, created, last_writer; /* last_writer: when a client came, left, or was found dead */
     uint32_t kernel_known;    /* mode, uid, gid and creator_uid are the kernel's word; 0: it does not tell this process */
     uint32_t mode, uid, gid, creator_uid;
     int64_t attached;         /* -1: cannot be told */

@@ -169,7 +169,7 @@ struct shms_client {
     _Atomic uint64_t pid_ns;     /* [owner] inode of its pid namespace, 0 = unknown */
     _Atomic uint64_t net_ns;     /* [owner] inode of its network namespace */
     _Atomic uint64_t liveness;    /* [owner] it holds its beacon (liveness.c), lit so many times; 0: it holds none */
-    _Atomic uint64_t attached;   /* [owner] when, ns since the epoch */
+    _Atomic uint64_t attached;   /* [owner] when, ns since the epoch; of a free entry: since when it is */
     uint64_t reserved[2];
     _Atomic uint64_t counters[SHMS_CLIENT_COUNTERS]; /* [owner] never reset: the sum over all entries counts */
     struct shms_record records[SHMS_CLIENT_RECORDS];

@@ -70,6 +70,7 @@ void shms_client_leave(struct shms_store *s) {
         holds |= shms_load_relaxed(&s->me->records[i].block) != 0;
     for (uint32_t i = 0; i < s->pin_count; i++)
         shms_store_release(&s->me->pins[i], 0);
+    shms_store_relaxed(&s->me->attached, shms_os_realtime());
     uint64_t w = s->entry;
     shms_cas_acq_rel(&s->me->entry, &w, SHMS_ENTRY_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
     s->memory->unmark(s);

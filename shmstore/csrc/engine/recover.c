@@ -115,6 +115,7 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
     }
     if (!release_buckets(s, c, index + 1, dead) || !rebuild_arenas(s, c, index + 1, dead))
         return false;
+    shms_store_relaxed(&c->attached, shms_os_realtime()); /* since then it is free; the death itself left no time */
     return shms_cas_acq_rel(&c->entry, &dead, SHMS_ENTRY_WITH_STATE(dead, SHMS_ENTRY_FREE));
 }
 
