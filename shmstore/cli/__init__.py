@@ -24,6 +24,7 @@ from shmstore.cli import (
     keys,
     ls,
     permissions,
+    prune,
     put,
     remove,
     stats,
@@ -42,7 +43,7 @@ __all__ = ["main"]
 
 COMMANDS = (
     ls, info, get, put, delete, keys, counter, ttl, watch, stats, clients, check, clear, permissions, remove,
-    doctor, demo,
+    prune, doctor, demo,
 )  # fmt: skip
 
 DESCRIPTION = """\

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-__all__ = ["CODES", "FAILED", "Failure", "INTERRUPTED", "NOT_THERE", "UNMET", "WRONG", "complain", "explain", "refuse_beside", "told"]
+__all__ = ["CODES", "CODES_BY_WEIGHT", "FAILED", "Failure", "INTERRUPTED", "NOT_THERE", "UNMET", "WRONG", "complain", "explain", "refuse_beside", "told"]
 
 FAILED, WRONG, NOT_THERE, UNMET, INTERRUPTED = 1, 2, 3, 4, 130
+
+CODES_BY_WEIGHT = (0, NOT_THERE, UNMET, FAILED)  # of several things that were not done, the code of the worst counts
 
 CODES = """\
 exit codes:
@@ -25,7 +27,7 @@ exit codes:
   1    failed; a sentence on standard error says why
   2    wrong arguments
   3    not there: no such store, segment or name (any more)
-  4    not done: refused without --force, or --add found the name taken
+  4    not done: refused without --force or --yes, or --add found the name taken
   130  ended by Ctrl-C
 """
 

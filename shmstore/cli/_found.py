@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 
 from shmstore import errors
 from shmstore.cli._header import Header, parse_header
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from shmstore.cli._objects import Object
     from shmstore.cli._segments import Segment
 
-__all__ = ["Block", "Found", "look"]
+__all__ = ["SETTLING_LOOKS", "SETTLING_NAP", "Block", "Found", "look", "settled", "stores"]
 
+SETTLING_LOOKS, SETTLING_NAP = 20, 0.005
 _GONE = (errno.ENOENT, errno.EINVAL, errno.EIDRM)
 
 
@@ -55,7 +57,8 @@ class Found:
 
     ``kind``: "store", "unreadable", or what its place says ("segment", "object", "semaphore", ...). ``states`` are
     words for what is remarkable. ``stats`` are those of a store that can be opened, ``clients`` how many of its
-    writers live, ``attached`` how many have it mapped (None: cannot be told). ``block``: of a segment that is one.
+    writers live, ``last_writer`` when the last one was (None: there are some, or their places), ``attached`` how many
+    have it mapped (None: cannot be told). ``block``: of a segment that is one.
     """
 
     def __init__(self, place: Segment | Object) -> None:
@@ -66,6 +69,7 @@ class Found:
         self.gone = False
         self.stats: Stats | None = None
         self.clients: int | None = None
+        self.last_writer: float | None = None
         self.attached = place.attached
         self.trouble = ""
         try:
@@ -96,7 +100,9 @@ class Found:
                 info = store.info()
                 if info.uuid == self.header.uuid:
                     self.stats = store.stats()
-                    self.clients = sum(client.alive is not False for client in store.clients())
+                    clients = store.clients()
+                    self.clients = sum(client.alive is not False for client in clients)
+                    self.last_writer = None if clients else info.last_writer
                     if self.attached is None and info.attached is not None:
                         self.attached = info.attached - 1
         except errors.FormatMismatch:
@@ -108,6 +114,11 @@ class Found:
                 raise
         except (errors.ShmStoreError, OSError, ValueError):
             pass  # gone meanwhile
+
+    @property
+    def name(self) -> str | None:
+        """What its creator called a store, if that was a name."""
+        return self.header.name if self.header is not None and self.header.kind == "name" else None
 
     @property
     def private(self) -> bool:
@@ -150,6 +161,26 @@ class Found:
             for field in ("bytes_used", "bytes_free", "entries"):
                 row[field] = None if self.stats is None else getattr(self.stats, field)
         return row
+
+
+def stores(backend: str) -> list[Found]:
+    """What lies in one kind of memory and is a store; private POSIX ones are not among them."""
+    from shmstore.cli._objects import objects
+    from shmstore.cli._segments import segments
+
+    places: list[Segment | Object] = [*(segments() if backend == "sysv" else objects())]
+    return [one for place in places if (one := look(place)).kind == "store" and not one.gone]
+
+
+def settled(found: list[Found]) -> list[Found]:
+    """Look again, for a tenth of a second in all, at what somebody has attached without writing: it may be a look, too."""
+    for _ in range(SETTLING_LOOKS):
+        if not any(one.attached and not one.clients for one in found):
+            break
+        time.sleep(SETTLING_NAP)
+        again = [look(place) if one.attached and not one.clients and (place := one.place.again()) else one for one in found]
+        found = [one for one in again if not one.gone]
+    return found
 
 
 def look(place: Segment | Object) -> Found:

@@ -61,6 +61,11 @@ class Object:
         """Whose it is for the question of trust: its owner's."""
         return self.uid
 
+    def again(self) -> Object | None:
+        """The same object as it is now."""
+        found = _found(self.path)
+        return found if found and found.number == self.number else None
+
     def first_page(self) -> bytes:
         """What a store's header would be in. Raises: OSError."""
         if self.kind != "object":

@@ -61,6 +61,10 @@ class Segment:
         """Locked into memory."""
         return bool(self.mode & sysv.SHM_LOCKED)
 
+    def again(self) -> Segment | None:
+        """The same segment as it is now."""
+        return segment_by_id(self.id)
+
     def first_page(self) -> bytes:
         """What a store's header would be in. Raises: OSError."""
         with sysv.shmat(self.id, None, sysv.SHM_RDONLY) as memory:

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from shmstore.cli._segments import Segment
 
 __all__ = [
-    "add_command", "add_json", "add_key", "add_store", "key_of", "no_such", "open_store", "parsed_key", "place_of", "shown_key",
+    "add_command", "add_json", "add_key", "add_store", "is_pattern", "key_of", "no_such", "open_store", "parsed_key", "place_of",
+    "shown_key", "targets_of",
 ]  # fmt: skip
 
 KEY_HELP = "the store's name, or its System V key as ipcs -m prints it: 0x0d583413"
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}")
+_PLACES = "give either KEY or --id N or --object NAME"
 
 
 def add_command(subparsers: Any, name: str, about: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -51,19 +53,23 @@ def add_json(parser: argparse.ArgumentParser, what: str = "one JSON document ins
     parser.add_argument("--json", action="store_true", help=what)
 
 
-def add_key(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
-    """Add KEY, and how it is to be understood."""
-    parser.add_argument("key", metavar="KEY", nargs="?" if optional else None, help=KEY_HELP)
+def add_key(parser: argparse.ArgumentParser, *, optional: bool = False, several: bool = False) -> None:
+    """Add KEY, and how it is to be understood; optional: or a segment or object; several: or any number of them."""
+    if several:
+        parser.add_argument("keys", metavar="KEY", nargs="*", help=f"{KEY_HELP}; or a pattern of names: 'job-*'")
+    else:
+        parser.add_argument("key", metavar="KEY", nargs="?" if optional else None, help=KEY_HELP)
     group = parser.add_argument_group("which store")
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--path", action="store_true", help="KEY is the path of an existing file (ftok)")
     kind.add_argument("--name", action="store_true", help="KEY is a name, even if it looks like 0x...")
     about = "the memory it is in: System V (the default), or /dev/shm"
     group.add_argument("--backend", choices=BACKENDS, default=UnsaidStr("sysv"), help=about)
-    if optional:
+    if optional or several:
+        action = "append" if several else "store"
         place = group.add_mutually_exclusive_group()
-        place.add_argument("--id", type=int, metavar="N", help="the segment with this id (shmid of ipcs -m), instead of KEY")
-        place.add_argument("--object", metavar="NAME", help="the object of this name, as ls shows it, instead of KEY")
+        place.add_argument("--id", action=action, type=int, metavar="N", help="the segment with this id (shmid of ipcs -m), instead of KEY")
+        place.add_argument("--object", action=action, metavar="NAME", help="the object of this name, as ls shows it, instead of KEY")
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -155,13 +161,31 @@ def _block_called(name: bytes) -> Segment | None:
     return segment if block is not None and block.name.encode() == name else None
 
 
+def targets_of(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """Arguments with several KEYs, ids or objects as so many with one, which place_of takes. What is no key ends it here."""
+    given = {"key": args.keys, "id": args.id, "object": args.object}
+    if sum(bool(values) for values in given.values()) != 1:
+        raise Failure(WRONG, _PLACES)
+    one = {**vars(args), **dict.fromkeys(given)}
+    targets = [argparse.Namespace(**{**one, kind: value}) for kind, values in given.items() for value in values or ()]
+    for target in targets:
+        if target.key is not None:
+            key_of(target)
+    return targets
+
+
+def is_pattern(args: argparse.Namespace) -> bool:
+    """Whether KEY is a pattern of names, where a command takes one."""
+    return args.key is not None and not args.name and not args.path and any(sign in args.key for sign in "*?[")
+
+
 def place_of(args: argparse.Namespace) -> Segment | Object:
     """The segment or object that KEY, --id or --object means, whatever is in it."""
     from shmstore.cli._objects import object_named
     from shmstore.cli._segments import segment_by_id, segment_by_key
 
     if sum(given is not None for given in (args.key, args.id, args.object)) != 1:
-        raise Failure(WRONG, "give either KEY or --id N or --object NAME")
+        raise Failure(WRONG, _PLACES)
     found: Segment | Object | None
     if args.key is None:
         refuse_beside(args, "says how KEY is meant, and there is none", "--path", "--name")

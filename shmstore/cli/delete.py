@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from shmstore.cli._failures import NOT_THERE, told
+from shmstore.cli._failures import NOT_THERE, Failure, told
 from shmstore.cli._names import parse_name
 from shmstore.cli._target import add_command, add_store, open_store, shown_key
 from shmstore.cli.output import print_json
@@ -25,14 +25,19 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "del", "remove entries", about, EXAMPLES)
     add_store(parser)
     parser.add_argument("entries", metavar="NAME", nargs="+", help="bytes and special names in quotes, as Python writes them")
-    parser.add_argument("-f", "--force", action="store_true", help="a name that is absent is no failure")
+    parser.add_argument("-f", "--force", action="store_true", help="what is not there is no failure")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     names = [parse_name(entry) for entry in args.entries]
-    with open_store(args, readonly=False) as store, told():
-        missing = [name for name in names if not store.delete(name)]
+    try:
+        with open_store(args, readonly=False) as store, told():
+            missing = [name for name in names if not store.delete(name)]
+    except Failure as failure:
+        if failure.code != NOT_THERE or not args.force:
+            raise
+        missing = names
     if args.json:
         from shmstore.cli._typed import name_to_json
 

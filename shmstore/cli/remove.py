@@ -1,13 +1,10 @@
-"""``shmstore rm``: remove a store, or any segment or object."""
+"""``shmstore rm``: remove stores, or any segments or objects."""
 
 from __future__ import annotations
 
-import os
-
-from shmstore._native import user
-from shmstore.cli._failures import FAILED, NOT_THERE, UNMET, Failure, explain
-from shmstore.cli._target import add_command, add_json, add_key, place_of
-from shmstore.cli._warnings import hear_warnings
+from shmstore.cli._failures import CODES_BY_WEIGHT, NOT_THERE, WRONG, Failure, complain, explain
+from shmstore.cli._removal import Victim, confirm
+from shmstore.cli._target import add_command, add_json, add_key, is_pattern, place_of, targets_of
 from shmstore.cli.output import choose_output, print_json
 from shmstore.errors import ShmStoreError
 
@@ -17,107 +14,146 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore.cli._found import Found
-    from shmstore.cli._objects import Object
-    from shmstore.cli._segments import Segment
 
 DESCRIPTION = """\
-Remove a store and what it holds. What is no store, cannot be read, is broken, was made by another user, or is
+Remove stores and what they hold. What is no store, cannot be read, is broken, was made by another user, or is
 attached to by somebody, stays without --force (and the exit code is 4). Processes that are attached keep the
 memory until they let go of it; their next call on the store says that it was removed.
+
+A KEY with * ? or [ is a pattern, as in a shell, of the names of stores in the same memory, System V or with
+--backend posix; quote it. What a pattern chose is shown, and removed if you say yes: to the question, or by
+--yes or --force where nobody can be asked. A store whose name is the pattern itself is meant, too; with --name
+it alone is, and nothing is asked.
 """
 
 EXAMPLES = """
-shmstore rm quickstart
-shmstore rm quickstart --force         # whoever uses it
+shmstore rm quickstart squares
+shmstore rm quickstart --force         # whoever uses it, if it is there
+shmstore rm 'job-*' --dry-run          # what would go
+shmstore rm 'job-*' --yes              # except those in use
+shmstore rm --name 'job-*'             # the store that is called so
 shmstore rm --id 65538 --force         # any segment, as ipcrm -m
-shmstore rm quickstart --backend posix
 shmstore rm --object leftover --force  # any object of /dev/shm
 """
 
 
 def add_to(subparsers: Any) -> None:
-    parser = add_command(subparsers, "rm", "remove a store, or any other memory", DESCRIPTION, EXAMPLES)
-    add_key(parser, optional=True)
-    parser.add_argument("-f", "--force", action="store_true", help="remove it even so")
+    parser = add_command(subparsers, "rm", "remove stores, or any other memory", DESCRIPTION, EXAMPLES)
+    add_key(parser, several=True)
+    parser.add_argument(
+        "-f", "--force", action="store_true",
+        help="what is not there is no failure; what is there is removed even so, and nothing is asked",
+    )  # fmt: skip
+    add_questions(parser)
     add_json(parser)
     parser.set_defaults(run=run)
 
 
+def add_questions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-y", "--yes", action="store_true", help="remove what was chosen without asking")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would be removed")
+
+
 def run(args: argparse.Namespace) -> int:
-    from shmstore.cli._found import look
+    targets = targets_of(args)
+    victims: list[Victim] = []
+    failures: list[Failure] = []
+    for target in targets:
+        try:
+            victims += matching(target) if is_pattern(target) else [_named(target)]
+        except Failure as failure:
+            if failure.code == WRONG:
+                raise
+            failures.append(failure)
+    victims = _once_each(victims)
+    chosen = [victim for victim in victims if not victim.named]
+    if chosen and not (args.yes or args.force or args.dry_run):
+        pattern = next(target.key for target in targets if is_pattern(target))
+        confirm(chosen, ("matches", "match"), f", or --name if {pattern!r} is a name")
+    failures += remove_all(victims, args, force=args.force)
+    if args.force:
+        failures = [one for one in failures if one.code != NOT_THERE]
+    for one in failures:
+        complain(str(one))
+    plain = len(targets) == 1 and not is_pattern(targets[0]) and not args.dry_run
+    if args.json and not plain:
+        print_json(report(victims, args))
+    elif args.json and not failures:
+        print_json(_document(victims))
+    return max((one.code for one in failures), key=CODES_BY_WEIGHT.index, default=0)
+
+
+def _named(target: argparse.Namespace) -> Victim:
+    from shmstore.cli._found import look, settled
     from shmstore.cli._identity import same_store
 
-    place = place_of(args)
-    found = look(place)
-    same_store(args, found)
-    name = place.shown if args.key is None else f"{args.key} ({place.shown})"
-    objection = _objection(found)
-    if objection and not args.force:
-        raise Failure(UNMET, f"{name} was left alone: {objection}; {_only(place) or '--force removes it even so'}")
-    if place.removed and not found.private:
-        raise Failure(NOT_THERE, f"{name} was removed before; it goes when the {place.attached} attached let go of it")
-    try:
-        _remove(found)
-    except PermissionError as error:
-        if place.backend == "sysv" or not _only(place):
-            raise  # it says who may
-        raise Failure(FAILED, f"{explain(error)[1]}; {_only(place)}") from None
-    attached = _attached_after(found)
-    if args.json:
-        (identity,) = place.identity().values()
-        print_json({"removed": identity, "attached": attached})
-    else:
-        rest = f"; {attached} still attached keep its memory" if attached else ""
-        choose_output().line(f"{name} removed{rest}")
-    return 0
+    found = look(place_of(target))
+    found = next(iter(settled([found])), found)
+    same_store(target, found)
+    return Victim(found, target.key, named=True)
 
 
-def _only(place: Segment | Object) -> str:
-    """Who can remove it, if this user cannot, whatever he says; else empty."""
-    who = sorted(place.removers | {0})
-    if os.geteuid() in who:
-        return ""
-    return "only root can remove it" if who == [0] else f"only {' and '.join(map(user, who))} can remove it"
+def _once_each(victims: list[Victim]) -> list[Victim]:
+    """What was named and matches, too, was named."""
+    by_identity: dict[object, Victim] = {}
+    for victim in victims:
+        known = by_identity.setdefault((*victim.found.place.identity().items(),), victim)
+        known.named |= victim.named
+    return list(by_identity.values())
 
 
-def _objection(found: Found) -> str:
-    """Why it should not be removed; empty if nothing speaks against it."""
-    if found.kind == "unreadable":
-        return f"{found.trouble or 'you may not read it'}, so it cannot be said what it is"
-    if found.kind != "store":
-        return "it is no store" + (f", but the {found.block.kind} {found.block.name!r}" if found.block else "")
-    if found.trouble:
-        return f"it is {found.trouble}" if found.trouble != "unfinished" else "it is being created"
-    if found.foreign:
-        return f"uid {found.place.trusted_uid} {'made' if found.place.backend == 'sysv' else 'owns'} it"
-    if found.attached is None and not found.destroyed:
-        return "whether anybody uses it cannot be told"
-    if found.attached and not found.destroyed:
-        return f"{found.attached} {'process is' if found.attached == 1 else 'attachments are'} using it"
-    return ""
+def matching(target: argparse.Namespace) -> list[Victim]:
+    """The stores whose names match a pattern, or are it."""
+    victims = _matching_in(target.backend, target.key)
+    if not victims:
+        other = "posix" if target.backend == "sysv" else "sysv"
+        there = len(_matching_in(other, target.key))
+        hint = f"; {there} {'does' if there == 1 else 'do'} with --backend {other}" if there else ""
+        raise Failure(NOT_THERE, f"there is no store whose name matches {target.key!r}{hint}")
+    return victims
 
 
-def _remove(found: Found) -> None:
-    """As a store if it can be opened, so that who sleeps in it wakes up; else as the kernel removes anything."""
-    from shmstore.store import attach_to
+def _matching_in(backend: str, pattern: str) -> list[Victim]:
+    from fnmatch import fnmatchcase
 
-    if found.stats is not None and found.header is not None:
-        hear_warnings()
+    from shmstore.cli._found import settled, stores
+
+    def matches(one: Found) -> bool:
+        name = one.name
+        return name is not None and not one.destroyed and (name == pattern or fnmatchcase(name, pattern))
+
+    found = settled([one for one in stores(backend) if matches(one)])
+    return [Victim(one, one.name, named=one.name == pattern) for one in sorted(found, key=lambda one: str(one.name))]
+
+
+def remove_all(victims: list[Victim], args: argparse.Namespace, *, force: bool) -> list[Failure]:
+    """Remove one after the other, and say so; what could not be is returned."""
+    output = None if args.json else choose_output()
+    for victim in victims:
         try:
-            with attach_to(found.place.store_key(), readonly=False, timeout=1) as store:
-                if store.info().uuid == found.header.uuid:
-                    store.destroy()
-                    return
-        except (ShmStoreError, OSError):
-            pass  # the kernel says why, if it refuses too
-    found.place.remove()
+            victim.remove(force, args.dry_run)
+        except Failure as failure:
+            victim.failure = failure
+        except (ShmStoreError, OSError) as error:
+            victim.failure = Failure(*explain(error))
+        if output is None or victim.failure is not None:
+            continue
+        if args.dry_run:
+            output.line(f"{victim.label} would be removed: {victim.contents}")
+        else:
+            rest = f"; {victim.attached} still attached keep its memory" if victim.attached else ""
+            output.line(f"{victim.label} removed{rest}")
+    return [victim.failure for victim in victims if victim.failure is not None]
 
 
-def _attached_after(found: Found) -> int | None:
-    """How many keep the memory of what was removed. The kernel counts it for segments alone, as long as they last."""
-    from shmstore.cli._segments import Segment, segment_by_id
+def _document(victims: list[Victim]) -> dict[str, Any]:
+    """Of one that was named: its id or object, or null if it was not there."""
+    for victim in victims:
+        (identity,) = victim.found.place.identity().values()
+        return {"removed": identity, "attached": victim.attached}
+    return {"removed": None, "attached": None}
 
-    if not isinstance(found.place, Segment):
-        return found.attached
-    remains = segment_by_id(found.place.id)
-    return 0 if remains is None else remains.nattch
+
+def report(victims: list[Victim], args: argparse.Namespace) -> dict[str, Any]:
+    """For JSON, of what may be several."""
+    return {"dry_run": args.dry_run, "stores": [victim.as_dict() for victim in victims]}

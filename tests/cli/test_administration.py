@@ -171,6 +171,8 @@ def test_rm(make, key, cli):
     with pytest.raises(shmstore.StoreDestroyed):
         store.info()
     again = cli("rm", "--id", shmid, "--force")
+    assert (again.code, again.out, again.err) == (0, "", "")  # -f: what is not there is no failure
+    again = cli("rm", "--id", shmid)
     assert again.code == 3 and "removed before" in again.err
     assert cli("rm", key).code == 3
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,12 @@ def ipcs() -> dict[int, list[str]]:
 
 
 def test_beside_ipcs(planted, cli):
-    theirs, ours = ipcs(), cli("ls", "--json").ok().json
-    rows = {row["id"]: row for row in ours["stores"] + ours["segments"]}
+    deadline = time.monotonic() + 20
+    while True:  # tests beside this one look at all stores, too, and are attached for that moment
+        theirs, ours = ipcs(), cli("ls", "--json").ok().json
+        rows = {row["id"]: row for row in ours["stores"] + ours["segments"]}
+        if all(rows[shmid]["attached"] == int(theirs[shmid][4]) for shmid in planted.values()) or time.monotonic() > deadline:
+            break
     for kind, shmid in planted.items():
         key, owner, mode, size, attached, *status = theirs[shmid]
         row = rows[shmid]
