@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
-from shmstore import errors
+from shmstore import _memory_errors, errors
 from shmstore._calls import StoreCalls
 from shmstore._core import ffi, lib
 from shmstore._durations import seconds, timeout_ns, ttl_ns
@@ -234,15 +233,22 @@ class Attachment(StoreCalls):
             raise self._fail(status)
 
     def _may_not_remove(self) -> Exception:
-        info = self._info()
-        if self._key.backend == "sysv":
+        info, buffer = self._info(), ffi.new("char[64]")
+        code = lib.shms_refused(self._handle, buffer, len(buffer))
+        call = ffi.string(buffer).decode()
+        other = _memory_errors.about_removal(call, code, self._key, info.id)
+        if other is not None:
+            return errors.StoreSystemError(code, f"store {self._key.shown}: {call}: {os.strerror(code)}: {other}")
+        if not info.kernel_known:
+            whose, who, how = "it belongs to another user", "its owner, its creator", "shmstore rm, as that user"
+        elif self._key.backend == "sysv":
             whose = f"it was created by {user(info.creator_uid)} and belongs to {user(info.uid)}"
             who, how = "one of them", f"shmstore rm, or ipcrm -m {info.id}, as that user"
         else:
             whose = f"{self._key.place} belongs to {user(info.uid)}"
             who, how = "the owner of that file, or of the directory,", f"rm {self._key.place} as that user"
         return errors.StoreSystemError(
-            errno.EPERM, f"store {self._key.shown}: {whose}, and this process runs as {user(os.geteuid())}; "
+            code, f"store {self._key.shown}: {whose}, and this process runs as {user(os.geteuid())}; "
             f"only {who} or root may remove it: {how}",
         )  # fmt: skip
 

@@ -6,6 +6,7 @@ import errno
 import os
 
 from shmstore import errors
+from shmstore._causes import no_path
 from shmstore._core import lib
 from shmstore._foreign import is_foreign
 from shmstore._sentinels import PRIVATE, Private
@@ -115,7 +116,7 @@ def _parse_named(key: object) -> Key:
         path = os.path.realpath(os.fspath(key))
         number = lib.shms_sysv_ftok(os.fsencode(path), PROJECT)
         if number < 0:
-            raise OSError(-number, f"{os.strerror(-number)}: a path names a store only while it exists", path)
+            raise OSError(-number, f"{no_path(-number, path)}; a path names a store only while it exists", path)
         number = number - 2**32 if number >= 2**31 else number
         if number in (0, -1):
             raise OSError(errno.EINVAL, "ftok gives a key that names no segment; use another path", path)

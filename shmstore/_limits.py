@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 
+from shmstore._core import lib
 from shmstore._foreign import is_foreign
 
-__all__ = ["PAGE", "amount", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "room", "room_for_mappings", "ulimit"]
+__all__ = [
+    "PAGE", "amount", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "mappings_are_used_up",
+    "room", "room_for_mappings",
+    "taken_of_addresses", "ulimit",
+]  # fmt: skip
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
-_RESOURCES = {"f": "RLIMIT_FSIZE", "l": "RLIMIT_MEMLOCK", "n": "RLIMIT_NOFILE", "v": "RLIMIT_AS"}
+_RESOURCES = {"f": 1, "n": 7, "l": 8, "v": 9}  # RLIMIT_FSIZE, _NOFILE, _MEMLOCK, _AS; csrc/os/posix.c compares them
+_UNLIMITED = 2**64 - 1
 
 
 def amount(count: float) -> str:
@@ -42,10 +48,8 @@ def limit(name: str) -> str:
 
 def ulimit(letter: str) -> str:
     """What the shell's ``ulimit`` says of this process, in its unit for descriptors and in bytes for the rest."""
-    import resource  # only a message needs it
-
-    soft, _ = resource.getrlimit(getattr(resource, _RESOURCES[letter]))
-    if soft == resource.RLIM_INFINITY:
+    soft = lib.shms_posix_getrlimit(_RESOURCES[letter])
+    if soft == _UNLIMITED:
         return f"ulimit -{letter} is unlimited"
     return f"ulimit -{letter} is {soft if letter == 'n' else _bytes(soft)}"
 
@@ -111,11 +115,31 @@ def mappings() -> list[tuple[int, int, str]] | None:
     return found
 
 
+def taken_of_addresses() -> tuple[int | None, int | None]:
+    """Bytes of addresses that this process may have, and has; None: no limit, and cannot be read."""
+    soft = lib.shms_posix_getrlimit(_RESOURCES["v"])
+    allowed = None if soft == _UNLIMITED else soft
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            taken = int(file.read().split()[0]) * PAGE
+    except (OSError, ValueError, IndexError) as error:
+        if is_foreign(error):
+            raise
+        return allowed, None
+    return allowed, taken
+
+
 def room_for_mappings() -> str:
     """What bounds the addresses of this process, and how much of it is taken."""
     found = mappings()
     count = "how many mappings exist cannot be read" if found is None else f"{len(found)} mappings exist"
     return f"{ulimit('v')}, {limit('vm.max_map_count')}, {count}"
+
+
+def mappings_are_used_up() -> bool:
+    """Whether this process has as many mappings as it may have."""
+    found, allowed = mappings(), limit("vm.max_map_count").rpartition(" ")[2]
+    return found is not None and allowed.isdigit() and len(found) + 1 >= int(allowed)
 
 
 def mapping_at(address: int, size: int) -> str | None:

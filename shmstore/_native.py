@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import os
 
-from shmstore import errors
+from shmstore import _memory_errors, errors
 from shmstore._core import ffi, lib
 from shmstore._foreign import is_foreign
 from shmstore._keys import BACKENDS
@@ -101,7 +100,8 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
     store = f"store {key.shown}"
     if status == lib.SHMS_NOT_FOUND:
         how = "readonly=True" if wish.readonly else "create=False"
-        return errors.StoreNotFound(f"{store}: there is none ({key.place}), and {how} does not make one")
+        gone = _memory_errors.about_absence(key)
+        return errors.StoreNotFound(f"{store}: there is none ({key.place}), and {how} does not make one{gone and f'; {gone}'}")
     if status == lib.SHMS_EXISTS:
         return errors.StoreExists(f"{store}: it exists already; leave create=True out to attach to it")
     if status == lib.SHMS_FOREIGN:
@@ -173,10 +173,8 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
     if status == lib.SHMS_NO_MEMORY:
         return MemoryError(f"{store}: no memory for a handle")
     if status == lib.SHMS_FULL:
-        from shmstore import _memory_errors
-
         return errors.StoreFull(
-            f"{store}: no place for one more writing process, since {_memory_errors.no_page(errno.ENOSPC)}; "
+            f"{store}: no place for one more writing process, since {_memory_errors.no_page(found.error)}; "
             "readonly=True needs none"
         )
     return _system_failure(store, key, wish, found)
@@ -184,25 +182,7 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
 
 def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
     call, code = ffi.string(found.what).decode(), found.error
-    try:
-        from shmstore import _memory_errors, _sysv_errors
-    except ImportError as error:  # who became another user, or another root, may not read the package any more
-        if is_foreign(error):
-            raise
-        return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}")
-    size = found.size or wish.size
-    known = _memory_errors.about(call, code, size, wish.huge_page, key.place)
-    if known is not None:
-        advice = known
-    elif code == errno.EACCES and key.backend == "sysv":
-        row = _sysv_errors.about_shmget(code, key.number, 0, 0)
-        advice = f"{row}; ask its owner for a mode that lets you in"
-        if not wish.readonly:
-            advice += ", or attach with readonly=True if it lets you read"
-    elif call == "shmget":
-        advice = _sysv_errors.about_shmget(code, key.number, wish.size, wish.mode)
-    else:
-        advice = _sysv_errors.about_id(code, found.id) if key.backend == "sysv" else key.place
+    advice = _memory_errors.about(call, code, key, wish, found)
     return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}: {advice}")
 
 
@@ -302,8 +282,6 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
         )
     short_of = lib.shms_short_of(handle)
     if short_of:
-        from shmstore import _memory_errors
-
         return errors.StoreFull(
             f"{store}: {wanted}{stats.bytes_free} bytes free in the store, but {_memory_errors.no_page(short_of)}; "
             f"{_UNCHANGED}"

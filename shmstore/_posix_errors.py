@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 
+from shmstore._causes import common, forbidden, locked_too_much, no_room, of_file_system, of_folder, too_large
 from shmstore._foreign import is_foreign
-from shmstore._limits import PAGE, free_huge_pages, limit, mapping_at, room, room_for_mappings, ulimit
+from shmstore._limits import PAGE, free_huge_pages, limit, mapping_at
 
 __all__ = ["FOLDER", "about_descriptor", "about_mmap", "about_name", "failure"]
 
@@ -34,9 +35,11 @@ def _object(name: str) -> str:
 
 def about_name(code: int, name: str, oflag: int = 0) -> str:
     """What can be said of shm_open and shm_unlink."""
-    it = _object(name)
-    if not os.path.isdir(FOLDER):
+    if said := common("shm_open", code) or of_file_system(code, FOLDER):
+        return said
+    if code in (errno.ENOENT, errno.ENOTDIR) and not os.path.isdir(FOLDER):
         return f"{FOLDER} is missing: POSIX shared memory needs a tmpfs there"
+    it = _object(name)
     if code == errno.ENOENT:
         return f"there is no {it}; pass O_CREAT | O_RDWR and a mode to shm_open to create one"
     if code == errno.EEXIST:
@@ -45,21 +48,21 @@ def about_name(code: int, name: str, oflag: int = 0) -> str:
         protected = limit("fs.protected_regular")
         return f"it is {it}; with O_CREAT not even root opens another's: {protected}; leave O_CREAT out"
     if code in (errno.EACCES, errno.EPERM):
+        if oflag & os.O_CREAT and not os.path.lexists(f"{FOLDER}/{name.lstrip('/')}"):
+            return of_folder(FOLDER)
         return f"it is {it}; you are uid {os.geteuid()}"
     if code in (errno.EINVAL, errno.ENAMETOOLONG):
         return f"a name is a slash and 1 to 255 bytes without one, this is {name!r}"
-    if code == errno.ENOSPC:
-        return f"{room(FOLDER)}; remove unused objects or enlarge it (mount -o remount,nr_inodes=...)"
-    if code == errno.EMFILE:
-        return f"{ulimit('n')}, and each object that is open takes a descriptor; close it once it is mapped"
-    if code == errno.ENFILE:
-        return f"the whole system has no descriptor left: {limit('fs.file-max')}"
     return it
 
 
 def about_descriptor(code: int, fd: int, length: int) -> str:
     """What can be said of ftruncate and posix_fallocate."""
     asked = f"{length} bytes asked for"
+    if said := common("ftruncate", code) or of_file_system(code, _folder_of(fd)):
+        return f"{asked}; {said}"
+    if code == errno.EFBIG:
+        return too_large(length)
     try:
         stat = os.fstat(fd)
     except OSError as error:
@@ -67,20 +70,21 @@ def about_descriptor(code: int, fd: int, length: int) -> str:
             raise
         return f"{fd} is no open descriptor"
     it = f"the object is {_told(stat)}"
-    if code == errno.ENOSPC:
-        remedy = "remove unused objects or enlarge it (mount -o remount,size=..., docker run --shm-size)"
-        return f"{asked}; {room(_folder_of(fd))}; {remedy}"
-    if code == errno.EFBIG:
-        return f"{asked}; {ulimit('f')}; a file system has a limit, too"
     if code in (errno.EINVAL, errno.EBADF) and not _may_write(fd):
         return f"{asked}; {it}, and was opened with O_RDONLY: open it with O_RDWR"
     if code == errno.ENOMEM:
         return f"{asked}; no memory is free, in the whole system or in this cgroup; {it}"
+    if code in (errno.EPERM, errno.EACCES):
+        return f"{asked}; {it}; it is sealed (F_SEAL_GROW, F_SEAL_SHRINK), or {forbidden('ftruncate')}"
+    if code in (errno.EOPNOTSUPP, errno.ENODEV, errno.ESPIPE):
+        return f"{asked}; {it}; what this descriptor is of cannot set memory aside: it is no file of a tmpfs"
     return f"{asked}; {it}"
 
 
 def about_mmap(code: int, fd: int, address: int, length: int, offset: int, flags: int) -> str:
     asked = f"{length} bytes at offset {offset} asked for"
+    if said := common("mmap", code):
+        return f"{asked}; {said}"
     if code == errno.EEXIST:
         there = mapping_at(address, length) or "another mapping"
         return f"{address:#x} is taken by {there}; MAP_FIXED would replace it"
@@ -89,9 +93,9 @@ def about_mmap(code: int, fd: int, address: int, length: int, offset: int, flags
     if code == errno.EPERM and flags & MAP_FIXED and address < 1 << 16:
         return f"{asked}; only CAP_SYS_RAWIO may map {address:#x}: {limit('vm.mmap_min_addr')}"
     if code == errno.ENOMEM:
-        return f"{asked}; this process has no room: {room_for_mappings()}, {limit('vm.overcommit_memory')}; {free_huge_pages()}"
+        return f"{asked}; {no_room(length)}; {free_huge_pages()}"
     if code == errno.EAGAIN:
-        return f"{asked}; that is more than may be locked: {ulimit('l')}"
+        return f"{asked}; {locked_too_much()}"
     if fd < 0:
         return asked
     try:
@@ -104,19 +108,20 @@ def about_mmap(code: int, fd: int, address: int, length: int, offset: int, flags
     if code == errno.EACCES and not _may_write(fd):
         return f"{asked}; {it}, and was opened with O_RDONLY: a shared mapping may not write to it"
     if code == errno.EPERM:
-        return f"{asked}; {it}; the file system may be mounted noexec, or the object be sealed"
+        return f"{asked}; {it}; its file system is mounted noexec, or it is sealed, or {forbidden('mmap')}"
+    if code == errno.ENODEV:
+        return f"{asked}; {it}; what this descriptor is of cannot be mapped"
     return f"{asked}; {it}"
 
 
 def _may_write(fd: int) -> bool:
-    import fcntl  # only a message needs it
-
     try:
-        return fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        os.write(fd, b"")  # changes nothing; the module fcntl is a file, and cannot be imported where no descriptor is left
     except OSError as error:
         if is_foreign(error):
             raise
-        return False
+        return error.errno != errno.EBADF
+    return True
 
 
 def _folder_of(fd: int) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import os
 
+from shmstore._causes import common, forbidden, removed_unused, locked_too_much, no_room
 from shmstore._foreign import is_foreign
-from shmstore._limits import PAGE, free_huge_pages, huge_page_sizes, limit, mapping_at, room_for_mappings, ulimit
+from shmstore._limits import PAGE, free_huge_pages, huge_page_sizes, limit, mapping_at, ulimit
 from shmstore._sysv_flags import (
+    IPC_RMID,
     IPC_SET,
     SHM_HUGE_MASK,
     SHM_HUGE_SHIFT,
@@ -21,6 +23,7 @@ from shmstore._sysv_flags import (
     SHM_RND,
     SHM_STAT,
     SHM_STAT_ANY,
+    SHM_UNLOCK,
     SHMLBA,
 )
 from shmstore._sysv_table import rows_of_proc, segments
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from shmstore._sysv_records import ShmidDs
 
 __all__ = ["about_id", "about_shmat", "about_shmctl", "about_shmget", "failure"]
+
+
+MMAP_MIN_ADDR_MAX = 1 << 20  # more than any system sets vm.mmap_min_addr to
 
 
 def failure(call: str, code: int, advice: str) -> OSError:
@@ -65,9 +71,14 @@ def _told(row: ShmidDs) -> str:
 
 
 def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
+    if said := common("shmget", code):
+        return said
     name = f"key {key & 0xFFFFFFFF:#010x}"
     if code == errno.ENOENT:
-        return f"no segment has {name} in this IPC namespace; pass IPC_CREAT | 0o600 to create one"
+        gone = removed_unused()
+        return f"no segment has {name} in this IPC namespace; pass IPC_CREAT | 0o600 to create one{gone and f' ({gone})'}"
+    if code == errno.EPERM and not shmflg & SHM_HUGETLB:
+        return forbidden("shmget")
     row = _of_key(key)
     if code == errno.EEXIST:
         return f"{name} is taken by {_told(row) if row else 'another segment'}; leave IPC_EXCL out to use it"
@@ -81,10 +92,10 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
         known = "sizes that cannot be read" if sizes is None else ", ".join([f"{size // 1024} kB" for size in sizes]) or "none"
         return f"huge pages of {(1 << power) // 1024} kB asked for; this kernel has: {known}"
     if code == errno.EINVAL:
-        return f"{size} bytes asked for; a new segment has 1 to shmmax bytes: {limit('kernel.shmmax')}"
+        smaller = "" if _table() is not None else f", or {name} has fewer (what exists cannot be read)"
+        return f"{size} bytes asked for; a new segment has 1 to shmmax bytes: {limit('kernel.shmmax')}{smaller}"
     if code == errno.ENOSPC:
-        remedy = "remove unused segments (ipcs -m, ipcrm) or raise the limit (sysctl)"
-        return f"{size} bytes asked for; {_counted()}; {remedy}"
+        return f"{size} bytes asked for; {_exhausted(size)}"
     if code == errno.ENOMEM and shmflg & SHM_HUGETLB:
         return f"{size} bytes asked for; {free_huge_pages()}; raise vm.nr_hugepages (sysctl) or leave SHM_HUGETLB out"
     if code == errno.ENOMEM:
@@ -97,36 +108,48 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
     return f"{name}, {size} bytes, shmflg {shmflg:#o}"
 
 
-def _counted() -> str:
-    """The two limits on all segments together, each beside what is used of it."""
-    table = _table()
+def _exhausted(size: int) -> str:
+    """Which of the two limits on all segments together was met."""
+    table, segments_max, pages_max = _table(), limit("kernel.shmmni"), limit("kernel.shmall")
     if table is None:
-        return f"{limit('kernel.shmmni')} segments, {limit('kernel.shmall')} pages of {PAGE} bytes; how many exist cannot be read"
+        return f"{segments_max} segments, {pages_max} pages of {PAGE} bytes; how many exist cannot be read"
     pages = sum([(row.size + PAGE - 1) // PAGE for row in table])
-    return (
-        f"{limit('kernel.shmmni')} segments, {len(table)} exist; "
-        f"{limit('kernel.shmall')} pages of {PAGE} bytes, {pages} are taken"
-    )
+    count = f"{segments_max} segments, {len(table)} exist"
+    extent = f"{pages_max} pages of {PAGE} bytes, {pages} are taken"
+    remove = "remove unused segments (ipcs -m, ipcrm)"
+    if segments_max.endswith(f" is {len(table)}"):
+        return f"{count}; {remove}, or raise the limit (sysctl -w kernel.shmmni=..)"
+    allowed = pages_max.rpartition(" ")[2]
+    if allowed.isdigit() and pages + (size + PAGE - 1) // PAGE > int(allowed):
+        return f"{extent}; {remove}, or raise the limit (sysctl -w kernel.shmall=..)"
+    return f"{count}; {extent}; {remove} or raise the limit (sysctl)"
 
 
-def about_id(code: int, shmid: int) -> str:
+def about_id(code: int, shmid: int, call: str = "shmctl") -> str:
     """What can be said of any call that takes an id."""
+    if said := common(call, code):
+        return said
     row = _of_id(shmid)
     if code == errno.EIDRM:
         return f"segment {shmid} was removed"
     if code in (errno.EACCES, errno.EPERM):
         return f"it is {_told(row) if row else f'segment {shmid}'}; you are uid {os.geteuid()}"
     if code == errno.EINVAL and row is None and _table() is not None:
-        return f"no segment has id {shmid} in this IPC namespace: it was removed, or never existed"
+        gone = removed_unused()
+        return f"no segment has id {shmid} in this IPC namespace: it was removed, or never existed{gone and f' ({gone})'}"
     if code == errno.ENOMEM:
-        return f"this process has no room for {_told(row) if row else f'segment {shmid}'}; {room_for_mappings()}"
+        return no_room(row.size if row else 0, _told(row) if row else f"segment {shmid}")
+    if code == errno.EAGAIN:
+        return f"it is {_told(row) if row else f'segment {shmid}'}; {locked_too_much()}"
     return _told(row) if row else f"segment {shmid}"
 
 
 def about_shmat(code: int, shmid: int, shmaddr: int, shmflg: int) -> str:
+    if code == errno.EPERM and (shmaddr == 0 or shmaddr >= MMAP_MIN_ADDR_MAX):
+        return forbidden("shmat")
     row = _of_id(shmid)
     if code not in (errno.EINVAL, errno.EPERM) or row is None:
-        return about_id(code, shmid)
+        return about_id(code, shmid, "shmat")
     it = f"it is {_told(row)}"
     if code == errno.EPERM:
         return f"{it}; only CAP_SYS_RAWIO may map {shmaddr:#x}: {limit('vm.mmap_min_addr')}"
@@ -141,6 +164,10 @@ def about_shmat(code: int, shmid: int, shmaddr: int, shmflg: int) -> str:
 
 
 def about_shmctl(code: int, shmid: int, cmd: int) -> str:
+    if said := common("shmctl", code):
+        return said
+    if code == errno.EPERM and cmd not in (IPC_RMID, IPC_SET, SHM_LOCK, SHM_UNLOCK):
+        return forbidden("shmctl")
     if cmd in (SHM_STAT, SHM_STAT_ANY):
         if code == errno.EIDRM:
             return f"the segment at index {shmid} was removed"

@@ -18,6 +18,7 @@ import errno
 import os
 from operator import index
 
+from shmstore._causes import no_path
 from shmstore._core import ffi, lib
 from shmstore._imports import once
 from shmstore._mapping import Mapped
@@ -161,7 +162,7 @@ def ftok(pathname: str | bytes | os.PathLike[str], proj_id: int) -> int:
         raise ValueError(f"ftok: a path holds no NUL: {pathname!r}")
     key: int = lib.shms_sysv_ftok(path, _int32("proj_id", proj_id))
     if key < 0:
-        raise failure("ftok", -key, f"the file {os.fsdecode(path)!r} must exist and be reachable")
+        raise failure("ftok", -key, no_path(-key, os.fsdecode(path)))
     return key - 2**32 if key >= 2**31 else key
 
 

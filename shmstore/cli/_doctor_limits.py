@@ -82,6 +82,29 @@ def shmmni(machine: Machine) -> Finding:
     return note("shmmni", says, fix) if count > limit * 0.8 else ok("shmmni", says)
 
 
+def removed_unused(machine: Machine) -> Finding:
+    """Does a store outlive its processes?"""
+    topic, forced = "shm_rmid_forced", machine.number("/proc/sys/kernel/shm_rmid_forced")
+    if forced is None:
+        return unread(topic, "kernel.shm_rmid_forced")
+    if forced:
+        return problem(
+            topic, "kernel.shm_rmid_forced=1: the kernel removes a store in System V memory as soon as no process is attached to it",
+            f'{ROOT_SETS} kernel.shm_rmid_forced=0; or backend="posix", whose stores stay',
+        )
+    return ok(topic, "a store stays when no process is attached")
+
+
+def file_size(machine: Machine) -> Finding:
+    """How large may a file be? A POSIX store is one."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if soft == resource.RLIM_INFINITY:
+        return ok("file size", "this process may make files of any size")
+    says = f"ulimit -f: this process may make files of {amount(soft)} at most, and a POSIX store is a file"
+    fix = 'ulimit -f unlimited (systemd: LimitFSIZE=infinity); or backend="sysv", the default'
+    return note("file size", says, fix) if soft < DEFAULT_SIZE else ok("file size", says)
+
+
 def dev_shm(machine: Machine) -> Finding:
     """Is there room for POSIX shared memory, and for the stores in it? System V segments are not bound by it."""
     room, mounts = machine.room("/dev/shm"), machine.mounts()
@@ -91,6 +114,11 @@ def dev_shm(machine: Machine) -> Finding:
         return note(
             "/dev/shm", 'there is none: backend="posix" will not work; stores in System V memory do',
             "as root: mount -t tmpfs -o mode=1777 tmpfs /dev/shm",
+        )
+    if "ro" in mounts["/dev/shm"][1].split(","):
+        return note(
+            "/dev/shm", 'it is mounted read-only: backend="posix" opens nothing for writing; stores in System V memory do',
+            "as root: mount -o remount,rw /dev/shm",
         )
     total, free = room
     stores = machine.posix_stores()
@@ -169,4 +197,4 @@ def locking(machine: Machine) -> Finding:
     return ok("memlock", f"{amount(soft)} may be locked into memory (lock_memory=)")
 
 
-CHECKS = (table, shmmax, shmall, shmmni, dev_shm, huge_pages, locking)
+CHECKS = (table, shmmax, shmall, shmmni, removed_unused, dev_shm, file_size, huge_pages, locking)

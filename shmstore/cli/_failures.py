@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-__all__ = ["CODES", "CODES_BY_WEIGHT", "FAILED", "Failure", "INTERRUPTED", "NOT_THERE", "UNMET", "WRONG", "complain", "explain", "refuse_beside", "told"]
+__all__ = [
+    "CODES", "CODES_BY_WEIGHT", "FAILED", "Failure", "INTERRUPTED", "NOT_THERE", "UNMET", "WRONG", "complain", "explain", "refuse_beside",
+    "told", "with_options",
+]  # fmt: skip
 
 FAILED, WRONG, NOT_THERE, UNMET, INTERRUPTED = 1, 2, 3, 4, 130
 
@@ -66,7 +69,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         return FAILED, _for_a_shell(error, sentence)
     if isinstance(error, MemoryError):
         return FAILED, sentence or "out of memory"
-    if error.__class__ is OSError and error.filename is None and error.errno in _WRITING:
+    if error.__class__ is OSError and error.filename is None and error.errno in _WRITING and error.strerror == os.strerror(error.errno):
         return FAILED, f"standard output: {error.strerror}"
     if isinstance(error, OSError):
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
@@ -79,7 +82,12 @@ def _for_a_shell(error: errors.ShmStoreError, sentence: str) -> str:
     for kind, remedy, ours in _REMEDIES:
         if isinstance(error, kind) and re.search(remedy, sentence):
             return re.sub(remedy, ours, sentence, count=1)
-    return sentence
+    return with_options(sentence)
+
+
+def with_options(sentence: str) -> str:
+    """Arguments of a program as options of a command."""
+    return re.sub(r'backend="(\w+)"', r"--backend \1", sentence)
 
 
 def complain(sentence: str) -> None:

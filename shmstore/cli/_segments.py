@@ -4,6 +4,7 @@ read them."""
 from __future__ import annotations
 
 from shmstore import sysv
+from shmstore._causes import common
 from shmstore._keys import Key
 from shmstore.cli._failures import FAILED, Failure
 from shmstore.cli._header import HEADER_SIZE
@@ -112,7 +113,8 @@ def segments() -> list[Segment]:
         with open(TABLE) as table:
             return [Segment(line) for line in list(table)[1:]]
     except (OSError, ValueError, IndexError) as error:
-        raise Failure(FAILED, f"{TABLE} cannot be read ({error}); is /proc mounted?") from None
+        cause = common("open", error.errno or 0) if isinstance(error, OSError) else None
+        raise Failure(FAILED, f"{TABLE} cannot be read ({error}); {cause or 'is /proc mounted?'}") from None
 
 
 def segment_by_id(shmid: int) -> Segment | None:

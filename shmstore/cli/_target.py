@@ -11,8 +11,9 @@ import re
 
 from shmstore import errors
 from shmstore._keys import BACKENDS, Key, parse_key
+from shmstore._memory_errors import about_absence
 from shmstore._sentinels import UnsaidStr
-from shmstore.cli._failures import CODES, NOT_THERE, WRONG, Failure, refuse_beside
+from shmstore.cli._failures import CODES, NOT_THERE, WRONG, Failure, refuse_beside, with_options
 from shmstore.cli._human import parse_duration, parse_user
 from shmstore.cli._parser import HelpFormatter
 from shmstore.cli._warnings import hear_warnings
@@ -146,6 +147,8 @@ def no_such(args: argparse.Namespace) -> Failure:
         hints.append(f"there is {other}: say --backend posix")
     if parsed.kind == 1 and args.backend == "sysv" and (segment := _block_called(parsed.name)):
         hints.append(f"{segment.shown} is the SharedMemory of that name: shmstore info --id {segment.id} shows it")
+    if gone := about_absence(parsed):
+        hints.append(with_options(gone))
     if "create" in args:
         hints.append("--create makes one")
     return Failure(NOT_THERE, "; ".join(hints))

@@ -32,6 +32,7 @@ int64_t shms_os_time_offset(void) { return 0; }
 void shms_os_after_fork(void) {}
 
 void shms_os_identity(struct shms_identity *me) { *me = (struct shms_identity){STUB_PID, 77, 1, 2}; }
+bool shms_os_may_have_file(uint64_t bytes) { return true; }
 void shms_os_other_namespaces(uint64_t *ipc_ns, uint64_t *time_ns) { *ipc_ns = 3, *time_ns = 4; }
 uint64_t shms_os_ipc_namespace(void) { return 3; }
 uint64_t shms_os_network_namespace(void) { return 2; }

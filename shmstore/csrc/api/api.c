@@ -42,6 +42,12 @@ int shms_w_destroy(int64_t handle) {
     return rc;
 }
 
+int shms_refused(int64_t handle, char *call, uint32_t size) {
+    struct shms_handle *h = shms_handle_get(handle);
+    snprintf(call, size, "%s", h && h->s.call ? h->s.call : "");
+    return h ? h->s.refused : 0;
+}
+
 int shms_get_info(int64_t handle, struct shms_info *info) {
     struct shms_handle *h = shms_handle_get(handle);
     struct shms_memory_state d;

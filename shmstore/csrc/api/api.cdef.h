@@ -34,6 +34,8 @@ void shms_close(int64_t handle);
  * threads that do not know yet: their next call takes another place. */
 void shms_leave(int64_t handle);
 int shms_w_destroy(int64_t handle);
+/* After SHMS_SYSTEM from shms_w_destroy: the error number, and which call it is of. */
+int shms_refused(int64_t handle, char *call, uint32_t size);
 /* Also of a store that was destroyed meanwhile. */
 int shms_get_info(int64_t handle, struct shms_info *info);
 int shms_get_stats(int64_t handle, struct shms_stats *stats);

@@ -25,7 +25,7 @@ static void mark_destroyed(struct shms_store *s) {
 }
 
 int shms_destroy(struct shms_store *s) {
-    int error = s->memory->remove(s);
+    int error = s->refused = s->memory->remove(s);
     if (error)
         return error == ETIMEDOUT ? SHMS_TIMEOUT : SHMS_SYSTEM;
     mark_destroyed(s);

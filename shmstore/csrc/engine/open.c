@@ -112,8 +112,10 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
         shms_os_identity(&s->identity);
         return SHMS_OK;
     }
-    if ((rc = shms_client_claim(s)) != SHMS_OK)
+    if ((rc = shms_client_claim(s)) != SHMS_OK) {
+        r->error = s->short_of;
         return rc;
+    }
     s->sweep_cursor = s->identity.pid;
     shms_recover_all(s, true);
     return SHMS_OK;
@@ -177,7 +179,7 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
         if (r->size < SHMS_HEADER_SIZE)
             return give_up(s, r, SHMS_NOT_A_STORE);
         error = s->memory->map(s, a, d.size, r->created);
-        if (error == EINVAL || error == EIDRM) {
+        if (error == EIDRM) {
             shms_detach(s);
             continue;
         }
@@ -208,8 +210,7 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
             shms_detach(s);
             return too_small(a, r, planned);
         case SHMS_CREATION_FAILED:
-            shms_detach(s);
-            return SHMS_SYSTEM;
+            return give_up(s, r, SHMS_SYSTEM);
         case SHMS_CREATION_GONE: /* marked, and yet it was found: whoever marked it did not come to remove it */
             if (!a->readonly && a->create != 2)
                 s->memory->remove(s);

@@ -48,6 +48,9 @@
 #ifndef SHM_STAT_ANY
 #define SHM_STAT_ANY 15 /* glibc 2.28, Linux 4.17 */
 #endif
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 8u /* glibc 2.38, Linux 6.3 */
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* glibc 2.35, Linux 5.14 */
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -270,6 +271,11 @@ void shms_os_give_back(void *from, uint64_t bytes) { madvise(from, bytes, MADV_R
 
 bool shms_os_resident(void *from, uint64_t pages, uint8_t *resident) {
     return sysconf(_SC_PAGESIZE) == 4096 && mincore(from, pages * 4096, resident) == 0;
+}
+
+bool shms_os_may_have_file(uint64_t bytes) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || bytes <= limit.rlim_cur;
 }
 
 bool shms_os_random(void *to, size_t bytes) {

@@ -60,5 +60,8 @@ void shms_os_give_back(void *from, uint64_t bytes);
 /* Which of `pages` pages of 4096 bytes from `from` on are in memory: one byte each, lowest bit. False: cannot be told. */
 bool shms_os_resident(void *from, uint64_t pages, uint8_t *resident);
 bool shms_os_random(void *to, size_t bytes);
+/* May this process make a file of so many bytes (ulimit -f)? Asked before, for the kernel's answer to who does not ask is
+ * SIGXFSZ, which ends a process that does not ignore it. */
+bool shms_os_may_have_file(uint64_t bytes);
 
 #endif

@@ -9,11 +9,13 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 #include "os/compat.h"
+#include "os/os.h"
 
 /* shmstore/posix.py holds these numbers as literals, so that type checkers know them. */
 static_assert(PROT_NONE == 0 && PROT_READ == 1 && PROT_WRITE == 2 && PROT_EXEC == 4, "posix.py: PROT_*");
@@ -22,10 +24,19 @@ static_assert(MAP_SHARED == 0x01 && MAP_PRIVATE == 0x02 && MAP_FIXED == 0x10 && 
 static_assert(MAP_LOCKED == 0x2000 && MAP_NORESERVE == 0x4000 && MAP_POPULATE == 0x8000 && MAP_HUGETLB == 0x40000,
               "posix.py: MAP_* of Linux");
 static_assert(MAP_FIXED_NOREPLACE == 0x100000, "posix.py: MAP_FIXED_NOREPLACE");
+static_assert(RLIMIT_FSIZE == 1 && RLIMIT_NOFILE == 7 && RLIMIT_MEMLOCK == 8 && RLIMIT_AS == 9, "_limits.py: RLIMIT_*");
 static_assert(sizeof(off_t) == 8, "lengths and offsets are passed as int64_t");
 
 static int32_t status(int result) {
     return result == -1 ? -errno : result;
+}
+
+/* A file is about to grow beyond what ulimit -f allows: the kernel would say so by SIGXFSZ, too. */
+static bool grows_too_large(int32_t fd, int64_t offset, int64_t length) {
+    struct stat st;
+    uint64_t size = (uint64_t)offset + (uint64_t)length;
+    return offset >= 0 && length > 0 && !shms_os_may_have_file(size) && fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+           (uint64_t)st.st_size < size;
 }
 
 int32_t shms_posix_shm_open(const char *name, int32_t oflag, uint32_t mode) {
@@ -37,10 +48,12 @@ int32_t shms_posix_shm_unlink(const char *name) {
 }
 
 int32_t shms_w_posix_ftruncate(int32_t fd, int64_t length) {
-    return status(ftruncate(fd, length));
+    return grows_too_large(fd, 0, length) ? -EFBIG : status(ftruncate(fd, length));
 }
 
 int32_t shms_w_posix_fallocate(int32_t fd, int64_t offset, int64_t length) {
+    if (grows_too_large(fd, offset, length))
+        return -EFBIG;
     return -posix_fallocate(fd, offset, length); /* returns the error, and leaves errno alone */
 }
 
@@ -56,6 +69,11 @@ void *shms_w_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t fl
         *ret_error = -EINVAL;
     }
     return address;
+}
+
+uint64_t shms_posix_getrlimit(int32_t resource) {
+    struct rlimit limit;
+    return getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
 }
 
 int32_t shms_w_posix_munmap(void *addr, uint64_t length) {

@@ -10,6 +10,9 @@ int32_t shms_posix_shm_unlink(const char *name);
 int32_t shms_w_posix_ftruncate(int32_t fd, int64_t length);
 int32_t shms_w_posix_fallocate(int32_t fd, int64_t offset, int64_t length);
 
+/* The soft limit, UINT64_MAX: none. (Python's module for it is a file, which cannot be opened when descriptors ran out.) */
+uint64_t shms_posix_getrlimit(int32_t resource);
+
 /* NULL on failure, and then -errno in *ret_error. An addr of 0 lets the kernel choose. */
 void *shms_w_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t flags, int32_t fd, int64_t offset,
                         int32_t *ret_error);

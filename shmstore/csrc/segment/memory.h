@@ -40,7 +40,7 @@ struct shms_memory {
     /* Mappings in all processes, -1 where the kernel does not tell; POSIX: counted by their locks, which takes some
      * microseconds for each. */
     int64_t (*attached)(struct shms_store *s);
-    /* Maps it at s->base. ENOEXEC: it is no store, and was left untouched. */
+    /* Maps it at s->base. ENOEXEC: it is no store, and was left untouched; EIDRM: it has gone meanwhile. */
     int (*map)(struct shms_store *s, const struct shms_open_request *a, uint64_t size, bool made);
     /* After the header was written: from now on others find it. EEXIST: another one has its name. */
     int (*publish)(struct shms_store *s, const struct shms_open_request *a);

@@ -65,14 +65,20 @@ static int find(struct shms_store *s, const struct shms_open_request *a) {
     return open_file(s, a->readonly);
 }
 
+/* vm.memfd_noexec=2 refuses those that could be executed, by EACCES; kernels that know no such files know no such refusal. */
+static int make_unnamed(uint64_t huge_page) {
+    unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    if (huge_page)
+        flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(huge_page) << HUGE_SHIFT;
+    int fd = shms_memfd_create("shmstore", flags);
+    return fd < 0 && errno == EACCES ? shms_memfd_create("shmstore", flags | MFD_NOEXEC_SEAL) : fd;
+}
+
 static int make(struct shms_store *s, const struct shms_open_request *a, uint64_t size) {
     int fd;
     if (s->private_store) {
-        unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
-        if (a->huge_page)
-            flags |= MFD_HUGETLB | (unsigned)__builtin_ctzll(a->huge_page) << HUGE_SHIFT;
-        fd = shms_memfd_create("shmstore", flags);
-        s->call = "memfd_create";
+        fd = make_unnamed(a->huge_page);
+        s->call = a->huge_page ? "memfd_create(MFD_HUGETLB)" : "memfd_create";
     } else {
         fd = open(DIRECTORY, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
         s->call = "open(O_TMPFILE)";
@@ -81,7 +87,12 @@ static int make(struct shms_store *s, const struct shms_open_request *a, uint64_
         return errno;
     shms_descriptor_keep(s, fd);
     int rc = result(s, "fchmod", fchmod(fd, a->mode) == 0); /* exact: no umask */
-    return rc ? rc : result(s, "ftruncate", ftruncate(fd, (off_t)size) == 0);
+    if (rc)
+        return rc;
+    s->call = "ftruncate";
+    if (!shms_os_may_have_file(size))
+        return EFBIG;
+    return ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
 }
 
 /* Proof that the store is gone. That it cannot be opened is none: the process may be in a chroot, another user by now, or
@@ -117,16 +128,18 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
     return 0;
 }
 
-/* Looked at without touching a page of what may be somebody else's file. */
-static bool is_store(const struct shms_store *s) {
+/* 0, ENOEXEC or another error number. Without touching a page of what may be somebody else's file. */
+static int look_for_magic(struct shms_store *s) {
     uint64_t magic = 0;
-    return pread(s->fd, &magic, sizeof magic, 0) == sizeof magic && magic == SHMS_MAGIC;
+    ssize_t n = pread(s->fd, &magic, sizeof magic, 0);
+    return n < 0 ? result(s, "pread", false) : n == sizeof magic && magic == SHMS_MAGIC ? 0 : ENOEXEC;
 }
 
 static int map(struct shms_store *s, const struct shms_open_request *a, uint64_t size, bool made) {
     struct statfs fs;
-    if (!made && !is_store(s))
-        return ENOEXEC;
+    int rc = made ? 0 : look_for_magic(s);
+    if (rc)
+        return rc;
     void *base = mmap(NULL, size, a->readonly ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, s->fd, 0);
     if (base == MAP_FAILED)
         return result(s, "mmap", false);
@@ -135,7 +148,7 @@ static int map(struct shms_store *s, const struct shms_open_request *a, uint64_t
     /* Huge pages were set aside when the file was mapped first. */
     s->sparse = fstatfs(s->fd, &fs) != 0 || fs.f_type != HUGETLBFS_MAGIC;
     s->named = !s->private_store && !made;
-    int rc = shms_descriptor_renew(s);
+    rc = shms_descriptor_renew(s);
     if (rc) {
         s->call = "open(/proc/self/fd)";
         return rc;

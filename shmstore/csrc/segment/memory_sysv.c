@@ -36,7 +36,8 @@ static int make(struct shms_store *s, const struct shms_open_request *a, uint64_
     int flags = IPC_CREAT | IPC_EXCL | (int)a->mode;
     /* Huge pages are set aside at once: one that is missing later would be a SIGBUS. */
     flags |= a->huge_page ? SHM_HUGETLB | __builtin_ctzll(a->huge_page) << HUGE_SHIFT : SHM_NORESERVE;
-    return result(s, "shmget", (s->id = shmget(a->name_kind == 4 ? IPC_PRIVATE : a->key, size, flags)) >= 0);
+    return result(s, a->huge_page ? "shmget(SHM_HUGETLB)" : "shmget(IPC_CREAT)",
+                  (s->id = shmget(a->name_kind == 4 ? IPC_PRIVATE : a->key, size, flags)) >= 0);
 }
 
 /* After unshare(CLONE_NEWIPC) the number means nothing, or somebody else's segment; what is mapped stays the store. */
@@ -83,11 +84,11 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
 static int map(struct shms_store *s, const struct shms_open_request *a, uint64_t size, bool made) {
     void *base = shmat(s->id, NULL, a->readonly ? SHM_RDONLY : 0);
     if (base == (void *)-1)
-        return result(s, "shmat", false);
+        return is_gone(errno) ? EIDRM : result(s, "shmat", false);
     s->base = base;
     s->size = size;
     s->inode = shms_os_ipc_namespace();
-    return result(s, "shmctl", !made || !s->private_store || shmctl(s->id, IPC_RMID, NULL) == 0);
+    return result(s, "shmctl(IPC_RMID)", !made || !s->private_store || shmctl(s->id, IPC_RMID, NULL) == 0);
 }
 
 static int publish(struct shms_store *s, const struct shms_open_request *a) { return 0; }
@@ -113,7 +114,7 @@ static int remove_segment(struct shms_store *s) {
         s->call = "shmctl, from another IPC namespace";
         return EPERM;
     }
-    return result(s, "shmctl", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
+    return result(s, "shmctl(IPC_RMID)", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
 }
 
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) {

@@ -57,7 +57,8 @@ struct shms_store {
 
     /* The memory it lives in (memory.h). */
     const struct shms_memory *memory;
-    const char *call;         /* the system call that failed last */
+    const char *call;         /* the system call that failed last; refused: and its error number, where nobody returns it */
+    int refused;
     int fd;                   /* POSIX: the file, and how to know it again (descriptor.h) */
     uint64_t device, inode;
     int64_t liveness_byte;      /* POSIX: the byte that says I live; 0 = none */
