@@ -184,7 +184,7 @@ class Batches(Entries[_V]):
         cursor, filled = ffi.new("uint64_t *"), ffi.new("uint64_t *")
         buffer = ffi.new("uint8_t[]", _BATCH)
         while cursor[0] != 2**64 - 1:
-            status = lib.shms_next_names(self._handle, cursor, prefix, len(prefix), kind, buffer, _BATCH, filled)
+            status = lib.shms_next_keys(self._handle, cursor, prefix, len(prefix), kind, buffer, _BATCH, filled)
             if status:
                 raise self._fail(status)
             names = ffi.unpack(ffi.cast("char *", buffer), filled[0])

@@ -6,13 +6,13 @@
  *   read-modify-write of the whole.
  * STEPS  lock.h shms_lock_try, shms_unlock, shms_lock_touch; publish.c home_lock, home_unlock (the record around the
  *   lock); recover.c shms_recover_client: proof, (g, live) -> (g, dead), release_buckets (word, entry, exchange: three
- *   steps), (g, dead) -> (g, free); move_on; clients.c claim_free, become_live.
+ *   steps), (g, dead) -> (g, free); transfer_lock; clients.c claim_free, become_live.
  * BOUNDS  D and F take the lock DOPS and FOPS times, N once; one death.
  * LEFT OUT  How death is proven; waiting (sleep.pml); what the lock protects (table.pml, recovery.pml).
  * PROPERTIES  At most one living process in the critical section; only a dead owner's lock is moved on; in the end the
  *   lock is free. MUTATIONS  M_NO_COUNT (release does not move the count) M_REUSE_EARLY (the number is free before its
- *   lock is released) M_NO_ENTRY (the entry is not looked at after the word) M_ENTRY_FIRST (it is looked at before the
- *   word only) M_NOGEN (dead marked without the generation) M_OWNER_ONLY (exchange compares the owner only)
+ *   lock is released) M_NO_OWNER (the entry is not looked at after the word) M_OWNER_FIRST (it is looked at before the
+ *   word only) M_NOGEN (dead marked without the generation) M_HOLDER_ONLY (exchange compares the owner only)
  *   M_RECORD_LATE (the record is written after the lock was taken) M_FREE_STORE (dead -> free by a plain store) */
 #ifndef DOPS
 #define DOPS 2
@@ -37,7 +37,7 @@ bool Dend; byte ndone;
 #else
 #define MOVE count++
 #endif
-#ifdef M_OWNER_ONLY
+#ifdef M_HOLDER_ONLY
 #define SAME (own==o)
 #else
 #define SAME (own==o && count==s)
@@ -82,9 +82,9 @@ inline recover() {
            do
            :: atomic { o=own; s=count };
               if :: o!=1 -> break :: else fi;
-#ifdef M_ENTRY_FIRST
+#ifdef M_OWNER_FIRST
               if :: 1 ->
-#elif !defined(M_NO_ENTRY)
+#elif !defined(M_NO_OWNER)
               if :: !(gen==g && st==DEAD) -> g=0; break
                  :: else ->
 #else

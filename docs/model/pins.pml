@@ -5,7 +5,7 @@
  * STEPS  Reader: view.c shms_view_begin, glue_read.c pin; pin.c shms_pin_set (bit, pin: two steps), the look at slot and
  *   sequence (two steps), shms_pin_clear (pin, bit: two steps). W: arena.c reap_zombies, shms_arena_alloc,
  *   shms_arena_free with pin.c shms_pin_covers (bits, entry and pin of each client: a step each), shms_arena_add_zombie;
- *   publish.c replace; op.c give_back. B: rebuild.c records, slots, pins, end_doomed, pieces.
+ *   publish.c replace; op.c give_back. B: rebuild.c records, slots, pins, end_retiring, pieces.
  * BOUNDS  WOPS (2) operations, NRB (1) rebuilds, each reader pins once with two tries; deaths: W anywhere with CRW, the
  *   first reader anywhere with CRR. NR readers. STOPPED: W only stops,
  *   anywhere, and nobody takes anything over: the readers come to their end all the same.
@@ -37,7 +37,7 @@
 #define FREE 0
 #define USED 1
 #define ZOMBIE 2
-byte slot, al, doomed, rec;
+byte slot, al, retiring, rec;
 bool pbit[3]; byte pin[3];      /* pin bits and pins of the readers, clients 1 and 2 */
 bool dead[4];                  /* 1, 2 readers, 3 W: also its entry's state, from the moment of its death on */
 byte seq[NB+1], c[NB+1];       /* sequence; value */
@@ -78,7 +78,7 @@ inline rebuild() {
   P if :: !dead[1] && !mk[pin[1]] -> mk[pin[1]]=2 :: else fi };
   P if :: !dead[2] && !mk[pin[2]] -> mk[pin[2]]=2 :: else fi };
 #endif
-  P if :: doomed!=0 && !mk[doomed] -> seq[doomed]=0 :: else fi };
+  P if :: retiring!=0 && !mk[retiring] -> seq[retiring]=0 :: else fi };
   k=1;
   do
   :: k>NB -> break
@@ -111,7 +111,7 @@ proctype Writer() {
         x=slot;
         atomic { if :: DIESW :: al==0 -> al=3 fi };
         if
-        :: P doomed=x };
+        :: P retiring=x };
 #ifdef M_LOOK_FIRST
            covers(x);
 #endif

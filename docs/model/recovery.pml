@@ -3,7 +3,7 @@
  * WHAT  Two names in fixed slots 0 and 1 with home locks; one arena of three blocks. A (place 1 of the registry) puts
  *   conditionally or deletes; B (place 2) puts; S (place 3) sweeps; F and G (places 4 and 5) are finders, of whom F
  *   rebuilds the arena NSUSP times without need first (suspect). N comes later: it takes place 1 when that is free
- *   or, with INHERIT, while it belongs to the dead.
+ *   or, with ADOPT, while it belongs to the dead.
  * STEPS  op.c allocate, give_back; publish.c home_lock, replace, insert, leave, home_unlock; expire.c take_out;
  *   rebuild.c mark_clients (the entry, then the record, of each client), mark_slots, the pieces one by one; recover.c
  *   shms_recover_client, release_buckets, rebuild_arenas, shms_recover_adopted; clients.c claim_free, claim_dead,
@@ -11,11 +11,11 @@
  * BOUNDS  One operation each; at most NCR deaths among the processes of the bit mask CR (1 A, 2 B, 3 S, 4 F, 5 G, 6 N),
  *   each at any step. WITHB, WITHS, WITHF, WITHG, WITHN leave processes out.
  * LEFT OUT  What readers see (table.pml), pins (pins.pml); looking at the entry and exchanging the lock word is one
- *   step here, locks.pml shows why that may be; move_on's proof is knowledge of who is dead.
+ *   step here, locks.pml shows why that may be; transfer_lock's proof is knowledge of who is dead.
  * PROPERTIES  Rebuilding frees nothing that is alive or in a living client's hands; nothing is freed twice; in the end,
  *   when the last finder has been round, every block is in one place and no lock is held.
  * MUTATIONS  M_SLOTS_FIRST M_SWEEP_BLIND M_SWEEP_NOSLOT M_MARK_NOGEN M_FASTER M_REC_LATE M_REC_EARLY M_NOTE_LATE
- *   M_GIVE_LATE M_CLEAR M_DEAD_ROOTS M_ZERO_LATE M_FREE_EARLY M_INHERIT_ANYWAY M_NO_WANTED */
+ *   M_GIVE_LATE M_CLEAR M_DEAD_ROOTS M_ZERO_LATE M_FREE_EARLY M_ADOPT_ANYWAY M_NO_WANTED */
 #ifndef WITHB
 #define WITHB 1
 #endif
@@ -45,7 +45,7 @@
 #define CLAIMING 1
 #define LIVE 2
 #define DEAD 3
-#define INHERITING 4
+#define ADOPTING 4
 #define ENDED 5            /* model only: left in peace */
 
 byte slot[2], hl[2], al;   /* slots, home locks, arena lock: the place that holds it */
@@ -90,7 +90,7 @@ inline rebuild() {
 }
 
 /* recover.c for place c, by process me of place my. Leaves done=1 if there is nothing more to do there. Somebody
- * who inherits (my==c) has state INHERITING in the entry, others DEAD; `as` is that state. */
+ * who inherits (my==c) has state ADOPTING in the entry, others DEAD; `as` is that state. */
 #define STILL_DEAD(c) (st[c]==as && gen[c]==g)
 inline empty_hands(c, my) {
   /* release_buckets */
@@ -106,7 +106,7 @@ inline empty_hands(c, my) {
   P if :: st[c]==as && gen[c]==g && as==DEAD -> st[c]=FREE :: else fi };
 #endif
   atomic { if :: DIES
-     :: al==c -> if :: STILL_DEAD(c) -> al=my; took=1 :: else -> took=0; done=0 fi        /* move_on */
+     :: al==c -> if :: STILL_DEAD(c) -> al=my; took=1 :: else -> took=0; done=0 fi        /* transfer_lock */
      :: al!=c && !want -> took=0
      :: al!=c && want && al==0 -> al=my; took=2
      :: al!=c && want && al!=0 -> took=0; done=0
@@ -126,16 +126,16 @@ inline empty_hands(c, my) {
 }
 inline recover_client(c, my) {
   done=1; as=DEAD;
-  P if :: st[c]==DEAD || ((st[c]==LIVE || st[c]==CLAIMING || st[c]==INHERITING) && dead[who[c]]) -> g=gen[c]; l=st[c] :: else -> g=0; l=0 fi };
+  P if :: st[c]==DEAD || ((st[c]==LIVE || st[c]==CLAIMING || st[c]==ADOPTING) && dead[who[c]]) -> g=gen[c]; l=st[c] :: else -> g=0; l=0 fi };
   if
   :: g==0
   :: l==CLAIMING -> P if :: st[c]==CLAIMING && gen[c]==g -> st[c]=FREE :: else fi }; l=0
   :: else -> l=0;
 #ifdef M_MARK_NOGEN
-     P if :: st[c]==LIVE || st[c]==INHERITING -> st[c]=DEAD; g=gen[c]
+     P if :: st[c]==LIVE || st[c]==ADOPTING -> st[c]=DEAD; g=gen[c]
           :: st[c]==DEAD -> g=gen[c] :: else -> g=0 fi };
 #else
-     P if :: (st[c]==LIVE || st[c]==INHERITING) && gen[c]==g -> st[c]=DEAD
+     P if :: (st[c]==LIVE || st[c]==ADOPTING) && gen[c]==g -> st[c]=DEAD
           :: st[c]==DEAD && gen[c]==g :: else -> g=0 fi };
 #endif
      if
@@ -159,12 +159,12 @@ proctype Writer(byte me) {
   :: me==6 ->      /* N claims place 1 */
      if
      :: atomic { st[1]==FREE -> st[1]=CLAIMING; gen[1]++; who[1]=6 }
-#ifdef INHERIT
-     :: atomic { st[1]==DEAD -> st[1]=INHERITING; gen[1]++; who[1]=6 };
-        as=INHERITING; g=gen[1]; done=1;
+#ifdef ADOPT
+     :: atomic { st[1]==DEAD -> st[1]=ADOPTING; gen[1]++; who[1]=6 };
+        as=ADOPTING; g=gen[1]; done=1;
         empty_hands(1, 1);
-#ifndef M_INHERIT_ANYWAY
-        if :: !done -> P st[1]=DEAD }; goto stop :: else fi;    /* INHERITING -> DEAD: somebody else's turn */
+#ifndef M_ADOPT_ANYWAY
+        if :: !done -> P st[1]=DEAD }; goto stop :: else fi;    /* ADOPTING -> DEAD: somebody else's turn */
 #endif
         as=0; g=0; done=0
 #endif

@@ -4,10 +4,10 @@
  *   slot; three blocks of one arena. Writer A puts or deletes K, writer B its name BKEY, S is the expiry sweeper, for
  *   which every entry is due whenever it likes; R reads K, each of its loads a step of its own. With PIN the reader
  *   pins the block after the second try (glue_read.c) and copies in peace.
- * STEPS  Reader: table.c probe, look; shms_found_still. Writer: op.c shms_op_reserve, give_back; publish.c
+ * STEPS  Reader: table.c probe, look; shms_entry_unchanged. Writer: op.c shms_op_reserve, give_back; publish.c
  *   shms_op_publish, shms_op_remove, replace, insert, home_lock, leave. Sweeper: expire.c peek, take_out. free():
  *   arena.c free_now: the sequence goes first, then the block's words become links (GARBAGE). rebuild(): rebuild.c in
- *   three steps: marking, end_doomed, making free runs. Nothing waits with a lock held: a busy arena leads to leave(),
+ *   three steps: marking, end_retiring, making free runs. Nothing waits with a lock held: a busy arena leads to leave(),
  *   and the writer tries again from the home lock on.
  * BOUNDS  AOPS, BOPS, SOPS operations; at most NCR deaths (0 to 2) among the clients of the bit mask CR (2 A, 4 B,
  *   8 S), each at any step. PRE chooses the first state.
@@ -17,7 +17,7 @@
  *   at one; no key twice; no block freed twice or while in a slot; in the end every block is in exactly one place, and
  *   every entry is whole and found by its reach; nobody holds a lock but the dead, whose locks were moved on.
  * MUTATIONS  M_SLOT_LATE M_NO_MISMATCH M_NO_SEQ M_NO_SLOT M_OW_NOSEQ M_FREE_FIRST M_REACH_LATE M_REACH_LOW M_STORE
- *   M_NO_DOOM M_KEEP_SEQ; M_WAITS is for the liveness run. */
+ *   M_NO_RETIRE M_KEEP_SEQ; M_WAITS is for the liveness run. */
 #ifndef AOPS
 #define AOPS 1
 #endif
@@ -48,7 +48,7 @@
 
 byte slot[NSLOT];                /* slot words: the tag is always the same, so they are block numbers */
 byte own[NSLOT], reach[NSLOT];   /* bucket words */
-byte al, doomed;                 /* arena: lock, doomed */
+byte al, retiring;                 /* arena: lock, retiring */
 byte rec[4];                     /* records[].block of clients 1 A, 2 B, 3 S */
 byte seq[NB+1], key[NB+1], c1[NB+1], c2[NB+1], bslot[NB+1];   /* blocks: sequence, key, two words of value, slot */
 bool fre[NB+1];                  /* the heap's view */
@@ -77,8 +77,8 @@ inline rebuild() {
     if :: slot[0]!=0 -> fre[slot[0]]=0 :: else fi;
     if :: slot[1]!=0 -> fre[slot[1]]=0 :: else fi;
     fre[0]=0 } };
-#ifndef M_NO_DOOM
-  P if :: doomed!=0 && fre[doomed] -> seq[doomed]=0 :: else fi };
+#ifndef M_NO_RETIRE
+  P if :: retiring!=0 && fre[retiring] -> seq[retiring]=0 :: else fi };
 #endif
   P d_step { if :: fre[1] -> c1[1]=GARBAGE :: else fi;
     if :: fre[2] -> c1[2]=GARBAGE :: else fi;
@@ -164,7 +164,7 @@ again:
 #ifdef M_FREE_FIRST
         free(x);
 #endif
-        P doomed=x };
+        P retiring=x };
         P assert(slot[xp]==x && key[x]==k); d=DIST(h,xp);
           if :: del -> slot[xp]=0; SETCUR(k,0) :: else -> slot[xp]=n; SETCUR(k,v) fi };
         if :: !del -> P rec[me]=0 } :: else fi;
@@ -230,7 +230,7 @@ proctype Sweeper(byte me; byte nops) {
         h=HOME(key[w]);
         if
         :: own[h]==0 ->         /* shms_lock_touch moves the count and tells the owner */
-           P doomed=w };
+           P retiring=w };
            P assert(slot[s]==w); slot[s]=0; assert(cur[key[w]]!=0); SETCUR(key[w],0) };
            free(w)
         :: else

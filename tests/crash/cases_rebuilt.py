@@ -82,7 +82,7 @@ scribbled("rebuild where two slots name one block", two_slots_one_block, lambda 
 scribbled("rebuild where a record names what is published", record_of_a_published, lambda s, _: s.put("k2", value("k2", "new")),
           changes={"k2": [value("k2", "new")]})  # fmt: skip
 for _at, _what in ((0, "nothing"), (8, "no granule"), (1 << 50, "nowhere")):
-    mends(f"rebuild where the doomed is {_what}", lambda g, at=_at: (g.set_arena(104, at), g.set_arena(72, 1))[0])
+    mends(f"rebuild where the retiring block is {_what}", lambda g, at=_at: (g.set_arena(104, at), g.set_arena(72, 1))[0])
 mends("sweep where the lists are broken", lambda g: cases_broken(g), eight_puts, setup=let_expire, never=due)
 mends("delete where the zombies are broken", lambda g: cases_broken(g), lambda s, _: s.delete("between1"), changes={"between1": [None]})
 

@@ -69,7 +69,7 @@ def use_what_is_closed(store: Any, _: Any) -> None:
     lib.shms_configure(handle, 0, 0, 0)
     lib.shms_get_info(handle, ffi.new("struct shms_info *"))
     lib.shms_get_clients(handle, ffi.NULL, 0)
-    lib.shms_next_names(handle, numbers, b"", 0, 0, buffer, 64, numbers + 1)
+    lib.shms_next_keys(handle, numbers, b"", 0, 0, buffer, 64, numbers + 1)
     lib.shms_w_check(handle, 0, ffi.cast("char *", buffer), 64)
     lib.shms_w_repair(handle, 0, numbers)
     lib.shms_w_destroy(handle)

@@ -17,7 +17,7 @@ def put(memory: memoryview, at: int, number: int, size: int = 8) -> None:
     memory[at : at + size] = (number % 2 ** (8 * size)).to_bytes(size, "little")
 
 
-ARENA_SIZE, TOP, HIGH, USED, BLOCKS, SUSPECT, ZOMBIES, ZOMBIE_COUNT, DOOMED = 4736, 32, 40, 56, 64, 72, 80, 88, 104
+ARENA_SIZE, TOP, HIGH, USED, BLOCKS, SUSPECT, ZOMBIES, ZOMBIE_COUNT, RETIRING = 4736, 32, 40, 56, 64, 72, 80, 88, 104
 FL_MAP, SL_MAP, HEADS = 256, 264, 384
 
 

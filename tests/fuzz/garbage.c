@@ -75,9 +75,9 @@ struct template {
 
 static uint8_t pattern(uint8_t seed, uint64_t i) { return (uint8_t)(seed + i * 7 + (i >> 8)); }
 
-static struct shms_name name_of(const struct shms_store *s, const struct entry *e) {
-    struct shms_name n;
-    shms_name_init(s, &n, e->key, e->key_length, e->kind);
+static struct shms_key name_of(const struct shms_store *s, const struct entry *e) {
+    struct shms_key n;
+    shms_key_init(s, &n, e->key, e->key_length, e->kind);
     return n;
 }
 
@@ -108,7 +108,7 @@ static bool may_be(int rc, const char *allowed) {
 
 static uint8_t copied[SIZE_MAX_OF_ALL];
 
-static int get(struct shms_store *s, const struct shms_name *n, struct shms_found *f) {
+static int get(struct shms_store *s, const struct shms_key *n, struct shms_entry *f) {
     for (int tries = 0; tries < PATIENCE; tries++) {
         int rc = shms_find(s, n, f);
         MAY_BE(rc, "ombc");
@@ -121,13 +121,13 @@ static int get(struct shms_store *s, const struct shms_name *n, struct shms_foun
         if (f->extension)
             memcpy(copied, f->extension, f->extension_length);
         memcpy(copied, f->value, f->value_length);
-        if (shms_found_still(f))
+        if (shms_entry_unchanged(f))
             return SHMS_OK;
     }
     return SHMS_BUSY;
 }
 
-static bool is_right(const struct entry *e, const struct shms_found *f) {
+static bool is_right(const struct entry *e, const struct shms_entry *f) {
     if (e->is_number) {
         int64_t number;
         return shms_number_decode(copied, f->value_length, &number) == SHMS_OK && number == e->number;
@@ -141,8 +141,8 @@ static bool is_right(const struct entry *e, const struct shms_found *f) {
 }
 
 static void expect(struct shms_store *s, const struct entry *e) {
-    struct shms_name n = name_of(s, e);
-    struct shms_found f;
+    struct shms_key n = name_of(s, e);
+    struct shms_entry f;
     int rc = get(s, &n, &f);
     MUST(rc == (e->present ? SHMS_OK : SHMS_MISS));
     MUST(!e->present || is_right(e, &f));
@@ -282,7 +282,7 @@ static void look_at_everything(uint32_t i) {
     MUST(n >= 0 ? (uint64_t)n <= s->bucket_count * SHMS_BUCKET_SLOTS : may_be((int)n, "dcp"));
     for (uint64_t rounds = 0; cursor != UINT64_MAX; rounds++) {
         uint64_t before = cursor;
-        int rc = shms_next_names(number, &cursor, "k", 1, i % 2 ? 0 : SHMS_WALK_ALL, names, sizeof names, &filled);
+        int rc = shms_next_keys(number, &cursor, "k", 1, i % 2 ? 0 : SHMS_WALK_ALL, names, sizeof names, &filled);
         MAY_BE(rc, "odcsp");
         MUST(filled <= sizeof names);
         if (rc != SHMS_OK)
@@ -296,7 +296,7 @@ static void look_at_everything(uint32_t i) {
     MAY_BE(shms_revalidate_now(number), "odcp");
 }
 
-static void view(uint32_t i, const struct shms_name *n, bool leave_open) {
+static void view(uint32_t i, const struct shms_key *n, bool leave_open) {
     struct shms_handle *h = &handles[i];
     struct shms_view v;
     int rc = shms_view_begin(h, n, &v);
@@ -306,7 +306,7 @@ static void view(uint32_t i, const struct shms_name *n, bool leave_open) {
     MUST(v.bytes >= h->s.base && v.length <= h->s.size && v.bytes + v.length <= h->s.base + h->s.size);
     memcpy(copied, v.bytes, v.length);
     if (!leave_open)
-        shms_view_end(number_of(i), v.pin, v.entry);
+        shms_view_end(number_of(i), v.pin, v.owner);
 }
 
 /* ---- stores to start from */
@@ -349,8 +349,8 @@ static void remember(struct template *t, struct shms_store *s, bool sound) {
         garbage_failed(what);
     for (uint32_t i = 0; i < t->entries; i++) {
         struct entry *e = &t->entry[i];
-        struct shms_name n = name_of(s, e);
-        struct shms_found f;
+        struct shms_key n = name_of(s, e);
+        struct shms_entry f;
         rc = get(s, &n, &f);
         e->present = rc == SHMS_OK;
         if (!e->present)
@@ -386,8 +386,8 @@ static struct shms_store *create_store(struct template *t, const struct shms_geo
     int status;
     memset(base, 0, g->size);
     shms_os_identity(&me);
-    MUST(initialise(h, g, &wish, &me, SHMS_ENTRY(1, SHMS_STATE_INITIALISING, 1, STUB_PID), 0));
-    shms_store_relaxed(&h->state, SHMS_ENTRY(1, SHMS_STATE_READY, 1, STUB_PID));
+    MUST(initialise(h, g, &wish, &me, SHMS_OWNER(1, SHMS_STATE_INITIALISING, 1, STUB_PID), 0));
+    shms_store_relaxed(&h->state, SHMS_OWNER(1, SHMS_STATE_READY, 1, STUB_PID));
     shms_store_release(&h->magic, SHMS_MAGIC);
     MUST(attach_to(0, base, g->size, false, &status));
     return &handles[0].s;
@@ -487,7 +487,7 @@ void garbage_prepare(void) {
     MUST(attach_to(1, s->base, s->size, false, &status));
     struct shms_store *other = &handles[1].s;
     for (uint32_t i = 1; i < 12; i++) {
-        struct shms_name n = name_of(s, &t->entry[i]);
+        struct shms_key n = name_of(s, &t->entry[i]);
         if (t->entry[i].present && !t->entry[i].is_number)
             view(1, &n, true);
         if (i % 2 && i % 3)
@@ -499,7 +499,7 @@ void garbage_prepare(void) {
     MUST(shms_op_begin(&handles[2].s, &op, "lost", 4, 0) == SHMS_OK && shms_op_reserve(&op, 200, 0, NULL, 0, 0) == SHMS_OK);
     remember(t, s, false);
     struct shms_client *dead = (struct shms_client *)(t->image + ((uint8_t *)handles[2].s.me - s->base));
-    shms_store_relaxed(&dead->entry, (shms_load_relaxed(&dead->entry) & ~0xffffffffull) | 4004); /* nobody's number */
+    shms_store_relaxed(&dead->owner, (shms_load_relaxed(&dead->owner) & ~0xffffffffull) | 4004); /* nobody's number */
     t++;
     memset(handles, 0, sizeof handles);
     memset(shms_handles, 0, HANDLES * sizeof *shms_handles);
@@ -630,7 +630,7 @@ static uint64_t boundary(const struct template *t, uint64_t own, uint32_t kind, 
         return (own & ~0x1ffffffull) | (uint64_t)(i & 1) << 24 | (uint64_t)(i >> 1 & 0xff) << 16 |
                (i >> 9) % (h->client_count + 2u);
     case 10: /* an entry word: any state, any process */
-        return SHMS_ENTRY(own >> 48, i % 8, i / 8 % 2, i / 16 % 2 ? STUB_PID : i / 32 % 9);
+        return SHMS_OWNER(own >> 48, i % 8, i / 8 % 2, i / 16 % 2 ? STUB_PID : i / 32 % 9);
     default: /* lengths of a block, at the edges of what fits */
         return SHMS_LENGTHS(i % 3 ? edges[i % 11] - (i & 48) : SHMS_VALUE_MAX, i / 16 % 5 == 0 ? 65535 : i / 16 % 64,
                             i % 32);
@@ -829,8 +829,8 @@ static void read_all(struct shms_store *s, const struct template *t, const bool 
             expect(s, e);
             continue;
         }
-        struct shms_name n = name_of(s, e);
-        struct shms_found f;
+        struct shms_key n = name_of(s, e);
+        struct shms_entry f;
         get(s, &n, &f);
     }
 }
@@ -873,8 +873,8 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
     struct entry fresh = spoken_of(t, random >> 16), *e = model ? &model[(random >> 16) % NAMES] : &fresh;
     struct entry new = *e;
     uint64_t r = random >> 32, seen;
-    struct shms_name n = name_of(s, e);
-    struct shms_found f;
+    struct shms_key n = name_of(s, e);
+    struct shms_entry f;
     struct wish w = {.mode = SHMS_SET, .ttl = r % 8 ? 0 : model ? 1ull << 50 : r % 1000 * 10000, .keep = r % 32 == 5};
     bool everything = true;
     int rc;
@@ -883,7 +883,7 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
     new.number = 0;
     new.length = r % 4 ? r % 300 : r % 4 == 1 ? r % 6000 : r % (s->arena_size + 100);
     new.seed = (uint8_t)(r >> 16);
-    if (!s->me || (shms_load_relaxed(&s->me->entry) != s->entry && random % 3))
+    if (!s->me || (shms_load_relaxed(&s->me->owner) != s->owner && random % 3))
         return; /* the place was taken away; what goes on regardless is a thread that did not look yet */
     switch (random % 16) {
     case 0:
@@ -1085,7 +1085,7 @@ void garbage_case(const uint8_t *data, size_t length) {
         look_at_everything(0);
         uint64_t version;
         MAY_BE(shms_w_wait(number_of(0), "k1", 2, 0, 0, 0, 1000000, 0, &version), "oacds");
-        struct shms_name n = name_of(&h->s, &t->entry[0]);
+        struct shms_key n = name_of(&h->s, &t->entry[0]);
         view(0, &n, false);
         detach_from(h);
         ASAN_UNPOISON_MEMORY_REGION(base, size);

@@ -48,7 +48,7 @@ static uint64_t random_length(void) {
 }
 
 static uint64_t block_of(const char *key, uint64_t *offset) {
-    struct shms_found f;
+    struct shms_entry f;
     EXPECT(find(s, key, &f) == SHMS_OK);
     *offset = SHMS_SLOT_BLOCK(f.word);
     return shms_arena_block_size(s, 0, *offset);
@@ -68,7 +68,7 @@ static void pin_or_unpin(void) {
         shms_pin_clear(reader, pinned[k].pin);
         pinned[k].pin = -1;
     } else if (entries[i].there) {
-        struct shms_found f;
+        struct shms_entry f;
         EXPECT(find(reader, name(i), &f) == SHMS_OK);
         pinned[k].bytes = block_of(name(i), &pinned[k].offset);
         pinned[k].value = f.value;
@@ -93,7 +93,7 @@ static void expect_figures(void) {
 
 static void expect_contents(void) {
     for (int i = 0; i < ENTRIES; i++) {
-        struct shms_found f;
+        struct shms_entry f;
         int rc = find(s, name(i), &f);
         EXPECT(rc == (entries[i].there ? SHMS_OK : SHMS_MISS));
         EXPECT(!entries[i].there || (f.value_length == entries[i].length && all_are(f.value, i % 251, f.value_length)));

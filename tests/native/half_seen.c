@@ -12,7 +12,7 @@ static uint64_t load(const void *p, uint64_t value) {
     if (p == &header->magic && value == 0 && !written) { /* between the load of the magic and that of the state */
         written = true;
         shms_store_release(&header->magic, SHMS_MAGIC_INIT);
-        shms_store_release(&header->state, SHMS_ENTRY(1, SHMS_STATE_INITIALISING, 0, getpid()));
+        shms_store_release(&header->state, SHMS_OWNER(1, SHMS_STATE_INITIALISING, 0, getpid()));
     }
     return value;
 }

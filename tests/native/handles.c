@@ -115,7 +115,7 @@ int main(int argc, char **argv) {
     EXPECT(shmctl(shmget(story_key, 0, 0), IPC_STAT, &d) == 0 && d.shm_nattch == 1);
     for (uint32_t i = 0; i < observer->client_count; i++) {
         struct shms_client *c = shms_client_at(observer, i);
-        EXPECT(c == observer->me || SHMS_ENTRY_STATE(shms_load_relaxed(&c->entry)) == SHMS_ENTRY_FREE);
+        EXPECT(c == observer->me || SHMS_OWNER_STATE(shms_load_relaxed(&c->owner)) == SHMS_CLIENT_FREE);
     }
     expect_sound(observer);
     close_store(observer);

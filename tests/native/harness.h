@@ -82,9 +82,9 @@ static inline void close_store(struct shms_store *s) {
     free(s);
 }
 
-static inline struct shms_name name_of(struct shms_store *s, const char *key) {
-    struct shms_name n;
-    shms_name_init(s, &n, key, (uint32_t)strlen(key), 0);
+static inline struct shms_key name_of(struct shms_store *s, const char *key) {
+    struct shms_key n;
+    shms_key_init(s, &n, key, (uint32_t)strlen(key), 0);
     return n;
 }
 
@@ -123,8 +123,8 @@ static inline int touch(struct shms_store *s, const char *key, uint64_t expiry) 
     return rc;
 }
 
-static inline int find(struct shms_store *s, const char *key, struct shms_found *f) {
-    struct shms_name n = name_of(s, key);
+static inline int find(struct shms_store *s, const char *key, struct shms_entry *f) {
+    struct shms_key n = name_of(s, key);
     return shms_find(s, &n, f);
 }
 

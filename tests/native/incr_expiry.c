@@ -15,7 +15,7 @@ static void put_five(struct shms_store *s, uint64_t expiry) {
 int main(int argc, char **argv) {
     begin_story(argc, argv);
     struct shms_store *s = open_store(1 << 20), *other = open_store(0);
-    struct shms_found f;
+    struct shms_entry f;
     struct shms_op op;
     uint64_t seen, soon = shms_os_now() + 3600 * SECOND;
     put_five(s, soon);

@@ -15,12 +15,12 @@ int main(int argc, char **argv) {
     struct shms_client *place = inside->s.me;
 
     shms_leave(handle);
-    EXPECT(inside->s.me == place && SHMS_ENTRY_STATE(shms_load_relaxed(&place->entry)) == SHMS_ENTRY_LIVE);
+    EXPECT(inside->s.me == place && SHMS_OWNER_STATE(shms_load_relaxed(&place->owner)) == SHMS_CLIENT_LIVE);
     EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_OK);
     shms_handle_leave(inside);
 
     shms_leave(handle);
-    EXPECT(!inside->s.me && SHMS_ENTRY_STATE(shms_load_relaxed(&place->entry)) == SHMS_ENTRY_FREE);
+    EXPECT(!inside->s.me && SHMS_OWNER_STATE(shms_load_relaxed(&place->owner)) == SHMS_CLIENT_FREE);
     EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_FORKED);
     EXPECT(shms_usable(handle) == SHMS_OK && inside->s.me);
     EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_OK);

@@ -2,14 +2,14 @@
  * as it was. */
 #include "harness.h"
 
-static struct shms_name x;
+static struct shms_key x;
 
 static void dies_holding(struct shms_store *s) {
     uint64_t seen;
     struct shms_op op;
     EXPECT(shms_op_begin(s, &op, "x", 1, 0) == SHMS_OK);
-    shms_store_relaxed(&op.record->bucket, op.name.home + 1);
-    EXPECT(shms_lock_try(s, &s->buckets[op.name.home].lock, 10, &seen));
+    shms_store_relaxed(&op.record->bucket, op.key.home + 1);
+    EXPECT(shms_lock_try(s, &s->buckets[op.key.home].lock, 10, &seen));
 }
 
 static void dies_holding_the_arena(struct shms_store *s) {
@@ -23,7 +23,7 @@ static void taken_and_released(struct shms_store *s, struct shms_store *other, _
     EXPECT(shms_lock_try(s, lock, 10, &seen));
     EXPECT(shms_load_relaxed(lock) == (before | s->number));
     EXPECT(!shms_lock_try(other, lock, 10, &seen));
-    EXPECT(seen == (before | s->number) && SHMS_LOCK_OWNER(seen) == s->number);
+    EXPECT(seen == (before | s->number) && SHMS_LOCK_HOLDER(seen) == s->number);
     shms_fetch_or_acq_rel(lock, SHMS_LOCK_WAITERS);
     shms_unlock(lock);
     EXPECT(shms_load_relaxed(lock) == (before & ~SHMS_LOCK_WAITERS) + SHMS_LOCK_ONE);
@@ -31,7 +31,7 @@ static void taken_and_released(struct shms_store *s, struct shms_store *other, _
 
 static void words(struct shms_store *s, struct shms_store *other) {
     _Atomic uint64_t lock = 0;
-    EXPECT(SHMS_LOCK_OWNER(~0ull) == 0xffff && SHMS_LOCK_REACH(~0ull) == SHMS_REACH_MAX);
+    EXPECT(SHMS_LOCK_HOLDER(~0ull) == 0xffff && SHMS_LOCK_REACH(~0ull) == SHMS_REACH_MAX);
     EXPECT(SHMS_LOCK_COUNT(~0ull) == UINT32_MAX && !(SHMS_LOCK_WAITERS & 0xffffffull));
     taken_and_released(s, other, &lock);
     EXPECT(SHMS_LOCK_COUNT(shms_load_relaxed(&lock)) == 1);
@@ -72,7 +72,7 @@ static void taken_over(struct shms_store *s) {
     /* One that is waited for is taken over by who waits. */
     before = shms_load_relaxed(bucket);
     number = let_die(dies_holding);
-    EXPECT(!shms_lock_try(s, bucket, 10, &seen) && SHMS_LOCK_OWNER(seen) == number);
+    EXPECT(!shms_lock_try(s, bucket, 10, &seen) && SHMS_LOCK_HOLDER(seen) == number);
     shms_await(s, bucket, seen, SECOND);
     EXPECT((shms_load_relaxed(bucket) & ~SHMS_LOCK_WAITERS) == before + SHMS_LOCK_ONE);
 

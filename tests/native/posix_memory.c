@@ -36,7 +36,7 @@ static struct shms_store *open_posix(uint64_t size, bool named, bool prefault) {
 }
 
 static void both_write(struct shms_store *a, struct shms_store *b) {
-    struct shms_found f;
+    struct shms_entry f;
     for (int i = 0; i < 100; i++) {
         char key[16];
         snprintf(key, sizeof key, "key %d", i);
@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
     both_write(a, b);
     EXPECT(a->memory->attached(a) == 2 && a->memory->state(a, &state) == 0);
     EXPECT(state.size == 1 << 20 && state.mode == 0600 && !state.removed);
-    EXPECT(a->memory->marked(a, b->number, SHMS_ENTRY_GENERATION(b->entry)) == 1);
+    EXPECT(a->memory->marked(a, b->number, SHMS_OWNER_GENERATION(b->owner)) == 1);
     close_store(b);
     EXPECT(a->memory->attached(a) == 1);
     EXPECT(shms_destroy(a) == SHMS_OK && access(path, F_OK) != 0 && errno == ENOENT);

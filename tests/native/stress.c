@@ -172,19 +172,19 @@ static void change(struct worker *w, uint32_t key, uint64_t expiry, bool removes
 static uint64_t get_value(struct worker *w, uint32_t key) {
     char name[16];
     snprintf(name, sizeof name, "k%u", key);
-    struct shms_name n = name_of(w->s, name);
-    struct shms_found f;
+    struct shms_key n = name_of(w->s, name);
+    struct shms_entry f;
     for (int tries = 0; tries < 1000; tries++) {
         int rc = shms_find(w->s, &n, &f);
         EXPECT(rc == SHMS_OK || rc == SHMS_MISS || rc == SHMS_BUSY);
         if (rc == SHMS_MISS)
             return 0;
         if (rc == SHMS_BUSY || f.value_length > VALUE_MAX) {
-            EXPECT(rc == SHMS_BUSY || !shms_found_still(&f));
+            EXPECT(rc == SHMS_BUSY || !shms_entry_unchanged(&f));
             continue;
         }
         shms_copy_racy(w->copy, f.value, f.value_length);
-        if (!shms_found_still(&f))
+        if (!shms_entry_unchanged(&f))
             continue;
         expect_whole(w->copy, f.value_length, key);
         shms_fetch_add_acq_rel(&tally->hits, 1);
@@ -197,8 +197,8 @@ static uint64_t get_value(struct worker *w, uint32_t key) {
 static void hold(struct worker *w, uint32_t key) {
     char name[16];
     snprintf(name, sizeof name, "k%u", key);
-    struct shms_name n = name_of(w->s, name);
-    struct shms_found f;
+    struct shms_key n = name_of(w->s, name);
+    struct shms_entry f;
     if (w->held_count == HELD_MAX || shms_find(w->s, &n, &f) != SHMS_OK)
         return;
     int pin = shms_pin_set(w->s, SHMS_SLOT_BLOCK(f.word));
@@ -269,21 +269,21 @@ static void die(struct worker *w) {
     struct shms_store *s = w->s;
     struct shms_op op;
     char name[16];
-    uint64_t r = next(w), seen, entry = s->entry;
+    uint64_t r = next(w), seen, owner = s->owner;
     uint32_t n = (uint32_t)snprintf(name, sizeof name, "k%u", (uint32_t)(r % KEYS));
     while (w->held_count && r & 1)
         let_go(w);
     EXPECT(shms_op_begin(s, &op, name, n, 0) == SHMS_OK);
     shms_op_reserve(&op, 100, SHMS_CODEC_RAW, NULL, 0, 0); /* or not, if others hold the arena */
     if (r & 2) {
-        shms_store_relaxed(&op.record->bucket, op.name.home + 1);
-        shms_bucket_use(s, op.name.home);
-        shms_lock_try(s, &s->buckets[op.name.home].lock, 10, &seen);
+        shms_store_relaxed(&op.record->bucket, op.key.home + 1);
+        shms_bucket_use(s, op.key.home);
+        shms_lock_try(s, &s->buckets[op.key.home].lock, 10, &seen);
     }
     if (r & 4)
         shms_arena_enter(s, (uint32_t)(r >> 8) % s->arena_count, 10, &seen);
     w->held_count = 0;
-    EXPECT(shms_cas_acq_rel(&s->me->entry, &entry, (entry & ~0xffffffffull) | (uint32_t)nobody));
+    EXPECT(shms_cas_acq_rel(&s->me->owner, &owner, (owner & ~0xffffffffull) | (uint32_t)nobody));
     shms_os_close(s->liveness);
     w->s = attach_beside(s);
     free(s);
@@ -347,7 +347,7 @@ static void operate(struct worker *w) {
     case 24:
         if ((r >> 32) % 8 == 0 && !w->shares) {
             snprintf(name, sizeof name, "k%u", key);
-            struct shms_name n = name_of(w->s, name);
+            struct shms_key n = name_of(w->s, name);
             EXPECT(shms_wait(w->s, &n, true, get_value(w, key), shms_os_now(), MS, 0, &cursor) >= 0);
         }
         break;
@@ -422,17 +422,17 @@ static void finish(struct shms_store *s) {
     w->s = s;
     shms_recover_all(s, false);
     for (uint32_t i = 0; i < s->client_count; i++)
-        EXPECT(&s->me->entry == &shms_client_at(s, i)->entry ||
-               SHMS_ENTRY_STATE(shms_load_acquire(&shms_client_at(s, i)->entry)) == SHMS_ENTRY_FREE);
+        EXPECT(&s->me->owner == &shms_client_at(s, i)->owner ||
+               SHMS_OWNER_STATE(shms_load_acquire(&shms_client_at(s, i)->owner)) == SHMS_CLIENT_FREE);
     check_now(w);
     for (uint32_t k = 0; k < KEYS; k++)
         get_value(w, k);
     for (uint32_t c = 0; c < COUNTERS; c++) {
         char name[16];
-        struct shms_found f;
+        struct shms_entry f;
         int64_t number = 0;
         snprintf(name, sizeof name, "c%u", c);
-        struct shms_name n = name_of(s, name);
+        struct shms_key n = name_of(s, name);
         if (shms_find(s, &n, &f) == SHMS_OK)
             EXPECT(shms_number_decode(f.value, f.value_length, &number) == SHMS_OK);
         EXPECT((uint64_t)number >= shms_load_relaxed(&tally->done[c]));

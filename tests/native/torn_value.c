@@ -14,7 +14,7 @@ static void sweeps(struct shms_store *s) {
 }
 
 static void dies(struct shms_store *s, void (*act)(struct shms_store *)) {
-    struct shms_found f;
+    struct shms_entry f;
     EXPECT(find(s, "x", &f) == SHMS_OK);
     deadly = f.slot;
     act(s);
@@ -36,7 +36,7 @@ static void an_unwritten_value(struct shms_store *s) {
 
 static void tell(void (*death)(struct shms_store *), void (*meanwhile)(struct shms_store *)) {
     struct shms_store *s = open_store(1 << 20);
-    struct shms_found f;
+    struct shms_entry f;
     uint8_t copy[LENGTH];
     EXPECT(put(s, "before", 'A', 1000) == SHMS_OK);
     EXPECT(put(s, "x", 'A', LENGTH) == SHMS_OK);
@@ -48,7 +48,7 @@ static void tell(void (*death)(struct shms_store *), void (*meanwhile)(struct sh
     EXPECT(shms_recover_all(s, false) == 1);
     meanwhile(s);
     shms_copy_racy(copy + LENGTH / 2, f.value + LENGTH / 2, LENGTH - LENGTH / 2);
-    EXPECT(!shms_found_still(&f) || all_are(copy, 'A', LENGTH));
+    EXPECT(!shms_entry_unchanged(&f) || all_are(copy, 'A', LENGTH));
     expect_sound(s);
     EXPECT(shms_destroy(s) == SHMS_OK);
     close_store(s);

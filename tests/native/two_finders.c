@@ -16,7 +16,7 @@ static void between(void) {
 #undef shms_stat
 
 static void dies_removing(struct shms_store *s) {
-    struct shms_found f;
+    struct shms_entry f;
     EXPECT(find(s, "x", &f) == SHMS_OK);
     deadly = f.slot;
     drop(s, "x");

@@ -16,7 +16,7 @@ import shmstore
 from shmstore import Store
 from shmstore._core import ffi, lib
 
-CLAIMING, LIVE, INHERITING = 1, 2, 4
+CLAIMING, LIVE, ADOPTING = 1, 2, 4
 
 
 class Places:
@@ -101,7 +101,7 @@ def test_what_a_container_that_is_gone_left_half_claimed_is_taken_over(free_key)
     with Store(free_key, size="1M", backend="sysv", timeout=1.0) as store:
         store["k"] = 1
         places = Places(store)
-        for generation, state in ((2, INHERITING), (4, LIVE)):
+        for generation, state in ((2, ADOPTING), (4, LIVE)):
             places.write(1, generation, state, 77)
             places.hold_arena(2)
             store["new"] = state

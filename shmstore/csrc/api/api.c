@@ -102,7 +102,7 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
         struct shms_client *c = shms_client_at(s, i);
         for (uint32_t k = 0; k < SHMS_CLIENT_COUNTERS; k++)
             sum[k] += shms_load_relaxed(&c->counters[k]);
-        stats->clients += SHMS_ENTRY_STATE(shms_load_relaxed(&c->entry)) == SHMS_ENTRY_LIVE;
+        stats->clients += SHMS_OWNER_STATE(shms_load_relaxed(&c->owner)) == SHMS_CLIENT_LIVE;
     }
     for (uint32_t k = 0; k < SHMS_CLIENT_COUNTERS; k++)
         sum[k] += shms_load_relaxed(&s->own_counters[k]);
@@ -127,10 +127,10 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
 }
 
 /* Elsewhere a process id is a number of somebody else's. */
-static bool pid_is_of_mine(const struct shms_store *s, const struct shms_client *c, uint64_t entry) {
+static bool pid_is_of_mine(const struct shms_store *s, const struct shms_client *c, uint64_t owner) {
     uint64_t mine = s->identity.pid_ns;
-    return mine && SHMS_ENTRY_TAG(entry) == shms_namespace_tag(mine) &&
-           (SHMS_ENTRY_STATE(entry) != SHMS_ENTRY_LIVE || shms_load_relaxed(&c->pid_ns) == mine);
+    return mine && SHMS_OWNER_TAG(owner) == shms_namespace_tag(mine) &&
+           (SHMS_OWNER_STATE(owner) != SHMS_CLIENT_LIVE || shms_load_relaxed(&c->pid_ns) == mine);
 }
 
 int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room) {
@@ -143,15 +143,15 @@ int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint3
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     for (uint32_t i = 0; i < high; i++) {
         struct shms_client *c = shms_client_at(s, i);
-        uint64_t w = shms_load_acquire(&c->entry);
-        if (SHMS_ENTRY_STATE(w) == SHMS_ENTRY_FREE)
+        uint64_t w = shms_load_acquire(&c->owner);
+        if (SHMS_OWNER_STATE(w) == SHMS_CLIENT_FREE)
             continue;
         if (count < room) {
             struct shms_client_info *info = &clients[count];
             memset(info, 0, sizeof *info);
             info->number = i + 1;
-            info->pid = SHMS_ENTRY_PID(w);
-            info->state = SHMS_ENTRY_STATE(w);
+            info->pid = SHMS_OWNER_PID(w);
+            info->state = SHMS_OWNER_STATE(w);
             info->alive = (enum shms_life[]){1, 0, 2}[shms_client_life(s, i, w)];
             info->self = c == s->me;
             info->attached = shms_load_relaxed(&c->attached);
@@ -170,7 +170,7 @@ int64_t shms_count_entries(int64_t handle, uint32_t any) {
     return rc == SHMS_OK ? (int64_t)shms_walk_count(&h->s, any) : rc;
 }
 
-int shms_next_names(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
+int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
                     uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
     struct shms_handle *h;
     int rc = usable(handle, &h);
@@ -238,10 +238,10 @@ int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind
     int rc = enter(handle, &h);
     if (rc != SHMS_OK)
         return rc;
-    struct shms_name n;
-    shms_name_init(&h->s, &n, name, length, kind);
+    struct shms_key k;
+    shms_key_init(&h->s, &k, name, length, kind);
     shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
-    rc = shms_wait(&h->s, &n, has_after, after, shms_os_now(), nanoseconds, spin, version);
+    rc = shms_wait(&h->s, &k, has_after, after, shms_os_now(), nanoseconds, spin, version);
     shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
     if (rc == SHMS_AGAIN && shms_handle_closing(h))
         rc = SHMS_CLOSED;

@@ -24,7 +24,7 @@ struct shms_client_info {
 
 /* Two steps, because only the second keeps the GIL: NULL with a status, or what shms_adopt makes
  * a handle > 0 (or a status) of. */
-void *shms_w_open(const struct shms_open_request *wish, struct shms_open_result *found, int *status);
+void *shms_w_open(const struct shms_open_request *request, struct shms_open_result *result, int *status);
 int64_t shms_adopt(void *opened);
 /* ttl: what entries get when a call says nothing, 0 = for ever; codec: enum shms_codec. */
 int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec);
@@ -44,7 +44,7 @@ int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint3
 /* Unexpired entries, or a status; any: stop at the first. */
 int64_t shms_count_entries(int64_t handle, uint32_t any);
 /* kind: 0 str names, 8 bytes names, 0xffffffff all. */
-int shms_next_names(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
+int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
                     uint8_t *buffer, uint64_t capacity, uint64_t *filled);
 /* SHMS_OK, or SHMS_CORRUPT with the invariant in `what`. */
 int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size);
@@ -54,7 +54,7 @@ int64_t shms_w_recover(int64_t handle);
 int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version);
 /* Ends a view, also of a handle that was closed meanwhile. */
-void shms_view_end(int64_t handle, uint32_t pin, uint64_t entry);
+void shms_view_end(int64_t handle, uint32_t pin, uint64_t owner);
 /* Who held the lock that an operation last gave up waiting for: his process id or 0, and his program. */
 uint32_t shms_lock_holder(int64_t handle, char *program, uint32_t size);
 /* 1 if there is something that was not asked for yet: deaths dealt with by this handle so far, arenas rebuilt, and

@@ -39,9 +39,9 @@ void shms_handle_leave(struct shms_handle *h) {
 
 void shms_handle_note_lock_holder(struct shms_handle *h, _Atomic uint64_t *busy) {
     struct shms_store *s = &h->s;
-    uint32_t owner = busy ? (uint32_t)(shms_load_acquire(busy) & 0xffff) : 0;
-    bool known = owner && owner <= s->client_count;
-    shms_store_relaxed(&h->lock_holder_pid, known ? SHMS_ENTRY_PID(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) : 0);
+    uint32_t holder = busy ? (uint32_t)(shms_load_acquire(busy) & 0xffff) : 0;
+    bool known = holder && holder <= s->client_count;
+    shms_store_relaxed(&h->lock_holder_pid, known ? SHMS_OWNER_PID(shms_load_acquire(&shms_client_at(s, holder - 1)->owner)) : 0);
 }
 
 void shms_handle_view_add(struct shms_handle *h) {
@@ -72,15 +72,15 @@ bool shms_handle_has_events(const struct shms_handle *h) {
 }
 
 bool shms_handle_take_events(struct shms_handle *h) {
-    bool news = shms_handle_has_events(h);
+    bool any = shms_handle_has_events(h);
     h->deaths_logged = shms_load_acquire(&h->s.takeovers);
     h->rebuilds_logged = shms_load_relaxed(&h->s.rebuilds);
-    return news;
+    return any;
 }
 
 /* Somebody held this process for dead. What other threads have in hand is lost with the place: they find out when
  * they next wait, and until then nobody goes on. */
-static bool lost_slot(struct shms_store *s) { return s->me && shms_load_acquire(&s->me->entry) != s->entry; }
+static bool lost_slot(struct shms_store *s) { return s->me && shms_load_acquire(&s->me->owner) != s->owner; }
 
 int shms_handle_recheck(struct shms_handle *h) {
     struct shms_store *s = &h->s;
@@ -101,7 +101,7 @@ int shms_handle_recheck(struct shms_handle *h) {
             return rc;
         s->fork_epoch = shms_fork_epoch;
     }
-    uint32_t state = SHMS_ENTRY_STATE(shms_load_relaxed(&s->header->state));
+    uint32_t state = SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state));
     if (state == SHMS_STATE_DESTROYED)
         return SHMS_DESTROYED;
     if (state != SHMS_STATE_READY)
@@ -112,7 +112,7 @@ int shms_handle_recheck(struct shms_handle *h) {
 }
 
 /* A structure as a closed handle leaves it. It stays: threads that come too late look into it. */
-static struct shms_handle *make_place(uint32_t index) {
+static struct shms_handle *make_handle(uint32_t index) {
     struct shms_handle *h = calloc(1, sizeof *h);
     if (h) {
         h->index = index;
@@ -122,11 +122,11 @@ static struct shms_handle *make_place(uint32_t index) {
     return h;
 }
 
-int64_t shms_handle_place(const struct shms_store *s) {
+int64_t shms_handle_add(const struct shms_store *s) {
     uint32_t first = shms_load_relaxed(&first_free);
     for (uint32_t i = 0; i < SHMS_HANDLES_MAX; i++) {
         uint32_t index = (first + i) % SHMS_HANDLES_MAX;
-        struct shms_handle *h = shms_handles[index] ? shms_handles[index] : make_place(index);
+        struct shms_handle *h = shms_handles[index] ? shms_handles[index] : make_handle(index);
         if (!h)
             return SHMS_NO_MEMORY;
         uint64_t w = shms_load_acquire(&h->word), generation = (w >> 32) + 1;

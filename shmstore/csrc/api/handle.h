@@ -37,7 +37,7 @@ static inline struct shms_handle *shms_handle_get(int64_t handle) {
 
 /* Moves the attachment into the table: a handle > 0, or a status. The structure of a closed handle is used again under
  * the next generation, once its last call has returned and the store is detached. REQUIRES the GIL. */
-int64_t shms_handle_place(const struct shms_store *s);
+int64_t shms_handle_add(const struct shms_store *s);
 /* No further call gets in; the last one that is inside detaches. */
 void shms_handle_close(struct shms_handle *h);
 
@@ -68,7 +68,7 @@ int shms_handle_recheck(struct shms_handle *h);
 /* At the start of every operation: destroyed? forked? a second of use gone by? */
 static inline int shms_handle_usable(struct shms_handle *h) {
     struct shms_store *s = &h->s;
-    if (SHMS_UNLIKELY(SHMS_ENTRY_STATE(shms_load_relaxed(&s->header->state)) != SHMS_STATE_READY ||
+    if (SHMS_UNLIKELY(SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) != SHMS_STATE_READY ||
                       s->fork_epoch != shms_fork_epoch || shms_os_now_coarse() - shms_load_relaxed(&s->validated_at) > SHMS_SECOND))
         return shms_handle_recheck(h);
     return SHMS_OK;

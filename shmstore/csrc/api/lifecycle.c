@@ -10,14 +10,14 @@ struct opened {
     struct shms_store s;
 };
 
-void *shms_w_open(const struct shms_open_request *wish, struct shms_open_result *found, int *status) {
+void *shms_w_open(const struct shms_open_request *request, struct shms_open_result *result, int *status) {
     struct opened *o = calloc(1, sizeof *o);
     *status = SHMS_NO_MEMORY;
     if (!o || !shms_attachments_add(&o->s)) { /* from here on a child does not keep its beacon burning */
         free(o);
         return NULL;
     }
-    *status = shms_open(&o->s, wish, found);
+    *status = shms_open(&o->s, request, result);
     if (*status != SHMS_OK) {
         shms_attachments_remove(&o->s);
         free(o);
@@ -30,7 +30,7 @@ void *shms_w_open(const struct shms_open_request *wish, struct shms_open_result 
 int64_t shms_adopt(void *opened) {
     struct opened *o = opened;
     shms_attachments_remove(&o->s);
-    int64_t handle = shms_handle_place(&o->s);
+    int64_t handle = shms_handle_add(&o->s);
     if (handle < 0)
         shms_detach(&o->s);
     free(o);

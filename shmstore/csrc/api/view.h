@@ -13,11 +13,11 @@ struct shms_view {
     const uint8_t *bytes;
     uint64_t length;
     uint32_t pin;
-    uint64_t entry; /* the client whose pin it is */
+    uint64_t owner; /* the client whose pin it is */
 };
 
 /* The bytes of a value that is bytes (codec raw, or msgpack's bin), pinned. SHMS_OK, SHMS_MISS, SHMS_BUSY,
  * SHMS_UNMET when it is something else, SHMS_READ_ONLY, SHMS_FULL when all pins of this client are in use. */
-int shms_view_begin(struct shms_handle *h, const struct shms_name *n, struct shms_view *view);
+int shms_view_begin(struct shms_handle *h, const struct shms_key *k, struct shms_view *view);
 
 #endif

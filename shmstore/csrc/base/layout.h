@@ -52,21 +52,21 @@
  *   63          48 47   44 43          32 31                         0
  *   | generation  | state | namespace tag |  process id               |  changed by compare-and-swap only */
 enum {
-    SHMS_ENTRY_FREE = 0,
-    SHMS_ENTRY_CLAIMING = 1,
-    SHMS_ENTRY_LIVE = 2,
-    SHMS_ENTRY_DEAD = 3,
-    SHMS_ENTRY_ADOPTING = 4 /* the next tenant is emptying the hands of the dead one (clients.h) */
+    SHMS_CLIENT_FREE = 0,
+    SHMS_CLIENT_CLAIMING = 1,
+    SHMS_CLIENT_LIVE = 2,
+    SHMS_CLIENT_DEAD = 3,
+    SHMS_CLIENT_ADOPTING = 4 /* the next tenant is emptying the hands of the dead one (clients.h) */
 };
 enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, SHMS_STATE_DESTROYED = 3 };
-#define SHMS_ENTRY(generation, state, tag, pid)                                                              \
+#define SHMS_OWNER(generation, state, tag, pid)                                                              \
     (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0xfffu) << 32) | \
      (uint32_t)(pid))
-#define SHMS_ENTRY_GENERATION(w) ((uint32_t)((w) >> 48))
-#define SHMS_ENTRY_STATE(w) ((uint32_t)((w) >> 44) & 0xfu)
-#define SHMS_ENTRY_TAG(w) ((uint32_t)((w) >> 32) & 0xfffu)
-#define SHMS_ENTRY_PID(w) ((uint32_t)(w))
-#define SHMS_ENTRY_WITH_STATE(w, state) (((w) & ~(0xfull << 44)) | ((uint64_t)(state) << 44))
+#define SHMS_OWNER_GENERATION(w) ((uint32_t)((w) >> 48))
+#define SHMS_OWNER_STATE(w) ((uint32_t)((w) >> 44) & 0xfu)
+#define SHMS_OWNER_TAG(w) ((uint32_t)((w) >> 32) & 0xfffu)
+#define SHMS_OWNER_PID(w) ((uint32_t)(w))
+#define SHMS_OWNER_WITH_STATE(w, state) (((w) & ~(0xfull << 44)) | ((uint64_t)(state) << 44))
 /* 12 bits that tell pid namespaces apart, for words too narrow for the whole. */
 static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52); }
 
@@ -75,7 +75,7 @@ static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((
  *   |  count            | spare | waiters | reach   | owner     |  read-modify-write of the whole word only
  * owner: client number, from 1; 0 = unlocked. reach: buckets only. count moves with every release, takeover,
  * eviction and expiry; sleepers sleep on it. */
-#define SHMS_LOCK_OWNER(w) ((uint32_t)(w) & 0xffffu)
+#define SHMS_LOCK_HOLDER(w) ((uint32_t)(w) & 0xffffu)
 #define SHMS_LOCK_REACH(w) ((uint32_t)((w) >> 16) & 0xffu)
 #define SHMS_LOCK_COUNT(w) ((uint32_t)((w) >> 32))
 #define SHMS_LOCK_WAITERS (1ull << 24)
@@ -164,7 +164,7 @@ enum {
 };
 
 struct shms_client {
-    _Atomic uint64_t entry;      /* [any] by compare-and-swap: generation, state, namespace tag, pid */
+    _Atomic uint64_t owner;      /* [any] by compare-and-swap: generation, state, namespace tag, pid */
     _Atomic uint64_t start_time; /* [owner] clock ticks since boot at which the process started, host's clock */
     _Atomic uint64_t pid_ns;     /* [owner] inode of its pid namespace, 0 = unknown */
     _Atomic uint64_t net_ns;     /* [owner] inode of its network namespace */
@@ -202,7 +202,7 @@ struct shms_arena {
     _Atomic uint64_t zombies; /* first block freed while pinned; linked through `hash` */
     _Atomic uint64_t zombie_count;
     _Atomic uint64_t returned; /* bytes given back and not allocated since, roughly */
-    _Atomic uint64_t doomed;   /* the block last taken out of its slot: readers may still be copying it */
+    _Atomic uint64_t retiring;   /* the block last taken out of its slot: readers may still be copying it */
     uint64_t reserved[2];
     struct { /* eviction queues, reserved: all zero without a policy */
         _Atomic uint64_t head, tail, bytes, count;
@@ -229,8 +229,8 @@ struct shms_header {
     uint64_t sequence_multiplier; /* odd */
     uint64_t sequence_xor;
     uint64_t created;         /* ns since the epoch */
-    /* Identity of who is initialising; counts only while creator_entry equals the creation word. */
-    _Atomic uint64_t creator_start, creator_entry;
+    /* Identity of who is initialising; counts only while creator_word equals the creation word. */
+    _Atomic uint64_t creator_start, creator_word;
     uint64_t creator_ipc_ns, creator_pid_ns, creator_time_ns;
     uint32_t creator_pid, creator_uid;
     uint32_t name_kind;       /* 1 str, 2 int, 3 path, 4 private */
@@ -251,12 +251,12 @@ struct shms_header {
     uint64_t arena_size;
     uint8_t reserved_create[SHMS_PAGE / 4 - 280];
     /* dynamic, on lines of their own */
-    _Atomic uint64_t mortal;       /* [any] 1 since the first entry with an expiry */
+    _Atomic uint64_t has_expiry;       /* [any] 1 since the first entry with an expiry */
     _Atomic uint64_t clients_high; /* [any] entries below this one may have been used; only grows */
     uint64_t reserved_line[6];
     _Atomic uint64_t summary_top[SHMS_SUMMARY_TOP_WORDS]; /* [any] a bit per page of the summary */
 };
-static_assert(offsetof(struct shms_header, mortal) == SHMS_PAGE / 4, "dynamic part");
+static_assert(offsetof(struct shms_header, has_expiry) == SHMS_PAGE / 4, "dynamic part");
 static_assert(sizeof(struct shms_header) <= SHMS_NAME_OFFSET, "name page");
 
 #endif

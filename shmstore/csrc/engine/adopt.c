@@ -7,12 +7,12 @@
 static bool claim_dead(struct shms_store *s) {
     for (uint32_t i = 0; i < shms_clients_used(s); i++) {
         struct shms_client *c = shms_client_at(s, i);
-        uint64_t w = shms_load_acquire(&c->entry);
-        if (SHMS_ENTRY_STATE(w) != SHMS_ENTRY_DEAD)
+        uint64_t w = shms_load_acquire(&c->owner);
+        if (SHMS_OWNER_STATE(w) != SHMS_CLIENT_DEAD)
             continue;
-        uint64_t mine = SHMS_ENTRY(SHMS_ENTRY_GENERATION(w) + 1, SHMS_ENTRY_ADOPTING,
+        uint64_t mine = SHMS_OWNER(SHMS_OWNER_GENERATION(w) + 1, SHMS_CLIENT_ADOPTING,
                                  shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
-        if (!shms_cas_acq_rel(&c->entry, &w, mine))
+        if (!shms_cas_acq_rel(&c->owner, &w, mine))
             continue;
         s->number = i + 1;
         bool emptied = shms_recover_adopted(s, i, mine);
@@ -20,7 +20,7 @@ static bool claim_dead(struct shms_store *s) {
         if (emptied && shms_client_become_live(s, i, mine))
             return true;
         if (!emptied)
-            shms_cas_acq_rel(&c->entry, &mine, SHMS_ENTRY_WITH_STATE(mine, SHMS_ENTRY_DEAD));
+            shms_cas_acq_rel(&c->owner, &mine, SHMS_OWNER_WITH_STATE(mine, SHMS_CLIENT_DEAD));
     }
     return false;
 }

@@ -28,8 +28,8 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
 bool shms_arena_free(struct shms_store *s, uint32_t a, uint64_t offset);
 /* REQUIRES: the block is about to be taken out of its slot. Should this process die before the block's sequence is
  * gone, readers who copy it still take it for alive; the rebuild that follows ends it first of all (rebuild.c). */
-static inline void shms_arena_doom(struct shms_store *s, uint32_t a, uint64_t offset) {
-    shms_store_relaxed(&s->arenas[a].doomed, offset);
+static inline void shms_arena_retire(struct shms_store *s, uint32_t a, uint64_t offset) {
+    shms_store_relaxed(&s->arenas[a].retiring, offset);
 }
 /* Capacity in bytes of the block at `offset` by its boundary tag; 0 if it cannot be one. */
 uint64_t shms_arena_block_size(struct shms_store *s, uint32_t a, uint64_t offset);

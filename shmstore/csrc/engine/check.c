@@ -104,7 +104,7 @@ static int follow_lists(struct chain *c) {
 }
 
 /* Notes that somebody has this block; false if the chain has no such block. met: it was noted before. */
-static bool meet(struct chain *c, uint64_t offset, bool *met) {
+static bool mark_met(struct chain *c, uint64_t offset, bool *met) {
     uint64_t low = 0, high = c->count;
     while (low < high) {
         uint64_t middle = (low + high) / 2;
@@ -125,14 +125,14 @@ static int visit_owners(struct chain *c) {
     bool met;
     for (uint32_t i = 0; i < shms_min(shms_load_acquire(&s->header->clients_high), s->client_count); i++) {
         struct shms_client *client = shms_client_at(s, i);
-        if (SHMS_ENTRY_STATE(shms_load_acquire(&client->entry)) == SHMS_ENTRY_FREE)
+        if (SHMS_OWNER_STATE(shms_load_acquire(&client->owner)) == SHMS_CLIENT_FREE)
             continue;
         for (uint32_t k = 0; k < SHMS_CLIENT_RECORDS; k++)
-            meet(c, shms_load_acquire(&client->records[k].block), &met);
+            mark_met(c, shms_load_acquire(&client->records[k].block), &met);
     }
     uint64_t zombie = shms_load_relaxed(&s->arenas[c->arena].zombies), count = 0;
     for (; zombie; zombie = shms_load_relaxed(&block_of(c, zombie)->hash))
-        if (++count > c->count || !meet(c, zombie, &met))
+        if (++count > c->count || !mark_met(c, zombie, &met))
             return BROKEN(c, "I9: the zombie list of arena %u holds what is no block", c->arena);
     return count == shms_load_relaxed(&s->arenas[c->arena].zombie_count)
                ? SHMS_OK
@@ -147,7 +147,7 @@ static bool due_in_time(struct shms_store *s, uint64_t bucket, uint64_t home, ui
         uint64_t ms = SHMS_DUE_MS(shms_load_acquire(&s->due[bucket / SHMS_GROUP_BUCKETS]));
         if (ms && ms <= expiry / 1000000 + 1)
             return true;
-        if (SHMS_LOCK_OWNER(shms_load_acquire(&s->buckets[home].lock)))
+        if (SHMS_LOCK_HOLDER(shms_load_acquire(&s->buckets[home].lock)))
             return true;
     }
     return false;
@@ -158,32 +158,32 @@ static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_
     struct shms_store *s = c->s;
     uint64_t offset = SHMS_SLOT_BLOCK(w), slot = bucket * SHMS_BUCKET_SLOTS + index;
     bool met;
-    if (!meet(c, offset, &met))
+    if (!mark_met(c, offset, &met))
         return BROKEN(c, "I2: slot %llu names no block", (unsigned long long)slot);
-    struct shms_found f, first;
+    struct shms_entry e, first;
     const uint8_t *key;
     uint32_t length, others;
-    int rc = shms_peek(s, bucket, index, &f, &key, &length);
-    if (rc != SHMS_OK || f.word != w)
+    int rc = shms_peek(s, bucket, index, &e, &key, &length);
+    if (rc != SHMS_OK || e.word != w)
         return rc == SHMS_CORRUPT || rc == SHMS_BUSY
                    ? BROKEN(c, "I2: the block of slot %llu has impossible lengths", (unsigned long long)slot)
                    : SHMS_OK;
-    struct shms_name n;
+    struct shms_key k;
     shms_copy_short(c->key, key, shms_min(length, SHMS_KEY_MAX)); /* it is not longer; compilers do not know */
-    if (!shms_found_still(&f))
+    if (!shms_entry_unchanged(&e))
         return SHMS_OK;
-    shms_name_init(s, &n, c->key, length, f.kind & SHMS_FLAG_BYTES_KEY);
-    if (shms_load_relaxed(&f.block->hash) != n.hash || shms_load_relaxed(&f.block->slot) != slot)
+    shms_key_init(s, &k, c->key, length, e.kind & SHMS_FLAG_BYTES_KEY);
+    if (shms_load_relaxed(&e.block->hash) != k.hash || shms_load_relaxed(&e.block->slot) != slot)
         return BROKEN(c, "I3: the block of slot %llu has another hash or slot", (unsigned long long)slot);
-    if (SHMS_SLOT_TAG_OF(w) != SHMS_SLOT_TAG(n.hash, n.home))
+    if (SHMS_SLOT_TAG_OF(w) != SHMS_SLOT_TAG(k.hash, k.home))
         return BROKEN(c, "I2: slot %llu has the wrong tag", (unsigned long long)slot);
-    uint64_t distance = (bucket + s->bucket_count - n.home) % s->bucket_count;
-    if (distance > SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[n.home].lock)))
+    uint64_t distance = (bucket + s->bucket_count - k.home) % s->bucket_count;
+    if (distance > SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[k.home].lock)))
         return BROKEN(c, "I4: slot %llu lies beyond the reach of its home", (unsigned long long)slot);
-    if (shms_find_locked(s, &n, &first, &others) == SHMS_OK && first.number != slot &&
-        shms_load_acquire(f.slot) == w && shms_load_acquire(first.slot) == first.word)
+    if (shms_find_locked(s, &k, &first, &others) == SHMS_OK && first.number != slot &&
+        shms_load_acquire(e.slot) == w && shms_load_acquire(first.slot) == first.word)
         return BROKEN(c, "I5: slots %llu and %u hold the same key", (unsigned long long)slot, first.number);
-    if (!due_in_time(s, bucket, n.home, shms_load_acquire(&f.block->expiry)) && shms_load_acquire(f.slot) == w)
+    if (!due_in_time(s, bucket, k.home, shms_load_acquire(&e.block->expiry)) && shms_load_acquire(e.slot) == w)
         return BROKEN(c, "I11: the entry in slot %llu expires before its group is due", (unsigned long long)slot);
     return SHMS_OK;
 }
@@ -213,30 +213,30 @@ static int visit_slots(struct chain *c) {
 }
 
 /* I12, for locks whose word does not move while it is looked at. */
-bool shms_owner_is_sound(struct shms_store *s, _Atomic uint64_t *lock) {
+bool shms_holder_is_sound(struct shms_store *s, _Atomic uint64_t *lock) {
     uint64_t w = shms_load_acquire(lock);
-    uint32_t owner = SHMS_LOCK_OWNER(w);
-    return !owner ||
-           (owner <= s->client_count &&
-            SHMS_ENTRY_STATE(shms_load_acquire(&shms_client_at(s, owner - 1)->entry)) >= SHMS_ENTRY_LIVE) ||
+    uint32_t holder = SHMS_LOCK_HOLDER(w);
+    return !holder ||
+           (holder <= s->client_count &&
+            SHMS_OWNER_STATE(shms_load_acquire(&shms_client_at(s, holder - 1)->owner)) >= SHMS_CLIENT_LIVE) ||
            shms_load_acquire(lock) != w;
 }
 
-static int check_owner(struct shms_store *s, _Atomic uint64_t *lock, char *what, size_t size) {
-    if (shms_owner_is_sound(s, lock))
+static int check_holder(struct shms_store *s, _Atomic uint64_t *lock, char *what, size_t size) {
+    if (shms_holder_is_sound(s, lock))
         return SHMS_OK;
-    snprintf(what, size, "I12: a lock names client %u, who is none", SHMS_LOCK_OWNER(shms_load_acquire(lock)));
+    snprintf(what, size, "I12: a lock names client %u, who is none", SHMS_LOCK_HOLDER(shms_load_acquire(lock)));
     return SHMS_CORRUPT;
 }
 
 static int check_locks(struct shms_store *s, char *what, size_t size) {
     for (uint32_t a = 0; a < s->arena_count; a++)
-        if (check_owner(s, &s->arenas[a].lock, what, size) != SHMS_OK)
+        if (check_holder(s, &s->arenas[a].lock, what, size) != SHMS_OK)
             return SHMS_CORRUPT;
     for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
         uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
         for (uint64_t b = page * SHMS_PAGE_BUCKETS; b < last; b++)
-            if (check_owner(s, &s->buckets[b].lock, what, size) != SHMS_OK)
+            if (check_holder(s, &s->buckets[b].lock, what, size) != SHMS_OK)
                 return SHMS_CORRUPT;
     }
     return SHMS_OK;
@@ -277,7 +277,7 @@ static bool enter(struct shms_store *s, uint32_t a, uint64_t *seen) {
     if (!s->readonly)
         return shms_arena_enter(s, a, SHMS_SPINS, seen);
     *seen = shms_load_acquire(&s->arenas[a].lock);
-    return SHMS_LOCK_OWNER(*seen) == 0;
+    return SHMS_LOCK_HOLDER(*seen) == 0;
 }
 
 static bool leave(struct shms_store *s, uint32_t a, uint64_t seen) {

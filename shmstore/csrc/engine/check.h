@@ -11,7 +11,7 @@
  * Looks at pages that are in memory alone. */
 uint64_t shms_next_unmarked(struct shms_store *s, uint64_t page);
 /* The lock is free, or its owner is a client (I12). */
-bool shms_owner_is_sound(struct shms_store *s, _Atomic uint64_t *lock);
+bool shms_holder_is_sound(struct shms_store *s, _Atomic uint64_t *lock);
 
 int shms_check(struct shms_store *s, char *what, size_t size, _Atomic uint64_t **busy, uint64_t *seen);
 

@@ -10,7 +10,7 @@ static void raise_high(struct shms_store *s, uint64_t count) {
         ;
 }
 
-bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t entry) {
+bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
     struct shms_client *c = shms_client_at(s, index);
     for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++) {
         shms_store_relaxed(&c->records[i].bucket, 0);
@@ -22,20 +22,20 @@ bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t entr
     uint64_t word = shms_load_relaxed(&s->pin_bits[index / 64]);
     while (!shms_cas_acq_rel(&s->pin_bits[index / 64], &word, word & ~(1ull << (index % 64))))
         ;
-    bool lit = s->memory->mark_alive(s, index + 1, SHMS_ENTRY_GENERATION(entry));
+    bool marked = s->memory->mark_alive(s, index + 1, SHMS_OWNER_GENERATION(owner));
     shms_store_relaxed(&c->start_time, s->identity.start_time);
     shms_store_relaxed(&c->pid_ns, s->identity.pid_ns);
     shms_store_relaxed(&c->net_ns, s->identity.net_ns);
-    shms_store_relaxed(&c->liveness, lit);
+    shms_store_relaxed(&c->liveness, marked);
     shms_store_relaxed(&c->attached, shms_os_realtime());
-    uint64_t live = SHMS_ENTRY_WITH_STATE(entry, SHMS_ENTRY_LIVE);
-    if (!shms_cas_acq_rel(&c->entry, &entry, live)) { /* [claim-then-live] pairs with the acquire in whoever read `entry` */
+    uint64_t live = SHMS_OWNER_WITH_STATE(owner, SHMS_CLIENT_LIVE);
+    if (!shms_cas_acq_rel(&c->owner, &owner, live)) { /* [claim-then-live] pairs with the acquire in whoever read `owner` */
         s->memory->unmark(s);
         return false;
     }
     s->me = c;
     s->number = index + 1;
-    s->entry = live;
+    s->owner = live;
     shms_store_relaxed(&s->records_busy, 0);
     memset(s->pins_busy, 0, sizeof s->pins_busy);
     s->pins_used = 0;
@@ -52,13 +52,13 @@ int shms_client_claim_free(struct shms_store *s) {
         struct shms_client *c = shms_client_at(s, i);
         if (i >= shms_clients_used(s) && !shms_commit(s, (uint64_t)((uint8_t *)c - s->base), s->client_size))
             return SHMS_FULL;
-        uint64_t w = shms_load_acquire(&c->entry);
-        if (SHMS_ENTRY_STATE(w) != SHMS_ENTRY_FREE)
+        uint64_t w = shms_load_acquire(&c->owner);
+        if (SHMS_OWNER_STATE(w) != SHMS_CLIENT_FREE)
             continue;
-        uint64_t claim = SHMS_ENTRY(SHMS_ENTRY_GENERATION(w) + 1, SHMS_ENTRY_CLAIMING,
+        uint64_t claim = SHMS_OWNER(SHMS_OWNER_GENERATION(w) + 1, SHMS_CLIENT_CLAIMING,
                                   shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
         raise_high(s, i + 1); /* before: whoever dies from here on is looked at */
-        if (shms_cas_acq_rel(&c->entry, &w, claim) && shms_client_become_live(s, i, claim))
+        if (shms_cas_acq_rel(&c->owner, &w, claim) && shms_client_become_live(s, i, claim))
             return SHMS_OK;
     }
     return SHMS_NO_CLIENT;
@@ -71,8 +71,8 @@ void shms_client_leave(struct shms_store *s) {
     for (uint32_t i = 0; i < s->pin_count; i++)
         shms_store_release(&s->me->pins[i], 0);
     shms_store_relaxed(&s->me->attached, shms_os_realtime());
-    uint64_t w = s->entry;
-    shms_cas_acq_rel(&s->me->entry, &w, SHMS_ENTRY_WITH_STATE(w, holds ? SHMS_ENTRY_DEAD : SHMS_ENTRY_FREE));
+    uint64_t w = s->owner;
+    shms_cas_acq_rel(&s->me->owner, &w, SHMS_OWNER_WITH_STATE(w, holds ? SHMS_CLIENT_DEAD : SHMS_CLIENT_FREE));
     s->memory->unmark(s);
     s->me = NULL;
     s->number = 0;

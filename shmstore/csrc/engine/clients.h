@@ -21,7 +21,7 @@
 /* Takes a free slot: SHMS_OK, SHMS_NO_CLIENT when there is none, SHMS_FULL when there is no memory for another one. */
 int shms_client_claim_free(struct shms_store *s);
 /* REQUIRES: the entry is in state claiming or inheriting, by this process, with word `entry`. False: it lost the slot. */
-bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t entry);
+bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owner);
 /* Entries below this one were used, and have their memory. */
 uint32_t shms_clients_used(struct shms_store *s);
 /* Gives the place up; what could not be given back (a block behind a stopped process's lock) is left to recovery. */

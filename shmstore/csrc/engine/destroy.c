@@ -18,8 +18,8 @@ static void wake_everybody(struct shms_store *s) {
 
 static void mark_destroyed(struct shms_store *s) {
     uint64_t state = shms_load_acquire(&s->header->state);
-    while (SHMS_ENTRY_STATE(state) != SHMS_STATE_DESTROYED &&
-           !shms_cas_acq_rel(&s->header->state, &state, SHMS_ENTRY_WITH_STATE(state, SHMS_STATE_DESTROYED)))
+    while (SHMS_OWNER_STATE(state) != SHMS_STATE_DESTROYED &&
+           !shms_cas_acq_rel(&s->header->state, &state, SHMS_OWNER_WITH_STATE(state, SHMS_STATE_DESTROYED)))
         ;
     wake_everybody(s);
 }
@@ -35,7 +35,7 @@ int shms_destroy(struct shms_store *s) {
 int shms_revalidate(struct shms_store *s) {
     struct shms_memory_state d;
     shms_store_relaxed(&s->validated_at, shms_os_now_coarse());
-    if (SHMS_ENTRY_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
+    if (SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
         return SHMS_DESTROYED;
     s->memory->mark_again(s);
     if (s->memory->state(s, &d) == 0 && d.removed) {

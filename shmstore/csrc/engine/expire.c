@@ -53,9 +53,9 @@ static bool take_out(struct shms_store *s, _Atomic uint64_t *slot, uint32_t numb
         shms_load_relaxed(&b->slot) == number && expiry && expiry <= shms_os_now()) {
         _Atomic uint64_t *home = &s->buckets[shms_home_of(s, shms_load_relaxed(&b->hash))].lock;
         if (shms_bucket_in_use(s, shms_home_of(s, shms_load_relaxed(&b->hash))) &&
-            SHMS_LOCK_OWNER(shms_lock_touch(home)) == 0) { /* [slot-then-home] */
-            shms_arena_doom(s, a, offset);
-            done = shms_cas_acq_rel(slot, &word, 0); /* [doom-then-slot] */
+            SHMS_LOCK_HOLDER(shms_lock_touch(home)) == 0) { /* [slot-then-home] */
+            shms_arena_retire(s, a, offset);
+            done = shms_cas_acq_rel(slot, &word, 0); /* [retire-then-slot] */
             shms_lock_touch(home);
             if (done && !shms_arena_free(s, a, offset))
                 shms_rebuild(s, a);

@@ -21,65 +21,65 @@
 /* Remembers since when this beacon was seen to be out: index, generation and how often it was lit 32 | time in ms 32, by
  * index. Two clients that share a place in the memory only make each other wait longer, and so does one who lit his
  * beacon meanwhile and let it go out once more. */
-static bool unmarked_for_long(struct shms_store *s, uint32_t index, uint64_t entry, uint64_t lit) {
+static bool unmarked_for_long(struct shms_store *s, uint32_t index, uint64_t owner, uint64_t marks) {
     _Atomic uint64_t *memory = &s->unmarked[index % SHMS_UNMARKED_REMEMBERED];
-    uint64_t life = (SHMS_ENTRY_GENERATION(entry) + lit * 0x9e37) & 0xffff;
-    uint64_t who = life << 48 | (uint64_t)(index & 0xffff) << 32;
+    uint64_t life = (SHMS_OWNER_GENERATION(owner) + marks * 0x9e37) & 0xffff;
+    uint64_t client = life << 48 | (uint64_t)(index & 0xffff) << 32;
     uint64_t ms = (shms_os_now_coarse() / 1000000) & 0xffffffff, known = shms_load_relaxed(memory);
-    if ((known & ~0xffffffffull) != who) {
-        shms_store_relaxed(memory, who | ms);
+    if ((known & ~0xffffffffull) != client) {
+        shms_store_relaxed(memory, client | ms);
         return false;
     }
     return ((ms - known) & 0xffffffff) >= UNMARKED;
 }
 
-enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t entry) {
+enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t owner) {
     struct shms_client *c = shms_client_at(s, index);
-    uint32_t pid = SHMS_ENTRY_PID(entry);
-    bool maybe_same_ns = SHMS_ENTRY_TAG(entry) == shms_namespace_tag(s->identity.pid_ns) && s->identity.pid_ns != 0;
-    if (SHMS_ENTRY_STATE(entry) == SHMS_ENTRY_DEAD)
+    uint32_t pid = SHMS_OWNER_PID(owner);
+    bool maybe_same_ns = SHMS_OWNER_TAG(owner) == shms_namespace_tag(s->identity.pid_ns) && s->identity.pid_ns != 0;
+    if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_DEAD)
         return SHMS_GONE;
-    if (SHMS_ENTRY_STATE(entry) == SHMS_ENTRY_CLAIMING || SHMS_ENTRY_STATE(entry) == SHMS_ENTRY_ADOPTING)
+    if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_CLAIMING || SHMS_OWNER_STATE(owner) == SHMS_CLIENT_ADOPTING)
         return (maybe_same_ns ? shms_os_process_life(pid, 0) == SHMS_GONE : s->identity.pid_ns && s->memory->only_me(s)) ? SHMS_GONE
                                                                                                                          : SHMS_UNKNOWN;
-    if (SHMS_ENTRY_STATE(entry) != SHMS_ENTRY_LIVE)
+    if (SHMS_OWNER_STATE(owner) != SHMS_CLIENT_LIVE)
         return SHMS_ALIVE;
     uint64_t start = shms_load_relaxed(&c->start_time), pid_ns = shms_load_relaxed(&c->pid_ns);
-    uint64_t net_ns = shms_load_relaxed(&c->net_ns), beacon = shms_load_relaxed(&c->liveness);
+    uint64_t net_ns = shms_load_relaxed(&c->net_ns), marks = shms_load_relaxed(&c->liveness);
     /* The identity belongs to this generation only if the word still stands: the next tenant moves the word
      * before it writes a new one. */
     shms_fence_acquire();
-    if (shms_load_acquire(&c->entry) != entry)
+    if (shms_load_acquire(&c->owner) != owner)
         return SHMS_ALIVE;
-    if (entry == s->entry && c == s->me)
+    if (owner == s->owner && c == s->me)
         return SHMS_ALIVE;
-    bool mark_visible = beacon && s->memory->can_see_mark(s, net_ns);
+    bool mark_visible = marks && s->memory->can_see_mark(s, net_ns);
     if (pid_ns && pid_ns == s->identity.pid_ns) {
         enum shms_life life = shms_os_process_life(pid, start);
         if (life == SHMS_ALIVE && mark_visible && s->memory->maps(s, pid) == 0 &&
-            s->memory->marked(s, index + 1, SHMS_ENTRY_GENERATION(entry)) == 0)
+            s->memory->marked(s, index + 1, SHMS_OWNER_GENERATION(owner)) == 0)
             return SHMS_GONE;
         return life;
     }
     if (s->memory->only_me(s))
         return SHMS_GONE;
     if (mark_visible) {
-        int seen = s->memory->marked(s, index + 1, SHMS_ENTRY_GENERATION(entry));
-        if (seen == 1)
+        int marked = s->memory->marked(s, index + 1, SHMS_OWNER_GENERATION(owner));
+        if (marked == 1)
             shms_store_relaxed(&s->unmarked[index % SHMS_UNMARKED_REMEMBERED], 0);
-        if (seen >= 0)
-            return seen ? SHMS_ALIVE : unmarked_for_long(s, index, entry, beacon) ? SHMS_GONE : SHMS_UNKNOWN;
+        if (marked >= 0)
+            return marked ? SHMS_ALIVE : unmarked_for_long(s, index, owner, marks) ? SHMS_GONE : SHMS_UNKNOWN;
     }
     return SHMS_UNKNOWN;
 }
 
-bool shms_client_obviously_gone(struct shms_store *s, uint32_t index, uint64_t entry) {
+bool shms_client_obviously_gone(struct shms_store *s, uint32_t index, uint64_t owner) {
     struct shms_client *c = shms_client_at(s, index);
-    if (SHMS_ENTRY_STATE(entry) == SHMS_ENTRY_DEAD)
+    if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_DEAD)
         return true;
-    if (SHMS_ENTRY_STATE(entry) != SHMS_ENTRY_LIVE || !s->identity.pid_ns ||
+    if (SHMS_OWNER_STATE(owner) != SHMS_CLIENT_LIVE || !s->identity.pid_ns ||
         shms_load_relaxed(&c->pid_ns) != s->identity.pid_ns)
         return false;
     shms_fence_acquire();
-    return shms_load_acquire(&c->entry) == entry && shms_os_no_such_process(SHMS_ENTRY_PID(entry));
+    return shms_load_acquire(&c->owner) == owner && shms_os_no_such_process(SHMS_OWNER_PID(owner));
 }

@@ -25,7 +25,7 @@ static inline _Atomic uint32_t *shms_lock_count(_Atomic uint64_t *lock) {
 static inline bool shms_lock_try(struct shms_store *s, _Atomic uint64_t *lock, uint32_t spins, uint64_t *seen) {
     for (;;) {
         uint64_t w = shms_load_relaxed(lock);
-        if (SHMS_LIKELY(SHMS_LOCK_OWNER(w) == 0)) {
+        if (SHMS_LIKELY(SHMS_LOCK_HOLDER(w) == 0)) {
             /* acquire pairs with the release in shms_unlock [lock-release] */
             if (SHMS_LIKELY(shms_cas_acq_rel(lock, &w, w | s->number)))
                 return true;

@@ -35,7 +35,7 @@ int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uin
     if (SHMS_UNLIKELY(op->index < 0))
         return SHMS_BUSY;
     op->record = &s->me->records[op->index];
-    shms_name_init(s, &op->name, key, length, kind);
+    shms_key_init(s, &op->key, key, length, kind);
     return SHMS_OK;
 }
 
@@ -43,15 +43,15 @@ static void fill(struct shms_op *op, const void *extension, uint32_t extension_l
     struct shms_store *s = op->s;
     struct shms_block *b = (struct shms_block *)(s->base + op->block);
     uint64_t at = op->block + SHMS_BLOCK_HEADER;
-    shms_store_relaxed(&b->hash, op->name.hash);
+    shms_store_relaxed(&b->hash, op->key.hash);
     shms_store_relaxed(&b->expiry, op->expiry);
-    shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->name.length, op->kind));
+    shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->key.length, op->kind));
     if (extension) {
         shms_write_short(s->base + at, extension, extension_length);
         at += extension_length;
     }
-    shms_write_short(s->base + at, op->name.bytes, op->name.length);
-    at += op->name.length;
+    shms_write_short(s->base + at, op->key.bytes, op->key.length);
+    at += op->key.length;
     if (op->value_length >= SHMS_ALIGNED_FROM)
         at = SHMS_ALIGN_VALUE(at, op->kind);
     op->value = s->base + at;
@@ -80,15 +80,15 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
     op->busy = NULL;
     op->value_length = value_length;
     op->expiry = op->wanted = expiry;
-    op->kind = codec | op->name.kind | (extension ? SHMS_FLAG_EXTENDED : 0);
-    op->asked = SHMS_BLOCK_HEADER + extension_length + op->name.length + value_length +
+    op->kind = codec | op->key.kind | (extension ? SHMS_FLAG_EXTENDED : 0);
+    op->asked = SHMS_BLOCK_HEADER + extension_length + op->key.length + value_length +
                 (value_length >= SHMS_ALIGNED_FROM ? SHMS_LINE - 1 : 0);
     if (value_length > SHMS_VALUE_MAX || shms_arena_capacity(op->asked) > s->arena_size)
         return SHMS_TOO_LARGE;
     if (SHMS_UNLIKELY(shms_load_relaxed(&op->record->block)) && !give_back(s, op->record, &op->seen, &op->busy))
         return SHMS_BUSY; /* a former operation could not give it back, nor can this one */
     if (expiry && !shms_any_expiry(s))
-        shms_store_release(&s->header->mortal, 1);
+        shms_store_release(&s->header->has_expiry, 1);
     if (SHMS_UNLIKELY(shms_any_expiry(s)))
         shms_expire_some(s);
     uint32_t first = s->number % s->arena_count;
@@ -114,7 +114,7 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
 void shms_op_end(struct shms_op *op) {
     if (op->index < 0 || op->epoch != shms_fork_epoch)
         return;
-    if (op->block && op->s->me && shms_load_acquire(&op->s->me->entry) == op->s->entry) /* else it is lost, see handle.c */
+    if (op->block && op->s->me && shms_load_acquire(&op->s->me->owner) == op->s->owner) /* else it is lost, see handle.c */
         give_back(op->s, op->record, &op->seen, &op->busy); /* else it stays in the record for the next one */
     op->block = 0;
     shms_record_put(op->s, op->index);

@@ -28,7 +28,7 @@ enum shms_mode { SHMS_SET, SHMS_ADD, SHMS_REPLACE, SHMS_CAS, SHMS_INCR };
 
 struct shms_op {
     struct shms_store *s;
-    struct shms_name name;
+    struct shms_key key;
     uint32_t epoch;             /* of the process that began it: a forked child owns nothing of it */
     int index;                  /* of the record */
     struct shms_record *record;

@@ -123,7 +123,7 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
 
 /* What is open now goes; so does what was made and turned out to be of no use (a mode that keeps its maker out, no
  * right to lock it). */
-static int give_up(struct shms_store *s, struct shms_open_result *r, int rc) {
+static int fail(struct shms_store *s, struct shms_open_result *r, int rc) {
     if (r->created && rc == SHMS_SYSTEM)
         s->memory->remove(s);
     shms_detach(s);
@@ -147,9 +147,9 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
     int32_t id = -1; /* the segment that was met then; others may take its place while we wait */
     memset(r, 0, sizeof *r);
     int planned = shms_geometry_plan(a->huge_page ? SHMS_ALIGN_UP(a->size, a->huge_page) : a->size, a->max_entries, &g);
-    for (bool patient = true; patient; shms_os_nap(NAP)) {
+    for (bool time_left = true; time_left; shms_os_nap(NAP)) {
         uint64_t waited = shms_os_now() - start;
-        patient = waited < a->timeout;
+        time_left = waited < a->timeout;
         struct shms_memory_state d;
         shms_memory_choose(s, a);
         if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || !exists(s, a)))
@@ -159,14 +159,14 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
         if (rc == SHMS_AGAIN)
             continue;
         if (rc != SHMS_OK)
-            return give_up(s, r, rc);
+            return fail(s, r, rc);
         if (s->id != id) {
             id = s->id;
             met = shms_os_now();
         }
         int error = s->memory->state(s, &d);
         if (error)
-            return give_up(s, r, shms_open_failed(r, s->call, error));
+            return fail(s, r, shms_open_failed(r, s->call, error));
         if (d.removed) {
             shms_detach(s);
             continue;
@@ -175,18 +175,18 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
         r->size = d.size;
         r->mode = d.mode;
         if (a->owner != -2 && r->uid != geteuid() && r->uid != 0 && (int64_t)r->uid != a->owner)
-            return give_up(s, r, SHMS_FOREIGN);
+            return fail(s, r, SHMS_FOREIGN);
         if (r->size < SHMS_HEADER_SIZE)
-            return give_up(s, r, SHMS_NOT_A_STORE);
+            return fail(s, r, SHMS_NOT_A_STORE);
         error = s->memory->map(s, a, d.size, r->created);
         if (error == EIDRM) {
             shms_detach(s);
             continue;
         }
         if (error)
-            return give_up(s, r, error == ENOEXEC ? SHMS_NOT_A_STORE : shms_open_failed(r, s->call, error));
+            return fail(s, r, error == ENOEXEC ? SHMS_NOT_A_STORE : shms_open_failed(r, s->call, error));
         if (r->created && (rc = prepare(s, &g, a, r)) != SHMS_OK)
-            return give_up(s, r, rc);
+            return fail(s, r, rc);
         switch (shms_create_or_wait(s, &g, planned, a, r, &d, shms_os_now() - met)) {
         case SHMS_CREATION_READY:
             error = r->created ? s->memory->publish(s, a) : 0;
@@ -195,7 +195,7 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
                 continue;
             }
             if (error)
-                return give_up(s, r, shms_open_failed(r, s->call, error));
+                return fail(s, r, shms_open_failed(r, s->call, error));
             rc = compare((struct shms_header *)s->base, &g, a, r, &d);
             if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_revalidate(s)) == SHMS_OK)
                 return SHMS_OK;
@@ -203,14 +203,14 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
                 shms_detach(s);
                 continue;
             }
-            return give_up(s, r, rc);
+            return fail(s, r, rc);
         case SHMS_CREATION_FOREIGN:
-            return give_up(s, r, SHMS_NOT_A_STORE);
+            return fail(s, r, SHMS_NOT_A_STORE);
         case SHMS_CREATION_UNPLANNED:
             shms_detach(s);
             return too_small(a, r, planned);
         case SHMS_CREATION_FAILED:
-            return give_up(s, r, SHMS_SYSTEM);
+            return fail(s, r, SHMS_SYSTEM);
         case SHMS_CREATION_GONE: /* marked, and yet it was found: whoever marked it did not come to remove it */
             if (!a->readonly && a->create != 2)
                 s->memory->remove(s);

@@ -33,7 +33,7 @@ bool shms_pin_covers(struct shms_store *s, uint64_t offset) {
             if (index >= s->client_count)
                 break;
             struct shms_client *c = shms_client_at(s, (uint32_t)index);
-            if (SHMS_ENTRY_STATE(shms_load_acquire(&c->entry)) != SHMS_ENTRY_LIVE)
+            if (SHMS_OWNER_STATE(shms_load_acquire(&c->owner)) != SHMS_CLIENT_LIVE)
                 continue;
             for (uint32_t i = 0; i < s->pin_count; i++)
                 if (shms_load_acquire(&c->pins[i]) == offset) /* [unpin] */

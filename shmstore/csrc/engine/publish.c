@@ -9,8 +9,8 @@
 
 static bool home_lock(struct shms_op *op) {
     struct shms_store *s = op->s;
-    _Atomic uint64_t *lock = &s->buckets[op->name.home].lock;
-    shms_store_relaxed(&op->record->bucket, op->name.home + 1); /* L3 */
+    _Atomic uint64_t *lock = &s->buckets[op->key.home].lock;
+    shms_store_relaxed(&op->record->bucket, op->key.home + 1); /* L3 */
     if (SHMS_LIKELY(shms_lock_try(s, lock, SHMS_SPINS, &op->seen)))
         return true;
     shms_store_release(&op->record->bucket, 0);
@@ -19,26 +19,26 @@ static bool home_lock(struct shms_op *op) {
 }
 
 static void home_unlock(struct shms_op *op, uint32_t reach) {
-    shms_unlock_with_reach(&op->s->buckets[op->name.home].lock, reach);
+    shms_unlock_with_reach(&op->s->buckets[op->key.home].lock, reach);
     shms_store_release(&op->record->bucket, 0);
 }
 
 /* Leaves the section with nothing changed. */
 static int leave(struct shms_op *op, int rc) {
-    home_unlock(op, SHMS_LOCK_REACH(shms_load_relaxed(&op->s->buckets[op->name.home].lock)));
+    home_unlock(op, SHMS_LOCK_REACH(shms_load_relaxed(&op->s->buckets[op->key.home].lock)));
     return rc;
 }
 
-static bool expired(const struct shms_found *f) { return f->expiry && f->expiry <= shms_os_now(); }
+static bool expired(const struct shms_entry *f) { return f->expiry && f->expiry <= shms_os_now(); }
 
 /* With X's arena lock: is X still what the probe saw? Otherwise it was evicted or expired meanwhile, and its
  * slot may hold another key with the same tag. */
-static bool still_there(const struct shms_found *x) {
+static bool still_there(const struct shms_entry *x) {
     return shms_load_acquire(x->slot) == x->word && shms_load_relaxed(&x->block->sequence) == x->sequence;
 }
 
 /* X -> word in X's slot, then X goes: 1 done, 0 X is not there any more, -1 its arena is busy. */
-static int replace(struct shms_op *op, struct shms_found *x, uint64_t word) {
+static int replace(struct shms_op *op, struct shms_entry *x, uint64_t word) {
     struct shms_store *s = op->s;
     uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
     uint32_t a = shms_arena_of(s, offset);
@@ -48,8 +48,8 @@ static int replace(struct shms_op *op, struct shms_found *x, uint64_t word) {
     }
     bool done = still_there(x);
     if (done) {
-        shms_arena_doom(s, a, offset);
-        done = shms_cas_acq_rel(x->slot, &was, word); /* [publish]; [doom-then-slot] with mark_slots */
+        shms_arena_retire(s, a, offset);
+        done = shms_cas_acq_rel(x->slot, &was, word); /* [publish]; [retire-then-slot] with mark_slots */
     }
     if (done) {
         if (word) {
@@ -67,8 +67,8 @@ static int replace(struct shms_op *op, struct shms_found *x, uint64_t word) {
 static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
     struct shms_store *s = op->s;
     struct shms_block *b = (struct shms_block *)(s->base + op->block);
-    _Atomic uint64_t *lock = &s->buckets[op->name.home].lock;
-    uint64_t bucket = op->name.home, last = shms_min(SHMS_REACH_MAX, s->bucket_count - 1);
+    _Atomic uint64_t *lock = &s->buckets[op->key.home].lock;
+    uint64_t bucket = op->key.home, last = shms_min(SHMS_REACH_MAX, s->bucket_count - 1);
     for (uint32_t d = 0; d <= last; d++) {
         if (!shms_bucket_use(s, bucket)) /* I10 */
             return -2;
@@ -95,14 +95,14 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
 }
 
 /* The new value of a counter, into the block that nobody sees yet. */
-static int count(struct shms_op *op, const struct shms_found *x, int64_t *result) {
+static int count(struct shms_op *op, const struct shms_entry *x, int64_t *result) {
     int64_t old = op->initial;
     uint8_t text[SHMS_NUMBER_MAX];
     if (x) {
         if ((x->kind & SHMS_CODEC_MASK) != SHMS_CODEC_MSGPACK || x->value_length > sizeof text)
             return SHMS_NOT_INT;
         shms_copy_short(text, x->value, x->value_length);
-        if (!shms_found_still(x))
+        if (!shms_entry_unchanged(x))
             return SHMS_BUSY;
         int rc = shms_number_decode(text, x->value_length, &old);
         if (rc != SHMS_OK)
@@ -112,11 +112,11 @@ static int count(struct shms_op *op, const struct shms_found *x, int64_t *result
         return SHMS_OVERFLOW;
     op->value_length = shms_number_encode(*result, op->value);
     struct shms_block *b = (struct shms_block *)(op->s->base + op->block);
-    shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->name.length, op->kind));
+    shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->key.length, op->kind));
     return SHMS_OK;
 }
 
-static bool condition_holds(enum shms_mode mode, uint64_t expected, bool present, const struct shms_found *x) {
+static bool condition_holds(enum shms_mode mode, uint64_t expected, bool present, const struct shms_entry *x) {
     switch (mode) {
     case SHMS_ADD:
         return !present;
@@ -132,18 +132,18 @@ static bool condition_holds(enum shms_mode mode, uint64_t expected, bool present
 int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) {
     struct shms_store *s = op->s;
     struct shms_block *b = (struct shms_block *)(s->base + op->block);
-    uint64_t word = SHMS_SLOT_TAG(op->name.hash, op->name.home) | op->block / SHMS_GRANULE;
+    uint64_t word = SHMS_SLOT_TAG(op->key.hash, op->key.home) | op->block / SHMS_GRANULE;
     uint64_t version = shms_load_relaxed(&b->sequence);
     int64_t result = 0;
     op->busy = NULL;
-    if (!shms_bucket_use(s, op->name.home))
+    if (!shms_bucket_use(s, op->key.home))
         return SHMS_FULL;
     if (!home_lock(op))
         return SHMS_BUSY;
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        struct shms_found x;
+        struct shms_entry x;
         uint32_t others, number, distance;
-        int rc = shms_find_locked(s, &op->name, &x, &others);
+        int rc = shms_find_locked(s, &op->key, &x, &others);
         if (rc < 0 || rc == SHMS_BUSY)
             return leave(op, rc);
         bool there = rc == SHMS_OK, present = there && !expired(&x);
@@ -192,14 +192,14 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
 int shms_op_remove(struct shms_op *op, uint64_t expected) {
     struct shms_store *s = op->s;
     op->busy = NULL;
-    if (!shms_bucket_in_use(s, op->name.home))
+    if (!shms_bucket_in_use(s, op->key.home))
         return SHMS_MISS;
     if (!home_lock(op))
         return SHMS_BUSY;
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        struct shms_found x;
+        struct shms_entry x;
         uint32_t others;
-        int rc = shms_find_locked(s, &op->name, &x, &others);
+        int rc = shms_find_locked(s, &op->key, &x, &others);
         if (rc < 0 || rc == SHMS_BUSY)
             return leave(op, rc);
         if (rc == SHMS_MISS) {
@@ -228,16 +228,16 @@ int shms_op_remove(struct shms_op *op, uint64_t expected) {
 int shms_op_touch(struct shms_op *op, uint64_t expiry) {
     struct shms_store *s = op->s;
     op->busy = NULL;
-    if (!shms_bucket_in_use(s, op->name.home))
+    if (!shms_bucket_in_use(s, op->key.home))
         return SHMS_MISS;
     if (expiry && !shms_any_expiry(s))
-        shms_store_release(&s->header->mortal, 1);
+        shms_store_release(&s->header->has_expiry, 1);
     if (!home_lock(op))
         return SHMS_BUSY;
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        struct shms_found x;
+        struct shms_entry x;
         uint32_t others;
-        int rc = shms_find_locked(s, &op->name, &x, &others);
+        int rc = shms_find_locked(s, &op->key, &x, &others);
         if (rc != SHMS_OK)
             return leave(op, rc);
         uint32_t a = shms_arena_of(s, SHMS_SLOT_BLOCK(x.word));

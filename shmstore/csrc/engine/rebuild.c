@@ -59,7 +59,7 @@ static bool mark_clients(struct shms_store *s, uint32_t a, struct roots *r, bool
     uint64_t high = shms_min(shms_load_acquire(&s->header->clients_high), s->client_count);
     for (uint32_t i = 0; i < high; i++) {
         struct shms_client *c = shms_client_at(s, i);
-        if (SHMS_ENTRY_STATE(shms_load_acquire(&c->entry)) != SHMS_ENTRY_LIVE)
+        if (SHMS_OWNER_STATE(shms_load_acquire(&c->owner)) != SHMS_CLIENT_LIVE)
             continue;
         uint32_t n = pins ? s->pin_count : SHMS_CLIENT_RECORDS;
         for (uint32_t k = 0; k < n; k++) {
@@ -84,7 +84,7 @@ static bool mark_slots(struct shms_store *s, uint32_t a, struct roots *r) {
         uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
         for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++)
             for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
-                /* acquire: the block's tag is seen [publish], and its name if it is gone [doom-then-slot] */
+                /* acquire: the block's tag is seen [publish], and its name if it is gone [retire-then-slot] */
                 uint64_t w = shms_load_acquire(&s->buckets[bucket].slots[i]), offset = SHMS_SLOT_BLOCK(w);
                 uint32_t slot = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
                 if (!w)
@@ -116,7 +116,7 @@ static int by_offset(const void *x, const void *y) {
 
 /* Keeps the roots that do not overlap a former one. A pin may name memory that is nobody's any more (its owner
  * has not looked yet, and will find that out), so it yields to every other root. */
-static uint64_t settle(struct shms_store *s, struct roots *r) {
+static uint64_t drop_overlaps(struct shms_store *s, struct roots *r) {
     uint64_t kept = 0, end = 0;
     for (uint64_t i = 0; i < r->count; i++) {
         struct root *root = &r->items[i];
@@ -161,8 +161,8 @@ static uint64_t close_gaps(struct shms_store *s, uint64_t at, struct roots *r) {
 
 /* The block that the dead took out of its slot last may still be read by somebody who found it there. Before any
  * of its bytes changes its sequence goes, as in a free (arena.h). What a kept root covers is another life. */
-static void end_doomed(struct shms_store *s, uint32_t a, const struct roots *r) {
-    uint64_t offset = shms_load_relaxed(&s->arenas[a].doomed); /* after mark_slots [doom-then-slot] */
+static void end_retiring(struct shms_store *s, uint32_t a, const struct roots *r) {
+    uint64_t offset = shms_load_relaxed(&s->arenas[a].retiring); /* after mark_slots [retire-then-slot] */
     if (offset < shms_arena_base(s, a) || offset % SHMS_GRANULE || offset > shms_arena_end(s, a) - SHMS_BLOCK_MIN)
         return;
     for (uint64_t i = 0; i < r->count; i++)
@@ -196,8 +196,8 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     }
     if (r.count)
         qsort(r.items, r.count, sizeof *r.items, by_offset);
-    r.count = settle(s, &r);
-    end_doomed(s, a, &r);
+    r.count = drop_overlaps(s, &r);
+    end_retiring(s, a, &r);
     uint64_t at = shms_arena_base(s, a);
     r.count = close_gaps(s, at, &r);
     if (!commit_gaps(s, at, &r)) {

@@ -12,7 +12,7 @@ bool shms_recover_client(struct shms_store *s, uint32_t index);
 uint32_t shms_recover_all(struct shms_store *s, bool quick);
 /* REQUIRES: the entry at `index`, once dead, is now `entry`, inheriting by this process, whose number it is. Takes
  * over and empties what the dead one had; false if something could not be had. */
-bool shms_recover_adopted(struct shms_store *s, uint32_t index, uint64_t entry);
+bool shms_recover_adopted(struct shms_store *s, uint32_t index, uint64_t owner);
 
 /* REQUIRES: no engine lock held; may sleep. Waits about `nanoseconds` for a lock whose word was `seen`, and
  * recovers its owner if he is gone. Always returns; the caller tries again or gives up. */

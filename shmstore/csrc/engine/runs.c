@@ -79,7 +79,7 @@ bool shms_run_unlink(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t
     return true;
 }
 
-uint64_t shms_run_find(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_t patience, uint64_t *found) {
+uint64_t shms_run_find(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_t max_steps, uint64_t *found) {
     struct shms_arena *arena = &s->arenas[a];
     uint32_t fl, sl;
     /* First the lists in which every run is large enough, found by their bits .. */
@@ -105,7 +105,7 @@ uint64_t shms_run_find(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_
     /* .. then the one list whose runs may be or may be not. */
     shms_run_classify(bytes, &fl, &sl);
     uint64_t run = shms_load_relaxed(&arena->heads[fl][sl]);
-    for (uint32_t steps = 0; run && steps < patience; steps++) {
+    for (uint32_t steps = 0; run && steps < max_steps; steps++) {
         uint64_t size = *found = shms_run_size(s, a, run);
         if (!size) {
             shms_arena_suspect(s, a);

@@ -48,8 +48,8 @@ void shms_run_insert(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t
 /* Takes the run out of its list; its boundary tags stay as they are. False: suspect. */
 bool shms_run_unlink(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes);
 /* A run of at least `bytes` whose remainder, if any, can be a run of its own: 0 if there is none. *found: its size,
- * read once, for the segment's bytes may change between two looks. patience: how many runs are looked at in the one list
+ * read once, for the segment's bytes may change between two looks. max_steps: how many runs are looked at in the one list
  * whose runs may be too small. */
-uint64_t shms_run_find(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_t patience, uint64_t *found);
+uint64_t shms_run_find(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_t max_steps, uint64_t *found);
 
 #endif

@@ -5,48 +5,48 @@ enum { LOOK_MATCH, LOOK_OTHER, LOOK_AGAIN, LOOK_VOID, LOOK_CORRUPT };
 /* LOOK_VOID: a block without a sequence stands in a slot. A free in progress shows this for an instant, since its two
  * stores may be seen in either order; every one of SHMS_FIND_TRIES looks shows it only when it is so. */
 
-void shms_name_init(const struct shms_store *s, struct shms_name *n, const void *bytes, uint32_t length, uint32_t kind) {
-    n->bytes = bytes;
-    n->length = length;
-    n->kind = kind;
-    n->hash = shms_hash_of(s, bytes, length, kind);
-    n->home = shms_home_of(s, n->hash);
+void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *bytes, uint32_t length, uint32_t kind) {
+    k->bytes = bytes;
+    k->length = length;
+    k->kind = kind;
+    k->hash = shms_hash_of(s, bytes, length, kind);
+    k->home = shms_home_of(s, k->hash);
 }
 
 /* Fills f from a block's header, every length checked against the heap: false if they cannot be right. */
-static inline bool measure(const struct shms_store *s, struct shms_block *b, struct shms_found *f,
+static inline bool measure(const struct shms_store *s, struct shms_block *b, struct shms_entry *e,
                            const uint8_t **key, uint32_t *key_length) {
     uint64_t lengths = shms_load_relaxed(&b->lengths);
     uint64_t at = (uint64_t)((uint8_t *)b - s->base) + SHMS_BLOCK_HEADER;
-    f->kind = SHMS_LENGTHS_KIND(lengths);
-    f->value_length = SHMS_LENGTHS_VALUE(lengths);
+    e->kind = SHMS_LENGTHS_KIND(lengths);
+    e->value_length = SHMS_LENGTHS_VALUE(lengths);
     *key_length = SHMS_LENGTHS_KEY(lengths);
-    f->extension = NULL;
-    f->extension_length = 0;
-    if (SHMS_UNLIKELY(f->kind & SHMS_FLAG_EXTENDED)) {
+    e->extension = NULL;
+    e->extension_length = 0;
+    if (SHMS_UNLIKELY(e->kind & SHMS_FLAG_EXTENDED)) {
         uint32_t length;
         shms_copy_short(&length, s->base + at, 4);
         if (length < 8 || length > SHMS_EXT_MAX || length % 8 || at + length > s->heap_end)
             return false;
-        f->extension = s->base + at;
-        f->extension_length = length;
+        e->extension = s->base + at;
+        e->extension_length = length;
         at += length;
     }
     if (SHMS_UNLIKELY(*key_length > SHMS_KEY_MAX || at + *key_length > s->heap_end))
         return false;
     *key = s->base + at;
     at += *key_length;
-    if (f->value_length >= SHMS_ALIGNED_FROM)
-        at = SHMS_ALIGN_VALUE(at, f->kind);
-    if (SHMS_UNLIKELY(at > s->heap_end || f->value_length > s->heap_end - at))
+    if (e->value_length >= SHMS_ALIGNED_FROM)
+        at = SHMS_ALIGN_VALUE(at, e->kind);
+    if (SHMS_UNLIKELY(at > s->heap_end || e->value_length > s->heap_end - at))
         return false;
-    f->value = s->base + at;
+    e->value = s->base + at;
     return true;
 }
 
 /* One look at the block that slot word w names: [slot-between], [prove-mismatch]. */
-static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w, const struct shms_name *n,
-                       struct shms_found *f) {
+static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w, const struct shms_key *k,
+                       struct shms_entry *e) {
     struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
     if (SHMS_UNLIKELY(!b))
         return shms_load_acquire(slot) == w ? LOOK_CORRUPT : LOOK_AGAIN;
@@ -58,31 +58,31 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
     const uint8_t *key;
     uint32_t key_length;
     bool sound = true;
-    bool match = shms_load_relaxed(&b->hash) == n->hash && (sound = measure(s, b, f, &key, &key_length)) &&
-                 key_length == n->length && (f->kind & SHMS_FLAG_BYTES_KEY) == n->kind &&
-                 shms_equal_racy(key, n->bytes, key_length);
-    f->expiry = shms_load_relaxed(&b->expiry);
+    bool match = shms_load_relaxed(&b->hash) == k->hash && (sound = measure(s, b, e, &key, &key_length)) &&
+                 key_length == k->length && (e->kind & SHMS_FLAG_BYTES_KEY) == k->kind &&
+                 shms_equal_racy(key, k->bytes, key_length);
+    e->expiry = shms_load_relaxed(&b->expiry);
     shms_fence_acquire(); /* [block-life] */
     if (SHMS_UNLIKELY(shms_load_relaxed(&b->sequence) != q))
         return LOOK_AGAIN;
     if (SHMS_UNLIKELY(!sound))
         return LOOK_CORRUPT;
-    f->slot = slot;
-    f->word = w;
-    f->block = b;
-    f->sequence = q;
+    e->slot = slot;
+    e->word = w;
+    e->block = b;
+    e->sequence = q;
     return match ? LOOK_MATCH : LOOK_OTHER;
 }
 
-static inline int probe(struct shms_store *s, const struct shms_name *n, struct shms_found *f, uint32_t *others) {
+static inline int probe(struct shms_store *s, const struct shms_key *k, struct shms_entry *e, uint32_t *others) {
     if (others)
         *others = 0;
-    if (!shms_bucket_in_use(s, n->home))
+    if (!shms_bucket_in_use(s, k->home))
         return SHMS_MISS;
-    uint64_t tag = SHMS_SLOT_TAG(n->hash, n->home), bucket = n->home;
+    uint64_t tag = SHMS_SLOT_TAG(k->hash, k->home), bucket = k->home;
     uint32_t reach = SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[bucket].lock)), tries = 0, voids = 0;
     bool found = false;
-    struct shms_found found_at;
+    struct shms_entry found_at;
     for (uint32_t d = 0; d <= reach; d++) {
         if (d && d >= s->bucket_count)
             break; /* a tiny table was walked once around */
@@ -94,11 +94,11 @@ static inline int probe(struct shms_store *s, const struct shms_name *n, struct 
         again:
             w = shms_load_acquire(&b->slots[i]); /* [publish] */
             if (SHMS_LIKELY(w == 0 || SHMS_SLOT_TAG_OF(w) != tag)) {
-                if (others && w && SHMS_SLOT_HOME8(w) == (uint32_t)(n->home & 0xff))
+                if (others && w && SHMS_SLOT_HOME8(w) == (uint32_t)(k->home & 0xff))
                     *others = d; /* maybe of a home 256 buckets away: then reach is higher than it need be */
                 continue;
             }
-            switch (look(s, &b->slots[i], w, n, f)) {
+            switch (look(s, &b->slots[i], w, k, e)) {
             case LOOK_VOID:
                 voids++; /* fall through */
             case LOOK_AGAIN:
@@ -109,12 +109,12 @@ static inline int probe(struct shms_store *s, const struct shms_name *n, struct 
             case LOOK_CORRUPT:
                 return SHMS_CORRUPT;
             case LOOK_MATCH:
-                f->number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
-                f->distance = d;
+                e->number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
+                e->distance = d;
                 if (!others)
                     return SHMS_OK;
                 if (!found)
-                    found_at = *f;
+                    found_at = *e;
                 found = true;
                 break;
             case LOOK_OTHER:
@@ -128,32 +128,32 @@ static inline int probe(struct shms_store *s, const struct shms_name *n, struct 
     }
     if (!found)
         return SHMS_MISS;
-    *f = found_at;
+    *e = found_at;
     return SHMS_OK;
 }
 
-int shms_find(struct shms_store *s, const struct shms_name *n, struct shms_found *f) {
+int shms_find(struct shms_store *s, const struct shms_key *k, struct shms_entry *e) {
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        int rc = probe(s, n, f, NULL);
-        if (SHMS_LIKELY(rc != SHMS_OK || f->expiry == 0))
+        int rc = probe(s, k, e, NULL);
+        if (SHMS_LIKELY(rc != SHMS_OK || e->expiry == 0))
             return rc;
         /* The clock first, then the expiry: the other way round, a touch between the two that came in time
          * would go unseen [clock-then-expiry]. */
         uint64_t now = shms_os_now();
-        uint64_t expiry = shms_load_acquire(&f->block->expiry);
-        if (!shms_found_still(f))
+        uint64_t expiry = shms_load_acquire(&e->block->expiry);
+        if (!shms_entry_unchanged(e))
             continue; /* overwritten meanwhile */
-        f->expiry = expiry;
+        e->expiry = expiry;
         return expiry && expiry <= now ? SHMS_MISS : SHMS_OK;
     }
     return SHMS_BUSY;
 }
 
-int shms_find_locked(struct shms_store *s, const struct shms_name *n, struct shms_found *f, uint32_t *others) {
-    return probe(s, n, f, others);
+int shms_find_locked(struct shms_store *s, const struct shms_key *k, struct shms_entry *e, uint32_t *others) {
+    return probe(s, k, e, others);
 }
 
-int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_found *f, const uint8_t **key,
+int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_entry *e, const uint8_t **key,
               uint32_t *key_length) {
     _Atomic uint64_t *slot = &s->buckets[bucket].slots[index];
     uint32_t voids = 0;
@@ -170,18 +170,18 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
                 return SHMS_CORRUPT;
             continue;
         }
-        bool sound = measure(s, b, f, key, key_length);
-        f->expiry = shms_load_relaxed(&b->expiry);
+        bool sound = measure(s, b, e, key, key_length);
+        e->expiry = shms_load_relaxed(&b->expiry);
         shms_fence_acquire(); /* [block-life] */
         if (shms_load_relaxed(&b->sequence) != q)
             continue;
         if (!sound)
             return SHMS_CORRUPT;
-        f->slot = slot;
-        f->word = w;
-        f->block = b;
-        f->sequence = q;
-        f->number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + index);
+        e->slot = slot;
+        e->word = w;
+        e->block = b;
+        e->sequence = q;
+        e->number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + index);
         return SHMS_OK;
     }
     return SHMS_BUSY;

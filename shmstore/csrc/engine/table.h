@@ -24,8 +24,8 @@
 #define SHMS_FIND_TRIES 64u
 
 /* An entry as it was at one moment. `value` may be read until block->sequence moves; whoever copies it must
- * look again (shms_found_still), or have pinned it. */
-struct shms_found {
+ * look again (shms_entry_unchanged), or have pinned it. */
+struct shms_entry {
     _Atomic uint64_t *slot;
     uint64_t word;
     struct shms_block *block;
@@ -40,7 +40,7 @@ struct shms_found {
     uint32_t distance; /* of its bucket from home */
 };
 
-struct shms_name {
+struct shms_key {
     const uint8_t *bytes;
     uint32_t length;
     uint32_t kind; /* SHMS_FLAG_BYTES_KEY or 0 */
@@ -48,23 +48,23 @@ struct shms_name {
     uint64_t home;
 };
 
-void shms_name_init(const struct shms_store *s, struct shms_name *n, const void *bytes, uint32_t length, uint32_t kind);
+void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *bytes, uint32_t length, uint32_t kind);
 
 /* SHMS_OK, SHMS_MISS (also when expired), SHMS_BUSY (a storm: pin, or try later), SHMS_CORRUPT. Bounded. */
-int shms_find(struct shms_store *s, const struct shms_name *n, struct shms_found *f);
+int shms_find(struct shms_store *s, const struct shms_key *k, struct shms_entry *e);
 
-/* For the holder of the home bucket's lock: expired entries are found (f->expiry tells), and *others is the
+/* For the holder of the home bucket's lock: expired entries are found (e->expiry tells), and *others is the
  * reach that the other entries of this home need. */
-int shms_find_locked(struct shms_store *s, const struct shms_name *n, struct shms_found *f, uint32_t *others);
+int shms_find_locked(struct shms_store *s, const struct shms_key *k, struct shms_entry *e, uint32_t *others);
 
-/* Whatever key is in this slot now, for walks; its key in f->block->body. The caller copies and looks again. */
-int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_found *f, const uint8_t **key,
+/* Whatever key is in this slot now, for walks; its key in e->block->body. The caller copies and looks again. */
+int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_entry *e, const uint8_t **key,
               uint32_t *key_length);
 
 /* After copying: was it still this life? */
-static inline bool shms_found_still(const struct shms_found *f) {
+static inline bool shms_entry_unchanged(const struct shms_entry *e) {
     shms_fence_acquire(); /* [block-life] pairs with the release fence after the sequence in arena.c */
-    return shms_load_relaxed(&f->block->sequence) == f->sequence;
+    return shms_load_relaxed(&e->block->sequence) == e->sequence;
 }
 
 #endif

@@ -12,16 +12,16 @@
 
 #define NAP 2000000ull
 #define LOOKS_BETWEEN_CLOCKS 64
-#define DRY_LOOKS 32 /* some 50 microseconds */
+#define LOOKS_PER_YIELD 32 /* some 50 microseconds */
 
-static int look(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t *version,
+static int look(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after, uint64_t *version,
                 uint64_t *expiry) {
-    struct shms_found f;
-    int rc = shms_find(s, n, &f);
+    struct shms_entry e;
+    int rc = shms_find(s, k, &e);
     if (rc < 0)
         return rc;
-    uint64_t now_version = rc == SHMS_OK ? f.sequence : 0;
-    *expiry = rc == SHMS_OK ? f.expiry : 0;
+    uint64_t now_version = rc == SHMS_OK ? e.sequence : 0;
+    *expiry = rc == SHMS_OK ? e.expiry : 0;
     if (rc == SHMS_BUSY || (now_version == 0 && !has_after) || (has_after && now_version == after))
         return SHMS_AGAIN;
     *version = now_version;
@@ -34,32 +34,32 @@ static bool watch(_Atomic uint64_t *lock, uint64_t was) {
     for (int i = 0; i < LOOKS_BETWEEN_CLOCKS; i++) {
         shms_pause();
         uint64_t w = lock ? shms_load_acquire(lock) : was;
-        if (w != was && SHMS_LOCK_OWNER(w) == 0)
+        if (w != was && SHMS_LOCK_HOLDER(w) == 0)
             return true;
     }
     return false;
 }
 
-int shms_wait_look(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t *version) {
+int shms_wait_look(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after, uint64_t *version) {
     uint64_t expiry;
-    return look(s, n, has_after, after, version, &expiry);
+    return look(s, k, has_after, after, version, &expiry);
 }
 
-int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, uint64_t after, uint64_t start,
+int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after, uint64_t start,
               uint64_t nanoseconds, uint64_t spin, uint64_t *version) {
     uint64_t end = start + nanoseconds, now = start, expiry;
-    bool asleep_allowed = s->readonly ? shms_bucket_in_use(s, n->home) : shms_bucket_use(s, n->home);
-    _Atomic uint64_t *lock = &s->buckets[n->home].lock;
-    for (uint64_t changes = 0, dry = 0;;) {
-        uint64_t w = asleep_allowed ? shms_load_acquire(lock) : 0;
-        if (SHMS_ENTRY_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
+    bool may_sleep = s->readonly ? shms_bucket_in_use(s, k->home) : shms_bucket_use(s, k->home);
+    _Atomic uint64_t *lock = &s->buckets[k->home].lock;
+    for (uint64_t changes = 0, looks = 0;;) {
+        uint64_t w = may_sleep ? shms_load_acquire(lock) : 0;
+        if (SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
             return SHMS_DESTROYED;
-        int rc = look(s, n, has_after, after, version, &expiry);
+        int rc = look(s, k, has_after, after, version, &expiry);
         if (rc != SHMS_AGAIN)
             return rc;
-        if (spin && watch(asleep_allowed ? lock : NULL, w) && ++changes % LOOKS_BETWEEN_CLOCKS)
+        if (spin && watch(may_sleep ? lock : NULL, w) && ++changes % LOOKS_BETWEEN_CLOCKS)
             continue;
-        if (spin && ++dry % DRY_LOOKS == 0)
+        if (spin && ++looks % LOOKS_PER_YIELD == 0)
             shms_os_yield(); /* perhaps whoever is waited for is to run on this very core */
         now = shms_os_now();
         if (now >= end)
@@ -70,9 +70,9 @@ int shms_wait(struct shms_store *s, const struct shms_name *n, bool has_after, u
         uint64_t left = end - now;
         if (expiry)
             left = shms_min(left, expiry > now ? expiry - now : 1);
-        if (s->readonly || !asleep_allowed) {
+        if (s->readonly || !may_sleep) {
             shms_os_nap(shms_min(left, NAP));
-            asleep_allowed = shms_bucket_in_use(s, n->home);
+            may_sleep = shms_bucket_in_use(s, k->home);
             continue; /* to a last look, if the time is up */
         }
         uint64_t flagged = w | SHMS_LOCK_WAITERS, seen = w;

@@ -3,7 +3,7 @@
 
 #include "engine/expire.h"
 
-#define PATIENCE 100000u /* times that one call may be overtaken by writers */
+#define RETRIES_MAX 100000u /* times that one call may be overtaken by writers */
 
 /* The next slot at or after `slot` in a page in use; UINT64_MAX at the end. */
 static uint64_t next_used(struct shms_store *s, uint64_t slot) {
@@ -16,35 +16,35 @@ static uint64_t next_used(struct shms_store *s, uint64_t slot) {
     return used < s->table_pages ? used * SHMS_PAGE_BUCKETS * SHMS_BUCKET_SLOTS : UINT64_MAX;
 }
 
-static inline bool gone(const struct shms_found *f, uint64_t now) { return f->expiry && f->expiry <= now; }
+static inline bool gone(const struct shms_entry *e, uint64_t now) { return e->expiry && e->expiry <= now; }
 
 int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32_t prefix_length, uint32_t kind,
               uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
     uint64_t now = shms_os_now(), overtaken = 0;
     *filled = 0;
     for (uint64_t slot = *cursor; (slot = next_used(s, slot)) != UINT64_MAX; slot++) {
-        struct shms_found f;
+        struct shms_entry e;
         const uint8_t *key;
         uint32_t length;
         int rc;
         do
-            rc = shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &f, &key, &length);
-        while (rc == SHMS_BUSY && ++overtaken < PATIENCE);
+            rc = shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &e, &key, &length);
+        while (rc == SHMS_BUSY && ++overtaken < RETRIES_MAX);
         if (rc < 0 || rc == SHMS_BUSY)
             return rc < 0 ? rc : SHMS_CONTENDED;
-        if (rc == SHMS_MISS || gone(&f, now))
+        if (rc == SHMS_MISS || gone(&e, now))
             continue;
-        if (kind != SHMS_WALK_ALL && ((f.kind & SHMS_FLAG_BYTES_KEY) != kind || length < prefix_length))
+        if (kind != SHMS_WALK_ALL && ((e.kind & SHMS_FLAG_BYTES_KEY) != kind || length < prefix_length))
             continue;
         if (*filled + 4 + length > capacity) {
             *cursor = slot;
             return SHMS_OK;
         }
-        uint32_t mark = length | (f.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
+        uint32_t mark = length | (e.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
         memcpy(buffer + *filled, &mark, 4);
         shms_copy_short(buffer + *filled + 4, key, length);
-        if (!shms_found_still(&f)) {
-            if (++overtaken >= PATIENCE)
+        if (!shms_entry_unchanged(&e)) {
+            if (++overtaken >= RETRIES_MAX)
                 return SHMS_CONTENDED;
             slot--; /* changed while it was copied: once more */
             continue;
@@ -59,15 +59,15 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
 
 uint64_t shms_walk_count(struct shms_store *s, bool any_will_do) {
     uint64_t count = 0, now = shms_os_now();
-    bool mortal = shms_any_expiry(s);
+    bool any_expiry = shms_any_expiry(s);
     for (uint64_t slot = 0; (slot = next_used(s, slot)) != UINT64_MAX; slot++) {
-        struct shms_found f;
+        struct shms_entry e;
         const uint8_t *key;
         uint32_t length;
         if (!shms_load_acquire(&s->buckets[slot / SHMS_BUCKET_SLOTS].slots[slot % SHMS_BUCKET_SLOTS]))
             continue;
-        if (mortal && shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &f, &key, &length) == SHMS_OK &&
-            gone(&f, now))
+        if (any_expiry && shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &e, &key, &length) == SHMS_OK &&
+            gone(&e, now))
             continue;
         count++;
         if (any_will_do)

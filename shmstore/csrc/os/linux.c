@@ -228,7 +228,7 @@ int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t gene
     return fd;
 }
 
-int shms_os_liveness_seen(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
     struct sockaddr_un a;
     socklen_t n = liveness_address(&a, uuid, client, generation);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -44,7 +44,7 @@ bool shms_os_process_name(uint32_t pid, char *name, size_t size);
 /* A beacon is an abstract socket: the kernel drops its name when its last descriptor is closed, so it shows a
  * death to whoever shares the network namespace, whatever namespace process ids come from. */
 int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation); /* descriptor, or -1 */
-int shms_os_liveness_seen(const uint8_t uuid[16], uint32_t client, uint32_t generation);  /* 1, 0, -1 unknown */
+int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation);  /* 1, 0, -1 unknown */
 bool shms_os_descriptor_is_socket(int fd, uint64_t inode);
 uint64_t shms_os_descriptor_inode(int fd);
 void shms_os_close(int fd);

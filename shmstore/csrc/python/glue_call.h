@@ -63,12 +63,12 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 /* A str or bytes object as a name: SHMS_OK or SHMS_RAISED. */
 int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
 /* What most calls begin with. SHMS_OK: *n is the name in the store, and shms_call_end is due. */
-static inline int shms_call_begin_named(struct shms_call *c, PyObject *store, PyObject *name, struct shms_name *n) {
+static inline int shms_call_begin_named(struct shms_call *c, PyObject *store, PyObject *name, struct shms_key *n) {
     const char *bytes;
     uint32_t length, kind;
     int rc = shms_call_name(name, &bytes, &length, &kind);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(c, store)) == SHMS_OK))
-        shms_name_init(&c->h->s, n, bytes, length, kind);
+        shms_key_init(&c->h->s, n, bytes, length, kind);
     return rc;
 }
 
@@ -102,12 +102,12 @@ struct shms_value {
  * v->into does not fit, nothing was copied; v->length is the value's if it is bytes. */
 int shms_call_read(PyObject *store, PyObject *name, bool whole, struct shms_value *v);
 /* A whole call: is the name there? *f may be another life's by now. SHMS_OK, SHMS_MISS, or what ended the call. */
-int shms_call_look(PyObject *store, PyObject *name, struct shms_found *f);
-int shms_copy_into(struct shms_call *c, const struct shms_found *f, struct shms_value *v);
+int shms_call_look(PyObject *store, PyObject *name, struct shms_entry *f);
+int shms_copy_into(struct shms_call *c, const struct shms_entry *f, struct shms_value *v);
 /* Copies bytes out; with the GIL given up if they are many. False: the store is closed. */
 bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes);
 /* Of msgpack that is nothing but bytes the length of its head, else 0; to be checked with the rest of the copy. */
-uint32_t shms_bytes_head(const struct shms_found *f);
+uint32_t shms_bytes_head(const struct shms_entry *f);
 /* The codec as Python knows it: a number, or the name that stands in the extension. New reference. */
 PyObject *shms_value_codec(const struct shms_value *v);
 /* The object, decoded here if it is plain, else by store._decode. Takes v->bytes. After shms_call_end: it may run

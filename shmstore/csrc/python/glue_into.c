@@ -12,7 +12,7 @@
 extern int PyObject_AsWriteBuffer(PyObject *object, void **bytes, Py_ssize_t *length);
 
 /* The bytes of *f begin with the wanted head; but for the flag that says read-only: what is copied may be written. */
-static bool fits_head(const struct shms_found *f, const struct shms_into *into) {
+static bool fits_head(const struct shms_entry *f, const struct shms_into *into) {
     enum { READ_ONLY = 2 }; /* docs/format.md: extension 18 begins with its flags */
     uint8_t first[SHMS_INTO_HEAD];
     if (f->value_length != into->head_length + into->room)
@@ -24,7 +24,7 @@ static bool fits_head(const struct shms_found *f, const struct shms_into *into) 
     return memcmp(first, into->head, into->head_length) == 0;
 }
 
-int shms_copy_into(struct shms_call *c, const struct shms_found *f, struct shms_value *v) {
+int shms_copy_into(struct shms_call *c, const struct shms_entry *f, struct shms_value *v) {
     struct shms_into *into = v->into;
     uint32_t codec = f->kind & SHMS_CODEC_MASK, head = into->head_length;
     v->bytes = NULL;

@@ -8,7 +8,7 @@
  * the blocks of the slots that have the name's tag. */
 #define AHEAD 8
 static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, Py_ssize_t count) {
-    struct shms_name n[AHEAD];
+    struct shms_key n[AHEAD];
     Py_ssize_t last = from + AHEAD < count ? from + AHEAD : count, known = 0;
     for (Py_ssize_t i = from; i < last; i++) {
         const char *bytes;
@@ -18,7 +18,7 @@ static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, 
             PyErr_Clear(); /* its own turn will say what is wrong */
             continue;
         }
-        shms_name_init(s, &n[known], bytes, length, kind);
+        shms_key_init(s, &n[known], bytes, length, kind);
         if (shms_bucket_in_use(s, n[known].home))
             __builtin_prefetch(&s->buckets[n[known++].home]);
     }

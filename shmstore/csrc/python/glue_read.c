@@ -27,7 +27,7 @@ bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t 
 }
 
 /* Readers overtaken again and again take a pin, and then nobody can take the block away. */
-static int pin(struct shms_call *c, struct shms_found *f, int *pin) {
+static int pin(struct shms_call *c, struct shms_entry *f, int *pin) {
     struct shms_store *s = &c->h->s;
     *pin = -1;
     if (!s->me || (*pin = shms_pin_set(s, SHMS_SLOT_BLOCK(f->word))) < 0)
@@ -40,7 +40,7 @@ static int pin(struct shms_call *c, struct shms_found *f, int *pin) {
 
 /* msgpack's bin 8, 16 or 32 around nothing but bytes: the length of its head, else 0. What is read here and below is
  * checked with the rest of the copy. */
-static uint32_t bin_head(const struct shms_found *f) {
+static uint32_t bin_head(const struct shms_entry *f) {
     uint8_t head[5];
     if (f->value_length < 2)
         return 0;
@@ -52,7 +52,7 @@ static uint32_t bin_head(const struct shms_found *f) {
 }
 
 /* The code of what is nothing but one extension, and the length of the head before its payload; else -1. */
-static int extension_code(const struct shms_found *f, uint32_t *head) {
+static int extension_code(const struct shms_entry *f, uint32_t *head) {
     uint8_t first[6] = {0};
     uint64_t payload;
     shms_copy_racy(first, f->value, shms_min(f->value_length, sizeof first));
@@ -68,13 +68,13 @@ static int extension_code(const struct shms_found *f, uint32_t *head) {
     return f->value_length == *head + payload ? first[*head - 1] : -1;
 }
 
-uint32_t shms_bytes_head(const struct shms_found *f) {
+uint32_t shms_bytes_head(const struct shms_entry *f) {
     uint32_t head = bin_head(f), behind;
     return head || extension_code(f, &behind) != EXT_BYTEARRAY ? head : behind;
 }
 
 /* One copy, into where it will be needed: true if it could be made; whether it is one life's is for the caller. */
-static int copy_value(struct shms_call *c, const struct shms_found *f, bool whole, struct shms_value *v) {
+static int copy_value(struct shms_call *c, const struct shms_entry *f, bool whole, struct shms_value *v) {
     const uint8_t *from = f->value;
     v->codec = f->kind & SHMS_CODEC_MASK;
     v->version = f->sequence;
@@ -111,9 +111,9 @@ static int copy_value(struct shms_call *c, const struct shms_found *f, bool whol
     return shms_copy_out(c, to, from, v->length) ? SHMS_OK : SHMS_CLOSED;
 }
 
-static int read_value(struct shms_call *c, const struct shms_name *n, bool whole, struct shms_value *v) {
+static int read_value(struct shms_call *c, const struct shms_key *n, bool whole, struct shms_value *v) {
     struct shms_store *s = &c->h->s;
-    struct shms_found f;
+    struct shms_entry f;
     v->bytes = NULL;
     for (uint32_t tries = 0;; tries++) {
         int rc = shms_find(s, n, &f), pinned = -1;
@@ -127,15 +127,15 @@ static int read_value(struct shms_call *c, const struct shms_name *n, bool whole
                 shms_stat(s, SHMS_MISSES, 1);
             return rc;
         }
-        uint64_t mine = s->entry;
+        uint64_t mine = s->owner;
         if (tries >= TRIES_BEFORE_PIN && (rc = pin(c, &f, &pinned)) != SHMS_OK)
             continue;
         rc = SHMS_UNLIKELY(v->into != NULL) ? shms_copy_into(c, &f, v) : copy_value(c, &f, whole, v);
         /* A process that was held for dead meanwhile had no pin, whatever it thought, and has another place by now. */
-        if (pinned >= 0 && (s->entry != mine || !s->me || shms_load_acquire(&s->me->entry) != mine))
+        if (pinned >= 0 && (s->owner != mine || !s->me || shms_load_acquire(&s->me->owner) != mine))
             rc = rc == SHMS_OK || rc == SHMS_UNMET ? SHMS_AGAIN : rc;
-        bool still = (rc == SHMS_OK || rc == SHMS_UNMET) && (pinned >= 0 || shms_found_still(&f));
-        if (pinned >= 0 && s->entry == mine && s->me)
+        bool still = (rc == SHMS_OK || rc == SHMS_UNMET) && (pinned >= 0 || shms_entry_unchanged(&f));
+        if (pinned >= 0 && s->owner == mine && s->me)
             shms_pin_clear(s, pinned);
         if (SHMS_LIKELY(still)) {
             shms_stat(s, SHMS_HITS, 1);
@@ -150,7 +150,7 @@ static int read_value(struct shms_call *c, const struct shms_name *n, bool whole
 
 int shms_call_read(PyObject *store, PyObject *name, bool whole, struct shms_value *v) {
     struct shms_call c;
-    struct shms_name n;
+    struct shms_key n;
     int rc = shms_call_begin_named(&c, store, name, &n);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         rc = read_value(&c, &n, whole, v);
@@ -159,9 +159,9 @@ int shms_call_read(PyObject *store, PyObject *name, bool whole, struct shms_valu
     return rc;
 }
 
-int shms_call_look(PyObject *store, PyObject *name, struct shms_found *f) {
+int shms_call_look(PyObject *store, PyObject *name, struct shms_entry *f) {
     struct shms_call c;
-    struct shms_name n;
+    struct shms_key n;
     int rc = shms_call_begin_named(&c, store, name, &n);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         while ((rc = shms_find(&c.h->s, &n, f)) == SHMS_BUSY)
@@ -231,7 +231,7 @@ PyObject *shms_get_versioned(PyObject *self, PyObject *name) {
 
 /* _version(name): int, 0 when absent */
 PyObject *shms_version(PyObject *self, PyObject *name) {
-    struct shms_found f;
+    struct shms_entry f;
     int rc = shms_call_look(self, name, &f);
     if (rc == SHMS_OK || rc == SHMS_MISS)
         return PyLong_FromUnsignedLongLong(rc == SHMS_OK ? f.sequence : 0);
@@ -240,7 +240,7 @@ PyObject *shms_version(PyObject *self, PyObject *name) {
 
 /* _time_left(name): nanoseconds, 0 for ever, None when absent */
 PyObject *shms_time_left(PyObject *self, PyObject *name) {
-    struct shms_found f;
+    struct shms_entry f;
     int rc = shms_call_look(self, name, &f);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;

@@ -89,7 +89,7 @@ static PyObject *subscript(PyObject *self, PyObject *name) {
 }
 
 static int contains(PyObject *self, PyObject *name) {
-    struct shms_found f;
+    struct shms_entry f;
     int rc = shms_call_look(self, name, &f);
     if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_MISS))
         return rc == SHMS_OK;

@@ -47,7 +47,7 @@ static bool parse_waiting(PyObject *after, PyObject *timeout, PyObject *spin, st
 
 static int wait_a_slice(PyObject *self, PyObject *name, struct waiting *w) {
     struct shms_call c;
-    struct shms_name n;
+    struct shms_key n;
     int rc = shms_call_begin_named(&c, self, name, &n);
     if (rc != SHMS_OK)
         return rc;

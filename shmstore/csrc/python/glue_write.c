@@ -91,11 +91,11 @@ static int put_once(struct shms_call *c, const char *name, uint32_t length, uint
 /* There is no room; but was it needed? add, replace and cas say what they would have said with room. */
 static int without_room(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, const struct shms_put *put,
                         int rc) {
-    struct shms_name n;
-    struct shms_found f;
+    struct shms_key n;
+    struct shms_entry f;
     if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) || (put->mode != SHMS_ADD && put->mode != SHMS_REPLACE && put->mode != SHMS_CAS))
         return rc;
-    shms_name_init(&c->h->s, &n, name, length, kind);
+    shms_key_init(&c->h->s, &n, name, length, kind);
     int found = shms_find(&c->h->s, &n, &f);
     if (found != SHMS_OK && found != SHMS_MISS)
         return rc;

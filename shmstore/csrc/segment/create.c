@@ -20,7 +20,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define BLANK_PATIENCE 1000000000ull /* how long a living creator may leave a segment blank */
+#define BLANK_MAX 1000000000ull /* how long a living creator may leave a segment blank */
 
 int shms_open_failed(struct shms_open_result *r, const char *what, int error) {
     r->error = error;
@@ -30,9 +30,9 @@ int shms_open_failed(struct shms_open_result *r, const char *what, int error) {
 
 /* REQUIRES: state names me as initialising. Everything but magic and state. */
 static bool initialise(struct shms_header *h, const struct shms_geometry *g, const struct shms_open_request *a,
-                       const struct shms_identity *me, uint64_t who, uint32_t uid) {
+                       const struct shms_identity *me, uint64_t word, uint32_t uid) {
     shms_store_relaxed(&h->creator_start, me->start_time);
-    shms_store_release(&h->creator_entry, who);
+    shms_store_release(&h->creator_word, word);
     h->format = SHMS_FORMAT_VERSION;
     h->header_size = SHMS_HEADER_SIZE;
     h->incompatible = h->read_compatible = h->compatible = 0;
@@ -88,8 +88,8 @@ enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_g
     uint64_t magic = shms_load_acquire(&h->magic), state = shms_load_acquire(&h->state);
     bool can_write = !a->readonly && a->create != 2;
     if (magic == SHMS_MAGIC)
-        return SHMS_ENTRY_STATE(state) == SHMS_STATE_READY       ? SHMS_CREATION_READY
-               : SHMS_ENTRY_STATE(state) == SHMS_STATE_DESTROYED ? SHMS_CREATION_GONE
+        return SHMS_OWNER_STATE(state) == SHMS_STATE_READY       ? SHMS_CREATION_READY
+               : SHMS_OWNER_STATE(state) == SHMS_STATE_DESTROYED ? SHMS_CREATION_GONE
                                                                : SHMS_CREATION_FOREIGN;
     if (magic != 0 && magic != SHMS_MAGIC_INIT)
         return SHMS_CREATION_FOREIGN;
@@ -102,24 +102,24 @@ enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_g
         if (!r->created) {
             r->pid = d->creator;
             if (!creator_gone) /* he is about to write the magic, unless this is no store at all */
-                return waited > BLANK_PATIENCE ? SHMS_CREATION_FOREIGN : SHMS_CREATION_WAIT;
+                return waited > BLANK_MAX ? SHMS_CREATION_FOREIGN : SHMS_CREATION_WAIT;
             if (!can_write || planned != SHMS_OK || d->size != g->size || d->trusted_uid != geteuid())
                 return SHMS_CREATION_FOREIGN;
         }
         shms_cas_acq_rel(&h->magic, &magic, SHMS_MAGIC_INIT); /* somebody else may have: the same thing */
     }
-    uint64_t mine = SHMS_ENTRY(SHMS_ENTRY_GENERATION(state) + 1, SHMS_STATE_INITIALISING, tag, me.pid);
-    if (SHMS_ENTRY_STATE(state) == SHMS_STATE_READY) { /* died between 4 and 5 */
+    uint64_t mine = SHMS_OWNER(SHMS_OWNER_GENERATION(state) + 1, SHMS_STATE_INITIALISING, tag, me.pid);
+    if (SHMS_OWNER_STATE(state) == SHMS_STATE_READY) { /* died between 4 and 5 */
         if (!a->readonly)
             shms_store_release(&h->magic, SHMS_MAGIC);
         return SHMS_CREATION_WAIT;
     }
-    if (SHMS_ENTRY_STATE(state) == SHMS_STATE_DESTROYED)
+    if (SHMS_OWNER_STATE(state) == SHMS_STATE_DESTROYED)
         return SHMS_CREATION_GONE;
-    if (SHMS_ENTRY_STATE(state) == SHMS_STATE_INITIALISING) {
-        uint64_t start = shms_load_acquire(&h->creator_entry) == state ? shms_load_relaxed(&h->creator_start) : 0;
-        bool same_ids = SHMS_ENTRY_TAG(state) == tag;
-        r->pid = same_ids ? SHMS_ENTRY_PID(state) : 0; /* of another pid namespace: here the number is somebody else's */
+    if (SHMS_OWNER_STATE(state) == SHMS_STATE_INITIALISING) {
+        uint64_t start = shms_load_acquire(&h->creator_word) == state ? shms_load_relaxed(&h->creator_start) : 0;
+        bool same_ids = SHMS_OWNER_TAG(state) == tag;
+        r->pid = same_ids ? SHMS_OWNER_PID(state) : 0; /* of another pid namespace: here the number is somebody else's */
         /* Whoever makes a store is attached to it as long as he lives. */
         if (!(same_ids ? shms_os_process_life(r->pid, start) == SHMS_GONE : me.pid_ns && s->memory->only_me(s)))
             return SHMS_CREATION_WAIT;
@@ -144,14 +144,14 @@ enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_g
             shms_cas_acq_rel(&h->state, &mine, state); /* not ours to remove: as it was */
             return SHMS_CREATION_FAILED;
         }
-        shms_cas_acq_rel(&h->state, &mine, SHMS_ENTRY_WITH_STATE(mine, SHMS_STATE_DESTROYED)); /* for who waits here */
+        shms_cas_acq_rel(&h->state, &mine, SHMS_OWNER_WITH_STATE(mine, SHMS_STATE_DESTROYED)); /* for who waits here */
         return SHMS_CREATION_GONE;
     }
     if (!initialise(h, g, a, &me, mine, d->trusted_uid)) {
         shms_open_failed(r, "getrandom", errno);
         return SHMS_CREATION_FAILED;
     }
-    if (!shms_cas_acq_rel(&h->state, &mine, SHMS_ENTRY_WITH_STATE(mine, SHMS_STATE_READY))) { /* [magic-last] */
+    if (!shms_cas_acq_rel(&h->state, &mine, SHMS_OWNER_WITH_STATE(mine, SHMS_STATE_READY))) { /* [magic-last] */
         r->created = 0;
         return SHMS_CREATION_WAIT;
     }

@@ -10,7 +10,7 @@
 #include "os/compat.h"
 #include "segment/attachments.h"
 
-#define BEACONS (1ll << 62)
+#define LIVENESS_BYTES (1ll << 62)
 #define ATTACHED (1ll << 61)
 #define ATTACHED_BYTES (1ll << 32)
 #define REMOVAL (1ll << 60)
@@ -91,7 +91,7 @@ int shms_descriptor_lock_removal(struct shms_store *s) { return set_lock(s, F_WR
 void shms_descriptor_unlock_removal(struct shms_store *s) { set_lock(s, F_UNLCK, REMOVAL); }
 
 static int64_t liveness_byte(uint32_t number, uint32_t generation) {
-    return BEACONS + ((int64_t)number << 16) + (generation & 0xffff);
+    return LIVENESS_BYTES + ((int64_t)number << 16) + (generation & 0xffff);
 }
 
 bool shms_descriptor_mark(struct shms_store *s, uint32_t number, uint32_t generation) {
@@ -108,7 +108,7 @@ void shms_descriptor_unmark(struct shms_store *s) {
     s->liveness_byte = 0;
 }
 
-int shms_descriptor_seen(struct shms_store *s, uint32_t number, uint32_t generation) {
+int shms_descriptor_marked(struct shms_store *s, uint32_t number, uint32_t generation) {
     struct flock l;
     return get_lock(s, liveness_byte(number, generation), 1, &l);
 }

@@ -37,7 +37,7 @@ void shms_descriptor_unlock_removal(struct shms_store *s);
 bool shms_descriptor_mark(struct shms_store *s, uint32_t number, uint32_t generation);
 void shms_descriptor_unmark(struct shms_store *s);
 /* 1 lit, 0 out, -1 cannot be told. */
-int shms_descriptor_seen(struct shms_store *s, uint32_t number, uint32_t generation);
+int shms_descriptor_marked(struct shms_store *s, uint32_t number, uint32_t generation);
 void shms_descriptor_forked(struct shms_store *s);
 
 #endif

@@ -80,8 +80,8 @@ struct shms_memory {
 static inline void shms_store_unmapped(struct shms_store *s) { __atomic_store_n(&s->base, NULL, __ATOMIC_RELEASE); }
 
 /* The beacon was out for a while, and is not again: the next darkness is another one (liveness.c). */
-static inline void shms_marked_again(struct shms_store *s, bool lit) {
-    shms_store_relaxed(&s->me->liveness, lit ? shms_load_relaxed(&s->me->liveness) + 1 : 0);
+static inline void shms_marked_again(struct shms_store *s, bool marked) {
+    shms_store_relaxed(&s->me->liveness, marked ? shms_load_relaxed(&s->me->liveness) + 1 : 0);
 }
 
 extern const struct shms_memory shms_memory_sysv, shms_memory_posix;

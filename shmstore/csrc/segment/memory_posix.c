@@ -263,8 +263,8 @@ static bool may_give_back(struct shms_store *s) {
         return false;
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     for (uint32_t i = 0; i < high; i++) {
-        uint64_t w = shms_load_relaxed(&shms_client_at(s, i)->entry);
-        if (SHMS_ENTRY_STATE(w) == SHMS_ENTRY_LIVE && w != s->entry)
+        uint64_t w = shms_load_relaxed(&shms_client_at(s, i)->owner);
+        if (SHMS_OWNER_STATE(w) == SHMS_CLIENT_LIVE && w != s->owner)
             return false;
     }
     return true;
@@ -275,7 +275,7 @@ static int lock(struct shms_store *s) {
     return result(s, "mlock", shms_mlock2(s->base, s->size, MLOCK_ONFAULT) == 0);
 }
 
-static void relight(struct shms_store *s) {
+static void mark_again(struct shms_store *s) {
     if (!shms_descriptor_mine(s)) {
         uint64_t device = s->device, inode = s->inode;
         s->fd = -1;
@@ -295,15 +295,15 @@ static void relight(struct shms_store *s) {
         s->liveness_byte = 0;
     }
     if (s->me && !s->liveness_byte)
-        shms_marked_again(s, shms_descriptor_mark(s, s->number, SHMS_ENTRY_GENERATION(s->entry)));
+        shms_marked_again(s, shms_descriptor_mark(s, s->number, SHMS_OWNER_GENERATION(s->owner)));
 }
 
-static bool sees(struct shms_store *s, uint64_t net_ns) { return shms_descriptor_mine(s); }
+static bool can_see_mark(struct shms_store *s, uint64_t net_ns) { return shms_descriptor_mine(s); }
 static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps_file(pid, s->device, s->inode); }
 static bool only_me(struct shms_store *s) { return false; } /* beacons tell more */
 
 const struct shms_memory shms_memory_posix = {
     find, make, state, attached, map, publish, unmap, remove_file, creator_gone, commit, resident, may_give_back, lock,
-    shms_descriptor_mark, shms_descriptor_unmark, relight, shms_descriptor_seen, sees, maps, only_me,
+    shms_descriptor_mark, shms_descriptor_unmark, mark_again, shms_descriptor_marked, can_see_mark, maps, only_me,
     shms_descriptor_forked, true,
 };

@@ -125,29 +125,29 @@ static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) { retu
 static bool may_give_back(struct shms_store *s) { return true; }
 static int lock(struct shms_store *s) { return result(s, "shmctl(SHM_LOCK)", shmctl(s->id, SHM_LOCK, NULL) == 0); } /* while opening */
 
-static bool light(struct shms_store *s, uint32_t number, uint32_t generation) {
+static bool mark_alive(struct shms_store *s, uint32_t number, uint32_t generation) {
     s->liveness = shms_os_liveness_open(s->uuid, number, generation);
     s->liveness_inode = shms_os_descriptor_inode(s->liveness);
     return s->liveness >= 0;
 }
 
-static void put_out(struct shms_store *s) {
+static void unmark(struct shms_store *s) {
     if (shms_os_descriptor_is_socket(s->liveness, s->liveness_inode))
         shms_os_close(s->liveness);
     s->liveness = -1;
 }
 
-static void relight(struct shms_store *s) {
+static void mark_again(struct shms_store *s) {
     if (s->me && s->liveness >= 0 && !shms_os_descriptor_is_socket(s->liveness, s->liveness_inode))
-        shms_marked_again(s, light(s, s->number, SHMS_ENTRY_GENERATION(s->entry)));
+        shms_marked_again(s, mark_alive(s, s->number, SHMS_OWNER_GENERATION(s->owner)));
 }
 
-static int seen(struct shms_store *s, uint32_t number, uint32_t generation) {
-    return shms_os_liveness_seen(s->uuid, number, generation);
+static int marked(struct shms_store *s, uint32_t number, uint32_t generation) {
+    return shms_os_liveness_exists(s->uuid, number, generation);
 }
 
 /* From where this thread is now: elsewhere every beacon would seem out. */
-static bool sees(struct shms_store *s, uint64_t net_ns) { return net_ns && net_ns == shms_os_network_namespace(); }
+static bool can_see_mark(struct shms_store *s, uint64_t net_ns) { return net_ns && net_ns == shms_os_network_namespace(); }
 static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps(pid, s->id); }
 
 static bool only_me(struct shms_store *s) {
@@ -157,5 +157,5 @@ static bool only_me(struct shms_store *s) {
 
 const struct shms_memory shms_memory_sysv = {
     find, make, state, attached, map, publish, unmap, remove_segment, creator_gone, commit, resident, may_give_back, lock,
-    light, put_out, relight, seen, sees, maps, only_me, put_out, false,
+    mark_alive, unmark, mark_again, marked, can_see_mark, maps, only_me, unmark, false,
 };

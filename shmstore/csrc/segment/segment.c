@@ -1,7 +1,7 @@
 /* segment.c: sizes of a store to be, and the checked view of one that is. */
 #include "segment/segment.h"
 
-static uint64_t place(uint64_t *at, uint64_t bytes, uint64_t align) {
+static uint64_t next_region(uint64_t *at, uint64_t bytes, uint64_t align) {
     uint64_t offset = SHMS_ALIGN_UP(*at, align);
     *at = offset + bytes;
     return offset;
@@ -27,15 +27,15 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, struct shms_geometry
     uint64_t pages = (g->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
     uint64_t groups = (g->bucket_count + SHMS_GROUP_BUCKETS - 1) / SHMS_GROUP_BUCKETS;
     uint64_t at = SHMS_HEADER_SIZE;
-    g->pin_bits = place(&at, (g->client_count + 63) / 64 * 8, SHMS_LINE);
-    g->clients = place(&at, (uint64_t)g->client_count * g->client_size, SHMS_LINE);
-    g->summary = place(&at, (pages + 63) / 64 * 8, SHMS_LINE);
-    g->due = place(&at, groups * 8, SHMS_LINE);
-    g->hints = place(&at, g->bucket_count * SHMS_BUCKET_SLOTS, SHMS_LINE);
-    g->namespaces = place(&at, g->namespace_count * sizeof(struct shms_namespace), SHMS_LINE);
-    g->arenas = place(&at, g->arena_count * sizeof(struct shms_arena), SHMS_LINE);
-    g->slots = place(&at, g->bucket_count * SHMS_LINE, SHMS_PAGE);
-    g->heap = place(&at, 0, SHMS_PAGE);
+    g->pin_bits = next_region(&at, (g->client_count + 63) / 64 * 8, SHMS_LINE);
+    g->clients = next_region(&at, (uint64_t)g->client_count * g->client_size, SHMS_LINE);
+    g->summary = next_region(&at, (pages + 63) / 64 * 8, SHMS_LINE);
+    g->due = next_region(&at, groups * 8, SHMS_LINE);
+    g->hints = next_region(&at, g->bucket_count * SHMS_BUCKET_SLOTS, SHMS_LINE);
+    g->namespaces = next_region(&at, g->namespace_count * sizeof(struct shms_namespace), SHMS_LINE);
+    g->arenas = next_region(&at, g->arena_count * sizeof(struct shms_arena), SHMS_LINE);
+    g->slots = next_region(&at, g->bucket_count * SHMS_LINE, SHMS_PAGE);
+    g->heap = next_region(&at, 0, SHMS_PAGE);
     if (at >= size)
         return SHMS_TOO_SMALL;
     g->arena_size = (size - at) / g->arena_count / SHMS_PAGE * SHMS_PAGE;

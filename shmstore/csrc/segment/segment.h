@@ -40,7 +40,7 @@ struct shms_store {
      * GIL held, or by the one thread that owns the bit it touches, unless it is atomic. */
     uint32_t number;
     struct shms_client *me;
-    uint64_t entry;
+    uint64_t owner;
     struct shms_identity identity;
     int liveness;
     uint64_t liveness_inode;

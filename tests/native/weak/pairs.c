@@ -39,7 +39,7 @@ static struct program block_life(int mutation) {
         {{STORE(0, 2, M(3, RLX, REL)), FENCE(M(1, RLX, REL)), STORE(1, 2, RLX)},
          {LOAD(0, ACQ, 0), UNLESS(0, 1), LOAD(1, RLX, 1), FENCE(M(2, RLX, ACQ)), LOAD(0, RLX, 2)}}, {1, 1});
 }
-/* arena.c free_now, add_zombie; runs.c shms_run_insert; rebuild.c end_doomed: the sequence goes before the links come. */
+/* arena.c free_now, add_zombie; runs.c shms_run_insert; rebuild.c end_retiring: the sequence goes before the links come. */
 static struct program block_life_free(int mutation) {
     return PROGRAM(torn,
         {{STORE(0, 0, RLX), FENCE(M(1, RLX, REL)), STORE(1, 2, RLX)},
@@ -116,33 +116,33 @@ static struct program summary(int mutation) {
          {LOAD(1, M(2, RLX, ACQ), 0), LOAD(0, ACQ, 1)}}, {0});
 }
 
-/* recover.c move_on: a lock word that a new tenant wrote cannot be followed by his predecessor's entry.
- * 0 lock word: 0, then 1; 1 entry: 1 dead, 2 free, 3 claimed and live. */
+/* recover.c transfer_lock: a lock word that a new owner of the slot wrote cannot be followed by the former owner's word.
+ * 0 lock word: 0, then 1; 1 owner word: 1 dead, 2 free, 3 claimed and live. */
 static bool stolen(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 1; }
-static struct program word_then_entry(int mutation) {
+static struct program word_then_owner(int mutation) {
     return PROGRAM(stolen,
         {{CAS(1, 1, 2, AR, 7), CAS(1, 2, 3, AR, 7), CAS(0, 0, 1, M(1, RLX, AR), 7)},
          {LOAD(0, M(2, RLX, ACQ), 0), UNLESS(0, 1), LOAD(1, ACQ, 1)}}, {0, 1});
 }
 
-/* rebuild.c end_doomed: whoever finds the block gone from its slot finds it named. 0 slot, 1 doomed. */
+/* rebuild.c end_retiring: a process that finds the block gone from its slot finds it named. 0 slot, 1 retiring. */
 static bool unnamed(const struct world *w) { return R(w, 0) == 0 && R(w, 1) == 0; }
-static struct program doom_then_slot(int mutation) {
+static struct program retire_then_slot(int mutation) {
     return PROGRAM(unnamed,
         {{STORE(1, 1, RLX), CAS(0, 1, 0, M(1, RLX, AR), 7)},
          {LOAD(0, M(2, RLX, ACQ), 0), LOAD(1, RLX, 1)}}, {1, 0});
 }
 
-/* clients.c become_live, liveness.c: the identity of a live entry is the tenant's own. 0 entry: 1 the former tenant's,
- * 2 claimed, 3 live; 1 identity: 1 former, 3 the new one's. */
+/* clients.c become_live, liveness.c: the identity in a live slot is its owner's. 0 owner word: 1 the former owner's,
+ * 2 claimed, 3 live; 1 identity: 1 the former owner's, 3 the new one's. */
 static bool mistaken(const struct world *w) { return R(w, 0) == 3 && R(w, 1) == 1; }
 static struct program claim_then_live(int mutation) {
     return PROGRAM(mistaken,
         {{CAS(0, 1, 2, AR, 7), STORE(1, 3, RLX), CAS(0, 2, 3, M(1, RLX, AR), 7)},
          {LOAD(0, M(2, RLX, ACQ), 0), UNLESS(0, 3), LOAD(1, RLX, 1)}}, {1, 1});
 }
-/* The other way round, the former tenant's word with the new one's identity, is not excluded by the second look at
- * the entry, since nothing keeps the identity behind the claim. What is excluded is that anything is done about it:
+/* The other way round, the former owner's word with the new one's identity, is not excluded by the second look at
+ * the owner word, since nothing keeps the identity behind the claim. What is excluded is that anything is done about it:
  * the exchange (g, live) -> (g, dead) compares the word as it is now. */
 static bool struck(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 3 && R(w, 2) == 1 && R(w, 3) == 1; }
 static struct program live_then_dead(int mutation) {
@@ -172,8 +172,8 @@ static const struct { const char *tag; maker *make; int mutations; } pairs[] = {
     {"lock-release", lock_release, 2}, {"block-life", block_life, 2}, {"block-life", block_life_free, 2},
     {"publish", publish, 2}, {"slot-between", slot_between, 2}, {"pin-fence", pin_fence, 2}, {"unpin", unpin, 2},
     {"records-then-slots", records_then_slots, 2}, {"slot-then-home", slot_then_home, 2},
-    {"publish-then-due", publish_then_due, 2}, {"summary", summary, 2}, {"word-then-entry", word_then_entry, 2},
-    {"doom-then-slot", doom_then_slot, 2}, {"claim-then-live", claim_then_live, 2}, {"claim-then-live", live_then_dead, 1},
+    {"publish-then-due", publish_then_due, 2}, {"summary", summary, 2}, {"word-then-owner", word_then_owner, 2},
+    {"retire-then-slot", retire_then_slot, 2}, {"claim-then-live", claim_then_live, 2}, {"claim-then-live", live_then_dead, 1},
     {"magic-last", magic_last, 2}, {"magic-last", ready_then_magic, 2},
 };
 
