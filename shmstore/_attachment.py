@@ -158,6 +158,7 @@ class Attachment(StoreCalls):
             mode_given=mode_given, owner=owner, readonly=readonly, timeout=wait, uuid=uuid,
             huge_page=huge_page, prefault=prefault, lock_memory=lock_memory,
         )  # fmt: skip
+        self._copies = {}
         self._handle = handle
         number = self._codec_number
         lib.shms_configure(

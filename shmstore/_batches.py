@@ -5,6 +5,7 @@ from __future__ import annotations
 from _collections_abc import Mapping as AnyMapping  # collections.abc does no more than to rename it, at a price
 
 from shmstore import errors
+from shmstore._copying import IN_LOOP, hand_over, list_keys, place
 from shmstore._core import ffi, lib
 from shmstore._entries import ADD, SET, Entries
 from shmstore._foreign import is_foreign
@@ -38,6 +39,7 @@ class Batches(Entries[_V]):
     """The whole mapping."""
 
     __slots__ = ()
+    _hand_over = hand_over
 
     if TYPE_CHECKING:
 
@@ -207,11 +209,14 @@ class Batches(Entries[_V]):
             ) from None
 
     def __iter__(self) -> Iterator[Name]:
+        caller = place(1)
+        if caller is not None and caller[1] == IN_LOOP:
+            return list_keys(self, caller, lambda: None)
         return self._walk(b"", ALL_NAMES)
 
     def keys(self, prefix: Name = "") -> Names:
         """The names, or those that begin with *prefix* (and are of its type). A live view, not a snapshot."""
-        return Names(self, prefix)
+        return Names(self, prefix, place(1))
 
     def items(self, *, on_error: _OnError = "raise") -> Items[_V]:
         """Names and copies of values. A live view, not a snapshot; entries that go meanwhile are left out.

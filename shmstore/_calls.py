@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         """The hot calls, in C (csrc/glue_type.c), without the type of the values."""
 
         _handle: int
+        _copies: dict[Any, Any]
 
         def get(self, name: Any, default: Any = None, *, type: Any = None) -> Any: ...
         def get_into(self, name: Any, buffer: Any, /) -> int: ...

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from _collections_abc import ItemsView, KeysView, MappingView, ValuesView  # collections.abc does no more than to rename it, at a price
+from _weakref import ref  # weakref itself costs a millisecond of import
 
+from shmstore._copying import batches, list_keys, place
 from shmstore._names import ALL_NAMES, Name, prefix_of
 
 TYPE_CHECKING = False
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, TypeVar
 
     from shmstore._batches import Batches
+    from shmstore._copying import _Place
 
     _V = TypeVar("_V")
     _OnError = Literal["raise", "skip"]
@@ -30,15 +33,18 @@ def check_on_error(on_error: object) -> None:
 class Names(KeysView["str | bytes"]):
     """The names of a store, or those with a prefix."""
 
-    __slots__ = ("_prefix", "_raw", "_kind")
+    __slots__ = ("__weakref__", "_caller", "_kind", "_prefix", "_raw")
 
-    def __init__(self, store: Batches[Any], prefix: Name = "") -> None:
+    def __init__(self, store: Batches[Any], prefix: Name = "", caller: _Place | None = None) -> None:
         super().__init__(store)
         self._prefix = prefix
         self._raw, self._kind = prefix_of(prefix)
+        self._caller = None if prefix else caller
 
     def __iter__(self) -> Iterator[Name]:
         store: Any = self._mapping  # type: ignore[attr-defined]
+        if self._caller is not None and self._caller == place(1):
+            return list_keys(store, self._caller, ref(self))
         return store._walk(self._raw, self._kind)  # type: ignore[no-any-return]
 
     def __contains__(self, name: object) -> bool:
@@ -71,13 +77,8 @@ class _Fetched(MappingView):
 
     def _pairs(self) -> Iterator[tuple[Name, Any]]:
         store = self._mapping
-        batch: list[Name] = []
-        for name in store:
-            batch.append(name)
-            if len(batch) == 100:
-                yield from store.get_many(batch, on_error=self._on_error).items()
-                batch.clear()
-        yield from store.get_many(batch, on_error=self._on_error).items()
+        for batch in batches(iter(store)):
+            yield from store.get_many(batch, on_error=self._on_error).items()
 
     def __len__(self) -> int:
         if self._on_error == "raise":

@@ -28,7 +28,7 @@ struct shms_module {
     PyObject *module;       /* borrowed: the state is part of it */
     struct shms_store_object *stores; /* all that live, open or not; borrowed: each takes itself out */
     PyObject *fallback;     /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
-    PyObject *decode, *encode_parts; /* names of methods: PyObject_CallMethod would make them anew each time */
+    PyObject *decode, *encode_parts, *hand_over; /* names of methods: PyObject_CallMethod would make them anew each time */
     struct shms_kept_key keys[SHMS_KEYS_KEPT];
 };
 
@@ -38,6 +38,7 @@ struct shms_store_object {
     long long handle;
     struct shms_module *state; /* never NULL, and immutable */
     struct shms_store_object *next, **link; /* in state->stores; *link is what points here */
+    PyObject *copies; /* a dict of what is being copied (shmstore/_copying.py); NULL before the handle is open */
 };
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
 static inline struct shms_module *shms_module_of(PyObject *self) { return ((struct shms_store_object *)self)->state; }

@@ -58,7 +58,8 @@ static int execute(PyObject *module) {
     state->module = module;
     state->decode = PyUnicode_InternFromString("_decode");
     state->encode_parts = PyUnicode_InternFromString("_encode_parts");
-    return state->decode && state->encode_parts ? rc : -1;
+    state->hand_over = PyUnicode_InternFromString("_hand_over");
+    return state->decode && state->encode_parts && state->hand_over ? rc : -1;
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {
@@ -83,6 +84,7 @@ static void release(void *module) {
     clear(module);
     Py_CLEAR(state->decode);
     Py_CLEAR(state->encode_parts);
+    Py_CLEAR(state->hand_over);
     shms_keys_free(state->keys);
 }
 

@@ -7,7 +7,8 @@
  *   _wait(name, after, timeout, spin, stop, passed) -> int
  *   _get_typed(name, default, type) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
- *   _view_failure(name, status) -> exception            _log_news(pid, deaths, rebuilds)
+ *   _hand_over(name) -> (object,) or None   for copies  _view_failure(name, status) -> exception
+ *   _log_news(pid, deaths, rebuilds)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
 #include "python/glue_args.h"
@@ -81,7 +82,22 @@ PyDoc_STRVAR(get_into_doc, "get_into($self, name, buffer, /)\n--\n\n"
 "Cost: one copy; above 8 MB other threads run meanwhile.\n\n"
 "Raises: KeyError; ValueError for bytes that are more than the buffer's; TypeError for other values.");
 
+/* For a copy that C code is making: the value that was listed with this key. NULL without an exception: it is for no copy. */
+static PyObject *handed_over(PyObject *self, PyObject *name) {
+    PyObject *found = PyObject_CallMethodObjArgs(self, shms_module_of(self)->hand_over, name, NULL);
+    PyObject *value = found && PyTuple_Check(found) ? PyTuple_GetItem(found, 0) : NULL;
+    Py_XINCREF(value);
+    Py_XDECREF(found);
+    return value;
+}
+
 static PyObject *subscript(PyObject *self, PyObject *name) {
+    PyObject *copies = ((struct shms_store_object *)self)->copies;
+    if (SHMS_UNLIKELY(copies && PyDict_Size(copies) > 0)) {
+        PyObject *value = handed_over(self, name);
+        if (value || PyErr_Occurred())
+            return value;
+    }
     PyObject *value = get_value(self, name);
     if (!value && !PyErr_Occurred())
         PyErr_SetObject(PyExc_KeyError, name);
@@ -294,6 +310,12 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     if (state) /* a collection may come between allocate and the line behind it */
         Py_VISIT(state->module);
+    Py_VISIT(((struct shms_store_object *)self)->copies);
+    return 0;
+}
+
+static int clear(PyObject *self) {
+    Py_CLEAR(((struct shms_store_object *)self)->copies);
     return 0;
 }
 
@@ -302,6 +324,7 @@ static void unmake(PyObject *object) {
     struct shms_store_object *self = (struct shms_store_object *)object;
     PyObject *module = self->state->module;
     PyObject_GC_UnTrack(object);
+    clear(object);
     shms_close(self->handle);
     *self->link = self->next;
     if (self->next)
@@ -334,12 +357,14 @@ static PyMethodDef methods[] = {
 };
 static PyMemberDef members[] = {
     {"_handle", T_LONGLONG, offsetof(struct shms_store_object, handle), 0, NULL},
+    {"_copies", T_OBJECT, offsetof(struct shms_store_object, copies), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot slots[] = {
     {Py_tp_new, make},
     {Py_tp_dealloc, unmake},
     {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
     {Py_mp_subscript, subscript},
