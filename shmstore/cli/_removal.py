@@ -59,7 +59,7 @@ class Victim:
         stats = self.found.stats
         if stats is None:
             return f"{self.found.place.size:,} bytes"
-        return f"{stats.entries:,} {'entry' if stats.entries == 1 else 'entries'}, {amount(stats.bytes_used)}{self.since}"
+        return f"{stats.entries:,} {'entry' if stats.entries == 1 else 'entries'}, {amount(stats.bytes_used)} bytes{self.since}"
 
     def remove(self, force: bool, dry_run: bool = False) -> None:
         """Remove it, unless something speaks against it. Raises: Failure; OSError and ShmStoreError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 from shmstore.cli._failures import FAILED, WRONG, Failure
@@ -22,8 +23,14 @@ def parse_json(text: str | bytes, what: str) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(f'{constant} is no JSON; --typed takes {{"$float": "{constant.lower()}"}}')
 
+    def finite(digits: str) -> float:
+        number = float(digits)
+        if math.isinf(number):
+            raise Failure(WRONG, f"{what} has {digits}, which is more than a float holds; --typed takes {{\"$float\": \"inf\"}}")
+        return number
+
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
     except RecursionError:
         raise Failure(FAILED, f"{what} is nested too deeply") from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError, too

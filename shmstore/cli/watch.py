@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore import Store
-
-Change = tuple[str | bytes, int]  # a name, and its new version; 0: it is gone
+    from shmstore._names import Name
 
 DESCRIPTION = """\
 Print each change of the names given, or of all names, until Ctrl-C or until the store is removed (then the
 exit code is 3). Given names are waited for: with --wake asleep until a writer wakes this process, for which it
-attaches as a client; otherwise read-only, looking every 2 ms. Without names the whole table is looked at every
---interval. What changes twice between two looks is printed once, with its newest value.
+attaches as a client; otherwise read-only, looking every 2 ms. Without names the store's counters are looked at
+every --interval, and all names once they have moved. What changes twice between two looks is printed once, with
+its newest value; without names the rest is counted: "(1 put and 1 delete unseen)".
 """
 
 EXAMPLES = """
@@ -37,13 +37,39 @@ shmstore watch quickstart job:report --count 1 && echo reported
 shmstore watch quickstart --json | jq -r .name
 """
 
+_UNSEEN_EVERY = 0.5  # seconds between two lines about what was not seen
+
+
+class Put:
+    """A name has a new value; a Failure if it cannot be read."""
+
+    def __init__(self, name: Name, version: int, value: Any) -> None:
+        self.name = name
+        self.version = version
+        self.value = value
+
+
+class Gone:
+    """A name was deleted, or has expired."""
+
+    def __init__(self, name: Name) -> None:
+        self.name = name
+
+
+class Unseen:
+    """So many changes came and went between looks."""
+
+    def __init__(self, puts: int, deletes: int) -> None:
+        self.puts = puts
+        self.deletes = deletes
+
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "watch", "print changes as they happen", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument("entries", metavar="NAME", nargs="*", help="only these names (default: all)")
     parser.add_argument("--prefix", help="without NAME: only names that begin with this")
-    parser.add_argument("--interval", metavar="TIME", help="without NAME: time between two looks (default: 0.5 s)")
+    parser.add_argument("--interval", metavar="TIME", help="without NAME: time between two looks (default: 2 ms)")
     parser.add_argument("--wake", action="store_true", help="with NAME: attach as a client, to be woken by writers")
     parser.add_argument("--count", type=positive, metavar="N", help="end after so many changes")
     parser.set_defaults(run=run)
@@ -55,37 +81,33 @@ def run(args: argparse.Namespace) -> int:
         refuse_beside(args, "goes without NAME: it is for looking at all names", "--prefix", "--interval")
     else:
         refuse_beside(args, "goes with NAME: who looks at all names is not woken", "--wake")
-    prefix, interval = parse_name(args.prefix or ""), parse_interval(args.interval or "0.5", 0.001)
+    prefix, interval = parse_name(args.prefix or ""), parse_interval(args.interval or "2ms", 0.001)
     show = _show_json if args.json else _Lines().show
     with open_store(args, readonly=not args.wake) as store, told():
         changes = changes_of(store, names) if names else changes_of_all(store, prefix, interval)
-        for number, (name, version) in enumerate(changes, start=1):
-            show(time.time(), name, *_read(store, name, version))
+        for number, change in enumerate(changes, start=1):
+            show(time.time(), change)
             if args.count is not None and number >= args.count:
                 return 0
     return 0
 
 
-def changes_of(store: Store[Any], names: list[str | bytes]) -> Iterator[Change]:
+def changes_of(store: Store[Any], names: list[Name]) -> Iterator[Put | Gone]:
     """Wait for names; several take a thread each."""
     now = {name: _version(store, name) for name in names}
     if len(names) == 1:
-        (name,) = names
-        while True:
-            now[name] = store.wait(name, after=now[name])
-            yield name, now[name]
-    found: queue.SimpleQueue[Change | BaseException] = queue.SimpleQueue()
+        yield from _changes_of_one(store, names[0], now[names[0]])
+    found: queue.SimpleQueue[Put | Gone | BaseException] = queue.SimpleQueue()
 
-    def wait_for(name: str | bytes, version: int) -> None:
+    def wait_for(name: Name) -> None:
         try:
-            while True:
-                version = store.wait(name, after=version)
-                found.put((name, version))
+            for change in _changes_of_one(store, name, now[name]):
+                found.put(change)
         except BaseException as error:  # the main thread has to end, whatever it is
             found.put(error)
 
     for name in names:
-        threading.Thread(target=wait_for, args=(name, now[name]), daemon=True).start()
+        threading.Thread(target=wait_for, args=(name,), daemon=True).start()
     while True:
         change = found.get()
         if isinstance(change, BaseException):
@@ -93,50 +115,82 @@ def changes_of(store: Store[Any], names: list[str | bytes]) -> Iterator[Change]:
         yield change
 
 
-def changes_of_all(store: Store[Any], prefix: str | bytes, interval: float) -> Iterator[Change]:
-    """Compare the versions of all names with those of the last look."""
-    old = {name: _version(store, name) for name in store.keys(prefix)}
+def _changes_of_one(store: Store[Any], name: Name, version: int) -> Iterator[Put | Gone]:
     while True:
-        time.sleep(interval)
-        store.info()  # StoreDestroyed if it was removed
-        new = {name: version for name in store.keys(prefix) if (version := _version(store, name))}
-        for name, version in new.items():
-            if old.get(name) != version:
-                yield name, version
-        for name in old.keys() - new.keys():
-            yield name, 0
-        old = new
+        version = store.wait(name, after=version)
+        if version:
+            change = _read(store, name, version)
+            version = change.version
+            yield change
+        else:
+            yield Gone(name)
 
 
-def _version(store: Store[Any], name: str | bytes) -> int:
+def changes_of_all(store: Store[Any], prefix: Name, interval: float) -> Iterator[Put | Gone | Unseen]:
+    """Look at all names whenever the counters say that something has changed."""
+    from shmstore.cli._changes import begin
+
+    def wanted(name: Name) -> bool:
+        return not prefix or (type(name) is type(prefix) and name.startswith(prefix))  # type: ignore[arg-type]
+
+    table, counters = begin(store)
+    pause, told_at = interval, time.monotonic()
+    while True:
+        time.sleep(pause)
+        pause = interval
+        if counters.moved() or table.is_due():
+            began = time.monotonic()
+            put, gone = table.look()
+            pause = max(interval, time.monotonic() - began)  # a large table takes half of a core's time at most
+            counters.puts -= len(put)
+            counters.deletes -= sum(not expired for _, expired in gone)
+            for name, version in put:
+                if wanted(name):
+                    change = _read(store, name, version)
+                    table.know(name, change.version)
+                    yield change
+            for name, _ in gone:
+                if wanted(name):
+                    yield Gone(name)
+        if time.monotonic() - told_at > _UNSEEN_EVERY and any(unseen := counters.take_unseen()):
+            told_at = time.monotonic()
+            yield Unseen(*unseen)
+
+
+def _version(store: Store[Any], name: Name) -> int:
     version = store._version(name)
     if not isinstance(version, int):
         raise store._fail(version)
     return version
 
 
-def _read(store: Store[Any], name: str | bytes, version: int) -> tuple[int, Any]:
-    """Version and value as they are now; version 0 if the entry is gone."""
-    if not version:
-        return 0, None
+def _read(store: Store[Any], name: Name, version: int) -> Put:
+    """The value as it is now, with its version, which may be a later one."""
     try:
         value, version = store.get_versioned(name)
-        return version, value
+        return Put(name, version, value)
     except KeyError:
-        return 0, None
+        return Put(name, version, Failure(FAILED, "it was gone again before it was read"))
     except CodecError as error:
-        return version, Failure(FAILED, str(error))
+        return Put(name, version, Failure(FAILED, str(error)))
 
 
-def _show_json(when: float, name: str | bytes, version: int, value: Any) -> None:
+def _show_json(when: float, change: Put | Gone | Unseen) -> None:
     from shmstore.cli._typed import name_to_json, to_json
 
-    row: dict[str, Any] = {"time": when, "name": name_to_json(name), "event": "put" if version else "gone"}
-    if isinstance(value, Failure):
-        row.update(version=str(version), error=str(value))
-    elif version:
-        row.update(version=str(version), value=to_json(value))
+    if isinstance(change, Unseen):
+        print_json({"time": when, "event": "unseen", "puts": change.puts, "deletes": change.deletes}, line=True)
+        return
+    row: dict[str, Any] = {"time": when, "name": name_to_json(change.name), "event": "gone"}
+    if isinstance(change, Put):
+        row.update(event="put", version=str(change.version))
+        failed = isinstance(change.value, Failure)
+        row.update({"error": str(change.value)} if failed else {"value": to_json(change.value)})
     print_json(row, line=True)
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 class _Lines:
@@ -145,12 +199,17 @@ class _Lines:
     def __init__(self) -> None:
         self.output = choose_output()
 
-    def show(self, when: float, name: str | bytes, version: int, value: Any) -> None:
-        begin = f"{clock(when)}  {show_name(name)}  "
+    def show(self, when: float, change: Put | Gone | Unseen) -> None:
+        begin = f"{clock(when)}  " + ("" if isinstance(change, Unseen) else f"{show_name(change.name)}  ")
+        self.output.line(begin + self._text(change, len(begin)))
+
+    def _text(self, change: Put | Gone | Unseen, begin: int) -> str:
+        if isinstance(change, Unseen):
+            counts = [(change.puts, "put"), (change.deletes, "delete")]
+            return f"({' and '.join(_several(count, what) for count, what in counts if count)} unseen)"
+        if isinstance(change, Gone):
+            return "(gone)"
+        if isinstance(change.value, Failure):
+            return f"(cannot be read: {change.value})"
         width = self.output.width
-        room = None if width is None else max(20, width - len(begin))
-        if isinstance(value, Failure):
-            text = f"(cannot be read: {value})"
-        else:
-            text = one_line(value, room) if version else "(gone)"
-        self.output.line(begin + text)
+        return one_line(change.value, None if width is None else max(20, width - begin))

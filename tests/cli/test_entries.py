@@ -74,10 +74,10 @@ def test_plain_json_is_never_reinterpreted(store, key, cli, document):
     assert store["a"] == json.loads(document)
 
 
-@pytest.mark.parametrize("text", ["hello", "NaN", "[1, Infinity]", "{'a': 1}", "01", "", "[" * 100_000])
+@pytest.mark.parametrize("text", ["hello", "NaN", "[1, Infinity]", "{'a': 1}", "01", "", "1e999", "[-1e400]", "[" * 100_000])
 def test_what_is_no_json_is_refused(store, key, cli, text):
     done = cli("put", key, "a", stdin=text.encode())
-    assert done.code in (1, 2) and "JSON" in done.err or "nested" in done.err
+    assert done.code in (1, 2) and any(word in done.err for word in ("JSON", "nested", "more than a float holds"))
     assert "a" not in store
 
 

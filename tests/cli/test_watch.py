@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import multiprocessing
+import os
+import random
 import re
 import select
 import signal
@@ -10,6 +14,7 @@ import time
 
 import pytest
 
+import shmstore
 
 
 @pytest.fixture
@@ -19,28 +24,41 @@ def watching(script):
     def watching(*argv):
         process = script("watch", *argv)
 
-        def line() -> str:
-            assert select.select([process.stdout], [], [], 10.0)[0], "no line came"
-            return process.stdout.readline().decode()
+        def line(patience=10.0) -> str:
+            if not select.select([process.stdout], [], [], patience)[0]:
+                assert patience < 10.0, "no line came"
+                return ""
+            text = b""
+            while part := os.read(process.stdout.fileno(), 1):  # readline reads on into a buffer that select does not know
+                text += part
+                if part == b"\n":
+                    break
+            return text.decode()
 
         return process, line
 
     return watching
 
 
-def until_attached(store) -> None:
-    """Wait until somebody else has attached to the store, and a moment more for its first look."""
-    before = store.info().attached
-    deadline = time.monotonic() + 10
-    while store.info().attached == before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.1)
+def until_watching(store, line, name="sign of life") -> None:
+    """Put until a change is seen, and read on to the last one: from here on every change is."""
+    deadline = time.monotonic() + 20
+    for number in itertools.count():
+        assert time.monotonic() < deadline, "nothing was seen"
+        store[name] = f"number {number}."
+        text = line(0.05)
+        if text:
+            break
+    while f"number {number}." not in text:
+        text = line()
+    while "unseen" in line(0.7):  # the others were overwritten too soon, and are counted within half a second
+        pass
 
 
 @pytest.mark.parametrize("options", [[], ["--wake"]])
 def test_one_name(store, key, watching, options):
     process, line = watching(key, "a", *options)
-    until_attached(store)
+    until_watching(store, line, "a")
     store["b"] = "not asked for"
     store["a"] = {"n": 1}
     assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d\d\d  a  \{'n': 1\}\n", line())
@@ -54,8 +72,8 @@ def test_one_name(store, key, watching, options):
 
 
 def test_several_names_as_json(store, key, watching):
-    process, line = watching(key, "a", "b'b'", "--json", "--count", "3")
-    until_attached(store)
+    process, line = watching(key, "a", "b'b'", "--json")
+    until_watching(store, line, "a")
     store["a"] = (1,)
     first = json.loads(line())
     assert {name: first[name] for name in ("name", "event", "value")} == {"name": "a", "event": "put", "value": {"$tuple": [1]}}
@@ -65,14 +83,26 @@ def test_several_names_as_json(store, key, watching):
     assert (second["name"], second["value"]) == ({"$bytes": "Yg=="}, None)
     store.delete("a")
     assert json.loads(line())["event"] == "gone"
-    assert process.wait(timeout=10) == 0
+    process.terminate()
+    assert process.wait(timeout=10) == -signal.SIGTERM
+    assert process.stderr.read() == b""
+
+
+def test_it_ends_after_so_many(store, key, watching):
+    process, line = watching(key, "--count", "3", "--interval", "1ms")
+    seen = 0
+    deadline = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < deadline:
+        store[f"n{seen}"] = seen
+        seen += bool(line(0.02))
+    assert process.wait(timeout=10) == 0 and seen == 3
     assert process.stderr.read() == b""
 
 
 def test_all_names(store, key, watching):
     store["old"] = 1
-    process, line = watching(key, "--interval", "10ms", "--prefix", "")
-    until_attached(store)
+    process, line = watching(key)
+    until_watching(store, line)
     store["new"] = 2
     assert line().endswith("  new  2\n")
     del store["old"]
@@ -86,8 +116,8 @@ def test_all_names(store, key, watching):
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b"], []])
 def test_the_store_is_removed_meanwhile(store, key, watching, names):
-    process, _ = watching(key, *names, *([] if names else ["--interval", "10ms"]))
-    until_attached(store)
+    process, line = watching(key, *names)
+    until_watching(store, line, *names[:1])
     store.destroy()
     out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (3, b"")
@@ -96,24 +126,150 @@ def test_the_store_is_removed_meanwhile(store, key, watching, names):
 
 def test_a_value_that_cannot_be_read_does_not_end_it(make, key, watching):
     store = make(codec="pickle")
-    process, line = watching(key, "a", "--count", "2")
-    until_attached(store)
-    store["a"] = 1
-    assert "(cannot be read: " in line()
+    _, line = watching(key, "a")
+    deadline = time.monotonic() + 20
+    while not (text := line(0.05)) and time.monotonic() < deadline:
+        store["a"] = 1
+    assert "(cannot be read: " in text
+    while line(0.3):
+        pass
     del store["a"]
     assert line().endswith("(gone)\n")
-    assert process.wait(timeout=10) == 0
 
 
 def test_a_reader_that_goes_away(store, key, watching):
     process, line = watching(key, "a")
-    until_attached(store)
-    store["a"] = 1
-    line()
+    until_watching(store, line, "a")
     process.stdout.close()
     store["a"] = 2
     assert process.wait(timeout=10) == 1
     assert process.stderr.read() == b""
+
+
+# ---- all names: what comes and goes is seen, or counted ----
+
+
+@pytest.mark.parametrize("seconds", [0.5, 0.1, 0.02])
+def test_put_and_delete_within_a_second_are_both_seen(store, key, watching, seconds):
+    _, line = watching(key, "--json")
+    until_watching(store, line)
+    for number in range(3):
+        store["brief"] = number
+        time.sleep(seconds)
+        del store["brief"]
+        put, gone = json.loads(line()), json.loads(line())
+        assert (put["name"], put["event"], put["value"]) == ("brief", "put", number)
+        assert (gone["name"], gone["event"]) == ("brief", "gone")
+
+
+def test_what_is_too_brief_to_be_seen_is_counted(store, key, watching):
+    _, line = watching(key, "--json", "--interval", "300ms")
+    until_watching(store, line)
+    for number in range(100):
+        store["brief"] = number
+        del store["brief"]
+    puts = deletes = 0
+    while deletes < 100:
+        event = json.loads(line())
+        puts += event.get("puts", event["event"] == "put")
+        deletes += event.get("deletes", event["event"] == "gone")
+    assert (puts, deletes) == (100, 100)
+
+
+def _write(name, backend, seed):
+    with shmstore.Store(name, create=False, backend=backend) as store:
+        chance = random.Random(seed)
+        for number in range(3000):
+            name = f"n{chance.randrange(20)}"
+            action = chance.random()
+            if action < 0.5:
+                store.put(name, number, ttl=None)
+            elif action < 0.6:
+                store.incr(f"counter {seed}")
+            elif action < 0.7:
+                store.put(f"short {seed}", number, ttl=0.001)
+            else:
+                store.delete(name)
+            if number % 50 == 0:
+                time.sleep(0.003)
+
+
+def test_every_put_and_delete_is_seen_or_counted(store, key, backend, watching):
+    """While two processes write, expired entries among it: in the end all that the store has counted was told of."""
+    _, line = watching(key, "--json")
+    until_watching(store, line)
+    before = store.stats()
+    writers = [multiprocessing.get_context("fork").Process(target=_write, args=(key, backend, seed)) for seed in range(2)]
+    for writer in writers:
+        writer.start()
+    told = {"put": 0, "gone": 0}
+    held = {}
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        text = line(0.2)
+        if not text and not any(writer.is_alive() for writer in writers):
+            after = store.stats()
+            counted = after.puts - before.puts, after.deletes - before.deletes
+            if (told["put"], told["gone"]) >= counted and not line(1.0):
+                break
+        if not text:
+            continue
+        event = json.loads(text)
+        if event["event"] == "unseen":
+            told["put"] += event["puts"]
+            told["gone"] += event["deletes"]
+        elif event["event"] == "put":
+            told["put"] += 1
+            held[event["name"]] = event.get("value")
+        else:
+            told["gone"] += not event["name"].startswith("short")  # those expire, which is no delete
+            held.pop(event["name"], None)
+    for writer in writers:
+        writer.join()
+        assert writer.exitcode == 0
+    assert (told["put"], told["gone"]) == counted
+    held.pop("sign of life", None)
+    assert held == {name: value for name, value in store.items() if name != "sign of life"}
+
+
+def test_each_version_is_printed_once(store, key, watching):
+    """A value that is newer than the look which found its name is not told of twice."""
+    _, line = watching(key, "--json", "--interval", "1ms")
+    until_watching(store, line)
+    for number in range(2000):
+        store["a"] = number
+    versions = []
+    while True:
+        event = json.loads(line())
+        if event["event"] == "put":
+            versions.append(event["version"])
+            if event["value"] == 1999:
+                break
+    assert len(set(versions)) == len(versions)
+
+
+def test_names_beyond_one_chunk_of_the_table(make, key, watching):
+    """A table of many pages: names come, go, and come elsewhere."""
+    store = make(size="32M")
+    names = [f"name {number}" for number in range(20_000)]
+    store.put_many(dict.fromkeys(names, 0))
+    _, line = watching(key, "--json", "--prefix", "name 1")
+    until_watching(store, line, "name 1 sign of life")
+    store.delete_many(names[:10_000])
+    expected = {name for name in names[:10_000] if name.startswith("name 1")}
+    gone = [json.loads(line()) for _ in expected]
+    assert {event["name"] for event in gone} == expected and {event["event"] for event in gone} == {"gone"}
+    store["name 1"] = "anew"
+    while (event := json.loads(line()))["event"] == "unseen":
+        pass
+    assert (event["name"], event["value"]) == ("name 1", "anew")
+
+
+def test_names_that_look_like_options(store, key, watching):
+    _, line = watching(key, "--json", "--", "--", "-x")
+    until_watching(store, line, "--")
+    store["-x"] = 1
+    assert json.loads(line())["name"] == "-x"
 
 
 def test_stats_end_with_the_store(make, key, script):

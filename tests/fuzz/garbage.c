@@ -268,7 +268,7 @@ static void look_at_everything(uint32_t i) {
     struct shms_store *s = &handles[i].s;
     static struct shms_info info;
     static struct shms_client_info clients[8];
-    static uint8_t names[SHMS_KEY_MAX + 4];
+    static uint8_t names[SHMS_KEY_MAX + 20];
     struct shms_stats stats;
     char what[200] = "", program[32];
     uint64_t cursor = 0, filled, deaths, rebuilds;
@@ -288,6 +288,16 @@ static void look_at_everything(uint32_t i) {
         if (rc != SHMS_OK)
             break;
         MUST(cursor > before); /* it goes on, or it would go on for ever */
+    }
+    cursor = 0;
+    for (uint64_t rounds = 0; cursor != UINT64_MAX; rounds++) {
+        uint64_t before = cursor, end = i % 2 ? UINT64_MAX : cursor + 448;
+        int rc = shms_next_versions(number, &cursor, end, names, sizeof names, &filled);
+        MAY_BE(rc, "odcsp");
+        MUST(filled <= sizeof names);
+        if (rc != SHMS_OK)
+            break;
+        MUST(cursor > before);
     }
     MAY_BE(shms_w_check(number, SHMS_SECOND / 100, what, sizeof what), "ocdwpk");
     MUST(memchr(what, 0, sizeof what));

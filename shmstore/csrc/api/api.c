@@ -178,6 +178,14 @@ int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_
     return rc == SHMS_OK ? shms_walk(&h->s, cursor, prefix, prefix_length, kind, buffer, capacity, filled) : rc;
 }
 
+int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
+                       uint64_t *filled) {
+    struct shms_handle *h;
+    int rc = usable(handle, &h);
+    *filled = 0;
+    return rc == SHMS_OK ? shms_walk_versions(&h->s, cursor, end, buffer, capacity, filled) : rc;
+}
+
 /* After SHMS_BUSY: waits for the lock, unless the time is up or the handle is being closed. */
 static int again(struct shms_handle *h, _Atomic uint64_t *busy, uint64_t seen, uint64_t end) {
     int rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;

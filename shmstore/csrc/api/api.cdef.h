@@ -46,6 +46,9 @@ int64_t shms_count_entries(int64_t handle, uint32_t any);
 /* kind: 0 str names, 8 bytes names, 0xffffffff all. */
 int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
                     uint8_t *buffer, uint64_t capacity, uint64_t *filled);
+/* As shms_next_names of all names in the slots before `end`, each with version and expiry (walk.h). */
+int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
+                       uint64_t *filled);
 /* SHMS_OK, or SHMS_CORRUPT with the invariant in `what`. */
 int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size);
 /* *lost: entries that could not be kept. */

@@ -18,11 +18,12 @@ static uint64_t next_used(struct shms_store *s, uint64_t slot) {
 
 static inline bool gone(const struct shms_entry *e, uint64_t now) { return e->expiry && e->expiry <= now; }
 
-int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32_t prefix_length, uint32_t kind,
-              uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
-    uint64_t now = shms_os_now(), overtaken = 0;
+/* head: bytes in front of each name, 4, or 20 with version and expiry. */
+static int copy_names(struct shms_store *s, uint64_t *cursor, uint64_t end, const void *prefix, uint32_t prefix_length,
+                      uint32_t kind, uint32_t head, uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
+    uint64_t now = shms_os_now(), overtaken = 0, slot;
     *filled = 0;
-    for (uint64_t slot = *cursor; (slot = next_used(s, slot)) != UINT64_MAX; slot++) {
+    for (slot = *cursor; (slot = next_used(s, slot)) < end; slot++) {
         struct shms_entry e;
         const uint8_t *key;
         uint32_t length;
@@ -36,25 +37,37 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
             continue;
         if (kind != SHMS_WALK_ALL && ((e.kind & SHMS_FLAG_BYTES_KEY) != kind || length < prefix_length))
             continue;
-        if (*filled + 4 + length > capacity) {
+        if (*filled + head + length > capacity) {
             *cursor = slot;
             return SHMS_OK;
         }
         uint32_t mark = length | (e.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
         memcpy(buffer + *filled, &mark, 4);
-        shms_copy_short(buffer + *filled + 4, key, length);
+        if (head > 4)
+            memcpy(buffer + *filled + 4, (uint64_t[]){e.sequence, e.expiry}, 16);
+        shms_copy_short(buffer + *filled + head, key, length);
         if (!shms_entry_unchanged(&e)) {
             if (++overtaken >= RETRIES_MAX)
                 return SHMS_CONTENDED;
             slot--; /* changed while it was copied: once more */
             continue;
         }
-        if (kind != SHMS_WALK_ALL && memcmp(buffer + *filled + 4, prefix, prefix_length) != 0)
+        if (kind != SHMS_WALK_ALL && memcmp(buffer + *filled + head, prefix, prefix_length) != 0)
             continue;
-        *filled += 4 + length;
+        *filled += head + length;
     }
-    *cursor = UINT64_MAX;
+    *cursor = slot;
     return SHMS_OK;
+}
+
+int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32_t prefix_length, uint32_t kind,
+              uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
+    return copy_names(s, cursor, UINT64_MAX, prefix, prefix_length, kind, 4, buffer, capacity, filled);
+}
+
+int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
+                       uint64_t *filled) {
+    return copy_names(s, cursor, end, NULL, 0, SHMS_WALK_ALL, 20, buffer, capacity, filled);
 }
 
 uint64_t shms_walk_count(struct shms_store *s, bool any_will_do) {

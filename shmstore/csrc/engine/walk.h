@@ -14,6 +14,12 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
               uint8_t *buffer, uint64_t capacity, uint64_t *filled);
 #define SHMS_WALK_ALL 0xffffffffu
 
+/* All names in the slots before `end`, each with its version and expiry (uint64, ns since boot, 0 = never) between the
+ * uint32 and the name: what has not changed since gives the same bytes. *cursor: then the next slot in use from `end` on.
+ * capacity: at least SHMS_KEY_MAX + 20. */
+int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
+                       uint64_t *filled);
+
 /* Unexpired entries. Cost: the used pages of the table, and each block's header once any entry has an expiry. */
 uint64_t shms_walk_count(struct shms_store *s, bool any_will_do);
 

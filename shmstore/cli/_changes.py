@@ -1,0 +1,149 @@
+"""All changes of a store, found by comparing one look at its table with the next.
+
+The engine wakes whoever waits for a name, not whoever waits for any. So the counters of puts and deletes are read every
+few milliseconds, which costs some ten microseconds. Once they have moved, or an entry's time is up, the table is walked
+through. It is compared in chunks of slots: one in which nothing changed has the same bytes as before.
+
+The counters also tell how much no look has found: values that were overwritten or deleted before one came to them. So
+nothing is missed without a word, except where a writer is killed between a change and its count.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+from shmstore._core import ffi, lib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from shmstore import Store
+    from shmstore._names import Name
+
+__all__ = ["Counters", "Table", "begin"]
+
+_HEAD = Struct("<IQQ")
+_CHUNK = 7 * 64 * 16  # slots: sixteen pages of the table
+_ROOM = 1 << 18  # at least one name and what stands before it
+_END = 2**64 - 1
+
+
+class Counters:
+    """Puts and deletes: those that the store has counted, less those that were found."""
+
+    def __init__(self, store: Store[Any]) -> None:
+        self.store = store
+        self.puts = self.deletes = 0  # below zero: found, and not counted yet
+        self._last = self._read()
+
+    def _read(self) -> tuple[int, int, int]:
+        stats = self.store.stats()
+        return stats.puts, stats.deletes, stats.expirations
+
+    def moved(self) -> bool:
+        """Whether the store has counted anything since the last time."""
+        before, self._last = self._last, self._read()
+        self.puts += self._last[0] - before[0]
+        self.deletes += self._last[1] - before[1]
+        return self._last != before
+
+    def take_unseen(self) -> tuple[int, int]:
+        """Puts and deletes that no look has found, for the first and only time."""
+        unseen = max(0, self.puts), max(0, self.deletes)
+        self.puts -= unseen[0]
+        self.deletes -= unseen[1]
+        return unseen
+
+
+class _Chunk:
+    """A stretch of slots: its bytes, its names, and when the first of its entries expires (0: none does)."""
+
+    __slots__ = ("data", "due", "names")
+
+    def __init__(self, data: bytes, names: set[Name], due: int) -> None:
+        self.data = data
+        self.names = names
+        self.due = due
+
+
+_EMPTY = _Chunk(b"", set(), 0)
+
+
+class Table:
+    """What stands in the slots, as the last look saw it."""
+
+    def __init__(self, store: Store[Any]) -> None:
+        self.store = store
+        self._chunks: dict[int, _Chunk] = {}
+        self._known: dict[Name, tuple[int, int, int]] = {}  # version, expiry, chunk
+        self.look()
+
+    def is_due(self) -> bool:
+        """Whether an entry's time is up since the last look."""
+        due = min((chunk.due for chunk in self._chunks.values() if chunk.due), default=0)
+        return 0 < due <= lib.shms_now()
+
+    def look(self) -> tuple[list[tuple[Name, int]], list[tuple[Name, bool]]]:
+        """Names and versions that are new, and names that are gone, with whether their time was up."""
+        put: list[tuple[Name, int]] = []
+        missing: list[tuple[Name, int]] = []
+        for number, data in self._walk():
+            chunk = self._chunks.get(number, _EMPTY)
+            if data == chunk.data:
+                continue
+            entries = dict(self._parse(data))
+            for name, (version, expiry) in entries.items():
+                if self._known.get(name, (0,))[0] != version:
+                    put.append((name, version))
+                self._known[name] = version, expiry, number
+            missing += [(name, number) for name in chunk.names - entries.keys()]
+            due = min((expiry for _, expiry in entries.values() if expiry), default=0)
+            self._chunks[number] = _Chunk(data, set(entries), due)
+        now = lib.shms_now()
+        gone: list[tuple[Name, bool]] = []
+        for name, number in missing:
+            _, expiry, where = self._known[name]
+            if where == number:  # else it was deleted, and put anew into another chunk
+                del self._known[name]
+                gone.append((name, 0 < expiry <= now))
+        return put, gone
+
+    def know(self, name: Name, version: int) -> None:
+        """This version was shown, and is no change any more."""
+        if name in self._known:
+            self._known[name] = version, *self._known[name][1:]
+
+    def _walk(self) -> Iterator[tuple[int, bytes]]:
+        """The chunks in use, each with the bytes of its names, versions and expiries."""
+        cursor, filled, buffer = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint8_t[]", _ROOM)
+        while cursor[0] != _END:
+            number = cursor[0] // _CHUNK
+            end, parts = (number + 1) * _CHUNK, []
+            while cursor[0] < end:
+                status = lib.shms_next_versions(self.store._handle, cursor, end, buffer, _ROOM, filled)
+                if status:
+                    raise self.store._fail(status)
+                parts.append(ffi.unpack(ffi.cast("char *", buffer), filled[0]))
+            yield number, b"".join(parts)
+
+    def _parse(self, data: bytes) -> Iterator[tuple[Name, tuple[int, int]]]:
+        at = 0
+        while at < len(data):
+            mark, version, expiry = _HEAD.unpack_from(data, at)
+            begin = at + _HEAD.size
+            at = begin + (mark & 0x7FFFFFFF)
+            name = data[begin:at]
+            yield name if mark >> 31 else self.store._text(name), (version, expiry)
+
+
+def begin(store: Store[Any]) -> tuple[Table, Counters]:
+    """The first look, and the counters at that moment: if others write meanwhile, of the last of some tries."""
+    for _ in range(10):
+        counters = Counters(store)
+        table = Table(store)
+        if not counters.moved():
+            break
+    counters.take_unseen()
+    return table, counters
