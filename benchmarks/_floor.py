@@ -1,7 +1,7 @@
 """The floor: what the same operation costs without sharing anything, or without a store.
 
-For objects that is a plain dict of msgpack bytes in the same process, decoded with the options the store itself
-uses and encoded by one Packer that is kept. For bytes it is one memcpy out of, or into, warm memory of
+For objects that is a plain dict of msgpack bytes in the same process, decoded with the options that the
+store's values need, and encoded by one Packer that is kept. For bytes it is one memcpy out of, or into, warm memory of
 `multiprocessing.shared_memory`, at an offset that is known beforehand.
 """
 
@@ -15,10 +15,10 @@ from typing import Any
 from msgpack import Packer, unpackb  # type: ignore[import-untyped]
 
 from benchmarks._guard import fresh_name
-from shmstore.codecs.msgpack import UNPACK_OPTIONS
+from shmstore._calls import unpack_extension
 
-_EXT_HOOK = UNPACK_OPTIONS["ext_hook"]
-_STRICT_MAP_KEY = UNPACK_OPTIONS["strict_map_key"]
+_EXT_HOOK = unpack_extension
+_STRICT_MAP_KEY = False
 
 
 class Dict:

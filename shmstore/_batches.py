@@ -85,33 +85,11 @@ class Batches(Entries[_V]):
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
         pairs = self._pairs("put_many" if mode == SET else "add_many", items)
         names = tuple(pairs)
-        put_all = self._put_many if type(self._codec_number) is int else self._store_each
-        result = put_all(names, tuple(pairs.values()), ttl, mode)
+        result = self._put_many(names, tuple(pairs.values()), ttl, mode)
         if type(result) is int:
             return result
         status, stored, at, asked = result
         raise partly(self._fail(status, asked, names[at] if names else None), "stored", stored, names, at)
-
-    def _store_each(self, names: tuple[Any, ...], values: tuple[_V, ...], ttl: Any, mode: int) -> Any:
-        """As _put_many, with a codec of the user's own."""
-        for name in names:
-            raw_name(name)
-        bodies: list[bytes] = []
-        try:
-            for value in values:
-                bodies.append(self._encode(value))
-        except errors.CodecError as error:
-            if is_foreign(error):
-                raise
-            self._name_entry(names[len(bodies)], error)
-            raise
-        stored = 0
-        for at, body in enumerate(bodies):
-            try:
-                stored += self._put_if_(names[at], body, ttl, mode, 0, False, self._codec_number) != 0
-            except errors.ShmStoreError as error:
-                raise partly(error, "stored", stored, names, at)
-        return stored
 
     def _several(self, method: str, keys: Any) -> tuple[Any, ...]:
         """What a method takes as its keys. A str is an iterable of letters, which nobody means."""

@@ -15,7 +15,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["StoreCalls", "kept", "scan", "scan_packed", "set_default"]
+__all__ = [
+    "COLLISIONS", "DEPTH", "NODES", "StoreCalls", "check", "forget_types", "is_plain", "kept", "pack", "set_codec", "set_default", "unpack",
+    "unpack_extension",
+]  # fmt: skip
 
 
 def _load() -> Any:
@@ -34,8 +37,16 @@ if TYPE_CHECKING:
     from typing_extensions import disjoint_base
 
     kept: dict[str, Any]  # the same for all imports of the package in this interpreter
-    scan: Callable[[Any], int]
-    scan_packed: Callable[[bytes], int]
+    COLLISIONS: int  # keys of one hash that a dict or set may have
+    DEPTH: int  # containers inside one another; a scalar alone has depth 0
+    NODES: int
+    pack: Callable[[object], bytes | None]  # None: it is to be written in parts
+    is_plain: Callable[[object], bool]
+    unpack: Callable[[bytes | bytearray], Any]
+    unpack_extension: Callable[[int, bytes], Any]
+    check: Callable[[bytes], str | None]
+    set_codec: Callable[..., None]
+    forget_types: Callable[[], None]
     set_default: Callable[[object], None]
 
     @disjoint_base
@@ -59,9 +70,15 @@ if TYPE_CHECKING:
         def _get_versioned(self, name: Any, /) -> tuple[int, int | str, bytes] | None: ...
         def _version(self, name: Any, /) -> int: ...
         def _time_left(self, name: Any, /) -> int | None: ...
+        def add(self, name: Any, value: Any, *, ttl: Any = ...) -> bool: ...
+        def replace(self, name: Any, value: Any, *, ttl: Any = ...) -> bool: ...
+        def cas(self, name: Any, value: Any, version: int, *, ttl: Any = ...) -> bool: ...
+        def get_versioned(self, name: Any, /) -> tuple[Any, int]: ...
+        def _value_and_version(self, name: Any, /) -> tuple[Any, int] | None: ...
         def _put_if_(
             self, name: Any, body: bytes, ttl: Any, mode: int, expected: int, keep: bool, codec: int | str, /
         ) -> int: ...
+        def _swap(self, name: Any, value: Any, version: int, /) -> bool: ...
         def _delete_if(self, name: Any, version: int, /) -> bool | None: ...
         def _touch(self, name: Any, ttl: Any, /) -> bool: ...
         def _view(self, name: Any, /) -> tuple[int, int, int, int] | None: ...
@@ -71,6 +88,8 @@ if TYPE_CHECKING:
 else:
     StoreCalls = _module.StoreCalls
     kept = _module.kept
-    scan = _module.scan
-    scan_packed = _module.scan_packed
+    COLLISIONS, DEPTH, NODES = _module.COLLISIONS, _module.DEPTH, _module.NODES
+    pack, is_plain, set_codec = _module.pack, _module.is_plain, _module.set_codec
+    forget_types = _module.forget_types
+    unpack, unpack_extension, check = _module.unpack, _module.unpack_extension, _module.check
     set_default = _module.set_default

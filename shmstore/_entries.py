@@ -29,7 +29,7 @@ else:
 
 __all__ = ["Entries"]
 
-SET, ADD, REPLACE, CAS = range(4)  # enum shms_mode in op.h
+SET, ADD = range(2)  # enum shms_mode in op.h
 
 
 class Entries(Waiting, MutableMapping["str | bytes", _V]):
@@ -57,6 +57,10 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         def put(self, name: Name, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> int: ...
         def __setitem__(self, name: Name, value: _V, /) -> None: ...
         def delete(self, name: Name, /) -> bool: ...
+        def add(self, name: Name, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> bool: ...
+        def replace(self, name: Name, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> bool: ...
+        def cas(self, name: Name, value: _V, version: int, *, ttl: Duration | None | Default = DEFAULT) -> bool: ...
+        def get_versioned(self, name: Name, /) -> tuple[_V, int]: ...
         def __delitem__(self, name: Name, /) -> None: ...
         def incr(self, name: Name, by: int = 1, *, initial: int = 0) -> int: ...
         def decr(self, name: Name, by: int = 1, *, initial: int = 0) -> int: ...
@@ -106,6 +110,19 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             self._name_entry(name, error)
             raise
 
+    def _unencodable(self, name: Name, value: object, cause: Exception) -> Exception:
+        """For csrc/python: the exception to raise for a value in which a function of Python's raised *cause*."""
+        return self._named(name, _msgpack.refused(value, cause))
+
+    def _undecodable(self, name: Name, size: int, code: int, part: int, why: str | None, cause: Exception | None) -> Exception:
+        """For csrc/python: the exception to raise for bytes that are no value."""
+        return self._named(name, _msgpack.undecodable(size, code, part, why, cause))
+
+    def _named(self, name: Name, error: Exception) -> Exception:
+        if isinstance(error, errors.CodecError) and not is_foreign(error, caught_in_c=True):
+            self._name_entry(name, error)
+        return error
+
     def _encode_parts(self, value: _V, name: Name) -> Any:
         """For csrc/glue_type.c: bytes, or a head, address and length of what follows it, and who owns that."""
         try:
@@ -136,48 +153,6 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         if type(buffer).__module__ == "numpy":
             wanted = f"an array of the buffer's dtype ({buffer.dtype}), shape {buffer.shape} and order"  # type: ignore[attr-defined]
         return TypeError(f"store {self._key.shown}: {name!r} is not {wanted}, so it cannot be copied into the buffer; get() it")
-
-    def _put_slowly(self, name: Name, value: _V, ttl: Any = DEFAULT) -> int:
-        return self._put_if(name, value, ttl, SET, 0, False)
-
-    def _put_if(self, name: Name, value: _V, ttl: Any, mode: int, expected: int, keep: bool) -> int:
-        try:
-            body = self._encode(value)
-        except errors.CodecError as error:
-            if is_foreign(error):
-                raise
-            self._name_entry(name, error)
-            raise
-        return self._put_if_(name, body, ttl, mode, expected, keep, self._codec_number)
-
-    def add(self, name: Name, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> bool:
-        """Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds."""
-        return self._put_if(name, value, ttl, ADD, 0, False) != 0
-
-    def replace(self, name: Name, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> bool:
-        """Store *value* only if the name is present; tell whether it was."""
-        return self._put_if(name, value, ttl, REPLACE, 0, False) != 0
-
-    def get_versioned(self, name: Name) -> tuple[_V, int]:
-        """Return the value and its version, both of one moment.
-
-        A version is an opaque int above 0 that never comes twice in the store's life; no order is promised.
-
-        Raises: KeyError, CodecError.
-        """
-        found = self._get_versioned(name)
-        if found is None:
-            raise KeyError(name)
-        version, codec, data = found
-        return self._decode(codec, data, name), version
-
-    def cas(self, name: Name, value: _V, version: int, *, ttl: Duration | None | Default = DEFAULT) -> bool:
-        """Store *value* only if the name still has *version* (0: is absent); tell whether it had."""
-        if isinstance(version, bool) or not isinstance(version, int):
-            raise TypeError(f"a version is an int, not {type(version).__name__}")
-        if not 0 <= version < 2**64:
-            raise ValueError(f"no store gives the version {version}")
-        return self._put_if(name, value, ttl, CAS, version, False) != 0
 
     def view(self, name: Name) -> memoryview:
         """Return the memory of a value that is ``bytes``, in place and read-only: nothing is copied.
@@ -217,14 +192,14 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         Raises: KeyError if the name is absent and there is no default; whatever *function* raises.
         """
         while True:
-            found = self._get_versioned(name)
+            found = self._value_and_version(name)
             if found is None:
                 if default is MISSING:
                     raise KeyError(name)
-                new, version = function(default), 0
-            else:
-                new, version = function(self._decode(found[1], found[2], name)), found[0]
-            if self._put_if(name, new, DEFAULT, CAS, version, True):
+                found = default, 0
+            value, version = found
+            new = function(value)
+            if self._swap(name, new, version):
                 return new
 
     def setdefault(self, name: Name, default: Any = None) -> Any:

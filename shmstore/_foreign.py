@@ -35,12 +35,13 @@ __all__ = ["is_foreign"]
 _VARARGS = 4  # inspect.CO_VARARGS
 
 
-def is_foreign(error: BaseException) -> bool:
+def is_foreign(error: BaseException, *, caught_in_c: bool = False) -> bool:
     """Tell whether *error*, which the caller has just caught, must reach the caller's caller as it is."""
     if not isinstance(error, Exception) or isinstance(error, (MemoryError, RecursionError)):
         return True
     trace = error.__traceback__
-    trace = trace and trace.tb_next  # the first entry is the frame that caught it
+    if not caught_in_c:
+        trace = trace and trace.tb_next  # the first entry is the frame that caught it
     if trace is None:
         return False
     handlers = _handlers()

@@ -17,7 +17,6 @@ import shmstore._memory_errors  # and what else is imported when it is needed: w
 import shmstore._records
 import shmstore._sysv_errors
 import shmstore.codecs.explain
-import shmstore.codecs.standin
 from shmstore._keys import BACKENDS
 
 

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import re
 
-from msgpack import packb, unpackb  # type: ignore[import-untyped]
-
+from shmstore import _calls
 from shmstore._foreign import is_foreign
 from shmstore.codecs.optional import need
 from shmstore.codecs.refusal import Unsupported
+from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def dtype_to(dtype: Any) -> bytes:
     Raises: Unsupported if it has none.
     """
     description = _describe(dtype, 0)
-    packed: bytes = packb(description)
+    packed = _calls.pack(description) or b""
     if len(packed) > SIZE:
         raise Unsupported(f"its dtype takes {len(packed)} bytes to describe, {SIZE} is the most",
                           "store its fields one by one", ".dtype")  # fmt: skip
@@ -137,13 +137,14 @@ def dtype_from(packed: bytes) -> Any:
         return found
     if len(packed) > SIZE:
         raise ValueError("the description of its dtype is too long")
-    from shmstore.codecs import msgpack
-
-    if msgpack.scan_bytes(packed) != 0:  # before unpackb makes room for what headers claim
-        raise ValueError("its dtype is not described by one msgpack object")
-    description = unpackb(packed, strict_map_key=False)
+    try:
+        description = _calls.unpack(packed)
+    except CodecError as error:
+        if is_foreign(error):
+            raise
+        raise ValueError("its dtype is not described by one msgpack object") from None
     dtype = _build(description, 0)
-    if packb(_describe(dtype, 0)) != packed:
+    if _calls.pack(_describe(dtype, 0)) != packed:
         raise ValueError("this is not how the dtype is described")
     if type(description) is str and len(_known) < _KNOWN:
         _known[packed] = dtype

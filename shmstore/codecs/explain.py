@@ -13,15 +13,15 @@ from __future__ import annotations
 import sys
 from itertools import chain, repeat
 
+from shmstore._calls import DEPTH, NODES
 from shmstore._foreign import is_foreign
-from shmstore.codecs import extensions
+from shmstore.codecs import extensions, registry
 from shmstore.codecs.refusal import Unsupported
-from shmstore.codecs.scan import DEPTH, ENDLESS, NODES
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     _Step = tuple[type | None, Any, Any]  # the type of a container, a place in it, and what is there
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # By id: the == of a type belongs to its metaclass.
 _NATIVE = {id(kind) for kind in (str, float, bool, bytes, type(None))}
 _CONTAINERS = {id(kind) for kind in (dict, list, tuple, set, frozenset, slice)}
+_HASHED = {id(kind) for kind in (dict, set, frozenset)}
 _OTHERWISE = "convert it first, register() its class, or use codec='pickle' or a codec of your own"
 
 # What a class derives from, and what its object is best stored as; the first that fits.
@@ -63,12 +64,12 @@ _REMEDIES = {
 }
 
 
-def explain(value: object, kind: int, cause: BaseException | None = None) -> CodecError:
-    """Return the error to raise for *value*, which was refused as *kind* or with *cause*.
+def explain(value: object, cause: BaseException | None = None, endless: bool = False) -> CodecError:
+    """Return the error to raise for *value*, which was refused, with *cause*, or for having too many objects.
 
     Cost: a Python walk up to the first object that cannot be stored.
     """
-    if kind == ENDLESS:
+    if endless:
         return CodecError(
             f"cannot encode $: more than {NODES} objects, counting each as often as it is referred to; "
             "store it in parts, or use codec='pickle'"
@@ -99,6 +100,7 @@ def _first_refusal(value: object) -> str | None:
     """Walk as the encoder does, and return path, cause and remedy of the first node that cannot be stored."""
     path: list[_Step] = []  # one step for each container that the walk is inside of, and one for the node at hand
     walks: list[tuple[type | None, Iterator[tuple[Any, Any]]]] = [(None, iter(((None, value),)))]
+    crowded = None
     while walks:
         kind, walk = walks[-1]
         for place, node in walk:
@@ -113,6 +115,9 @@ def _first_refusal(value: object) -> str | None:
             if len(path) == DEPTH:
                 return _text([*path, step], f"more than {DEPTH} containers inside one another",
                              "flatten it, or use codec='pickle'")  # fmt: skip
+            if id(type(node)) in _HASHED and _crowded(node):
+                crowded = crowded or _text([*path, step], "too many keys or members have one hash",
+                                           "store a list of pairs, or use codec='pickle'")  # fmt: skip
             path.append(step)
             walks.append((type(node), _children(node)))
             break
@@ -120,7 +125,7 @@ def _first_refusal(value: object) -> str | None:
             walks.pop()
             if path:
                 path.pop()
-    return None
+    return crowded
 
 
 def _text(path: list[_Step], cause: str, remedy: str, part: str = "") -> str:
@@ -167,11 +172,17 @@ def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
         return None
     if id(kind) in _NATIVE:
         return None
-    found = extensions.find(kind)
+    if kind is int or kind is complex:
+        return None
+    found = (extensions.RANGE, None) if kind is range else registry.find(kind)
     if found is None:
         return f"objects of type {type_name(kind)} are not stored as they are", _remedy(kind)
+    code, encode = found
     try:
-        found[1](node)
+        if encode is not None:
+            encode(node)
+        elif code in _STANDARD:
+            _STANDARD[code](node)
     except Unsupported as error:
         return f"{type_name(kind)}: {error.cause}", error.remedy, error.part
     except Exception as error:
@@ -179,6 +190,34 @@ def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
             raise
         return f"{type_name(kind)}: {error}", _OTHERWISE
     return None
+
+
+# What C refuses in objects of the standard library.
+
+
+def _check_parts(*parts: Any) -> None:
+    for part in parts:
+        if type(part) is not int:
+            raise Unsupported("its numerator or denominator is not an int", "use Fraction(int(n), int(d))")
+        size = (part if part >= 0 else ~part).bit_length() // 8 + 1
+        if size > extensions.PART:
+            raise Unsupported(
+                f"a number in it takes {size} bytes, {extensions.PART} is the most", "store the numbers as ints of their own"
+            )
+
+
+_STANDARD: dict[int, Callable[[Any], object]] = {
+    extensions.RANGE: lambda value: _check_parts(value.start, value.stop, value.step),
+    extensions.FRACTION: lambda value: _check_parts(value.numerator, value.denominator),
+    extensions.DATETIME: lambda value: value.tzinfo is None or registry.zone_of(value.tzinfo),
+    extensions.TIME: lambda value: value.tzinfo is None or registry.zone_of(value.tzinfo),
+}
+
+
+def _crowded(node: Any) -> bool:
+    """Tell whether a container has so many keys or members with one hash as C refuses: nearly all have others."""
+    counted = [key for key in node if type(key) not in (str, bytes, float, bool, type(None))]
+    return len(counted) > 32 and len({hash(key) for key in counted}) < len(counted) // 2
 
 
 def _remedy(kind: type) -> str:

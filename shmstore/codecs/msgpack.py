@@ -1,306 +1,138 @@
 """The default codec: msgpack on the wire, objects back equal and of the same type.
 
-``encode(obj) -> bytes`` and ``decode(bytes) -> obj`` keep None, bool, int of any size, float, str, bytes,
-list, dict, tuple, set, frozenset, complex, range, slice, datetime, date, time, timedelta, Decimal, Fraction,
-UUID, bytearray, memoryview, array.array, what numpy, pyarrow and pandas bring, and what was registered. The
-type is looked at exactly: everything else (subclasses and named tuples, enums, dataclasses ...) is
-``CodecError``, with the path to it, and never comes back as something that looks like it.
-So are cycles and containers more than 256 deep, and whatever bytes are no such object. Shared parts are
-written once for each reference to them, as msgpack has no references.
+``encode(obj) -> bytes`` and ``decode(bytes) -> obj`` keep None, bool, int of any size, float, str, bytes, list, dict, tuple,
+set, frozenset, complex, range, slice, datetime, date, time, timedelta, Decimal, Fraction, UUID, bytearray, memoryview,
+array.array, what numpy, pyarrow and pandas bring, and what was registered. The type is looked at exactly: everything else
+(subclasses and named tuples, enums, dataclasses ...) is ``CodecError``, with the path to it, and never comes back as
+something that looks like it. So are cycles and containers more than 256 deep, and whatever bytes are no such object.
+Shared parts are written once for each reference to them, as msgpack has no references.
 
-A plain value costs one walk in C and one call of a packer that is kept for it. Threads, signal handlers and
-finalizers may call at any moment: a packer is taken out of its pool while it works.
+The walks are in C (csrc/python/pack.c and unpack.c), and so is what they write and read for the types of the standard
+library. This module is what they call for everything else: types of other packages and of users, and errors.
 """
 
 from __future__ import annotations
 
-import struct
-from functools import partial
-
-from msgpack import ExtType, Packer, Unpacker, unpackb  # type: ignore[import-untyped]
-
 from shmstore import _calls
 from shmstore._foreign import is_foreign
-from shmstore.codecs import extensions, registry, scan
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs import extensions, registry
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-    _Pack = Callable[[object], bytes]
-    _Scan = Callable[[Any], int]
-
-__all__ = ["UNCHECKED", "UNPACK_OPTIONS", "check", "decode", "encode", "encode_parts", "failure", "name", "refusal",
-           "scan_bytes", "scan_value"]  # fmt: skip
+__all__ = ["decode", "encode", "encode_parts", "name", "refused", "undecodable"]
 
 name = "msgpack"
 
-UNCHECKED = scan.DEPTH  # so many bytes cannot nest deeper than is allowed, nor claim much
-
-if Packer.__module__ == "msgpack.fallback":  # the compiled one serves a single interpreter of a process
-    # Without this hook it interns keys, which fails for those that derive from str.
-    unpackb = partial(unpackb, object_pairs_hook=dict)
-    Unpacker = partial(Unpacker, object_pairs_hook=dict)
-
-_scan: _Scan = _calls.scan
-_scan_packed: _Scan = _calls.scan_packed
-
-
-def scan_value(value: object) -> int:
-    """Say how *value* can be packed: the walk that is installed."""
-    return _scan(value)
-
-
-def scan_bytes(packed: bytes) -> int:
-    """Say whether *packed* is sound: the walk that is installed."""
-    return _scan_packed(packed)
+LARGE = 64 << 10  # bytes: from here on one piece of memory is copied once, from where it lies
 
 
 # ---- encoding ----------------------------------------------------------------------------------------------
-
-# Bound pack methods of idle packers. Two kinds: a packer without `default` is asked for plain values alone,
-# one with it is not re-entrant. A packer that raised is dropped, and so is one whose buffer (256 KiB at
-# first) had to grow: otherwise one large value would hold its size for as long as the process lives.
-_plain: list[_Pack] = []
-_take_plain = _plain.pop
-_keep_plain = _plain.append
-_extended: list[_Pack] = []
-_KEEP_BYTES = 256 * 1024
-_KEEP_PACKERS = 16
-
-_BIN32 = struct.Struct(">BI")
-_new_ext = tuple.__new__  # ExtType's own __new__ is Python, and four times slower
 
 
 def encode(obj: object) -> bytes:
     """Return *obj* packed.
 
-    Cost: for a dict of five plain fields, half as much again as msgpack's own packing.
+    Cost: for a dict of five plain fields, half of what msgpack's own packing takes.
 
     Raises: CodecError naming the path to what cannot be stored, the cause and the remedy.
     """
-    kind = _scan(obj)
-    if kind:
-        found = _encode_other(obj, kind)
-        return b"".join(found) if isinstance(found, tuple) else found
-    try:
-        pack = _take_plain()
-    except IndexError as error:
-        if is_foreign(error):
-            raise
-        pack = Packer(strict_types=True).pack
-    try:
-        packed = pack(obj)
-    except Exception as error:
-        if is_foreign(error):
-            raise
-        raise _explain(obj, kind, error) from error
-    if len(packed) <= _KEEP_BYTES:
-        _keep_plain(pack)
-    return packed
+    found = encode_parts(obj)
+    return b"".join(found) if isinstance(found, tuple) else found
 
 
 def encode_parts(obj: object) -> bytes | tuple[bytes, Any]:
-    """Return *obj* packed: bytes, or, of what is one large piece of memory, a head and that memory as it lies."""
-    kind = _scan(obj)
-    return _encode_other(obj, kind) if kind else encode(obj)
+    """Return *obj* packed: bytes, or, of what is one large piece of memory, a head and that memory as it lies.
+
+    Raises: CodecError.
+    """
+    packed = _calls.pack(obj)
+    return _whole(obj) if packed is None else packed
 
 
-def _encode_other(obj: Any, kind: int) -> bytes | tuple[bytes, Any]:
-    """Encode what the walk did not find plain."""
-    if kind == scan.BLOB and len(obj) < 2**32:
-        return _BIN32.pack(0xC6, len(obj)) + obj  # type: ignore[no-any-return]
-    if kind != scan.EXTENDED and kind != scan.REFUSED:
-        raise _explain(obj, kind)
-    from shmstore.codecs import standin  # as everything that plain values do without
+def _whole(value: Any) -> bytes | tuple[bytes, Any]:
+    """Pack a value that is one piece of memory. From LARGE bytes up nothing is copied."""
+    from shmstore.codecs.buffers import ext_head
 
+    kind = type(value)
     try:
-        whole = standin.whole(obj)
-        if whole is not None:
-            return whole
-        value = obj
-        if kind == scan.REFUSED:
-            value = standin.stand_in(obj)
-            verdict = _scan(value)
-            if verdict > scan.EXTENDED:
-                raise _explain(obj, verdict)
-        packed = _pack_extended(value)
+        code, _ = registry.find(kind) or (0, None)
+        pieces, size = registry.PARTS[id(kind)](value)
+        pieces.insert(0, ext_head(code, size))
     except Exception as error:
-        if is_foreign(error) or isinstance(error, CodecError):
+        if is_foreign(error):
             raise
-        if isinstance(error, (Unsupported, standin.Refused)):
-            raise _explain(obj, kind) from None
-        raise _explain(obj, kind, error) from error
-    verdict = _scan_packed(packed)  # what decode refuses must not be stored
-    if verdict == scan.TOO_MANY_COPIES:
-        raise CodecError(
-            f"cannot encode $: {len(packed)} bytes, most of them in tuples, sets or slices inside one "
-            "another, each of which copies what it holds; use lists on the way to the large parts"
-        )
-    if verdict != scan.SOUND:  # msgpack's own Timestamp, or a list that another thread changed meanwhile
-        raise _explain(obj, scan.REFUSED)
-    return packed
+        raise refused(value, error) from None
+    if size < LARGE:
+        return b"".join(pieces)
+    memory = pieces.pop()
+    return b"".join(pieces), memory
 
 
-def _explain(*arguments: Any) -> CodecError:
+def refused(value: object, cause: Exception | None, endless: bool = False) -> Exception:
+    """Return the exception to raise for a value that was not packed: *cause*, if that is no business of ours, or else a
+    CodecError that says where in the value the reason lies. *cause* was raised by a function that C called."""
+    if cause is not None and (is_foreign(cause, caught_in_c=True) or isinstance(cause, CodecError)):
+        return cause
     from shmstore.codecs.explain import explain
 
-    return explain(*arguments)
-
-
-def _pack_extended(obj: object) -> bytes:
-    try:
-        pack = _extended.pop()
-    except IndexError as error:
-        if is_foreign(error):
-            raise
-        pack = Packer(strict_types=True, default=_extension).pack
-    packed = pack(obj)
-    if len(packed) <= _KEEP_BYTES and len(_extended) < _KEEP_PACKERS:
-        _extended.append(pack)
-    return packed
-
-
-def _extension(obj: Any) -> Any:
-    """Turn what msgpack does not know into an extension; msgpack calls this in the midst of packing."""
-    kind = type(obj)
-    if kind is tuple:
-        code = extensions.TUPLE
-        elements = list(obj)
-    elif kind is set or kind is frozenset:
-        code = extensions.SET if kind is set else extensions.FROZENSET
-        elements = list(obj)
-    elif kind is slice:
-        code = extensions.SLICE
-        elements = [obj.start, obj.stop, obj.step]
-    else:
-        found = extensions.ENCODERS.get(id(kind)) or extensions.find(kind)
-        if found is None:
-            raise Unsupported(_type_name(kind), "")
-        return _new_ext(ExtType, (found[0], found[1](obj)))
-    # What follows is _pack_extended, written out: 256 tuples inside one another take as many Python frames.
-    try:
-        pack = _extended.pop()
-    except IndexError as error:
-        if is_foreign(error):
-            raise
-        pack = Packer(strict_types=True, default=_extension).pack
-    packed = pack(elements)
-    if len(packed) <= _KEEP_BYTES and len(_extended) < _KEEP_PACKERS:
-        _extended.append(pack)
-    return _new_ext(ExtType, (code, packed))
-
-
-def _type_name(kind: type) -> str:
-    from shmstore.codecs.explain import type_name
-
-    return type_name(kind)
+    return explain(value, cause, endless)
 
 
 # ---- decoding ----------------------------------------------------------------------------------------------
 
 
-def _hook(inner: Callable[[int, bytes], Any] | None) -> Callable[[int, bytes], Any]:
-    """Return the function that turns an extension into its object; *inner* does so for those inside it.
-
-    unpackb keeps 40 KB of the C stack while it calls its hook, so two hundred tuples inside one another would
-    end the process. It serves the outer levels, being the fast one; further in an Unpacker, whose state lies
-    on the heap, does (*inner* None).
-    """
-
-    def ext_hook(code: int, data: bytes) -> Any:
-        try:
-            leaf = extensions.LEAVES.get(code)
-            if leaf is None and not extensions.TUPLE <= code <= extensions.SLICE:
-                leaf = registry.leaf(code)
-                if leaf is None:
-                    raise CodecError(f"cannot decode: {registry.unknown(code)}")
-            if leaf is not None:
-                return leaf(data)
-            if inner is not None:
-                elements = unpackb(data, ext_hook=inner, strict_map_key=False)
-            else:
-                unpacker = Unpacker(ext_hook=ext_hook, strict_map_key=False, max_buffer_size=len(data) + 1)
-                unpacker.feed(data)
-                elements = unpacker.unpack()
-                if unpacker.tell() != len(data):
-                    raise ValueError("bytes are left over")
-            if type(elements) is not list:
-                raise ValueError("it does not hold an array")
-            if code == extensions.TUPLE:
-                return tuple(elements)
-            if code == extensions.SLICE:
-                start, stop, step = elements
-                return slice(start, stop, step)
-            members = set(elements) if code == extensions.SET else frozenset(elements)
-            if len(members) != len(elements):
-                raise ValueError("a member comes twice")
-            return members
-        except Exception as error:
-            if is_foreign(error) or isinstance(error, CodecError):
-                raise
-            what = f"extension {code} ({extensions.NAMES[code]}) of {len(data)} bytes"
-            raise CodecError(f"cannot decode: {what}: {_cause(error)}") from error
-
-    return ext_hook
-
-
-ext_hook = _hook(None)
-for _ in range(3):
-    ext_hook = _hook(ext_hook)
-
-UNPACK_OPTIONS: dict[str, Any] = {"ext_hook": ext_hook, "strict_map_key": False}
-
-
 def decode(data: bytes | bytearray) -> Any:
     """Return the object that *data* holds.
 
-    Cost: what msgpack takes for it; above 256 bytes a walk in C before that, some 5 %.
-
-    Raises: CodecError for bytes that are no such object, unknown extension codes, and what exceeds the
-    limits.
+    Raises: CodecError for bytes that are no such object, unknown extension codes, and what exceeds the limits.
     """
-    if len(data) > UNCHECKED:
-        # Nothing but one extension: its memory need not be copied out. Of the large ones it may be written to.
-        if data[0] == 0xC9 and data[5] in extensions.LARGE and int.from_bytes(data[1:5], "big") == len(data) - 6:
-            return ext_hook(data[5], memoryview(data)[6:])  # type: ignore[arg-type]
-        check(data)  # type: ignore[arg-type]
-    try:
-        return unpackb(data, ext_hook=ext_hook, strict_map_key=False)
-    except Exception as error:
-        if is_foreign(error):
-            raise
-        raise failure(data, error) from error  # type: ignore[arg-type]
+    # Nothing but one extension: its memory need not be copied out. Of the large ones it may be written to.
+    if len(data) > LARGE and data[0] == 0xC9 and data[5] in extensions.LARGE:
+        if int.from_bytes(data[1:5], "big") == len(data) - 6:
+            try:
+                return leaf(data[5], memoryview(data)[6:])
+            except Exception as error:
+                if is_foreign(error):
+                    raise
+                raise undecodable(len(data), data[5], len(data) - 6, None, error) from None
+    return _calls.unpack(data)
 
 
-def check(data: bytes) -> None:
-    """Raise the CodecError for bytes that would nest too deeply or take memory out of all proportion."""
-    if _scan_packed(data) > 1:
-        raise refusal(data)
+def leaf(code: int, data: Any) -> Any:
+    """Return the object of an extension that C does not know; what this raises is made a CodecError by undecodable()."""
+    found = registry.READERS.get(code) or registry.reader(code)
+    if found is not None:
+        return found(data)
+    if code == -1:
+        from msgpack import Timestamp  # type: ignore[import-untyped]
+
+        return Timestamp.from_bytes(bytes(data))
+    raise CodecError(f"cannot decode: {registry.unknown(code)}")
 
 
 _FOREIGN = "it was not written by this codec, or it is damaged: put it again or delete it"
 
 
-def refusal(data: bytes) -> CodecError:
-    """Return the CodecError for bytes that would nest too deeply or take memory out of all proportion."""
-    verdict = _scan_packed(data)
-    if verdict == scan.DEEP:
-        return CodecError(f"cannot decode: more than {scan.DEPTH} containers inside one another; {_FOREIGN}")
-    if verdict == scan.TOO_MANY_COPIES:
-        return CodecError(f"cannot decode: tuples and sets inside one another copy too much; {_FOREIGN}")
-    return CodecError(f"cannot decode: {len(data)} bytes are not one msgpack object; {_FOREIGN}")
+def undecodable(size: int, code: int, part: int, why: str | None, cause: Exception | None) -> Exception:
+    """Return the exception to raise for *size* bytes that were not unpacked.
+
+    code, part: of the extension that it happened in, and the bytes of its payload; code -1 with part 0: in none. why: what C
+    found. cause: else what was raised by a function that C called.
+    """
+    if cause is not None and (is_foreign(cause, caught_in_c=True) or isinstance(cause, CodecError)):
+        return cause
+    said = why or str(cause) or type(cause).__name__
+    if why and why.startswith("more than"):  # a limit of the whole value
+        return CodecError(f"cannot decode: {why}; {_FOREIGN}")
+    if part or code != -1:
+        error = CodecError(f"cannot decode: extension {code} ({extensions.NAMES.get(code, 'unknown')}) of {part} bytes: {said}")
+    else:
+        error = CodecError(f"cannot decode: {size} bytes: {said}; {_FOREIGN}")
+    error.__cause__ = cause
+    return error
 
 
-def failure(data: bytes, error: Exception) -> CodecError:
-    """Return the CodecError for what unpackb raised on *data*."""
-    if isinstance(error, CodecError):
-        return error
-    return CodecError(f"cannot decode: {len(data)} bytes: {_cause(error)}; {_FOREIGN}")
-
-
-def _cause(error: Exception) -> str:
-    return str(error) or type(error).__name__
+_calls.set_codec(registry.find, leaf, registry.zone_of, registry.zone_from, registry.classes, refused, undecodable)

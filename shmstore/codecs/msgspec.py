@@ -25,8 +25,9 @@ except ImportError as _error:
         "reads and writes the same bytes"
     ) from _error
 
+from shmstore import _calls
 from shmstore._foreign import is_foreign
-from shmstore.codecs import msgpack, registry, scan
+from shmstore.codecs import msgpack, registry
 from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError
 
@@ -40,11 +41,10 @@ name = "msgspec"
 
 
 def _ext_hook(code: int, data: memoryview) -> Any:
-    return msgpack.ext_hook(code, bytes(data))
+    return _calls.unpack_extension(code, bytes(data))
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(ext_hook=_ext_hook).decode
 
 
 # ---- encoding ----------------------------------------------------------------------------------------------
@@ -55,22 +55,8 @@ def encode(obj: object) -> bytes:
 
     Raises: CodecError naming the path to what cannot be stored, the cause and the remedy.
     """
-    kind = msgpack.scan_value(obj)
-    if kind == scan.PLAIN:
-        try:
-            return _encode(obj)
-        except Exception as error:
-            if is_foreign(error):
-                raise
-            return msgpack.encode(obj)  # it says what is wrong
-    if kind == scan.EXTENDED:
-        if isinstance(obj, msgspec.Struct):
-            if msgpack.scan_value(list(msgspec.structs.astuple(obj))) == scan.PLAIN:
-                return _encode_struct(obj)
-            return msgpack.encode(_expand(obj, 0))
-        first = obj[0] if type(obj) is list and obj else None
-        if isinstance(first, msgspec.Struct):
-            return msgpack.encode(_expand(obj, 0))
+    if isinstance(obj, msgspec.Struct) and _calls.is_plain(list(msgspec.structs.astuple(obj))):
+        return _encode_struct(obj)
     try:
         return msgpack.encode(obj)
     except CodecError as error:
@@ -99,7 +85,7 @@ def _encode_struct(obj: msgspec.Struct) -> bytes:
 def _expand(node: Any, depth: int) -> Any:
     """Return *node* with dicts and lists in the place of Structs; itself if it holds none."""
     kind = type(node)
-    if depth > scan.DEPTH:
+    if depth > _calls.DEPTH:
         return node
     if kind is list or kind is tuple:
         parts = [_expand(part, depth + 1) for part in node]
@@ -161,17 +147,9 @@ def decode(data: bytes) -> Any:
 
     Raises: CodecError.
     """
-    if (data and data[0] in _EXTENSIONS) or msgpack.scan_bytes(data) != scan.SOUND:
-        return msgpack.decode(data)
-    try:
-        return _decode(data)
-    except Exception as error:
-        if is_foreign(error):
-            raise
-        raise msgpack.failure(data, error) from error
+    return msgpack.decode(data)
 
 
-_EXTENSIONS = frozenset((*range(0xC7, 0xCA), *range(0xD4, 0xD9)))
 _MANY = 256
 
 _readers: dict[Any, msgspec.msgpack.Decoder[Any]] = {}  # by type
@@ -197,7 +175,7 @@ def decode_as(data: bytes, kind: Any) -> Any:
     Raises: CodecError if it is of another type; TypeError if *kind* is nothing that msgspec reads.
     """
     reader = _reader(kind)
-    if msgpack.scan_bytes(data) != scan.SOUND:
+    if _calls.check(data) is not None:
         return convert(msgpack.decode(data), kind)
     try:
         return reader.decode(data)

@@ -1,7 +1,6 @@
-"""Types that are looked up when they are first met: those of other packages, and those that users register.
+"""Types that C does not write and read by itself: those of other packages, and those that users register.
 
-``find`` and ``leaf`` are asked for what ``codecs/extensions.py`` does not know. A package's types are looked
-for only if it has been imported (somebody holds an instance), and its codes import it.
+C asks for a type or a code once, and keeps the answer (csrc/python/types.c). A package's codes import it.
 """
 
 from __future__ import annotations
@@ -20,12 +19,15 @@ if TYPE_CHECKING:
     _T = TypeVar("_T")
     _Parts = Callable[[Any], tuple[list[Any], int]]
 
-__all__ = ["FIRST", "LAST", "PARTS", "find", "leaf", "register"]
+__all__ = ["FIRST", "LAST", "PARTS", "READERS", "classes", "find", "reader", "register", "unknown", "zone_from", "zone_of"]
 
 FIRST, LAST = 64, 127  # codes for the types of users
 
 # What grows while the process runs outlives importlib.reload.
 PARTS: dict[int, _Parts] = globals().get("PARTS", {})  # by the id of the type: what to write, as pieces to be joined
+READERS: dict[int, Callable[[Any], Any]] = globals().get("READERS", {})  # by code: what to make an object with
+_ENCODERS: dict[int, tuple[int, Any]] = globals().get("_ENCODERS", {})  # by the id of the type, whose == may be anybody's
+_KEPT: list[type] = globals().get("_KEPT", [])
 _users: dict[int, type] = globals().get("_users", {})  # code: class
 
 # Where a type comes from (the root of its __module__), and the module here that stores it.
@@ -51,23 +53,38 @@ def _module(name: str) -> Any:
     return getattr(__import__(f"shmstore.codecs.{name}").codecs, name)
 
 
-# ---- looking up --------------------------------------------------------------------------------------------
+# ---- what C asks for ---------------------------------------------------------------------------------------
 
 
-def find(kind: type) -> tuple[int, Callable[[Any], bytes]] | None:
-    """Return code and encoder of a type that has not been met before, or None."""
+def find(kind: type) -> tuple[int, Callable[[Any], bytes] | None] | None:
+    """Return the code of a type that C does not know, and its encoder, None if C has it; None if it is not stored.
+
+    A package's types are looked for only if it has been imported: somebody holds an instance.
+    """
+    found = _ENCODERS.get(id(kind))
+    if found is not None:
+        return found
     module = _MODULE.__get__(kind)
     if type(module) is not str:
         return None
+    for code, (source, name) in extensions.STANDARD.items():
+        if getattr(sys.modules.get(source), name, None) is kind:
+            return _keep(kind, code, None)
     root = module.partition(".")[0]
-    source = _SOURCES.get(root)
-    if source is None or root not in sys.modules:
+    stored_by = _SOURCES.get(root)
+    if stored_by is None or root not in sys.modules:
         return None
-    for known, code, parts in _module(source).types():
+    for known, code, parts in _module(stored_by).types():
         if known is kind:
             PARTS[id(kind)] = parts
-            return extensions.register(kind, code, _joined(parts))
+            return _keep(kind, code, _joined(parts))
     return None
+
+
+def _keep(kind: type, code: int, encode: Callable[[Any], bytes] | None) -> tuple[int, Callable[[Any], bytes] | None]:
+    _KEPT.append(kind)  # so that its id is not another's
+    found = _ENCODERS[id(kind)] = code, encode
+    return found
 
 
 def _joined(parts: _Parts) -> Callable[[Any], bytes]:
@@ -77,13 +94,34 @@ def _joined(parts: _Parts) -> Callable[[Any], bytes]:
     return encode
 
 
-def leaf(code: int) -> Callable[[Any], Any] | None:
+def reader(code: int) -> Callable[[Any], Any] | None:
     """Return the decoder of a code that has not been met before, or None."""
-    reader = _READERS.get(code)
-    if reader is None:
+    where = _READERS.get(code)
+    if where is None:
         return None
-    found = extensions.LEAVES[code] = getattr(_module(reader[0]), reader[1])
+    found = READERS[code] = getattr(_module(where[0]), where[1])
     return found  # type: ignore[no-any-return]
+
+
+def classes(code: int) -> Any:
+    """Return the class of objects with a code of the standard library; of UUIDs also the mark "not known to be safe"."""
+    module, name = extensions.STANDARD[code]
+    found = getattr(__import__(module), name)
+    return (found, sys.modules[module].SafeUUID.unknown) if code == extensions.UUID_ else found
+
+
+def zone_of(zone: Any) -> tuple[int, bytes]:
+    """Return the kind of a zone and its bytes."""
+    from shmstore.codecs.zones import encode_zone
+
+    return encode_zone(zone)
+
+
+def zone_from(kind: int, data: bytes) -> Any:
+    """Return the zone that these bytes stand for."""
+    from shmstore.codecs.zones import decode_zone
+
+    return decode_zone(kind, data)
 
 
 def unknown(code: int) -> str:
@@ -131,20 +169,28 @@ def register(code: int, cls: type[_T], encode: Callable[[_T], bytes], decode: Ca
         if holder is not cls:
             if any([known is cls for known in _users.values()]):
                 raise ValueError(f"{cls.__qualname__} is registered with another code already")
-            if extensions.is_native(cls) or extensions.find(cls) is not None:
+            if _is_native(cls) or find(cls) is not None:
                 raise ValueError(f"{cls.__qualname__} is stored already, in a way that every program knows")
             _functions[code] = entry
             _users[code] = cls
-        if id(cls) not in extensions.ENCODERS:  # also where a signal handler ended the first call here
+        if id(cls) not in _ENCODERS:  # also where a signal handler ended the first call here
             extensions.NAMES[code] = cls.__qualname__
-            extensions.LEAVES[code] = _reader(decode)
-            extensions.register(cls, code, _writer(code, encode))
+            READERS[code] = _reader(decode)
+            _keep(cls, code, _writer(code, encode))
 
 
 def _defined_again(holder: type, cls: type) -> bool:
     """Tell whether a class is another one's successor: its module, or a notebook's cell, was executed again."""
     names = [(kind.__module__, kind.__qualname__) for kind in (holder, cls)]
     return holder is not cls and names[0] == names[1] and "<locals>" not in cls.__qualname__
+
+
+_NATIVE = (str, int, float, bool, bytes, type(None), list, dict, tuple, set, frozenset, slice, range, complex)
+
+
+def _is_native(kind: type) -> bool:
+    """Tell whether C knows a type without asking."""
+    return any([kind is known for known in _NATIVE])
 
 
 def _reader(decode: Callable[[bytes], Any]) -> Callable[[Any], Any]:

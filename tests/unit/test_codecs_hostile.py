@@ -3,12 +3,16 @@
 import struct
 import subprocess
 import sys
+import tracemalloc
 from decimal import Decimal
+from fractions import Fraction
+from uuid import UUID, uuid4
 
 import msgpack
 import pytest
 import shmstore  # noqa: F401  puts the compiled walks in place
 from shmstore.codecs import msgpack as codec
+from shmstore.codecs import registry
 from shmstore.errors import CodecError
 
 
@@ -97,6 +101,7 @@ def test_zone_keys_open_no_other_files():
     script = """
 import os, sys, zoneinfo
 from shmstore.codecs import msgpack as codec
+from shmstore.codecs import registry
 from shmstore.errors import CodecError
 opened = []
 sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" else None)
@@ -162,16 +167,18 @@ def test_depth_is_limited_when_decoding():
 def test_headers_that_claim_too_much_take_no_memory():
     """A thousand arrays of ten million elements each, said in fifty kilobytes of headers."""
     data = b"\xdd\x00\x98\x96\x80" * 200 + b"\xc0" * 10_000
-    with pytest.raises(CodecError, match=r"^cannot decode: 11000 bytes are not one msgpack object"):
+    with pytest.raises(CodecError, match=r"^cannot decode: 11000 bytes: they claim more elements than there are bytes"):
         codec.decode(data)
 
 
-def test_copies_of_copies_are_limited_when_decoding():
+def test_tuples_inside_one_another_are_not_copied():
     data = b"\x91" + codec.encode(b"x" * (1 << 20))
     for _ in range(200):
         data = b"\x91" + ext(1, data)
-    with pytest.raises(CodecError, match=r"^cannot decode: tuples and sets inside one another copy too much"):
-        codec.decode(data)
+    value = codec.decode(ext(1, data))
+    for _ in range(201):
+        (value,) = value
+    assert value == b"x" * (1 << 20)
 
 
 def test_large_numbers_are_quick_enough_to_be_tested():
@@ -189,6 +196,84 @@ def test_want_of_memory_is_not_blamed_on_the_value(monkeypatch):
     def fail(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(codec, "unpackb", fail)
-    with pytest.raises(MemoryError):
-        codec.decode(b"\xc0")
+    monkeypatch.setitem(registry.READERS, 77, fail)
+    for data in (ext(77, b"x"), b"\x91" + ext(77, b"x")):
+        with pytest.raises(MemoryError):
+            codec.decode(data)
+
+
+
+@pytest.mark.parametrize("head", ["array", "map", "tuple", "set", "frozenset", "mixed"])
+def test_nested_containers_are_no_larger_than_the_bytes_can_fill(head):
+    """250 levels, each of which claims all bytes that are left: the second one is refused."""
+    size = 1 << 20
+    data = b""
+    for level in range(250):
+        kind = ["array", "map", "tuple", "set", "frozenset"][level % 5] if head == "mixed" else head
+        left = size - len(data)
+        if kind == "map":
+            data += b"\xdf" + struct.pack(">I", (left - 5) // 2)
+        else:
+            if kind != "array":
+                data += b"\xc9" + struct.pack(">Ib", left - 6, {"tuple": 1, "set": 2, "frozenset": 3}[kind])
+                left -= 6
+            data += b"\xdd" + struct.pack(">I", left - 5)
+    data += b"\xc0" * (size - len(data))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CodecError, match="^cannot decode: "):
+            codec.decode(data)
+        assert tracemalloc.get_traced_memory()[1] < 12 * size  # eight bytes an element, once
+    finally:
+        tracemalloc.stop()
+
+
+def test_elements_that_are_owed_leave_no_room_for_an_extension():
+    inner = ext(1, b"\xdc" + struct.pack(">H", 1000) + b"\xc0" * 1000)
+    assert codec.decode(b"\x92" + inner + b"\xc0") == [(None,) * 1000, None]
+    with pytest.raises(CodecError, match="^cannot decode: "):
+        codec.decode(b"\x93" + inner + b"\xc0")
+
+
+P = 2**61 - 1
+CROWDS = {
+    "ints": lambda n: {(i + 1) * P * 8 for i in range(n)}, "uuids": lambda n: {UUID(int=(i + 1) * P) for i in range(n)},
+    "tuples": lambda n: {(i * P,) for i in range(n)}, "keys": lambda n: {Decimal(i * P): i for i in range(n)},
+    "fractions": lambda n: {Fraction(i * P) for i in range(n)}, "complex": lambda n: {complex(0, i) for i in range(n)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["ints", "uuids", "tuples", "keys", "fractions"])
+def test_keys_of_one_hash_are_limited(kind):
+    few, many = CROWDS[kind](1000), CROWDS[kind](3500)
+    assert codec.decode(codec.encode(few)) == few
+    for value in (many, [many], {"a": (many,)} if kind != "keys" else [many]):
+        with pytest.raises(CodecError, match=r"^cannot encode \$.*too many keys or members have one hash; store a list of pairs"):
+            codec.encode(value)
+    packed = codec.encode(list(many) * 2 if kind != "keys" else [x for pair in many.items() for x in pair])
+    count, body = len(many), packed[3:]
+    if kind == "keys":
+        hostile = b"\xde" + struct.pack(">H", count) + body
+        with pytest.raises(CodecError, match="too many keys with one hash"):  # twice what put allows is read
+            codec.decode(b"\x92" + hostile + hostile)
+
+
+def test_many_small_crowds_are_limited_together():
+    crowd = CROWDS["tuples"](300)
+    assert codec.decode(codec.encode([crowd] * 50)) == [crowd] * 50
+    with pytest.raises(CodecError, match="too many keys or members have one hash"):
+        codec.encode([crowd] * 200)
+
+
+def test_long_keys_count_as_several():
+    with pytest.raises(CodecError, match="too many keys or members have one hash"):
+        codec.encode({(0,) * 2000 + (i * P,) for i in range(1000)})
+
+
+@pytest.mark.parametrize("value", [
+    {2**k: k for k in range(6000)}, {-(2**k) for k in range(3000)}, {2.0**k for k in range(-1074, 1024)},
+    {uuid4() for _ in range(50_000)}, {(i, str(i)) for i in range(50_000)}, {Decimal(i) / 7 for i in range(20_000)},
+    {complex(i, -i) for i in range(20_000)}, {Fraction(i, 7) for i in range(5000)}, {i * 2**32 for i in range(50_000)},
+], ids=["powers", "negative", "floats", "uuids", "tuples", "decimals", "complex", "fractions", "ints"])  # fmt: skip
+def test_ordinary_keys_are_not_limited(value):
+    assert codec.decode(codec.encode(value)) == value

@@ -36,7 +36,7 @@ WRITES = {
 }  # fmt: skip
 READS = {
     "get": lambda s, name: s.get(name), "[]": lambda s, name: s[name], "get_versioned": lambda s, name: s.get_versioned(name),
-    "pop": lambda s, name: s.pop(name), "popitem": lambda s, name: s.popitem(),
+    "pop": lambda s, name: s.pop(name),
     "setdefault": lambda s, name: s.setdefault(name, 1), "modify": lambda s, name: s.modify(name, str),
     "get_many": lambda s, name: s.get_many(["absent", name]), "items": lambda s, name: list(s.items()),
     "values": lambda s, name: list(s.values()), "dict": lambda s, name: dict(s),

@@ -9,7 +9,7 @@ import pytest
 SECONDS = 30
 
 PRELUDE = """
-import gc, os, signal, struct, sys, threading, time
+import datetime, gc, os, signal, struct, sys, threading, time
 import shmstore
 from shmstore import _waiting
 from shmstore._core import ffi, lib
@@ -25,20 +25,28 @@ class Runs:
     def __index__(self):
         self.action()
         return 1
-    def __float__(self):
+
+class Lasts(datetime.timedelta):
+    "A duration that does something when it is asked for its length."
+    def __new__(cls, action):
+        self = super().__new__(cls, seconds=1000)
+        self.action = action
+        return self
+    @property
+    def days(self):
         self.action()
-        return 1000.0
+        return super().days
 
 CALLS = {
     "incr": lambda n: store.incr("n", n),
     "initial": lambda n: store.incr("new", initial=n),
-    "put": lambda n: store.put("n", 2, ttl=n),
-    "add": lambda n: store.add("new", 2, ttl=n),
-    "replace": lambda n: store.replace("n", 2, ttl=n),
-    "cas": lambda n: store.cas("n", 2, store.get_versioned("n")[1], ttl=n),
-    "touch": lambda n: store.touch("n", n),
-    "put_many": lambda n: store.put_many({"n": 2, "new": 3}, ttl=n),
-    "add_many": lambda n: store.add_many({"n": 2, "new": 3}, ttl=n),
+    "put": lambda n: store.put("n", 2, ttl=Lasts(n.action)),
+    "add": lambda n: store.add("new", 2, ttl=Lasts(n.action)),
+    "replace": lambda n: store.replace("n", 2, ttl=Lasts(n.action)),
+    "cas": lambda n: store.cas("n", 2, store.get_versioned("n")[1], ttl=Lasts(n.action)),
+    "touch": lambda n: store.touch("n", Lasts(n.action)),
+    "put_many": lambda n: store.put_many({"n": 2, "new": 3}, ttl=Lasts(n.action)),
+    "add_many": lambda n: store.add_many({"n": 2, "new": 3}, ttl=Lasts(n.action)),
 }
 
 def outcome(operation):

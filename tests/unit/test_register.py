@@ -9,7 +9,8 @@ from decimal import Decimal
 
 import pytest
 import shmstore
-from shmstore.codecs import extensions, registry, standin
+from shmstore import _calls
+from shmstore.codecs import extensions, registry
 from shmstore.codecs import msgpack as codec
 from shmstore.errors import CodecError
 
@@ -45,9 +46,9 @@ def forget():
     """Registrations last as long as the process; those of a test end with it."""
     yield
     for code, cls in list(registry._users.items()):
-        del registry._users[code], registry._functions[code], extensions.LEAVES[code], extensions.NAMES[code]
-        del extensions.ENCODERS[id(cls)]
-        standin._carriers.pop(id(cls), None)
+        del registry._users[code], registry._functions[code], registry.READERS[code], extensions.NAMES[code]
+        del registry._ENCODERS[id(cls)]
+    _calls.forget_types()
 
 
 def test_a_registered_type_is_stored_wherever_it_lies(store):
@@ -145,7 +146,7 @@ register(64, Length, Length.out, lambda data: Length(int(data)))
         exec(program.replace("Length", "Width"), {"register": shmstore.register, "__name__": "lengths"})
     with pytest.raises(ValueError, match="code 64 is registered for Length already"):
         exec(program, {"register": shmstore.register, "__name__": "widths"})
-    del extensions.ENCODERS[id(first["Length"])]
+    del registry._ENCODERS[id(first["Length"])]
 
 
 def test_what_the_functions_raise_becomes_codec_error():

@@ -19,6 +19,8 @@
 #include "engine/op.h"
 #include "python/pack.h"
 
+#define SHMS_CODEC_NAME_MAX 64
+#define SHMS_CODEC_EXTENSION (8 + 4 + SHMS_CODEC_NAME_MAX + 4) /* bytes of an extension with a codec's name */
 #define SHMS_RAISED (-1000)          /* a Python exception is pending */
 #define SHMS_RELEASE_GIL_MIN (8u << 20) /* bytes: shorter copies keep the GIL (docs/performance.md) */
 
@@ -29,6 +31,8 @@ struct shms_module {
     struct shms_store_object *stores; /* all that live, open or not; borrowed: each takes itself out */
     PyObject *fallback;     /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
     PyObject *decode, *encode_parts, *hand_over; /* names of methods: PyObject_CallMethod would make them anew each time */
+    PyObject *refused, *undecodable; /* codecs/msgpack.py: what makes an exception of a failure to pack or unpack */
+    struct shms_types types;
     struct shms_kept_key keys[SHMS_KEYS_KEPT];
 };
 
@@ -191,10 +195,21 @@ PyObject *shms_delete_many(PyObject *self, PyObject *names);
 struct shms_encoded {
     struct shms_packed packed;
     PyObject *bytes; /* owns what head and body point to, or NULL */
+    uint8_t extension[SHMS_CODEC_EXTENSION];
 };
-/* Fills body, head, length and codec of *p: SHMS_OK, SHMS_RAISED, or SHMS_CODEC_NAMED if the codec is the user's own.
+/* An extension of a block that holds a codec's name (docs/format.md): its length. */
+uint32_t shms_codec_extension(uint8_t extension[SHMS_CODEC_EXTENSION], const char *name, Py_ssize_t length);
+/* What an object could not be packed for, or bytes not be unpacked, as an exception that is raised: *result is REFUSED or
+ * RAISED, and the exception pending with RAISED is taken up. NULL. */
+PyObject *shms_pack_raise(struct shms_module *state, PyObject *value, enum shms_pack_result result);
+PyObject *shms_unpack_raise(struct shms_module *state, size_t length, const struct shms_unpack_error *error);
+/* The exception that is pending, as an object with its traceback, not pending any more. NULL: there was none. */
+PyObject *shms_take_exception(void);
+/* Fills body, head, length and codec of *p, and its extension, which lies in *e: SHMS_OK, SHMS_RAISED, SHMS_NO_MEMORY.
  * Runs Python code: before shms_call_begin. */
 int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p);
 void shms_encoded_free(struct shms_encoded *e);
+/* Raises what the store makes of the exception that is pending, about this entry: SHMS_RAISED. */
+int shms_unencodable(PyObject *store, PyObject *name, PyObject *value);
 
 #endif

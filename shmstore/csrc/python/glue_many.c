@@ -87,7 +87,7 @@ struct item {
 
 /* Encodes them all into one buffer, but for those that are bytes already. */
 static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct item *items,
-                      struct shms_packed *buffer) {
+                      struct shms_packed *buffer, uint8_t *extension) {
     Py_ssize_t count = PyTuple_Size(values);
     for (Py_ssize_t i = 0; i < count; i++) {
         struct item *item = &items[i];
@@ -95,7 +95,7 @@ static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct 
         struct shms_handle *h = shms_handle_get(shms_handle_of(self));
         size_t before = item->at = buffer->length;
         if ((!h || h->codec == SHMS_CODEC_MSGPACK) && !PyBytes_Check(value)) {
-            enum shms_pack_result packed = shms_pack(buffer, value);
+            enum shms_pack_result packed = shms_pack(buffer, value, &shms_module_of(self)->types);
             if (SHMS_LIKELY(packed == SHMS_PACKED)) {
                 item->packed = true;
                 item->put.length = buffer->length - before;
@@ -105,6 +105,8 @@ static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct 
             buffer->length = before;
             if (packed == SHMS_PACK_NO_MEMORY)
                 return SHMS_NO_MEMORY;
+            if (packed == SHMS_PACK_RAISED)
+                return shms_unencodable(self, PyTuple_GetItem(names, i), value);
         }
         struct shms_encoded e;
         int rc = shms_encode(self, PyTuple_GetItem(names, i), value, &e, &item->put);
@@ -112,6 +114,8 @@ static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct 
             shms_encoded_free(&e);
             return rc;
         }
+        if (item->put.extension_length) /* the codec's name, of all items the same */
+            item->put.extension = memcpy(extension, e.extension, item->put.extension_length);
         item->bytes = e.bytes; /* not packed: plain values were above */
         if (!e.bytes && e.packed.length) {
             item->bytes = PyBytes_FromStringAndSize((char *)e.packed.bytes, (Py_ssize_t)e.packed.length);
@@ -176,8 +180,9 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     Py_ssize_t count = PyTuple_Size(args[0]), done = 0, at = 0;
     struct item *items = calloc((size_t)count + 1, sizeof *items);
     struct shms_packed buffer;
+    uint8_t extension[SHMS_CODEC_EXTENSION];
     shms_packed_init(&buffer);
-    int rc = items ? encode_all(self, args[0], args[1], items, &buffer) : SHMS_NO_MEMORY;
+    int rc = items ? encode_all(self, args[0], args[1], items, &buffer, extension) : SHMS_NO_MEMORY;
     if (rc == SHMS_OK)
         rc = put_all(self, args[0], items, &buffer, ttl, mode, &done, &at);
     uint64_t asked = items ? items[at].put.length : 0;

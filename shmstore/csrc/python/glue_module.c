@@ -6,13 +6,25 @@
  * static variable: it would outlive its interpreter, or be used by another. */
 #include "api/api.h"
 #include "python/glue_call.h"
-#include "python/scan.h"
+#include "python/collisions.h"
 
 static void use_default(struct shms_module *state, PyObject *fallback) {
     PyObject *old = state->fallback;
     Py_XINCREF(fallback);
     state->fallback = fallback;
     Py_XDECREF(old);
+}
+
+/* A dict for what all imports of the package in this interpreter have in common. New reference. */
+static PyObject *kept_by_interpreter(void) {
+    PyObject *all = PyInterpreterState_GetDict(PyInterpreterState_Get()); /* borrowed */
+    PyObject *name = all ? PyUnicode_FromString("shmstore") : NULL;
+    PyObject *kept = name ? PyDict_GetItemWithError(all, name) : NULL;
+    Py_XINCREF(kept);
+    if (name && !kept && !PyErr_Occurred() && (kept = PyDict_New()) && PyDict_SetItem(all, name, kept) < 0)
+        Py_CLEAR(kept);
+    Py_XDECREF(name);
+    return kept;
 }
 
 static PyObject *set_default(PyObject *module, PyObject *fallback) {
@@ -27,25 +39,153 @@ static PyObject *leave(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+/* ---- the codec "msgpack", for what has no store */
+
+PyObject *shms_take_exception(void) {
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    PyErr_NormalizeException(&type, &value, &trace);
+    if (value && trace)
+        PyException_SetTraceback(value, trace);
+    Py_XDECREF(type);
+    Py_XDECREF(trace);
+    return value;
+}
+
+static PyObject *raise(PyObject *error) {
+    if (error && PyExceptionInstance_Check(error))
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    return NULL;
+}
+
+PyObject *shms_pack_raise(struct shms_module *state, PyObject *value, enum shms_pack_result result) {
+    PyObject *cause = result == SHMS_PACK_RAISED ? shms_take_exception() : NULL;
+    PyObject *error = !state->refused ? shms_call_python(NULL, NULL, NULL)
+                                      : PyObject_CallFunction(state->refused, "OOO", value, cause ? cause : Py_None,
+                                                              result == SHMS_PACK_ENDLESS ? Py_True : Py_False);
+    Py_XDECREF(cause);
+    return raise(error);
+}
+
+PyObject *shms_unpack_raise(struct shms_module *state, size_t length, const struct shms_unpack_error *e) {
+    PyObject *cause = shms_take_exception();
+    PyObject *error = !state->undecodable ? shms_call_python(NULL, NULL, NULL) : PyObject_CallFunction(state->undecodable, "ninzO", (Py_ssize_t)length, e->code, (Py_ssize_t)e->bytes,
+                                            cause ? NULL : e->why, cause ? cause : Py_None);
+    Py_XDECREF(cause);
+    return raise(error);
+}
+
+static PyObject *pack(PyObject *module, PyObject *value) {
+    struct shms_module *state = PyModule_GetState(module);
+    struct shms_packed packed;
+    shms_packed_init(&packed);
+    enum shms_pack_result rc = shms_pack(&packed, value, &state->types);
+    PyObject *made = rc == SHMS_PACKED ? PyBytes_FromStringAndSize((char *)packed.bytes, (Py_ssize_t)packed.length) : NULL;
+    shms_packed_free(&packed);
+    if (rc == SHMS_PACK_NO_MEMORY)
+        return PyErr_NoMemory();
+    if (rc == SHMS_PACK_IN_PARTS)
+        Py_RETURN_NONE;
+    return rc == SHMS_PACKED ? made : shms_pack_raise(state, value, rc);
+}
+
+static PyObject *is_plain(PyObject *module, PyObject *value) {
+    struct shms_module *state = PyModule_GetState(module);
+    struct shms_packed packed;
+    shms_packed_init(&packed);
+    enum shms_pack_result rc = shms_pack_plain(&packed, value, &state->types);
+    shms_packed_free(&packed);
+    if (rc == SHMS_PACK_RAISED)
+        return NULL;
+    return rc == SHMS_PACK_NO_MEMORY ? PyErr_NoMemory() : PyBool_FromLong(rc == SHMS_PACKED);
+}
+
+/* Of a bytes object, or a bytearray, which must not be changed meanwhile: NULL, an exception is raised. */
+static const uint8_t *bytes_of(PyObject *object, size_t *length) {
+    bool is_array = PyByteArray_Check(object);
+    if (!is_array && !PyBytes_Check(object)) {
+        shms_type_error("packed values are bytes", object);
+        return NULL;
+    }
+    *length = (size_t)(is_array ? PyByteArray_Size(object) : PyBytes_Size(object));
+    return (const uint8_t *)(is_array ? PyByteArray_AsString(object) : PyBytes_AsString(object));
+}
+
+static PyObject *unpack(PyObject *module, PyObject *packed) {
+    struct shms_module *state = PyModule_GetState(module);
+    struct shms_unpack_error error;
+    size_t length;
+    const uint8_t *bytes = bytes_of(packed, &length);
+    if (!bytes)
+        return NULL;
+    PyObject *value = shms_unpack(bytes, length, &state->types, state->keys, &error);
+    return value ? value : shms_unpack_raise(state, length, &error);
+}
+
+static PyObject *unpack_extension(PyObject *module, PyObject *arguments) {
+    struct shms_module *state = PyModule_GetState(module);
+    struct shms_unpack_error error;
+    size_t length;
+    int code;
+    PyObject *payload;
+    if (!PyArg_ParseTuple(arguments, "iO", &code, &payload))
+        return NULL;
+    const uint8_t *bytes = bytes_of(payload, &length);
+    if (!bytes)
+        return NULL;
+    PyObject *value = shms_unpack_extension(code, bytes, length, &state->types, state->keys, &error);
+    return value ? value : shms_unpack_raise(state, length, &error);
+}
+
+static PyObject *check(PyObject *module, PyObject *packed) {
+    size_t length;
+    const uint8_t *bytes = bytes_of(packed, &length);
+    if (!bytes)
+        return NULL;
+    return Py_BuildValue("z", shms_unpack_check(bytes, length));
+}
+
+/* set_codec(find, leaf, zone_of, zone_from, classes, refused, undecodable): Python's part of the codec. */
+static PyObject *set_codec(PyObject *module, PyObject *arguments) {
+    struct shms_module *state = PyModule_GetState(module);
+    struct shms_types *t = &state->types;
+    PyObject **places[] = {&t->find, &t->leaf, &t->zone_of, &t->zone_from, &t->classes, &state->refused, &state->undecodable};
+    if (PyTuple_Size(arguments) != 7) {
+        PyErr_SetString(PyExc_TypeError, "set_codec takes seven functions");
+        return NULL;
+    }
+    for (int i = 0; i < 7; i++) {
+        PyObject *old = *places[i];
+        *places[i] = PyTuple_GetItem(arguments, i);
+        Py_INCREF(*places[i]);
+        Py_XDECREF(old);
+    }
+    PyObject *kept = kept_by_interpreter(); /* for a module that is loaded again without codecs/msgpack.py */
+    int rc = kept ? PyDict_SetItemString(kept, "codec", arguments) : -1;
+    Py_XDECREF(kept);
+    if (rc < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyObject *forget_types(PyObject *module, PyObject *unused) {
+    shms_types_forget(&((struct shms_module *)PyModule_GetState(module))->types);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"leave", leave, METH_NOARGS, "leave(): give up the places of all stores in their registries, at the end"},
-    {"scan", shms_scan, METH_O, "scan(object) -> int: how much care encoding needs"},
-    {"scan_packed", shms_scan_packed, METH_O, "scan_packed(bytes) -> int: whether decoding is within limits"},
+    {"pack", pack, METH_O, "pack(object) -> bytes, or None for what is to be written in parts"},
+    {"is_plain", is_plain, METH_O, "is_plain(object) -> bool: whether it is packed without an extension"},
+    {"unpack", unpack, METH_O, "unpack(bytes) -> object"},
+    {"unpack_extension", unpack_extension, METH_VARARGS, "unpack_extension(code, bytes) -> object"},
+    {"check", check, METH_O, "check(bytes) -> None, or why they are not one value within the limits"},
+    {"set_codec", set_codec, METH_VARARGS, "set_codec(...): Python's part of the codec"},
+    {"forget_types", forget_types, METH_NOARGS, "forget_types(): ask for every type anew"},
     {"set_default", set_default, METH_O, "set_default(object): the argument that stands for what a handle was opened with"},
     {NULL, NULL, 0, NULL},
 };
-
-/* A dict for what all imports of the package in this interpreter have in common. New reference. */
-static PyObject *kept_by_interpreter(void) {
-    PyObject *all = PyInterpreterState_GetDict(PyInterpreterState_Get()); /* borrowed */
-    PyObject *name = all ? PyUnicode_FromString("shmstore") : NULL;
-    PyObject *kept = name ? PyDict_GetItemWithError(all, name) : NULL;
-    Py_XINCREF(kept);
-    if (name && !kept && !PyErr_Occurred() && (kept = PyDict_New()) && PyDict_SetItem(all, name, kept) < 0)
-        Py_CLEAR(kept);
-    Py_XDECREF(name);
-    return kept;
-}
 
 static int execute(PyObject *module) {
     struct shms_module *state = PyModule_GetState(module);
@@ -53,27 +193,51 @@ static int execute(PyObject *module) {
     int rc = type && kept && PyModule_AddObjectRef(module, "StoreCalls", type) == 0 ? PyModule_AddObjectRef(module, "kept", kept) : -1;
     if (rc == 0)
         use_default(state, PyDict_GetItemString(kept, "DEFAULT"));
+    PyObject *codec = kept ? PyDict_GetItemString(kept, "codec") : NULL;
+    if (rc == 0 && codec) {
+        PyObject *set = set_codec(module, codec);
+        rc = set ? 0 : -1;
+        Py_XDECREF(set);
+    }
     Py_XDECREF(type);
     Py_XDECREF(kept);
     state->module = module;
     state->decode = PyUnicode_InternFromString("_decode");
     state->encode_parts = PyUnicode_InternFromString("_encode_parts");
     state->hand_over = PyUnicode_InternFromString("_hand_over");
-    return state->decode && state->encode_parts && state->hand_over ? rc : -1;
+    if (rc == 0 && (PyModule_AddIntConstant(module, "DEPTH", SHMS_DEPTH) || PyModule_AddIntConstant(module, "NODES", SHMS_NODES) ||
+                    PyModule_AddIntConstant(module, "COLLISIONS", SHMS_COLLISIONS)))
+        rc = -1;
+    return state->decode && state->encode_parts && state->hand_over && shms_types_init(&state->types) ? rc : -1;
 }
 
 static int traverse(PyObject *module, visitproc visit, void *arg) {
     struct shms_module *state = PyModule_GetState(module);
-    if (state)
-        Py_VISIT(state->fallback);
+    if (state) {
+        struct shms_types *t = &state->types;
+        PyObject *others[] = {state->fallback, state->refused, state->undecodable, t->find, t->leaf, t->zone_of, t->zone_from,
+                              t->classes};
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+            Py_VISIT(others[i]);
+        for (uint32_t i = 0; i < SHMS_TYPES_KEPT; i++) {
+            Py_VISIT((PyObject *)t->kept[i].type);
+            Py_VISIT(t->kept[i].encode);
+        }
+    }
     return 0;
 }
 
-/* Stores may still be used afterwards, so what they call by, which is in no cycle, stays. */
+/* Stores may still be used afterwards, so what they call by, which is in no cycle, stays; values of types that C does not
+ * know are refused then. */
 static int clear(PyObject *module) {
     struct shms_module *state = PyModule_GetState(module);
-    if (state)
-        Py_CLEAR(state->fallback);
+    if (state) {
+        struct shms_types *t = &state->types;
+        PyObject **others[] = {&state->fallback, &state->refused, &state->undecodable, &t->find, &t->leaf, &t->zone_of,
+                               &t->zone_from, &t->classes};
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+            Py_CLEAR(*others[i]);
+    }
     return 0;
 }
 
@@ -85,6 +249,7 @@ static void release(void *module) {
     Py_CLEAR(state->decode);
     Py_CLEAR(state->encode_parts);
     Py_CLEAR(state->hand_over);
+    shms_types_clear(&state->types);
     shms_keys_free(state->keys);
 }
 

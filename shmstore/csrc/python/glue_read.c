@@ -192,18 +192,21 @@ PyObject *shms_value_codec(const struct shms_value *v) {
 
 PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *name) {
     struct shms_module *state = shms_module_of(store);
+    struct shms_unpack_error error;
     if (v->is_object)
         return v->bytes;
     if (v->codec == SHMS_CODEC_MSGPACK && !v->writable) {
         PyObject *object =
-            shms_unpack(v->bytes ? (uint8_t *)PyBytes_AsString(v->bytes) : v->small, (size_t)v->length,
-                        state->keys);
-        if (SHMS_LIKELY(object)) {
-            Py_XDECREF(v->bytes);
+            shms_unpack(v->bytes ? (uint8_t *)PyBytes_AsString(v->bytes) : v->small, (size_t)v->length, &state->types,
+                        state->keys, &error);
+        Py_XDECREF(v->bytes);
+        if (SHMS_LIKELY(object))
             return object;
-        }
-        if (!v->bytes)
-            v->bytes = PyBytes_FromStringAndSize((char *)v->small, (Py_ssize_t)v->length);
+        PyObject *cause = shms_take_exception();
+        shms_raise(PyObject_CallMethod(store, "_undecodable", "OninzO", name, (Py_ssize_t)v->length, error.code,
+                                       (Py_ssize_t)error.bytes, cause ? NULL : error.why, cause ? cause : Py_None));
+        Py_XDECREF(cause);
+        return NULL;
     }
     PyObject *codec = v->bytes ? shms_value_codec(v) : NULL;
     PyObject *object = NULL;

@@ -3,7 +3,7 @@
  * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
  *   _fail(status, asked or None, name) -> exception     _decode(codec, bytes, name) -> object
  *   _encode_parts(object, name) -> bytes, or (head, address, length, owner): memory that is copied from where it lies
- *   _put_slowly(name, value, ttl) -> int    for codecs of the user's own
+ *   _unencodable(name, object, exception), _undecodable(name, ...) -> exception      _ttl_ns(duration) -> int
  *   _wait(name, after, timeout, spin, stop, passed) -> int
  *   _get_typed(name, default, type) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
@@ -91,6 +91,40 @@ static PyObject *handed_over(PyObject *self, PyObject *name) {
     return value;
 }
 
+/* (value, version), NULL without an exception: it is not there. */
+static PyObject *value_and_version(PyObject *self, PyObject *name) {
+    struct shms_value v;
+    v.into = NULL;
+    int rc = shms_call_read(self, name, false, &v);
+    if (rc != SHMS_OK)
+        return rc == SHMS_MISS ? NULL : fail(self, name, rc, NOT_ASKED);
+    PyObject *value = shms_value_object(&v, self, name), *version = value ? PyLong_FromUnsignedLongLong(v.version) : NULL;
+    PyObject *both = version ? PyTuple_Pack(2, value, version) : NULL;
+    Py_XDECREF(value);
+    Py_XDECREF(version);
+    return both;
+}
+
+PyDoc_STRVAR(get_versioned_doc, "get_versioned($self, name, /)\n--\n\n"
+"Return the value and its version, both of one moment.\n\n"
+"A version is an opaque int above 0 that never comes twice in the store's life; no order is promised.\n\n"
+"Cost: as get().\n\n"
+"Raises: KeyError, CodecError.");
+static PyObject *get_versioned(PyObject *self, PyObject *name) {
+    PyObject *both = value_and_version(self, name);
+    if (!both && !PyErr_Occurred())
+        PyErr_SetObject(PyExc_KeyError, name);
+    return both;
+}
+
+/* _value_and_version(name): the same, or None */
+static PyObject *value_and_version_or_none(PyObject *self, PyObject *name) {
+    PyObject *both = value_and_version(self, name);
+    if (both || PyErr_Occurred())
+        return both;
+    Py_RETURN_NONE;
+}
+
 static PyObject *subscript(PyObject *self, PyObject *name) {
     PyObject *copies = ((struct shms_store_object *)self)->copies;
     if (SHMS_UNLIKELY(copies && PyDict_Size(copies) > 0)) {
@@ -115,6 +149,29 @@ static int contains(PyObject *self, PyObject *name) {
 
 /* ---- writing */
 
+int shms_unencodable(PyObject *store, PyObject *name, PyObject *value) {
+    PyObject *cause = shms_take_exception();
+    if (cause)
+        shms_raise(PyObject_CallMethod(store, "_unencodable", "OOO", name, value, cause));
+    Py_XDECREF(cause);
+    return SHMS_RAISED;
+}
+
+/* A codec of the user's own: its name stands in an extension of the block (docs/format.md). */
+static bool name_codec(PyObject *store, struct shms_encoded *e, struct shms_put *p) {
+    Py_ssize_t n;
+    PyObject *name = PyObject_GetAttrString(store, "_codec_number");
+    const char *text = name ? PyUnicode_AsUTF8AndSize(name, &n) : NULL;
+    if (text && n > SHMS_CODEC_NAME_MAX)
+        PyErr_SetString(PyExc_ValueError, "a codec's name has at most 64 bytes");
+    if (text && n <= SHMS_CODEC_NAME_MAX) {
+        p->extension = e->extension;
+        p->extension_length = shms_codec_extension(e->extension, text, n);
+    }
+    Py_XDECREF(name);
+    return p->extension != NULL;
+}
+
 int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
     struct shms_handle *h = shms_handle_get(shms_handle_of(store));
     char *bytes;
@@ -134,10 +191,10 @@ int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_en
             return SHMS_OK;
         }
     }
-    if (p->codec == SHMS_CODEC_NAMED)
-        return SHMS_CODEC_NAMED;
+    if (SHMS_UNLIKELY(p->codec == SHMS_CODEC_NAMED) && !name_codec(store, e, p))
+        return SHMS_RAISED;
     if (p->codec == SHMS_CODEC_MSGPACK) {
-        enum shms_pack_result packed = shms_pack(&e->packed, value);
+        enum shms_pack_result packed = shms_pack(&e->packed, value, &shms_module_of(store)->types);
         if (SHMS_LIKELY(packed == SHMS_PACKED)) {
             p->body = (char *)e->packed.bytes;
             p->length = e->packed.length;
@@ -146,6 +203,8 @@ int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_en
         if (packed == SHMS_PACK_NO_MEMORY)
             return SHMS_NO_MEMORY;
         e->packed.length = 0;
+        if (packed == SHMS_PACK_RAISED)
+            return shms_unencodable(store, name, value);
     }
     e->bytes = PyObject_CallMethodObjArgs(store, shms_module_of(store)->encode_parts, value, name, NULL);
     if (!e->bytes)
@@ -169,8 +228,16 @@ void shms_encoded_free(struct shms_encoded *e) {
     Py_XDECREF(e->bytes);
 }
 
-/* SHMS_OK with the version, SHMS_RAISED. */
-static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl_given, uint64_t *version) {
+/* One value under one condition: SHMS_OK with the version, SHMS_UNMET, SHMS_RAISED. ttl: NULL is the handle's. */
+struct condition {
+    enum shms_mode mode;
+    uint64_t expected;
+    bool keep_expiry;
+};
+static const struct condition always = {SHMS_SET, 0, false};
+
+static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl_given, const struct condition *condition,
+                     uint64_t *version) {
     struct shms_call c;
     struct shms_put p;
     struct shms_encoded e;
@@ -180,15 +247,10 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
     if ((ttl_given && shms_call_ttl(self, ttl_given, &ttl) != SHMS_OK) ||
         shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
         return SHMS_RAISED;
-    shms_put_init(&p, SHMS_SET);
+    shms_put_init(&p, condition->mode);
+    p.expected = condition->expected;
+    p.keep_expiry = condition->keep_expiry;
     int rc = shms_encode(self, name, value, &e, &p);
-    if (SHMS_UNLIKELY(rc == SHMS_CODEC_NAMED)) {
-        PyObject *made = ttl_given ? PyObject_CallMethod(self, "_put_slowly", "OOO", name, value, ttl_given)
-                                   : PyObject_CallMethod(self, "_put_slowly", "OO", name, value);
-        *version = made ? PyLong_AsUnsignedLongLong(made) : 0;
-        Py_XDECREF(made);
-        return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
-    }
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, bytes, length, kind, &p);
@@ -196,10 +258,17 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
     }
     shms_encoded_free(&e);
     *version = p.version;
-    if (SHMS_LIKELY(rc == SHMS_OK))
-        return SHMS_OK;
+    if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_UNMET))
+        return rc;
     fail(self, name, rc, p.length);
     return SHMS_RAISED;
+}
+
+/* For methods that tell whether their condition held. */
+static PyObject *put_if(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl, const struct condition *condition) {
+    uint64_t version;
+    int rc = put_value(self, name, value, ttl, condition, &version);
+    return rc == SHMS_RAISED ? NULL : PyBool_FromLong(rc == SHMS_OK);
 }
 
 PyDoc_STRVAR(put_doc, "put($self, name, value, *, ttl=...)\n--\n\n"
@@ -213,9 +282,67 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     static const struct shms_signature signature = {"put", names, 3, 2, 2};
     PyObject *a[3] = {NULL, NULL, NULL};
     uint64_t version;
-    if (!shms_parse(&signature, args, count, keywords, a) || put_value(self, a[0], a[1], a[2], &version) != SHMS_OK)
+    if (!shms_parse(&signature, args, count, keywords, a) || put_value(self, a[0], a[1], a[2], &always, &version) != SHMS_OK)
         return NULL;
     return PyLong_FromUnsignedLongLong(version);
+}
+
+PyDoc_STRVAR(add_doc, "add($self, name, value, *, ttl=...)\n--\n\n"
+"Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds.\n\n"
+"Cost and errors: as put().");
+static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "value", "ttl"};
+    static const struct shms_signature signature = {"add", names, 3, 2, 2};
+    static const struct condition absent = {SHMS_ADD, 0, false};
+    PyObject *a[3] = {NULL, NULL, NULL};
+    return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &absent) : NULL;
+}
+
+PyDoc_STRVAR(replace_doc, "replace($self, name, value, *, ttl=...)\n--\n\n"
+"Store *value* only if the name is present; tell whether it was.\n\n"
+"Cost and errors: as put().");
+static PyObject *replace(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "value", "ttl"};
+    static const struct shms_signature signature = {"replace", names, 3, 2, 2};
+    static const struct condition present = {SHMS_REPLACE, 0, false};
+    PyObject *a[3] = {NULL, NULL, NULL};
+    return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &present) : NULL;
+}
+
+static bool parse_version(PyObject *object, uint64_t *version) {
+    if (!PyLong_Check(object) || PyBool_Check(object)) {
+        shms_type_error("a version is an int", object);
+        return false;
+    }
+    *version = PyLong_AsUnsignedLongLong(object);
+    if (*version != UINT64_MAX || !PyErr_Occurred())
+        return true;
+    PyErr_Clear(); /* OverflowError, of the interpreter itself */
+    PyErr_Format(PyExc_ValueError, "no store gives the version %R", object);
+    return false;
+}
+
+PyDoc_STRVAR(cas_doc, "cas($self, name, value, version, *, ttl=...)\n--\n\n"
+"Store *value* only if the name still has *version* (0: is absent); tell whether it had.\n\n"
+"Cost and errors: as put().");
+static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"name", "value", "version", "ttl"};
+    static const struct shms_signature signature = {"cas", names, 4, 3, 3};
+    struct condition unchanged = {SHMS_CAS, 0, false};
+    PyObject *a[4] = {NULL, NULL, NULL, NULL};
+    if (!shms_parse(&signature, args, count, keywords, a) || !parse_version(a[2], &unchanged.expected))
+        return NULL;
+    return put_if(self, a[0], a[1], a[3], &unchanged);
+}
+
+/* _swap(name, value, version): as cas, and the entry keeps its time to live */
+static PyObject *swap(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct condition unchanged = {SHMS_CAS, 0, true};
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "_swap() takes a name, a value and a version");
+        return NULL;
+    }
+    return parse_version(args[2], &unchanged.expected) ? put_if(self, args[0], args[1], NULL, &unchanged) : NULL;
 }
 
 /* True gone, False was not there, -1 raised */
@@ -243,7 +370,7 @@ static PyObject *delete(PyObject *self, PyObject *name) {
 static int assign(PyObject *self, PyObject *name, PyObject *value) {
     uint64_t version;
     if (value)
-        return put_value(self, name, value, NULL, &version) == SHMS_OK ? 0 : -1;
+        return put_value(self, name, value, NULL, &always, &version) == SHMS_OK ? 0 : -1;
     int gone = erase(self, name);
     if (gone == 0)
         PyErr_SetObject(PyExc_KeyError, name);
@@ -339,6 +466,13 @@ static PyMethodDef methods[] = {
     {"get", FAST(get), METH_FASTCALL | METH_KEYWORDS, get_doc},
     {"get_into", FAST(shms_get_into), METH_FASTCALL, get_into_doc},
     {"put", FAST(put), METH_FASTCALL | METH_KEYWORDS, put_doc},
+    {"add", FAST(add), METH_FASTCALL | METH_KEYWORDS, add_doc},
+    {"replace", FAST(replace), METH_FASTCALL | METH_KEYWORDS, replace_doc},
+    {"cas", FAST(cas), METH_FASTCALL | METH_KEYWORDS, cas_doc},
+    {"get_versioned", get_versioned, METH_O, get_versioned_doc},
+    {"_value_and_version", value_and_version_or_none, METH_O, NULL},
+    {"_swap", FAST(swap), METH_FASTCALL, NULL},
+    {"_put_if_", FAST(shms_put_if), METH_FASTCALL, NULL},
     {"delete", delete, METH_O, delete_doc},
     {"incr", FAST(shms_incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
     {"decr", FAST(shms_decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
@@ -346,7 +480,6 @@ static PyMethodDef methods[] = {
     {"_get_versioned", shms_get_versioned, METH_O, NULL},
     {"_version", shms_version, METH_O, NULL},
     {"_time_left", shms_time_left, METH_O, NULL},
-    {"_put_if_", FAST(shms_put_if), METH_FASTCALL, NULL},
     {"_delete_if", FAST(shms_delete_if), METH_FASTCALL, NULL},
     {"_touch", FAST(shms_touch), METH_FASTCALL, NULL},
     {"_view", shms_view_of, METH_O, NULL},

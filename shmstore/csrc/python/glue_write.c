@@ -147,8 +147,7 @@ static PyObject *wrong_count(const char *name) {
     return NULL;
 }
 
-/* An extension that holds the codec's name: its length. */
-static uint32_t name_codec(uint8_t *extension, const char *name, Py_ssize_t length) {
+uint32_t shms_codec_extension(uint8_t *extension, const char *name, Py_ssize_t length) {
     uint32_t total = 8 + (uint32_t)SHMS_ALIGN_UP(4 + (uint64_t)length, 8), zero = 0;
     uint16_t type = SHMS_EXT_CODEC, bytes = (uint16_t)length;
     memset(extension, 0, total);
@@ -168,17 +167,18 @@ static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) 
         return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
     }
     const char *name = PyUnicode_AsUTF8AndSize(codec, &n);
-    if (name && n > 64)
+    if (name && n > SHMS_CODEC_NAME_MAX)
         PyErr_SetString(PyExc_ValueError, "a codec's name has at most 64 bytes");
-    if (!name || n > 64)
+    if (!name || n > SHMS_CODEC_NAME_MAX)
         return SHMS_RAISED;
     p->codec = SHMS_CODEC_NAMED;
     p->extension = extension;
-    p->extension_length = name_codec(extension, name, n);
+    p->extension_length = shms_codec_extension(extension, name, n);
     return SHMS_OK;
 }
 
-/* _put_if_(name, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
+/* As it is, packed or not: for tests, and for whoever has packed values of another program.
+ * _put_if_(name, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
  * ttl: DEFAULT, None, seconds; codec: a number, or a name. */
 PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_call c;
@@ -187,7 +187,7 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     char *body;
     uint32_t length, kind;
     Py_ssize_t bytes;
-    uint8_t extension[128];
+    uint8_t extension[SHMS_CODEC_EXTENSION];
     uint64_t ttl;
     if (count != 7)
         return wrong_count("_put_if_");

@@ -1,4 +1,4 @@
-/* unpack.c: see pack.h. */
+/* unpack.c: the walk over bytes; see pack.h. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
@@ -7,24 +7,16 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "python/scan_limits.h"
+#include "python/collisions.h"
 
-struct unpack {
-    const uint8_t *at, *end;
-    struct shms_kept_key *keys;
-};
+#define CUT_SHORT "they end before the value does"
+#define NO_ROOM "they claim more elements than there are bytes"
 
-static PyObject *unpack_node(struct unpack *u, int depth);
+static PyObject *unpack_node(struct shms_unpack *u, int depth);
 
-static inline size_t left(const struct unpack *u) { return (size_t)(u->end - u->at); }
+static inline size_t left(const struct shms_unpack *u) { return (size_t)(u->end - u->at); }
 
-/* A big-endian number of so many bytes; the caller has made sure that they are there. */
-static inline uint64_t number(struct unpack *u, int bytes) {
-    uint64_t n = 0;
-    for (int i = 0; i < bytes; i++)
-        n = n << 8 | *u->at++;
-    return n;
-}
+/* ---- str */
 
 static inline uint32_t key_place(const uint8_t *bytes, size_t n) {
     uint32_t h = (uint32_t)n;
@@ -33,10 +25,10 @@ static inline uint32_t key_place(const uint8_t *bytes, size_t n) {
     return (h ^ h >> 15) % SHMS_KEYS_KEPT;
 }
 
-static PyObject *unpack_key(struct unpack *u, const uint8_t *bytes, size_t n) {
+static PyObject *unpack_key(struct shms_kept_key *keys, const uint8_t *bytes, size_t n) {
     if (n > SHMS_KEY_KEPT_MAX)
         return PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)n, "strict");
-    struct shms_kept_key *kept = &u->keys[key_place(bytes, n)];
+    struct shms_kept_key *kept = &keys[key_place(bytes, n)];
     if (!kept->object || kept->length != n || memcmp(kept->bytes, bytes, n) != 0) {
         PyObject *object = PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)n, "strict");
         if (!object)
@@ -57,19 +49,37 @@ void shms_keys_free(struct shms_kept_key keys[SHMS_KEYS_KEPT]) {
         Py_CLEAR(keys[i].object);
 }
 
-static inline PyObject *text(struct unpack *u, uint64_t n, bool key) {
+static inline PyObject *text(struct shms_unpack *u, uint64_t n, bool key) {
     if (n > left(u))
-        return NULL;
+        return shms_unpack_failed(u, CUT_SHORT);
     const uint8_t *bytes = u->at;
     u->at += n;
-    return key ? unpack_key(u, bytes, n) : PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)n, "strict");
+    return key ? unpack_key(u->keys, bytes, n) : PyUnicode_DecodeUTF8((const char *)bytes, (Py_ssize_t)n, "strict");
 }
 
-static PyObject *array(struct unpack *u, uint64_t count, int depth) {
-    if (count > left(u) || depth == SHMS_SCAN_DEPTH)
+/* ---- containers */
+
+/* Whether a container of so many elements may be made: each element that is still owed takes a byte at least. */
+static inline bool enter(struct shms_unpack *u, uint64_t count, int depth) {
+    size_t there = left(u);
+    if (SHMS_UNLIKELY(depth == SHMS_DEPTH)) {
+        u->error->why = "more than 256 containers inside one another";
+        return false;
+    }
+    if (SHMS_UNLIKELY(count > there || u->owed > there - count)) {
+        u->error->why = NO_ROOM;
+        return false;
+    }
+    u->owed += count;
+    return true;
+}
+
+static PyObject *array(struct shms_unpack *u, uint64_t count, int depth) {
+    if (!enter(u, count, depth))
         return NULL;
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (uint64_t i = 0; list && i < count; i++) {
+        u->owed--;
         PyObject *item = unpack_node(u, depth + 1);
         if (!item || PyList_SetItem(list, (Py_ssize_t)i, item) < 0)
             Py_CLEAR(list);
@@ -77,29 +87,162 @@ static PyObject *array(struct unpack *u, uint64_t count, int depth) {
     return list;
 }
 
-static PyObject *key_node(struct unpack *u, int depth) {
+/* False: too many keys of one hash, no memory, or an exception of a key's own. */
+static inline bool count_key(struct shms_unpack *u, struct shms_collisions *c, PyObject *key, const uint8_t *from) {
+    if (SHMS_LIKELY(!shms_collisions_concern(c, key)))
+        return true;
+    switch (shms_collision_count(c, key, (size_t)(u->at - from))) {
+    case SHMS_COUNTED:
+        return true;
+    case SHMS_TOO_MANY:
+        u->error->why = "too many keys with one hash";
+        return false;
+    case SHMS_UNHASHABLE:
+        return false;
+    default:
+        PyErr_NoMemory();
+        return false;
+    }
+}
+
+static PyObject *key_node(struct shms_unpack *u, int depth) {
     if (left(u) && (*u->at & 0xe0) == 0xa0)
         return text(u, *u->at++ & 31, true);
     return unpack_node(u, depth);
 }
 
-static PyObject *map(struct unpack *u, uint64_t count, int depth) {
-    if (count > left(u) / 2 || depth == SHMS_SCAN_DEPTH)
+static PyObject *map(struct shms_unpack *u, uint64_t count, int depth) {
+    if (!enter(u, 2 * count, depth))
         return NULL;
+    struct shms_collisions c;
+    shms_collisions_begin(&c, count, &u->pairs, 2);
     PyObject *dict = PyDict_New();
     for (uint64_t i = 0; dict && i < count; i++) {
-        PyObject *key = key_node(u, depth + 1), *value = key ? unpack_node(u, depth + 1) : NULL;
+        u->owed--;
+        const uint8_t *from = u->at;
+        PyObject *key = key_node(u, depth + 1), *value = NULL;
+        if (key && count_key(u, &c, key, from)) {
+            u->owed--;
+            value = unpack_node(u, depth + 1);
+        }
         if (!value || PyDict_SetItem(dict, key, value) < 0)
             Py_CLEAR(dict);
         Py_XDECREF(key);
         Py_XDECREF(value);
     }
+    shms_collisions_end(&c);
     return dict;
 }
 
-static PyObject *bin(struct unpack *u, uint64_t n) {
-    if (n > left(u))
+static PyObject *tuple_of(struct shms_unpack *u, uint64_t count, int depth) {
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    for (uint64_t i = 0; tuple && i < count; i++) {
+        u->owed--;
+        PyObject *item = unpack_node(u, depth + 1);
+        if (!item || PyTuple_SetItem(tuple, (Py_ssize_t)i, item) < 0)
+            Py_CLEAR(tuple);
+    }
+    return tuple;
+}
+
+static PyObject *set_of(struct shms_unpack *u, uint64_t count, int depth, bool frozen) {
+    struct shms_collisions c;
+    shms_collisions_begin(&c, count, &u->pairs, 2);
+    PyObject *set = frozen ? PyFrozenSet_New(NULL) : PySet_New(NULL);
+    for (uint64_t i = 0; set && i < count; i++) {
+        u->owed--;
+        const uint8_t *from = u->at;
+        PyObject *member = unpack_node(u, depth + 1);
+        if (!member || !count_key(u, &c, member, from) || PySet_Add(set, member) < 0)
+            Py_CLEAR(set);
+        Py_XDECREF(member);
+    }
+    shms_collisions_end(&c);
+    if (set && (uint64_t)PySet_Size(set) != count) {
+        Py_DECREF(set);
+        return shms_unpack_failed(u, "a member comes twice");
+    }
+    return set;
+}
+
+static PyObject *slice_of(struct shms_unpack *u, uint64_t count, int depth) {
+    PyObject *parts = count == 3 ? tuple_of(u, count, depth) : shms_unpack_failed(u, "a slice has three parts");
+    PyObject *slice = parts ? PySlice_New(PyTuple_GetItem(parts, 0), PyTuple_GetItem(parts, 1), PyTuple_GetItem(parts, 2)) : NULL;
+    Py_XDECREF(parts);
+    return slice;
+}
+
+/* How many elements the array here has; UINT64_MAX: no array. */
+static uint64_t array_head(struct shms_unpack *u) {
+    uint8_t tag = left(u) ? *u->at : 0;
+    if ((tag & 0xf0) == 0x90)
+        return *u->at++ & 15;
+    int width = tag == 0xdc ? 2 : tag == 0xdd ? 4 : 0;
+    if (!width || left(u) < 1 + (size_t)width)
+        return UINT64_MAX;
+    uint64_t count = shms_get_number(u->at + 1, width);
+    u->at += 1 + width;
+    return count;
+}
+
+/* A tuple, set, frozenset or slice: a packed array, which fills the payload. */
+static PyObject *enclosed(struct shms_unpack *u, int code, int depth) {
+    uint64_t count = array_head(u);
+    if (count == UINT64_MAX)
+        return shms_unpack_failed(u, "it does not hold an array");
+    if (!enter(u, count, depth))
         return NULL;
+    PyObject *made = code == SHMS_EXT_TUPLE   ? tuple_of(u, count, depth)
+                     : code == SHMS_EXT_SLICE ? slice_of(u, count, depth)
+                                              : set_of(u, count, depth, code == SHMS_EXT_FROZENSET);
+    if (made && left(u)) {
+        Py_DECREF(made);
+        return shms_unpack_failed(u, "bytes are left over");
+    }
+    return made;
+}
+
+/* ---- extensions */
+
+/* Of another package's type, a user's, or nobody's: Python's function knows. */
+static PyObject *by_python(struct shms_unpack *u, int code, const uint8_t *payload, size_t n) {
+    PyObject *number = PyLong_FromLong(code), *bytes = PyBytes_FromStringAndSize((const char *)payload, (Py_ssize_t)n);
+    PyObject *made = number && bytes ? shms_call_python(u->types->leaf, number, bytes) : NULL;
+    Py_XDECREF(number);
+    Py_XDECREF(bytes);
+    return made;
+}
+
+static PyObject *extension(struct shms_unpack *u, uint64_t n, int depth) {
+    if (left(u) < 1 || n > left(u) - 1 || u->owed > left(u) - 1 - n)
+        return shms_unpack_failed(u, CUT_SHORT);
+    int code = (int8_t)*u->at++;
+    const uint8_t *payload = u->at, *end = u->end;
+    uint64_t owed = u->owed;
+    PyObject *made;
+    if (code >= SHMS_EXT_TUPLE && code <= SHMS_EXT_SLICE) {
+        u->end = payload + n;
+        u->owed = 0;
+        made = enclosed(u, code, depth);
+        u->end = end;
+        u->owed = owed;
+    } else if (code >= SHMS_EXT_INT && code <= SHMS_EXT_IN_C)
+        made = shms_unpack_leaf(u, code, payload, n);
+    else
+        made = by_python(u, code, payload, n);
+    if (SHMS_UNLIKELY(!made && u->error->code < 0)) { /* the innermost */
+        u->error->code = code;
+        u->error->bytes = n;
+    }
+    u->at = payload + n;
+    return made;
+}
+
+/* ---- the walk */
+
+static PyObject *bin(struct shms_unpack *u, uint64_t n) {
+    if (n > left(u))
+        return shms_unpack_failed(u, CUT_SHORT);
     PyObject *bytes = PyBytes_FromStringAndSize((const char *)u->at, (Py_ssize_t)n);
     u->at += n;
     return bytes;
@@ -119,13 +262,13 @@ static PyObject *constant(PyObject *object) {
     return object;
 }
 
-/* How many bytes of number follow tags 0xc0 to 0xdf; -1: an extension, or no msgpack. */
-static const int8_t widths[32] = {0, -1, 0, 0, 1, 2, 4, -1, -1, -1, 4, 8, 1, 2, 4, 8,
-                                  1, 2,  4, 8, -1, -1, -1, -1, -1, 1, 2, 4, 2, 4, 2, 4};
+/* How many bytes of number follow tags 0xc0 to 0xdf; -1: no msgpack. */
+static const int8_t widths[32] = {0, -1, 0, 0, 1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8,
+                                  1, 2,  4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4};
 
-static PyObject *unpack_node(struct unpack *u, int depth) {
+static PyObject *unpack_node(struct shms_unpack *u, int depth) {
     if (!left(u))
-        return NULL;
+        return shms_unpack_failed(u, CUT_SHORT);
     uint8_t tag = *u->at++;
     if (tag < 0x80 || tag >= 0xe0)
         return PyLong_FromLong((int8_t)tag);
@@ -136,9 +279,12 @@ static PyObject *unpack_node(struct unpack *u, int depth) {
     if (tag < 0xc0)
         return text(u, tag & 31, false);
     int width = widths[tag - 0xc0];
-    if (width < 0 || (size_t)width > left(u))
-        return NULL;
-    uint64_t n = number(u, width);
+    if (width < 0)
+        return shms_unpack_failed(u, "a byte begins no value");
+    if ((size_t)width > left(u))
+        return shms_unpack_failed(u, CUT_SHORT);
+    uint64_t n = shms_get_number(u->at, width);
+    u->at += width;
     switch (tag) {
     case 0xc0:
         return constant(Py_None);
@@ -148,12 +294,16 @@ static PyObject *unpack_node(struct unpack *u, int depth) {
         return constant(Py_True);
     case 0xc4: case 0xc5: case 0xc6:
         return bin(u, n);
+    case 0xc7: case 0xc8: case 0xc9:
+        return extension(u, n, depth);
     case 0xca: case 0xcb:
         return real(n, width);
     case 0xcc: case 0xcd: case 0xce: case 0xcf:
         return PyLong_FromUnsignedLongLong(n);
     case 0xd0: case 0xd1: case 0xd2: case 0xd3:
         return PyLong_FromLongLong((int64_t)(n << (64 - 8 * width)) >> (64 - 8 * width));
+    case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8:
+        return extension(u, 1ull << (tag - 0xd4), depth);
     case 0xd9: case 0xda: case 0xdb:
         return text(u, n, false);
     case 0xdc: case 0xdd:
@@ -163,12 +313,87 @@ static PyObject *unpack_node(struct unpack *u, int depth) {
     }
 }
 
-PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_kept_key keys[SHMS_KEYS_KEPT]) {
-    struct unpack u = {bytes, bytes + length, keys};
+PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
+                      struct shms_unpack_error *error) {
+    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, 2 * SHMS_COLLISIONS};
+    *error = (struct shms_unpack_error){.why = NULL, .code = -1, .bytes = 0};
     PyObject *value = unpack_node(&u, 0);
-    if (value && left(&u))
-        Py_CLEAR(value);
-    if (!value)
-        PyErr_Clear();
+    if (value && left(&u)) {
+        Py_DECREF(value);
+        return shms_unpack_failed(&u, "bytes are left over");
+    }
     return value;
+}
+
+PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
+                                struct shms_unpack_error *error) {
+    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, 2 * SHMS_COLLISIONS};
+    error->why = NULL;
+    error->code = code;
+    error->bytes = length;
+    if (code >= SHMS_EXT_TUPLE && code <= SHMS_EXT_SLICE)
+        return enclosed(&u, code, 0);
+    return code >= SHMS_EXT_INT && code <= SHMS_EXT_IN_C ? shms_unpack_leaf(&u, code, bytes, length) : by_python(&u, code, bytes, length);
+}
+
+/* ---- a look at bytes that another decoder is to read */
+
+static const char *skip_node(struct shms_unpack *u, int depth);
+
+static const char *skip_nodes(struct shms_unpack *u, uint64_t count, int depth) {
+    struct shms_unpack_error error;
+    u->error = &error;
+    if (!enter(u, count, depth))
+        return error.why;
+    const char *why = NULL;
+    for (uint64_t i = 0; i < count && !why; i++) {
+        u->owed--;
+        why = skip_node(u, depth + 1);
+    }
+    return why;
+}
+
+static const char *skip_extension(struct shms_unpack *u, uint64_t n, int depth) {
+    if (left(u) < 1 || n > left(u) - 1 || u->owed > left(u) - 1 - n)
+        return CUT_SHORT;
+    int code = (int8_t)*u->at++;
+    struct shms_unpack inner = {u->at, u->at + n, 0, NULL, NULL, NULL, 0};
+    u->at += n;
+    if (code < SHMS_EXT_TUPLE || code > SHMS_EXT_SLICE)
+        return NULL;
+    uint64_t count = array_head(&inner);
+    const char *why = count == UINT64_MAX ? "it does not hold an array" : skip_nodes(&inner, count, depth);
+    return why ? why : left(&inner) ? "bytes are left over" : NULL;
+}
+
+static const char *skip_node(struct shms_unpack *u, int depth) {
+    if (!left(u))
+        return CUT_SHORT;
+    uint8_t tag = *u->at++;
+    if (tag < 0x80 || tag >= 0xe0)
+        return NULL;
+    if (tag < 0xa0)
+        return skip_nodes(u, (uint64_t)(tag & 15) << (tag < 0x90), depth);
+    int width = tag < 0xc0 ? 0 : widths[tag - 0xc0];
+    if (width < 0 || (size_t)width > left(u))
+        return width < 0 ? "a byte begins no value" : CUT_SHORT;
+    uint64_t n = tag < 0xc0 ? tag & 31 : shms_get_number(u->at, width);
+    u->at += width;
+    if (tag >= 0xdc)
+        return skip_nodes(u, n << (tag >= 0xde), depth);
+    if (tag >= 0xc7 && tag <= 0xc9)
+        return skip_extension(u, n, depth);
+    if (tag >= 0xd4 && tag <= 0xd8)
+        return skip_extension(u, 1ull << (tag - 0xd4), depth);
+    bool sized = tag < 0xc0 || (tag >= 0xc4 && tag <= 0xc6) || tag >= 0xd9;
+    if (sized && n > left(u))
+        return CUT_SHORT;
+    u->at += sized ? n : 0;
+    return NULL;
+}
+
+const char *shms_unpack_check(const uint8_t *bytes, size_t length) {
+    struct shms_unpack u = {bytes, bytes + length, 0, NULL, NULL, NULL, 0};
+    const char *why = skip_node(&u, 0);
+    return why ? why : left(&u) ? "bytes are left over" : NULL;
 }

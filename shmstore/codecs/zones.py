@@ -1,15 +1,14 @@
-"""Payloads of datetime, date, time and timedelta, and of the zones that the first three may carry.
+"""The zones that datetimes and times may carry, as bytes and back.
 
-A zone is a ``datetime.timezone`` (its offset, and its name where it was given one) or a ``zoneinfo.ZoneInfo``
-(its key: the reader's machine supplies the rules). Fields are kept as they stand, ``fold`` too; nothing is
-converted to UTC.
+A zone is a ``datetime.timezone`` (its offset, and its name where it was given one) or a ``zoneinfo.ZoneInfo`` (its key: the
+reader's machine supplies the rules). Nothing is converted to UTC.
 """
 
 from __future__ import annotations
 
 import struct
 import sys
-from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from datetime import timedelta, timezone, tzinfo
 
 from shmstore._foreign import is_foreign
 from shmstore.codecs.refusal import Unsupported
@@ -18,13 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_DATETIME = struct.Struct(">BHBBBBBI")  # flags, year, month, day, hour, minute, second, microsecond
-_TIME = struct.Struct(">BBBBI")
-_DATE = struct.Struct(">HBB")
-_TIMEDELTA = struct.Struct(">iII")  # days, seconds, microseconds, as Python normalizes them
 _OFFSET = struct.Struct(">q")  # microseconds east of UTC
 
-# flags: bit 0 is fold, bits 1 and 2 say what follows the fields
+# what follows the fields, in bits 1 and 2 of the flags
 NO_ZONE, OFFSET, NAMED_OFFSET, KEY = range(4)
 
 KEY_SIZE = 255
@@ -113,60 +108,3 @@ def decode_zone(kind: int, data: bytes) -> tzinfo | None:
             raise ValueError("bytes are left over")
         return timezone(offset)
     return timezone(offset, data[8:].decode())
-
-
-# ---- the four types ----------------------------------------------------------------------------------------
-
-
-def encode_datetime(value: datetime) -> bytes:
-    """Write the fields, then the zone."""
-    kind, zone = encode_zone(value.tzinfo)
-    fields = (value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond)
-    return _DATETIME.pack(value.fold | kind << 1, *fields) + zone
-
-
-def decode_datetime(data: bytes) -> datetime:
-    """Read a datetime."""
-    flags, year, month, day, hour, minute, second, microsecond = _DATETIME.unpack(data[:12])
-    if flags > 7:
-        raise ValueError(f"unknown flags {flags:#x}")
-    zone = decode_zone(flags >> 1, data[12:])
-    return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=flags & 1)
-
-
-def encode_time(value: time) -> bytes:
-    """Write the fields, then the zone."""
-    kind, zone = encode_zone(value.tzinfo)
-    fields = (value.hour, value.minute, value.second, value.microsecond)
-    return _TIME.pack(value.fold | kind << 1, *fields) + zone
-
-
-def decode_time(data: bytes) -> time:
-    """Read a time of day."""
-    flags, hour, minute, second, microsecond = _TIME.unpack(data[:8])
-    if flags > 7:
-        raise ValueError(f"unknown flags {flags:#x}")
-    return time(hour, minute, second, microsecond, decode_zone(flags >> 1, data[8:]), fold=flags & 1)
-
-
-def encode_date(value: date) -> bytes:
-    """Write year, month, day."""
-    return _DATE.pack(value.year, value.month, value.day)
-
-
-def decode_date(data: bytes) -> date:
-    """Read a date."""
-    return date(*_DATE.unpack(data))
-
-
-def encode_timedelta(value: timedelta) -> bytes:
-    """Write days, seconds, microseconds."""
-    return _TIMEDELTA.pack(value.days, value.seconds, value.microseconds)
-
-
-def decode_timedelta(data: bytes) -> timedelta:
-    """Read a duration, as Python normalizes it."""
-    days, seconds, microseconds = _TIMEDELTA.unpack(data)
-    if seconds >= 86_400 or microseconds >= 1_000_000:
-        raise ValueError("the duration is not normalized")
-    return timedelta(days, seconds, microseconds)
