@@ -1,15 +1,18 @@
-/* atomic.h: C11 atomics with the order in the name, so that grep shows which orders exist.
+/* atomic.h: C11 atomics with the memory order in the name
  *
- * Words that processes share are _Atomic and are touched only through these macros. What a block contains is
- * plain memory: it is immutable while published, and readers that may race with its reuse copy it with
- * shms_copy_racy and throw the copy away when the block's sequence has moved [racy-copy].
+ * Words that several processes access are _Atomic, and only these macros access them. The order is part of the
+ * name, never a parameter, so grep lists the orders that exist. The bytes of a block are plain memory: they do not
+ * change while the block is published. A reader that may race with the block's reuse copies them with
+ * shms_copy_racy, and discards the copy if the block's sequence has changed [racy-copy].
  *
- * [racy-copy] Formally such a copy is a data race in C11 (Boehm, "Can seqlocks get along with programming
- * language memory models?", MSPC 2012). It is sound here because (1) the result is used only after an acquire
- * fence and an equal second load of the sequence, (2) the compiler cannot see the source as anything but
- * memory that escaped, and the fences on both sides keep it from moving or repeating the copy across them, and
- * (3) a byte of a later life is ordered after that life's sequence by the writer's release fence. Builds for
- * ThreadSanitizer copy by relaxed atomic bytes instead, which is the letter of the standard. */
+ * ORDERING [racy-copy]  By the letter of C11 such a copy is a data race. It is sound here for three reasons:
+ *   1 The copy is used only after an acquire fence and a second load of the sequence that gives the same value.
+ *   2 The compiler must treat the source as memory that escaped. The fences before and after the copy keep it from
+ *     moving the copy across them or repeating it.
+ *   3 The writer stores the new sequence, passes a release fence, and then writes the bytes of the new life. So a
+ *     reader that copied one of these bytes finds another sequence in step 1.
+ *   Builds for ThreadSanitizer copy by relaxed atomic bytes, which is what the standard asks for.
+ * SOURCE  Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012. */
 #ifndef SHMS_ATOMIC_H
 #define SHMS_ATOMIC_H
 
@@ -26,17 +29,17 @@
 #define shms_fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
 #define shms_fetch_or_acq_rel(p, v) atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
 #define shms_fetch_or_seq_cst(p, v) atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
-/* *expected is updated when the exchange fails */
+/* When the exchange fails, *expected is set to the value found. */
 #define shms_cas_acq_rel(p, expected, v) \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, memory_order_acquire)
 #define shms_cas_seq_cst(p, expected, v) \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, memory_order_acquire)
 #define shms_fence_acquire() atomic_thread_fence(memory_order_acquire)
 #define shms_fence_release() atomic_thread_fence(memory_order_release)
-/* Only where a store must be seen before a later load: pins (pin.c) and sleepers (lock.h). */
+/* Needed only where a store must become visible before a later load: pins (pin.c) and leaving a store (lifecycle.c). */
 #define shms_fence_seq_cst() atomic_thread_fence(memory_order_seq_cst)
 
-/* Adds to a counter that one process alone writes: no locked instruction needed. */
+/* Adds to a counter that only one process writes, so no locked instruction is needed. */
 #define shms_count(p, n) shms_store_relaxed((p), shms_load_relaxed(p) + (uint64_t)(n))
 
 static inline void shms_pause(void) {
@@ -65,8 +68,8 @@ static inline bool shms_equal_racy(const void *a, const void *b, size_t n) {
     return true;
 }
 #else
-/* From here on a copy does not fit beside its source in most caches' private levels, and going past them saves the
- * read of every line that is about to be overwritten (docs/performance.md). */
+/* From this size on, source and copy together exceed the private caches of most machines. Streaming stores go past
+ * the cache and save the read of each line that is about to be overwritten (docs/performance.md). */
 #define SHMS_STREAM_FROM (4u << 20)
 #ifdef __SSE2__
 static inline void shms_copy_stream(void *to, const void *from, size_t n) {
@@ -83,7 +86,7 @@ static inline void shms_copy_stream(void *to, const void *from, size_t n) {
         _mm_stream_si128((__m128i *)(t + 32), c);
         _mm_stream_si128((__m128i *)(t + 48), d);
     }
-    _mm_sfence(); /* streaming stores are ordered with nothing else: before the block is published */
+    _mm_sfence(); /* no other instruction orders streaming stores: they must be visible before the block is published */
     memcpy(t, f, n);
 }
 #else
@@ -96,7 +99,7 @@ static inline void shms_copy_racy(void *to, const void *from, size_t n) {
         shms_copy_stream(to, from, n);
 }
 static inline void shms_write_racy(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
-/* Of a name, an extension, a number: never near SHMS_STREAM_FROM, so there is nothing to choose. */
+/* For keys, extensions and numbers: always shorter than SHMS_STREAM_FROM, so the size is not tested. */
 static inline void shms_copy_short(void *to, const void *from, size_t n) { memcpy(to, from, n); }
 static inline void shms_write_short(void *to, const void *from, size_t n) { memcpy(to, from, n); }
 static inline bool shms_equal_racy(const void *a, const void *b, size_t n) { return memcmp(a, b, n) == 0; }

@@ -1,4 +1,4 @@
-/* base.h: the few words that every file of the engine uses. */
+/* base.h: includes and small helpers that every file of the engine uses. */
 #ifndef SHMS_BASE_H
 #define SHMS_BASE_H
 
@@ -12,10 +12,10 @@
 
 #define SHMS_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SHMS_UNLIKELY(x) __builtin_expect(!!(x), 0)
-/* On the way of a store that is full or was left by the dead, size counts, not speed; it is not repeated inline. */
+/* For code that runs only when a store is full or a client died: optimised for size, and never inlined. */
 #define SHMS_COLD __attribute__((cold, noinline))
 
-/* align is a power of two */
+/* REQUIRES: align is a power of two. */
 #define SHMS_ALIGN_UP(n, align) (((n) + ((align) - 1)) & ~(uint64_t)((align) - 1))
 
 static inline uint64_t shms_min(uint64_t a, uint64_t b) { return a < b ? a : b; }

@@ -1,4 +1,4 @@
-/* codec.h: codecs' numbers, declared once, for C and for cffi. */
+/* codec.h: the numbers of the codecs, declared once, for C and for cffi. */
 #ifndef SHMS_CODEC_H
 #define SHMS_CODEC_H
 #include "base/codec.cdef.h"

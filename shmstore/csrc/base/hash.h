@@ -1,7 +1,8 @@
-/* hash.h: SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012), 64 bits.
+/* hash.h: SipHash-1-3 with 64 bits of output
  *
- * Keyed with a random key of the store, so that whoever chooses names (a web client, say) cannot choose
- * collisions. docs/format.md has test vectors. */
+ * The key of the hash is random, one for each store. So a party that chooses the keys of entries, a web client for
+ * example, cannot choose keys that collide. docs/format.md has test vectors.
+ * SOURCE  Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012. */
 #ifndef SHMS_HASH_H
 #define SHMS_HASH_H
 

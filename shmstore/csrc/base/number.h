@@ -1,4 +1,6 @@
-/* number.h: integers as msgpack writes them, for counters. */
+/* number.h: integers in msgpack's format, for counters
+ *
+ * incr stores its result in the shortest form and reads every form, so a counter may also be stored by put. */
 #ifndef SHMS_NUMBER_H
 #define SHMS_NUMBER_H
 
@@ -7,6 +9,7 @@
 
 #define SHMS_NUMBER_MAX 9u
 
+/* The unsigned integer in `bytes` bytes at p, most significant byte first. */
 static inline uint64_t shms_big_endian(const uint8_t *p, int bytes) {
     uint64_t n = 0;
     for (int i = 0; i < bytes; i++)
@@ -14,7 +17,7 @@ static inline uint64_t shms_big_endian(const uint8_t *p, int bytes) {
     return n;
 }
 
-/* SHMS_OK, SHMS_NOT_INT, SHMS_OVERFLOW (an unsigned integer above the signed range). */
+/* SHMS_OK; SHMS_NOT_INT; SHMS_OVERFLOW for an unsigned integer above INT64_MAX. */
 static inline int shms_number_decode(const uint8_t *p, uint64_t length, int64_t *n) {
     if (length == 1 && (p[0] <= 0x7f || p[0] >= 0xe0)) {
         *n = (int8_t)p[0];
@@ -37,15 +40,16 @@ static inline int shms_number_decode(const uint8_t *p, uint64_t length, int64_t 
     return SHMS_OK;
 }
 
-/* The shortest form, into p[SHMS_NUMBER_MAX], where nobody reads yet and all may be written; its length. Both stores
- * come from registers: what is put together byte by byte cannot be loaded as a word before it has reached the cache. */
+/* Writes the shortest form of n to p[SHMS_NUMBER_MAX] and returns its length. REQUIRES: the block is not published.
+ * All of p may be written. Both stores come from registers: a word that is stored byte by byte cannot be loaded as a
+ * word until the bytes have reached the cache. */
 static inline uint64_t shms_number_encode(int64_t n, uint8_t *p) {
     if (n >= -32 && n <= 127) {
         uint8_t only = (uint8_t)n;
         shms_write_short(p, &only, 1);
         return 1;
     }
-    int size; /* the logarithm of the bytes */
+    int size; /* the length is 1 << size bytes */
     uint8_t tag;
     if (n >= 0) {
         size = n <= UINT8_MAX ? 0 : n <= UINT16_MAX ? 1 : n <= UINT32_MAX ? 2 : 3;
@@ -54,7 +58,7 @@ static inline uint64_t shms_number_encode(int64_t n, uint8_t *p) {
         size = n >= INT8_MIN ? 0 : n >= INT16_MIN ? 1 : n >= INT32_MIN ? 2 : 3;
         tag = (uint8_t)(0xd0 + size);
     }
-    uint64_t bytes = 1ull << size, text = __builtin_bswap64((uint64_t)n << (64 - 8 * bytes)); /* little-endian machines */
+    uint64_t bytes = 1ull << size, text = __builtin_bswap64((uint64_t)n << (64 - 8 * bytes)); /* little-endian */
     shms_write_short(p, &tag, 1);
     shms_write_short(p + 1, &text, 8);
     return 1 + bytes;

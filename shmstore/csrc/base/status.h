@@ -1,4 +1,4 @@
-/* status.h: how a call of the engine ends; the names and values are declared once, for C and for cffi. */
+/* status.h: the results of engine calls. Names and values are declared once, for C and for cffi. */
 #ifndef SHMS_STATUS_H
 #define SHMS_STATUS_H
 #include <stdint.h>

@@ -1,11 +1,13 @@
-/* compat.h: names for what Linux has and the oldest supported C libraries lack: glibc 2.17 (manylinux2014) and musl 1.2.
+/* compat.h: names that Linux has and the oldest supported C libraries lack: glibc 2.17 (manylinux2014) and musl 1.2
  *
- * The engine includes no header of linux/, which musl-gcc does not find. The numbers below are Linux's ABI, the same on
- * x86-64 and ARM64; each is defined only where the C library does not define it. After the number stand the first glibc
- * that has the name and the first Linux that knows what it means. What a kernel older than that answers (EINVAL, ENOSYS,
- * EOPNOTSUPP) is an ordinary error of the call, with a message of its own. The store as such needs Linux 3.17.
+ * The engine includes no header of linux/, because musl-gcc does not find them. The numbers below are Linux's ABI and
+ * are the same on x86-64 and ARM64. Each is defined only if the C library does not define it. The comment after a
+ * number names the first glibc that has the name and the first Linux that knows the number. An older kernel answers
+ * with an error (EINVAL, ENOSYS, EOPNOTSUPP), which is an ordinary error of the call, with a message of its own. The
+ * store itself needs Linux 3.17.
  *
- * System calls that glibc wraps later than 2.17 are made by number, with every C library: one way, which every build tests. */
+ * System calls whose wrapper is later than glibc 2.17 are made by number with every C library, so every build tests
+ * them. */
 #ifndef SHMS_COMPAT_H
 #define SHMS_COMPAT_H
 

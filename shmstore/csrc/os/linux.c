@@ -1,4 +1,4 @@
-/* os_linux.c: Linux behind os.h. */
+/* linux.c: os.h for Linux */
 #include "os/os.h"
 
 #include <errno.h>
@@ -26,20 +26,21 @@ static uint64_t clock_ns(clockid_t clock) {
     return (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
 }
 
-/* INT64_MIN: not read yet. A process does not move to another time namespace, but its children may. */
-static _Atomic int64_t time_offset = INT64_MIN;
-static _Atomic int proc_is_mine = -1; /* -1: not looked at yet; children may be in another pid namespace */
+/* What is read from /proc once per process. A process cannot move to another time or pid namespace, but its children
+ * can be in another one, so a forked child reads again. Several threads may read at once; they store equal values. */
+static _Atomic int64_t time_offset = INT64_MIN; /* INT64_MIN: not read yet */
+static _Atomic int proc_is_mine = -1; /* -1: not read yet */
 
-static _Atomic uint32_t known_pid; /* whose identity is known, see below */
+static _Atomic uint32_t known_pid; /* the process whose identity is in known_start and known_pid_ns; 0 = none */
 
 void shms_os_after_fork(void) {
     shms_store_relaxed(&time_offset, INT64_MIN);
     shms_store_relaxed(&proc_is_mine, -1);
-    shms_store_relaxed(&known_pid, 0); /* its number may come again to a grandchild */
+    shms_store_relaxed(&known_pid, 0); /* a descendant may get the same process id again */
 }
 
-/* /proc may have been mounted for another pid namespace (unshare --pid without --mount-proc, a container with the
- * host's): then what it says of a process id is said of somebody else. */
+/* Does /proc show the pid namespace of this process? It may be mounted for another one (unshare --pid without
+ * --mount-proc, or a container that mounts the host's). Then a process id in it belongs to another process. */
 static bool proc_counts_as_i_do(void) {
     int known = shms_load_relaxed(&proc_is_mine);
     if (known < 0) {
@@ -51,7 +52,7 @@ static bool proc_counts_as_i_do(void) {
     return known;
 }
 
-#define FIRST_TIME_NS 0xEFFFFFFAu /* its inode, the same on every Linux; it has no offset */
+#define FIRST_TIME_NS 0xEFFFFFFAu /* inode of the initial time namespace, the same on every Linux; it has no offset */
 
 static uint64_t namespace_inode(const char *path) {
     struct stat s;
@@ -67,7 +68,7 @@ int64_t shms_os_time_offset(void) {
         return known;
     known = 0;
     uint64_t mine = namespace_inode("/proc/self/ns/time");
-    /* The file shows the offsets of the namespace that children will be in: ours only when the two agree. */
+    /* The file shows the offsets of the namespace that children will be in. It is ours only if both are the same. */
     FILE *f = mine == FIRST_TIME_NS ? NULL : fopen("/proc/self/timens_offsets", "re");
     if (f) {
         char line[128];
@@ -87,7 +88,7 @@ uint64_t shms_os_now(void) { return clock_ns(CLOCK_BOOTTIME) - (uint64_t)shms_os
 uint64_t shms_os_now_coarse(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 uint64_t shms_os_realtime(void) { return clock_ns(CLOCK_REALTIME); }
 
-/* Reads state, threads and start time out of /proc/<pid>/stat; the program's name may hold any byte, so fields
+/* Reads state, threads and start time from /proc/<pid>/stat. The program's name may contain any byte, so the fields
  * are counted from the last parenthesis. */
 static bool read_stat(const char *path, char *state, long *threads, uint64_t *start) {
     char text[1024];
@@ -109,8 +110,8 @@ static bool read_stat(const char *path, char *state, long *threads, uint64_t *st
     return true;
 }
 
-/* A process keeps its start and its pid namespace; in a fresh one /proc costs a tenth of a millisecond. Threads that
- * come at once write the same. */
+/* The start time and pid namespace of a process do not change. Reading them costs a tenth of a millisecond in a fresh
+ * process. known_pid is stored last, with release: a thread that loads it (acquire) sees the other two. */
 static _Atomic uint64_t known_start, known_pid_ns;
 
 void shms_os_identity(struct shms_identity *me) {
@@ -152,17 +153,19 @@ enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
         return SHMS_UNKNOWN;
     snprintf(path, sizeof path, "/proc/%u/stat", pid);
     if (!proc_counts_as_i_do() || !read_stat(path, &state, &threads, &start))
-        /* Hidden, or gone since: only the kernel's own word counts. */
+        /* /proc hides the process, or it has ended since. Only the kernel's own answer counts. */
         return shms_os_no_such_process(pid) ? SHMS_GONE : SHMS_UNKNOWN;
     if ((state == 'Z' || state == 'X') && threads <= 1)
         return SHMS_GONE;
     if (start_time == 0)
         return SHMS_UNKNOWN;
-    /* Time namespaces whose offset is no multiple of a tick round differently by one. */
+    /* The offset of a time namespace may not be a multiple of a tick. Then two readers round differently, by one. */
     uint64_t difference = start > start_time ? start - start_time : start_time - start;
     return difference <= 1 ? SHMS_ALIVE : SHMS_GONE;
 }
 
+/* Searches the memory map of a process: 1 found, 0 not there, -1 unknown. A map without
+ * lines is unknown, too. */
 static int process_maps(uint32_t pid, bool sysv, uint64_t device, uint64_t inode) {
     char path[64], line[512];
     snprintf(path, sizeof path, "/proc/%u/maps", pid);
@@ -174,7 +177,7 @@ static int process_maps(uint32_t pid, bool sysv, uint64_t device, uint64_t inode
         unsigned on_major, on_minor;
         unsigned long long at;
         lines++;
-        /* System V segments are listed as /SYSV<key>, with the identifier where files have their inode. */
+        /* The map lists a System V segment as /SYSV<key>, with its identifier in the inode column. */
         if (sscanf(line, "%*s %*s %*s %x:%x %llu", &on_major, &on_minor, &at) == 3 && at == inode)
             found = sysv ? strstr(line, "/SYSV") != NULL : makedev(on_major, on_minor) == device;
     }
@@ -204,6 +207,7 @@ bool shms_os_process_name(uint32_t pid, char *name, size_t size) {
     return true;
 }
 
+/* The address begins with a zero byte, which makes it abstract: it is a name in the network namespace, not a file. */
 static socklen_t liveness_address(struct sockaddr_un *a, const uint8_t uuid[16], uint32_t client, uint32_t generation) {
     static const char digits[] = "0123456789abcdef";
     char hex[33] = {0};
@@ -228,6 +232,7 @@ int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t gene
     return fd;
 }
 
+/* Connecting a datagram socket sends nothing. It fails with ECONNREFUSED if no socket has the name. */
 int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
     struct sockaddr_un a;
     socklen_t n = liveness_address(&a, uuid, client, generation);

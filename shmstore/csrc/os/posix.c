@@ -1,6 +1,6 @@
 /* posix.c: shm_open, ftruncate, posix_fallocate, mmap, munmap, shm_unlink, with the error in the result
  *
- * The error travels in the result because errno does not survive the way back through the interpreter.
+ * The error is part of the result, because errno may change on the way back through the interpreter.
  */
 #include "os/posix.h"
 
@@ -17,7 +17,7 @@
 #include "os/compat.h"
 #include "os/os.h"
 
-/* shmstore/posix.py holds these numbers as literals, so that type checkers know them. */
+/* shmstore/posix.py contains these numbers as literals, so that type checkers know them. */
 static_assert(PROT_NONE == 0 && PROT_READ == 1 && PROT_WRITE == 2 && PROT_EXEC == 4, "posix.py: PROT_*");
 static_assert(MAP_SHARED == 0x01 && MAP_PRIVATE == 0x02 && MAP_FIXED == 0x10 && MAP_ANONYMOUS == 0x20,
               "posix.py: MAP_*");
@@ -31,7 +31,7 @@ static int32_t status(int result) {
     return result == -1 ? -errno : result;
 }
 
-/* A file is about to grow beyond what ulimit -f allows: the kernel would say so by SIGXFSZ, too. */
+/* Would the file grow beyond the limit of ulimit -f? The system call itself would also send SIGXFSZ. */
 static bool grows_too_large(int32_t fd, int64_t offset, int64_t length) {
     struct stat st;
     uint64_t size = (uint64_t)offset + (uint64_t)length;
@@ -54,7 +54,7 @@ int32_t shms_w_posix_ftruncate(int32_t fd, int64_t length) {
 int32_t shms_w_posix_fallocate(int32_t fd, int64_t offset, int64_t length) {
     if (grows_too_large(fd, offset, length))
         return -EFBIG;
-    return -posix_fallocate(fd, offset, length); /* returns the error, and leaves errno alone */
+    return -posix_fallocate(fd, offset, length); /* returns the error number and does not set errno */
 }
 
 void *shms_w_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t flags, int32_t fd, int64_t offset,
@@ -64,7 +64,7 @@ void *shms_w_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t fl
         *ret_error = -errno;
         return NULL;
     }
-    if (address == NULL) { /* MAP_FIXED, and root may; but then every stray NULL would be memory */
+    if (address == NULL) { /* root may map it with MAP_FIXED, but then every stray NULL would point to memory */
         munmap(address, length);
         *ret_error = -EINVAL;
     }

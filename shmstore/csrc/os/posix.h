@@ -1,4 +1,4 @@
-/* posix.h: the POSIX shared memory calls, one thin function each; it knows nothing of stores */
+/* posix.h: the POSIX shared memory calls, one thin function each. It knows nothing about stores. */
 #ifndef SHMS_POSIX_H
 #define SHMS_POSIX_H
 

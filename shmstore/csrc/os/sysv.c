@@ -1,6 +1,6 @@
 /* sysv.c: shmget, shmat, shmdt, shmctl and ftok in fixed-width types, with the error in the result
  *
- * The error travels in the result because errno does not survive the way back through the interpreter.
+ * The error is part of the result, because errno may change on the way back through the interpreter.
  */
 #include "os/sysv.h"
 
@@ -12,7 +12,7 @@
 
 #include "os/compat.h"
 
-/* shmstore/_sysv_flags.py holds these numbers as literals, so that type checkers know them. */
+/* shmstore/_sysv_flags.py contains these numbers as literals, so that type checkers know them. */
 static_assert(IPC_PRIVATE == 0 && IPC_CREAT == 01000 && IPC_EXCL == 02000, "_sysv_flags.py: IPC_*");
 static_assert(IPC_RMID == 0 && IPC_SET == 1 && IPC_STAT == 2, "_sysv_flags.py: commands");
 static_assert(SHM_RDONLY == 010000 && SHM_RND == 020000 && SHM_REMAP == 040000 && SHM_EXEC == 0100000,
@@ -33,7 +33,7 @@ static int32_t status(int result) {
 }
 
 int64_t shms_sysv_ftok(const char *pathname, int32_t proj_id) {
-    errno = 0;  /* -1 may be a key: only errno tells it from a failure */
+    errno = 0;  /* -1 may be a key; only errno tells it from a failure */
     key_t key = ftok(pathname, proj_id);
     if (key == -1 && errno != 0)
         return -errno;
@@ -50,7 +50,7 @@ void *shms_sysv_shmat(int32_t shmid, uint64_t shmaddr, int32_t shmflg, int32_t *
         *ret_error = -errno;
         return NULL;
     }
-    if (address == NULL) {  /* SHM_RND rounded down to it, and root may; but then every stray NULL would be memory */
+    if (address == NULL) {  /* root may get it with SHM_RND, but then every stray NULL would point to memory */
         shmdt(address);
         *ret_error = -EINVAL;
     }
@@ -89,7 +89,7 @@ int32_t shms_sysv_ipc_stat(int32_t shmid, struct shms_sysv_stat *ret) {
 }
 
 int32_t shms_sysv_ipc_set(int32_t shmid, uint32_t uid, uint32_t gid, uint32_t mode) {
-    struct shmid_ds ds = {0};  /* the kernel reads these three fields and no other */
+    struct shmid_ds ds = {0};  /* the kernel reads only these three fields */
     ds.shm_perm.uid = uid;
     ds.shm_perm.gid = gid;
     ds.shm_perm.mode = (unsigned short)mode;
@@ -104,7 +104,7 @@ int32_t shms_w_sysv_shm_lock(int32_t shmid, int32_t lock) {
     return status(shmctl(shmid, lock ? SHM_LOCK : SHM_UNLOCK, NULL));
 }
 
-/* The three commands below fill structures of their own; the cast is what their man page prescribes. */
+/* The three commands below fill other structures than shmid_ds. Their man page prescribes the cast. */
 
 int32_t shms_sysv_ipc_info(struct shms_sysv_limits *ret) {
     struct shminfo limits;

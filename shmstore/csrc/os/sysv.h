@@ -1,4 +1,4 @@
-/* sysv.h: the System V shared memory calls, one thin function each; it knows nothing of stores */
+/* sysv.h: the System V shared memory calls, one thin function each. It knows nothing about stores. */
 #ifndef SHMS_SYSV_H
 #define SHMS_SYSV_H
 
