@@ -1,4 +1,9 @@
-/* attachments.c: every attachment of this process, and what a fork does to them. */
+/* attachments.c: the list of this process's attachments, and what a fork does to them
+ *
+ * INVARIANT  Every attachment that has a descriptor or a mapping is in the list. So a forked child can give up what it
+ *   must not keep.
+ * FORK  The prepare handler takes the lock, so no thread changes the list while the process forks. The child's only
+ *   thread then finds a whole list and makes the lock anew. */
 #include "segment/attachments.h"
 
 #include <pthread.h>
@@ -7,14 +12,14 @@
 
 uint32_t shms_fork_epoch = 1;
 static struct shms_store *attachments;
-static bool handler_installed; /* or an open fails: a child would go on in its parent's name */
-/* The list is changed by calls without the GIL, too; a fork happens while nobody changes it. */
+static bool handler_installed; /* without it every open fails: a child would use its parent's client slot */
+/* Calls that released the GIL change the list, too, so the GIL alone does not protect it. */
 static pthread_mutex_t attachments_lock = PTHREAD_MUTEX_INITIALIZER;
 static void before_fork(void) { pthread_mutex_lock(&attachments_lock); }
 static void forked_parent(void) { pthread_mutex_unlock(&attachments_lock); }
 
-/* Runs in the child between fork() and its return there. The child is another process: it takes a place of its
- * own at its first call, and must not keep the parent's beacons burning. */
+/* Runs in the child before fork() returns there. The child is another process: it claims its own client slot at its
+ * first call. The parent's liveness mark must not live on in the child, or the parent's death would go unseen. */
 static void forked_child(void) {
     shms_fork_epoch++;
     shms_os_after_fork();
@@ -26,7 +31,8 @@ static void forked_child(void) {
 
 static void install_handler(void) { handler_installed = pthread_atfork(before_fork, forked_parent, forked_child) == 0; }
 
-/* The first to come installs the handler, and nobody goes on before it is there; a child of a fork meanwhile does it anew. */
+/* The first call installs the handler. Other threads wait in pthread_once until it is installed. A child that was
+ * forked in between installs it again. */
 bool shms_attachments_add(struct shms_store *s) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (pthread_once(&once, install_handler) != 0 || !handler_installed)

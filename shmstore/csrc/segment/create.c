@@ -1,26 +1,32 @@
-/* create.c: how a segment becomes a store.
+/* create.c: how a segment becomes a store
  *
- * CREATION  A new segment is all zero. The creator
- *   1 magic: 0 -> "SHMSINIT"          by compare-and-swap: from here on the segment is recognisably ours
- *   2 state: 0 -> initialising, by me likewise
- *   3 writes his identity, then everything else; the header's plain fields are written by one process alone,
- *     whoever is named in `state`
- *   4 state: -> ready                 by compare-and-swap: fails if somebody replaced him
- *   5 magic: -> "SHMSTORE"            release; pairs with the acquire load of whoever opens
- * CRASH  before 1: all zero, and the kernel names the creator (shm_cpid): once he is gone, an opener who would
- *   have made exactly this segment starts over; anybody else's zero segment is NotAStore. Between 1 and 4: the
- *   next opener proves the death, moves `state` to himself, removes the segment and makes one of his own, for the
- *   dead one's size and mode were the dead one's. Between 4 and 5: everything is written; the next opener writes
- *   the magic. Nothing is ever half open: until 5 there are no clients and no entries.
- * POSIX memory has no name until 5 is done (memory_posix.c): its creator's death leaves nothing, and nobody waits.
- * Openers wait in naps of a millisecond, up to their timeout; a stopped creator is named in the error. */
+ * WRITER  A new segment is all zero. The creator does these steps:
+ *   1 magic: 0 -> "SHMSINIT"          by compare-and-swap: from now on the segment is recognised as a store
+ *   2 state: 0 -> initialising        by compare-and-swap, with its own process id
+ *   3 writes its identity, then everything else. Only the process named in `state` writes the header's plain fields
+ *   4 state: -> ready                 by compare-and-swap: fails if another process has replaced it
+ *   5 magic: -> "SHMSTORE"            store with release [magic-last]
+ * READER  An opener loads the magic. While it is not "SHMSTORE", the opener sleeps a millisecond and looks again, up to
+ *   its timeout. The error names a creator that is stopped.
+ * ORDERING [magic-last]  Step 5 pairs with the acquire load of the magic. An opener that sees "SHMSTORE" sees the whole
+ *   header. Without it an opener could read offsets that are still zero.
+ * CRASH
+ *   before 1       The segment is all zero, and the kernel names its creator (shm_cpid). When that process is gone, an
+ *                  opener that would have made exactly this segment removes it and makes another one. To any other
+ *                  opener a zero segment is not a store.
+ *   between 1 and 4  The next opener proves the death, moves `state` to itself, removes the segment and makes a new
+ *                  one. It does not go on with the old one, whose size and mode the dead process chose.
+ *   between 4 and 5  Everything is written. The next opener writes the magic.
+ *   No store is ever half open: before 5 there are no clients and no entries.
+ * LIMITS  This is for System V. A POSIX file has no name until 5 is done (memory_posix.c), so the death of its creator
+ *   leaves nothing, and no opener waits. */
 #include "segment/create.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <unistd.h>
 
-#define BLANK_MAX 1000000000ull /* how long a living creator may leave a segment blank */
+#define BLANK_MAX 1000000000ull /* for how long a live creator may leave a segment blank */
 
 int shms_open_failed(struct shms_open_result *r, const char *what, int error) {
     r->error = error;
@@ -28,7 +34,8 @@ int shms_open_failed(struct shms_open_result *r, const char *what, int error) {
     return SHMS_SYSTEM;
 }
 
-/* REQUIRES: state names me as initialising. Everything but magic and state. */
+/* REQUIRES: `state` names this process as initialising. Writes everything but magic and state. A death inside leaves
+ * `state`, and the next opener starts over. */
 static bool initialise(struct shms_header *h, const struct shms_geometry *g, const struct shms_open_request *a,
                        const struct shms_identity *me, uint64_t word, uint32_t uid) {
     shms_store_relaxed(&h->creator_start, me->start_time);
@@ -75,14 +82,15 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
         shms_store_relaxed(&arena->end, base + g->arena_size);
         shms_store_relaxed(&arena->top, base);
         shms_store_relaxed(&arena->high, base);
-        if (a->huge_page || a->prefault || a->lock_memory) /* what was asked for in advance is not given back */
+        if (a->huge_page || a->prefault || a->lock_memory) /* pages that were asked for in advance are not given back */
             shms_store_relaxed(&arena->keep, g->arena_size);
     }
     return true;
 }
 
 enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_geometry *g, int planned,
-                              const struct shms_open_request *a, struct shms_open_result *r, const struct shms_memory_state *d, uint64_t waited) {
+                                       const struct shms_open_request *a, struct shms_open_result *r,
+                                       const struct shms_memory_state *d, uint64_t waited) {
     struct shms_header *h = (struct shms_header *)s->base;
     struct shms_identity me;
     uint64_t magic = shms_load_acquire(&h->magic), state = shms_load_acquire(&h->state);
@@ -97,19 +105,19 @@ enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_g
     bool creator_gone = r->created || s->memory->creator_gone(s, d);
     uint32_t tag = shms_namespace_tag(me.pid_ns);
     if (magic == 0) {
-        if (state != 0) /* its creator came between the two loads, unless this is no store */
+        if (state != 0) /* the creator did step 1 between the two loads, or this is not a store: the magic tells */
             return shms_load_acquire(&h->magic) ? SHMS_CREATION_WAIT : SHMS_CREATION_FOREIGN;
         if (!r->created) {
             r->pid = d->creator;
-            if (!creator_gone) /* he is about to write the magic, unless this is no store at all */
+            if (!creator_gone) /* the creator is about to write the magic, or this is not a store */
                 return waited > BLANK_MAX ? SHMS_CREATION_FOREIGN : SHMS_CREATION_WAIT;
             if (!can_write || planned != SHMS_OK || d->size != g->size || d->trusted_uid != geteuid())
                 return SHMS_CREATION_FOREIGN;
         }
-        shms_cas_acq_rel(&h->magic, &magic, SHMS_MAGIC_INIT); /* somebody else may have: the same thing */
+        shms_cas_acq_rel(&h->magic, &magic, SHMS_MAGIC_INIT); /* step 1; if another process did it, all the better */
     }
     uint64_t mine = SHMS_OWNER(SHMS_OWNER_GENERATION(state) + 1, SHMS_STATE_INITIALISING, tag, me.pid);
-    if (SHMS_OWNER_STATE(state) == SHMS_STATE_READY) { /* died between 4 and 5 */
+    if (SHMS_OWNER_STATE(state) == SHMS_STATE_READY) { /* a death between 4 and 5 */
         if (!a->readonly)
             shms_store_release(&h->magic, SHMS_MAGIC);
         return SHMS_CREATION_WAIT;
@@ -119,43 +127,46 @@ enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_g
     if (SHMS_OWNER_STATE(state) == SHMS_STATE_INITIALISING) {
         uint64_t start = shms_load_acquire(&h->creator_word) == state ? shms_load_relaxed(&h->creator_start) : 0;
         bool same_ids = SHMS_OWNER_TAG(state) == tag;
-        r->pid = same_ids ? SHMS_OWNER_PID(state) : 0; /* of another pid namespace: here the number is somebody else's */
-        /* Whoever makes a store is attached to it as long as he lives. */
+        r->pid = same_ids ? SHMS_OWNER_PID(state) : 0; /* in another pid namespace the number means another process */
+        /* A creator is attached as long as it lives. So it is gone if this process alone is attached. */
         if (!(same_ids ? shms_os_process_life(r->pid, start) == SHMS_GONE : me.pid_ns && s->memory->only_me(s)))
             return SHMS_CREATION_WAIT;
     } else if (state != 0)
         return SHMS_CREATION_FOREIGN;
     else if (!creator_gone) {
         r->pid = d->creator;
-        return SHMS_CREATION_WAIT; /* he is about to name himself */
+        return SHMS_CREATION_WAIT; /* the creator is about to do step 2 */
     }
     if (!can_write)
         return SHMS_CREATION_WAIT;
     if (planned != SHMS_OK)
         return SHMS_CREATION_UNPLANNED;
+    /* Step 2 of the creator, or the takeover by an opener: one process wins. */
     if (!shms_cas_acq_rel(&h->state, &state, mine)) {
-        r->created = 0; /* somebody replaced us: the store will be his */
+        r->created = 0; /* another process was faster: the store will be its own */
         return SHMS_CREATION_WAIT;
     }
     if (!r->created) {
         int error = s->memory->remove(s);
         if (error) {
             shms_open_failed(r, s->call, error);
-            shms_cas_acq_rel(&h->state, &mine, state); /* not ours to remove: as it was */
+            shms_cas_acq_rel(&h->state, &mine, state); /* this process may not remove it: put the word back */
             return SHMS_CREATION_FAILED;
         }
-        shms_cas_acq_rel(&h->state, &mine, SHMS_OWNER_WITH_STATE(mine, SHMS_STATE_DESTROYED)); /* for who waits here */
+        /* Openers that wait see this and begin again. */
+        shms_cas_acq_rel(&h->state, &mine, SHMS_OWNER_WITH_STATE(mine, SHMS_STATE_DESTROYED));
         return SHMS_CREATION_GONE;
     }
     if (!initialise(h, g, a, &me, mine, d->trusted_uid)) {
         shms_open_failed(r, "getrandom", errno);
         return SHMS_CREATION_FAILED;
     }
+    /* Step 4. It fails if an opener took this process for dead; then that opener removes the segment. */
     if (!shms_cas_acq_rel(&h->state, &mine, SHMS_OWNER_WITH_STATE(mine, SHMS_STATE_READY))) { /* [magic-last] */
         r->created = 0;
         return SHMS_CREATION_WAIT;
     }
-    shms_store_release(&h->magic, SHMS_MAGIC); /* [magic-last] pairs with the acquire at the top of settle */
+    shms_store_release(&h->magic, SHMS_MAGIC); /* [magic-last] pairs with the first load of shms_create_or_wait */
     r->created = 1;
     return SHMS_CREATION_READY;
 }

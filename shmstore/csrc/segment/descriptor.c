@@ -1,4 +1,4 @@
-/* descriptor.c: see descriptor.h. */
+/* descriptor.c: the contract is in descriptor.h. */
 #include "segment/descriptor.h"
 
 #include <errno.h>
@@ -15,7 +15,7 @@
 #define ATTACHED_BYTES (1ll << 32)
 #define REMOVAL (1ll << 60)
 
-/* 0, or an error number: EAGAIN when somebody else's lock is in the way. */
+/* Takes or releases a lock on one byte: 0 or an error number. EAGAIN: another description holds a lock on it. */
 static int set_lock(const struct shms_store *s, short type, int64_t byte) {
     struct flock l = {.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
     if (!shms_descriptor_mine(s))
@@ -23,7 +23,7 @@ static int set_lock(const struct shms_store *s, short type, int64_t byte) {
     return fcntl(s->fd, F_OFD_SETLK, &l) == 0 ? 0 : errno == EACCES ? EAGAIN : errno;
 }
 
-/* The first lock of somebody else in these bytes: 1 and where it is, 0 none, -1 cannot be told. */
+/* Finds a lock that another description holds in these bytes: 1 and the lock in *l, 0 none, -1 unknown. */
 static int get_lock(const struct shms_store *s, int64_t byte, int64_t bytes, struct flock *l) {
     *l = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = bytes};
     if (!shms_descriptor_mine(s) || fcntl(s->fd, F_OFD_GETLK, l) != 0)
@@ -51,25 +51,28 @@ void shms_descriptor_close(struct shms_store *s) {
     s->fd = -1;
 }
 
-/* Calls nothing that a child of a process with threads may not call. */
+/* Runs in the child of a process with threads, so it calls only what is safe there. */
 int shms_descriptor_renew(struct shms_store *s) {
     char path[40];
     snprintf(path, sizeof path, "/proc/self/fd/%d", s->fd);
     int fd = open(path, (fcntl(s->fd, F_GETFL) & O_ACCMODE) | O_CLOEXEC);
     if (fd < 0)
         return errno;
-    int error = dup3(fd, s->fd, O_CLOEXEC) < 0 ? errno : 0; /* closes the old one */
+    int error = dup3(fd, s->fd, O_CLOEXEC) < 0 ? errno : 0; /* closes the old one in the same step */
     close(fd);
     return error;
 }
 
-/* Each on a byte of its own, so that they can be counted: two that met would count as one. */
+/* Each attachment locks another byte, so that they can be counted. Two that choose the same byte count as one. */
 int shms_descriptor_attach(struct shms_store *s) {
     uint32_t byte = 0;
     shms_os_random(&byte, sizeof byte);
     return set_lock(s, F_RDLCK, ATTACHED + byte);
 }
 
+/* Counts bytes that others hold, from the lowest on. get_lock returns any of the locks in a range, not the first. So
+ * the inner loop shortens the range until no lock is left before the one it has. Between two calls attachments may come
+ * and go: the count is a snapshot of no exact moment. */
 int64_t shms_descriptor_others(const struct shms_store *s, uint32_t enough) {
     struct flock l;
     uint32_t count = 0;
@@ -78,7 +81,7 @@ int64_t shms_descriptor_others(const struct shms_store *s, uint32_t enough) {
         int64_t from = at;
         if ((there = get_lock(s, ATTACHED + from, ATTACHED_BYTES - from, &l)) <= 0)
             break;
-        /* The kernel names any of them: the first is the one before which there is none. */
+        /* Is there another one before the lock that was returned? */
         int64_t met = l.l_start - ATTACHED;
         while (met > from && (there = get_lock(s, ATTACHED + from, met - from, &l)) > 0)
             met = l.l_start - ATTACHED;
@@ -114,7 +117,7 @@ int shms_descriptor_marked(struct shms_store *s, uint32_t number, uint32_t gener
 }
 
 void shms_descriptor_forked(struct shms_store *s) {
-    s->liveness_byte = 0; /* the parent's */
+    s->liveness_byte = 0; /* it was the parent's */
     if (!shms_descriptor_mine(s) || shms_descriptor_renew(s) != 0)
         shms_descriptor_close(s);
     else

@@ -1,4 +1,4 @@
-/* memory.c: what all kinds of memory have in common; see memory.h. */
+/* memory.c: what all kinds of memory have in common. The contract is in memory.h. */
 #include "segment/memory.h"
 
 #include <errno.h>
@@ -7,7 +7,7 @@
 #include "segment/request.h"
 
 void shms_memory_choose(struct shms_store *s, const struct shms_open_request *a) {
-    /* All but the link: others change the list meanwhile (clients.c). */
+    /* All but the link: other threads change the list of attachments meanwhile (attachments.c). */
     memset((uint8_t *)s + sizeof s->next, 0, sizeof *s - sizeof s->next);
     s->liveness = s->fd = s->id = -1;
     s->memory = a->backend == SHMS_BACKEND_POSIX ? &shms_memory_posix : &shms_memory_sysv;
@@ -19,7 +19,7 @@ bool shms_commit_sparse(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     return s->memory->commit(s, offset, bytes);
 }
 
-/* A read-modify-write that changes nothing: others may be at work in these bytes. */
+/* Touches each page by a read-modify-write that changes nothing, because other processes may write to these bytes. */
 static void touch(struct shms_store *s) {
     for (uint64_t at = 0; at < s->size; at += SHMS_PAGE)
         shms_fetch_or_acq_rel((_Atomic uint64_t *)(s->base + at), 0);
@@ -37,7 +37,7 @@ int shms_memory_prefault(struct shms_store *s) {
             return 0;
         }
         if (errno != EINTR && errno != EAGAIN)
-            return errno == EFAULT ? ENOMEM : errno; /* EFAULT: a page could not be had */
+            return errno == EFAULT ? ENOMEM : errno; /* EFAULT: the system has no page left */
     }
     return 0;
 }

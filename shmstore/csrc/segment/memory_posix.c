@@ -1,17 +1,19 @@
-/* memory_posix.c: POSIX shared memory: a file of /dev/shm, or, for a private store, one without a name (memfd).
+/* memory_posix.c: POSIX shared memory: a file in /dev/shm, or, for a private store, a file without a name (memfd)
  *
- * CREATION  A file without a name (O_TMPFILE) gets mode and size, its first pages, and the whole header; then linkat
- *   gives it its name, which fails if the name exists. So under that name stands a finished store or none, and of
- *   racing creators one wins. CRASH before: the kernel frees the file. There is nothing to take over.
- * PAGES  The file is sparse. A page that it lacks is allocated by fallocate before it is touched, reading included:
- *   a fault in a full /dev/shm would be SIGBUS. Who must do that for what is said at shms_commit in segment.h.
- * GIVING BACK  A reader may be on its way through a block that was freed a moment ago. If its pages went back it
- *   would fault a new one in, which in a full /dev/shm kills it. So pages go back only while nobody else is
- *   attached; otherwise the store keeps them for its next puts.
- * REMOVAL  The name is compared with the open file and then unlinked, both under a lock: two that remove the same
- *   store cannot remove the next one of that name.
- * LIMIT  Who may write to the file may also make it shorter, and that is SIGBUS for all who use it. Nobody does
- *   that by accident; a private store is sealed against it. */
+ * WRITER  Creating: a file without a name (O_TMPFILE) gets its mode, its size, its first pages and the whole header.
+ *   Then linkat gives it its name, and fails if the name exists. So a name leads to a finished store or to none, and of
+ *   several creators one wins.
+ *   Removing: under a lock, the name is compared with the open file and then unlinked. So two processes that remove the
+ *   same store cannot remove the next store of that name.
+ * CRASH  While creating: the kernel frees the file. Nothing needs to be taken over. While removing: the kernel drops
+ *   the lock, and the name is there or not.
+ * PAGES  The file is sparse. A missing page is committed by fallocate before it is touched, even for reading: a fault
+ *   in a full /dev/shm would be SIGBUS. shms_commit in segment.h lists which code commits what.
+ * GIVING BACK  A reader may still read a block that was freed a moment ago. If its pages had gone back, the read would
+ *   fault in a new page, which kills the reader if /dev/shm is full. So pages go back only while no other process is
+ *   attached. Otherwise the store keeps them for later puts.
+ * LIMITS  A user who may write to the file may also truncate it, and then every process that uses it gets SIGBUS. This
+ *   does not happen by accident. A private store is sealed against it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,7 +28,7 @@
 
 #define DIRECTORY "/dev/shm"
 #define HUGE_SHIFT 26 /* MFD_HUGE_SHIFT */
-#define REMOVAL_TRIES 5000 /* of a millisecond */
+#define REMOVAL_TRIES 5000 /* with a millisecond between two */
 
 static int result(struct shms_store *s, const char *call, bool well) {
     s->call = call;
@@ -34,13 +36,13 @@ static int result(struct shms_store *s, const char *call, bool well) {
 }
 
 static void path_of(const struct shms_store *s, char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX]) {
-    if (s->object[0] == '/') /* a private store of another process */
+    if (s->object[0] == '/') /* a private store of another process, by a path in /proc */
         snprintf(path, sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX, "%s", s->object);
     else
         snprintf(path, sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX, DIRECTORY "/%s", s->object);
 }
 
-/* An ordinary file, or an error number; never waits for one that is something else. */
+/* Opens an ordinary file: 0 or an error number. Never blocks on a file of another type, a FIFO for example. */
 static int open_file(struct shms_store *s, bool readonly) {
     char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
     struct stat st;
@@ -60,12 +62,13 @@ static int open_file(struct shms_store *s, bool readonly) {
 static int find(struct shms_store *s, const struct shms_open_request *a) {
     s->call = "shm_open";
     if (!a->object)
-        return ENOENT; /* a private one is always new, unless a path leads to it */
+        return ENOENT; /* a private store is always new, unless a path leads to it */
     snprintf(s->object, sizeof s->object, "%s", a->object);
     return open_file(s, a->readonly);
 }
 
-/* vm.memfd_noexec=2 refuses those that could be executed, by EACCES; kernels that know no such files know no such refusal. */
+/* With vm.memfd_noexec=2 the kernel refuses a memfd without MFD_NOEXEC_SEAL (EACCES). Older kernels do not know the
+ * flag, and do not refuse. */
 static int make_unnamed(uint64_t huge_page) {
     unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
     if (huge_page)
@@ -86,7 +89,7 @@ static int make(struct shms_store *s, const struct shms_open_request *a, uint64_
     if (fd < 0)
         return errno;
     shms_descriptor_keep(s, fd);
-    int rc = result(s, "fchmod", fchmod(fd, a->mode) == 0); /* exact: no umask */
+    int rc = result(s, "fchmod", fchmod(fd, a->mode) == 0); /* the exact mode, without the umask */
     if (rc)
         return rc;
     s->call = "ftruncate";
@@ -95,8 +98,8 @@ static int make(struct shms_store *s, const struct shms_open_request *a, uint64_
     return ftruncate(fd, (off_t)size) == 0 ? 0 : errno;
 }
 
-/* Proof that the store is gone. That it cannot be opened is none: the process may be in a chroot, another user by now, or
- * out of descriptors. */
+/* Proof that the store was removed. That its file cannot be opened is no proof: the process may be in a chroot, may be
+ * another user by now, or may have no descriptor left. */
 static bool another_has_its_name(const struct shms_store *s) {
     char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
     struct stat st;
@@ -112,7 +115,7 @@ static int64_t attached(struct shms_store *s) {
 static int state(struct shms_store *s, struct shms_memory_state *ret) {
     struct stat st;
     memset(ret, 0, sizeof *ret);
-    if (!shms_descriptor_mine(s)) { /* closed by others, and not to be had again */
+    if (!shms_descriptor_mine(s)) { /* another part of the program closed it, and it could not be opened again */
         ret->removed = !s->private_store && another_has_its_name(s);
         return 0;
     }
@@ -128,7 +131,8 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
     return 0;
 }
 
-/* 0, ENOEXEC or another error number. Without touching a page of what may be somebody else's file. */
+/* 0, ENOEXEC or another error number. Reads by pread, because a page of a file that is not a store must not be
+ * touched. */
 static int look_for_magic(struct shms_store *s) {
     uint64_t magic = 0;
     ssize_t n = pread(s->fd, &magic, sizeof magic, 0);
@@ -145,7 +149,7 @@ static int map(struct shms_store *s, const struct shms_open_request *a, uint64_t
         return result(s, "mmap", false);
     s->base = base;
     s->size = size;
-    /* Huge pages were set aside when the file was mapped first. */
+    /* Huge pages are reserved when the file is first mapped, so none can be missing later. */
     s->sparse = fstatfs(s->fd, &fs) != 0 || fs.f_type != HUGETLBFS_MAGIC;
     s->named = !s->private_store && !made;
     rc = shms_descriptor_renew(s);
@@ -164,7 +168,7 @@ static int publish(struct shms_store *s, const struct shms_open_request *a) {
     path_of(s, path);
     snprintf(from, sizeof from, "/proc/self/fd/%d", s->fd);
     int rc = result(s, "linkat", linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0);
-    if (rc == ENOENT) /* /proc is not there: the right to do without may be */
+    if (rc == ENOENT) /* /proc is not mounted; a process with CAP_DAC_READ_SEARCH can do without it */
         rc = result(s, "linkat", linkat(s->fd, "", AT_FDCWD, path, AT_EMPTY_PATH) == 0);
     s->named = rc == 0;
     return rc;
@@ -177,7 +181,7 @@ static void unmap(struct shms_store *s) {
     shms_store_unmapped(s);
 }
 
-/* A page that the file lacks is none that is in memory; mincore would say so only to who may write to the file. */
+/* A hole in the file is a page that is not in memory. mincore tells only users who may write to the file. */
 static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint8_t *ret) {
     if (!s->sparse || !shms_descriptor_mine(s))
         return false;
@@ -203,7 +207,7 @@ static int unlink_mine(struct shms_store *s) {
     if (lstat(path, &st) != 0)
         return errno == ENOENT ? 0 : result(s, "lstat", false);
     if ((uint64_t)st.st_dev != s->device || (uint64_t)st.st_ino != s->inode)
-        return 0; /* removed before; this is the next store of that name */
+        return 0; /* it was removed before, and this is the next store of that name */
     return result(s, "shm_unlink", unlink(path) == 0 || errno == ENOENT);
 }
 
@@ -223,8 +227,8 @@ static int remove_file(struct shms_store *s) {
 
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) { return true; }
 
-/* Without the descriptor, which others closed: through the mapping. EFAULT stands for the SIGBUS of a touch; Linux before
- * 5.14 does not have this (EINVAL). */
+/* For an attachment without a descriptor: commits through the mapping. Where a touch would raise SIGBUS, madvise fails
+ * with EFAULT. Linux before 5.14 does not have this advice (EINVAL). */
 static bool commit_mapped(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     uint64_t from = offset / SHMS_PAGE * SHMS_PAGE;
     while (madvise(s->base + from, offset + bytes - from, MADV_POPULATE_WRITE) != 0)
@@ -236,8 +240,8 @@ static bool commit_mapped(struct shms_store *s, uint64_t offset, uint64_t bytes)
     return true;
 }
 
-/* The kernel undoes what it allocated when it cannot allocate all. A signal ends the call, too; then by halves, so
- * that somebody whom signals hit again and again gets on. */
+/* If the kernel cannot allocate the whole range, it undoes what it allocated. A signal interrupts the call, too. Then
+ * the range is halved, so that a process that gets signals at a high rate makes progress. */
 static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     if (!shms_descriptor_mine(s))
         return commit_mapped(s, offset, bytes);
@@ -256,8 +260,8 @@ static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     return true;
 }
 
-/* Nobody else who might be on his way through what was freed: no other attachment (where that can be told), no other
- * thread of this one, and no client whose descriptor was closed under it. */
+/* True only if no reader can be in memory that was freed: there is no other attachment, no other thread of this process
+ * reads without the GIL, and no live client is left whose descriptor was closed by mistake. */
 static bool may_give_back(struct shms_store *s) {
     if (shms_load_relaxed(&s->calls_without_gil) || !shms_descriptor_mine(s) || shms_descriptor_others(s, 1) != 0)
         return false;
@@ -270,7 +274,7 @@ static bool may_give_back(struct shms_store *s) {
     return true;
 }
 
-/* As a page is touched: what nobody uses costs nothing. Of this process's mapping, as long as it lasts. */
+/* Locks pages when they are first touched, so unused ones cost nothing. Lasts as long as this process's mapping. */
 static int lock(struct shms_store *s) {
     return result(s, "mlock", shms_mlock2(s->base, s->size, MLOCK_ONFAULT) == 0);
 }
@@ -286,7 +290,7 @@ static void mark_again(struct shms_store *s) {
         }
         s->device = device;
         s->inode = inode;
-        if (!again) { /* it is out, and must not be taken for that of the dead */
+        if (!again) { /* there is no liveness lock now: others must not take its absence for a death */
             if (s->me)
                 shms_store_relaxed(&s->me->liveness, 0);
             return;
@@ -300,7 +304,7 @@ static void mark_again(struct shms_store *s) {
 
 static bool can_see_mark(struct shms_store *s, uint64_t net_ns) { return shms_descriptor_mine(s); }
 static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps_file(pid, s->device, s->inode); }
-static bool only_me(struct shms_store *s) { return false; } /* beacons tell more */
+static bool only_me(struct shms_store *s) { return false; } /* the liveness locks tell more */
 
 const struct shms_memory shms_memory_posix = {
     find, make, state, attached, map, publish, unmap, remove_file, creator_gone, commit, resident, may_give_back, lock,

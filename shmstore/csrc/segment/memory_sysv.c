@@ -1,8 +1,8 @@
-/* memory_sysv.c: a System V segment. The kernel keeps it until somebody removes it, whoever exits.
+/* memory_sysv.c: a System V segment. The kernel keeps it until a process removes it, whichever process exits.
  *
- * A private store (IPC_PRIVATE) has no key. It is marked for removal as soon as it is attached, so that the kernel
- * takes it with its last process; until then Linux lets further ones attach by its identifier.
- * CRASH between shmget and the mark: a segment of key 0 is left, with nobody attached. */
+ * A private store (IPC_PRIVATE) has no key. It is marked for removal as soon as it is attached, so the kernel removes
+ * it with its last process. Until then Linux lets more processes attach by its identifier.
+ * CRASH  Between shmget and the mark: a segment of key 0 is left, and no process is attached to it. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/ipc.h>
@@ -12,7 +12,7 @@
 #include "segment/memory.h"
 #include "segment/request.h"
 
-#define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of linux/shm.h, which does not go with sys/shm.h */
+#define HUGE_SHIFT 26 /* SHM_HUGE_SHIFT of linux/shm.h, which cannot be included together with sys/shm.h */
 
 static int result(struct shms_store *s, const char *call, bool well) {
     s->call = call;
@@ -34,21 +34,21 @@ static int find(struct shms_store *s, const struct shms_open_request *a) {
 
 static int make(struct shms_store *s, const struct shms_open_request *a, uint64_t size) {
     int flags = IPC_CREAT | IPC_EXCL | (int)a->mode;
-    /* Huge pages are set aside at once: one that is missing later would be a SIGBUS. */
+    /* Huge pages are reserved at once. A huge page that is missing later would be a SIGBUS. */
     flags |= a->huge_page ? SHM_HUGETLB | __builtin_ctzll(a->huge_page) << HUGE_SHIFT : SHM_NORESERVE;
     return result(s, a->huge_page ? "shmget(SHM_HUGETLB)" : "shmget(IPC_CREAT)",
                   (s->id = shmget(a->name_kind == 4 ? IPC_PRIVATE : a->key, size, flags)) >= 0);
 }
 
-/* After unshare(CLONE_NEWIPC) the number means nothing, or somebody else's segment; what is mapped stays the store. */
+/* After unshare(CLONE_NEWIPC) the identifier means nothing, or another segment. The mapping is still the store. */
 static bool is_elsewhere(struct shms_store *s) {
     uint64_t now = s->base && s->inode ? shms_os_ipc_namespace() : 0;
     return now && now != s->inode;
 }
 
-/* False: errno says why. IPC_STAT is refused to a process that attached and then became another user. SHM_STAT_ANY (Linux
- * 4.17) answers everybody: it looks up the place in the kernel's table that the id's low bits are, and returns the id of the
- * segment there. An older kernel's EINVAL must not be taken for "there is none". */
+/* False: errno says why. The kernel refuses IPC_STAT to a process that attached and then became another user.
+ * SHM_STAT_ANY (Linux 4.17) answers every user. It takes the low bits of the identifier as an index into the kernel's
+ * table and returns the identifier found there. EINVAL from an older kernel does not mean that the segment is gone. */
 static bool kernel_stat(const struct shms_store *s, struct shmid_ds *d) {
     if (shmctl(s->id, IPC_STAT, d) == 0)
         return true;
@@ -65,8 +65,8 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
     if (is_elsewhere(s))
         return 0;
     if (!kernel_stat(s, &d)) {
-        /* What is attached stays known until it is detached, whoever removes it. If the kernel does not know it, this
-         * process is in another IPC namespace by now. */
+        /* The kernel knows an attached segment until it is detached, even if it was removed. If it does not know it,
+         * this process is in another IPC namespace by now. */
         ret->removed = is_gone(errno) && !s->base;
         return result(s, "shmctl", is_gone(errno));
     }
@@ -123,7 +123,8 @@ static bool creator_gone(struct shms_store *s, const struct shms_memory_state *s
 
 static bool commit(struct shms_store *s, uint64_t offset, uint64_t bytes) { return true; }
 static bool may_give_back(struct shms_store *s) { return true; }
-static int lock(struct shms_store *s) { return result(s, "shmctl(SHM_LOCK)", shmctl(s->id, SHM_LOCK, NULL) == 0); } /* while opening */
+/* Called while the store is being opened. */
+static int lock(struct shms_store *s) { return result(s, "shmctl(SHM_LOCK)", shmctl(s->id, SHM_LOCK, NULL) == 0); }
 
 static bool mark_alive(struct shms_store *s, uint32_t number, uint32_t generation) {
     s->liveness = shms_os_liveness_open(s->uuid, number, generation);
@@ -146,7 +147,8 @@ static int marked(struct shms_store *s, uint32_t number, uint32_t generation) {
     return shms_os_liveness_exists(s->uuid, number, generation);
 }
 
-/* From where this thread is now: elsewhere every beacon would seem out. */
+/* Asks where the calling thread is now: from another network namespace every liveness socket would seem to be
+ * missing. */
 static bool can_see_mark(struct shms_store *s, uint64_t net_ns) { return net_ns && net_ns == shms_os_network_namespace(); }
 static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps(pid, s->id); }
 

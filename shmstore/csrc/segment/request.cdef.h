@@ -1,4 +1,4 @@
-/* What is asked for when a store is opened, and what was found. Times are in nanoseconds, sizes in bytes. */
+/* What is asked for when a store is opened (request), and what was found (result). Times in ns, sizes in bytes. */
 enum shms_backend { SHMS_BACKEND_SYSV = 0, SHMS_BACKEND_POSIX = 1 };
 struct shms_open_request {
     int32_t key;
@@ -8,9 +8,9 @@ struct shms_open_request {
     uint64_t size;
     uint64_t max_entries;     /* 0: from the size */
     uint32_t mode;
-    uint32_t size_given, entries_given, mode_given; /* compare with what is there */
+    uint32_t size_given, entries_given, mode_given; /* 1: must equal that of an existing store */
     uint32_t readonly;
-    int64_t owner;            /* -1 my effective uid or root, -2 anybody, else this uid, too */
+    int64_t owner;            /* trusted users: -1 the effective uid and root, -2 every user, else this uid as well */
     uint64_t timeout;
     uint32_t uuid_given;
     uint8_t uuid[16];         /* only this store */
@@ -18,7 +18,7 @@ struct shms_open_request {
     uint32_t backend;         /* enum shms_backend */
     int32_t id;               /* of a private System V store; -1: a new one */
     const char *object;       /* POSIX: the file in /dev/shm, or the path to a private one; NULL: a new private one */
-    uint64_t huge_page;       /* made of pages of so many bytes; 0: ordinary ones */
+    uint64_t huge_page;       /* the size of a huge page to use; 0: ordinary pages */
     uint32_t prefault, lock_memory;
 };
 struct shms_open_result {
@@ -28,9 +28,9 @@ struct shms_open_result {
     uint64_t size, max_entries, minimum;
     uint32_t format, name_kind, name_length;
     uint64_t incompatible, read_compatible;
-    uint32_t only_read;       /* a feature allows reading alone */
+    uint32_t only_read;       /* 1: a feature that this build does not know allows only reading */
     uint32_t created;
     uint8_t uuid[16];
     char name[4096];
-    char what[64];            /* which call, which field */
+    char what[64];            /* the call or field concerned */
 };

@@ -1,4 +1,4 @@
-/* request.h: what is asked for when a store is opened, as C sees it. */
+/* request.h: what is asked for when a store is opened, as C sees it */
 #ifndef SHMS_REQUEST_H
 #define SHMS_REQUEST_H
 #include <stdint.h>

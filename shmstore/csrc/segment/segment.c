@@ -1,6 +1,11 @@
-/* segment.c: sizes of a store to be, and the checked view of one that is. */
+/* segment.c: the sizes of a planned store, and the checked view of an existing one
+ *
+ * Planning places one region after the other: header, pin bits, client table, summary, due words, hints, namespaces,
+ * arenas, slot table, heaps (layout.h has the drawing). The plan is used only by the creator. Every other process reads
+ * sizes and offsets from the header, so a later version may plan differently without a new format. */
 #include "segment/segment.h"
 
+/* Places a region of `bytes` bytes at or after *at, and moves *at behind it. */
 static uint64_t next_region(uint64_t *at, uint64_t bytes, uint64_t align) {
     uint64_t offset = SHMS_ALIGN_UP(*at, align);
     *at = offset + bytes;
@@ -14,13 +19,14 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, struct shms_geometry
     size = SHMS_ALIGN_UP(size, SHMS_PAGE);
     g->size = size;
     g->max_entries = max_entries;
-    /* Places for clients cost nothing until used, so they are few only where the store itself is tiny. */
+    /* Unused client slots use no memory. So there are few only where the store itself is small. */
     g->client_count = size < 1 << 20 ? 16 : size < 16 << 20 ? 64 : (uint32_t)shms_min(size >> 16, 1024);
     g->client_size = size < 1 << 20 ? 512 : size < 16 << 20 ? 1024 : 2048;
     g->namespace_count = size < 1 << 20 ? 8 : 64;
     g->arena_count = size < 256 << 20 ? 1 : 2;
-    /* A slot for 128 bytes by default: smaller objects do not exist in numbers. A table of more than 256
-     * buckets is never filled above four fifths, so that 256 buckets always have room for a newcomer. */
+    /* The default is a slot for every 128 bytes of the store: few stores have smaller entries. With a max_entries above
+     * 1024 the table gets a quarter more slots, so it is at most four fifths full and a search over the largest reach
+     * of 256 buckets practically always finds an empty slot. */
     uint64_t slots = max_entries ? max_entries + (max_entries > 1024 ? max_entries / 4 : 0) : size / 128;
     slots = shms_min(slots, 0xfffffff0ull);
     g->bucket_count = shms_max((slots + SHMS_BUCKET_SLOTS - 1) / SHMS_BUCKET_SLOTS, 2);
@@ -46,7 +52,7 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, struct shms_geometry
 
 uint64_t shms_geometry_least(uint64_t max_entries) {
     struct shms_geometry g;
-    uint64_t low = 1, high = (1ull << 44) / SHMS_PAGE; /* pages: too few, enough */
+    uint64_t low = 1, high = (1ull << 44) / SHMS_PAGE; /* pages: low is too few, high is enough */
     while (high - low > 1) {
         uint64_t middle = (low + high) / 2;
         if (shms_geometry_plan(middle * SHMS_PAGE, max_entries, &g) == SHMS_OK)
@@ -57,12 +63,14 @@ uint64_t shms_geometry_least(uint64_t max_entries) {
     return high * SHMS_PAGE;
 }
 
+/* No sum here can wrap: offset <= size is tested before size - offset is formed. */
 static bool region_fits(uint64_t offset, uint64_t bytes, uint64_t size, uint64_t align) {
     return offset >= SHMS_HEADER_SIZE && offset % align == 0 && offset <= size && bytes <= size - offset;
 }
 
-/* Checked is what is used: from a copy, since a compiler may load a plain word twice, and a hostile writer change it
- * between the two. The copy is the function's own as soon as nobody knows where it came from. */
+/* The header is copied, and the copy is both checked and used. Otherwise the compiler could load a plain field twice,
+ * and a hostile process could change it between check and use. The empty asm makes the compiler forget that the copy
+ * equals the header. */
 int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *only_read) {
     struct shms_header copy, *h = &copy;
     memcpy(h, base, sizeof copy);
@@ -119,10 +127,12 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     return SHMS_OK;
 }
 
-/* What will be looked at because of a bit is there before the bit is. */
+/* ORDERING [summary]  Pages are committed before their bit is set: a process that sees the bit touches them. The upper
+ * bit is set before the lower one, and both before any lock or slot of the page is written. A death in between leaves a
+ * bit without entries, which costs a walk one look. */
 bool shms_page_use(struct shms_store *s, uint64_t page) {
     uint64_t top = page >> 15, due = page * (SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
-    uint64_t words = shms_min((s->table_pages + 63) / 64 - (top << 9), 1 << 9); /* of the summary, for this upper bit */
+    uint64_t words = shms_min((s->table_pages + 63) / 64 - (top << 9), 1 << 9); /* words under this upper bit */
     uint64_t groups = shms_min(s->group_count - due, SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
     uint64_t buckets = shms_min(s->bucket_count - page * SHMS_PAGE_BUCKETS, SHMS_PAGE_BUCKETS);
     if (s->sparse && (!shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->summary[top << 9] - s->base), words * 8) ||
@@ -137,7 +147,7 @@ bool shms_page_use(struct shms_store *s, uint64_t page) {
 
 uint64_t shms_next_page_in_use(const struct shms_store *s, uint64_t page) {
     while (page < s->table_pages) {
-        uint64_t top = page >> 15; /* one bit of the top level stands for 2^15 pages, a page of the summary */
+        uint64_t top = page >> 15; /* one upper bit stands for 2^15 pages of the table, a page of the summary */
         uint64_t word = shms_load_acquire(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)]);
         if (!(word >> (top & 63) & 1)) {
             page = (top + 1) << 15;
