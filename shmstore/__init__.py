@@ -28,6 +28,7 @@ from shmstore.codecs.registry import register
 from shmstore.errors import (
     CodecError,
     FormatMismatch,
+    InvalidKey,
     KeyCollision,
     LockTimeout,
     NotAStore,
@@ -41,6 +42,7 @@ from shmstore.errors import (
     StoreFull,
     StoreNotFound,
     StoreSystemError,
+    UnencodableKey,
     ValueTooLarge,
 )
 from shmstore.store import DEFAULT, PRIVATE, Store, destroy, open, stores
@@ -75,6 +77,7 @@ __all__ = [
     "ClientInfo",
     "CodecError",
     "FormatMismatch",
+    "InvalidKey",
     "KeyCollision",
     "LockTimeout",
     "NotAStore",
@@ -93,6 +96,7 @@ __all__ = [
     "StoreInfo",
     "StoreNotFound",
     "StoreSystemError",
+    "UnencodableKey",
     "ValueTooLarge",
     "destroy",
     "open",

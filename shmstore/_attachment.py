@@ -11,6 +11,7 @@ from shmstore._durations import seconds, timeout_ns, ttl_ns
 from shmstore._foreign import is_foreign
 from shmstore._imports import current
 from shmstore._keys import Key, parse_backend, parse_huge_page, parse_key, parse_owner, parse_size
+from shmstore._names import no_key
 from shmstore._native import failure, log_news, open_handle, user
 from shmstore._sentinels import Private, UnsaidInt, UnsaidStr
 from shmstore.codecs import resolve
@@ -174,6 +175,9 @@ class Attachment(StoreCalls):
         if name is not None and status in _ABOUT_ENTRIES:
             where += f", entry {name!r}"
         return failure(status, where, self._handle, seconds(timeout_ns(self._timeout, "timeout")), asked)
+
+    def _no_key(self, key: object) -> Exception:
+        return no_key(f"store {self._key.shown}", key)
 
     def _tell_news(self) -> None:
         """Log what this handle took over or rebuilt since the last time. Calls that wait in C do so themselves."""

@@ -9,7 +9,7 @@ from shmstore._copying import IN_LOOP, hand_over, list_keys, place
 from shmstore._core import ffi, lib
 from shmstore._entries import ADD, SET, Entries
 from shmstore._foreign import is_foreign
-from shmstore._names import ALL_NAMES, Name, raw_name
+from shmstore._names import ALL_NAMES, Name
 from shmstore._native import partly
 from shmstore._sentinels import DEFAULT, MISSING
 from shmstore._views import Items, Names, Values, check_on_error

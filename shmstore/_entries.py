@@ -8,7 +8,7 @@ from shmstore import errors
 from shmstore._attachment import NAMES_OF_CODECS
 from shmstore._core import ffi, lib
 from shmstore._foreign import is_foreign
-from shmstore._names import Name
+from shmstore._names import Name, raw_name
 from shmstore._sentinels import DEFAULT, MISSING
 from shmstore._waiting import Waiting
 from shmstore.codecs import msgpack as _msgpack
@@ -196,6 +196,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
             if found is None:
                 if default is MISSING:
                     raise KeyError(name)
+                raw_name(f"store {self._key.shown}", name)
                 found = default, 0
             value, version = found
             new = function(value)

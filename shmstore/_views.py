@@ -48,9 +48,12 @@ class Names(KeysView["str | bytes"]):
         return store._walk(self._raw, self._kind)  # type: ignore[no-any-return]
 
     def __contains__(self, name: object) -> bool:
-        if self._kind != ALL_NAMES and not (isinstance(name, type(self._prefix)) and name.startswith(self._prefix)):  # type: ignore[arg-type]
+        if name not in self._mapping:  # type: ignore[attr-defined]
             return False
-        return isinstance(name, (str, bytes)) and name in self._mapping  # type: ignore[attr-defined]
+        if self._kind == ALL_NAMES:
+            return True
+        prefix: Any = self._prefix
+        return isinstance(name, bytes if isinstance(prefix, bytes) else str) and name.startswith(prefix)
 
     def __len__(self) -> int:
         if not self._prefix and self._kind == ALL_NAMES:

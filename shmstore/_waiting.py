@@ -34,7 +34,7 @@ class Waiting(Health):
         self, name: Name, after: int | None, timeout: Duration | None, spin: Duration, stop: Any, passed: int = 0
     ) -> int:
         """Wait in slices. *passed*: ns that wait() has waited already."""
-        raw, kind = raw_name(name)
+        raw, kind = raw_name(f"store {self._key.shown}", name)
         left = max(0, timeout_ns(timeout, "timeout") - passed)
         spinning = max(0, timeout_ns(spin, "spin") - passed)
         end = lib.shms_now() + left

@@ -14,6 +14,7 @@ from shmstore._imports import once
 __all__ = [
     "CodecError",
     "FormatMismatch",
+    "InvalidKey",
     "KeyCollision",
     "LockTimeout",
     "NotAStore",
@@ -27,6 +28,7 @@ __all__ = [
     "StoreFull",
     "StoreNotFound",
     "StoreSystemError",
+    "UnencodableKey",
     "ValueTooLarge",
 ]
 
@@ -109,6 +111,19 @@ class FormatMismatch(ShmStoreError):
 @once
 class CodecError(ShmStoreError):
     """A value cannot be encoded as it is, or a stored one not be decoded by this handle."""
+
+
+@once
+class InvalidKey(ShmStoreError, ValueError):
+    """A str or bytes that nothing can be stored under: too long, or not encodable."""
+
+
+@once
+class UnencodableKey(InvalidKey, UnicodeEncodeError):
+    """A str with a lone surrogate, which UTF-8 does not encode; ``reason`` is the whole message."""
+
+    def __str__(self) -> str:
+        return self.reason
 
 
 @once

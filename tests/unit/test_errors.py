@@ -989,15 +989,11 @@ BAD_KEYS = [
 ]  # fmt: skip
 BAD_CALLS = [
     *[(f"name of {method}", functools.partial(call, name=name), error, said) for method, call in {
-        "get": lambda s, name: s.get(name), "put": lambda s, name: s.put(name, 1),
-        "contains": lambda s, name: name in s, "get_versioned": lambda s, name: s.get_versioned(name),
-        "delete": lambda s, name: s.delete(name), "pop": lambda s, name: s.pop(name, None),
-        "incr": lambda s, name: s.incr(name), "touch": lambda s, name: s.touch(name, 1),
-        "ttl": lambda s, name: s.ttl(name), "get_into": lambda s, name: s.get_into(name, bytearray(1)),
-        "wait": lambda s, name: s.wait(name, timeout=0), "cas": lambda s, name: s.cas(name, 1, 0),
-        "get_many": lambda s, name: s.get_many([name]), "put_many": lambda s, name: s.put_many([(name, 1)]),
-        "delete_many": lambda s, name: s.delete_many([name]), "modify": lambda s, name: s.modify(name, str, 1),
-        "setdefault": lambda s, name: s.setdefault(name, 1), "add": lambda s, name: s.add(name, 1),
+        "put": lambda s, name: s.put(name, 1), "add": lambda s, name: s.add(name, 1),
+        "replace": lambda s, name: s.replace(name, 1), "cas": lambda s, name: s.cas(name, 1, 0),
+        "incr": lambda s, name: s.incr(name), "setdefault": lambda s, name: s.setdefault(name, 1),
+        "modify": lambda s, name: s.modify(name, str, 1), "put_many": lambda s, name: s.put_many([(name, 1)]),
+        "wait": lambda s, name: s.wait(name, timeout=0),
     }.items() for name, error, said in [
         (1, TypeError, "int"), (None, TypeError, "NoneType"), (("a",), TypeError, "tuple"),
         ("x" * 32769, ValueError, "32769"), (b"x" * 40000, ValueError, "40000"), ("\ud800", ValueError, "surrogate"),

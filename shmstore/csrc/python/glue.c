@@ -75,6 +75,13 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     return rc == SHMS_OK && forked ? SHMS_FORKED : rc;
 }
 
+void shms_key_error(PyObject *key) {
+    PyObject *arguments = PyTuple_Pack(1, key);
+    if (arguments)
+        PyErr_SetObject(PyExc_KeyError, arguments);
+    Py_XDECREF(arguments);
+}
+
 void shms_type_error(const char *wanted, PyObject *got) {
     PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(got), "__name__");
     if (name)
@@ -86,22 +93,33 @@ int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint3
     Py_ssize_t n;
     if (SHMS_LIKELY(PyUnicode_Check(object))) {
         *bytes = PyUnicode_AsUTF8AndSize(object, &n);
-        if (!*bytes)
-            return SHMS_RAISED;
+        if (SHMS_UNLIKELY(!*bytes)) {
+            if (!PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+                return SHMS_RAISED;
+            PyErr_Clear();
+            return SHMS_NO_KEY; /* a lone surrogate */
+        }
         *kind = 0;
     } else if (PyBytes_Check(object)) {
         char *p;
         PyBytes_AsStringAndSize(object, &p, &n);
         *bytes = p;
         *kind = SHMS_FLAG_BYTES_KEY;
-    } else {
-        shms_type_error("names are str or bytes", object);
-        return SHMS_RAISED;
-    }
-    if (SHMS_UNLIKELY(n > (Py_ssize_t)SHMS_KEY_MAX)) {
-        PyErr_Format(PyExc_ValueError, "names are at most %u bytes long, this one is %zd", SHMS_KEY_MAX, n);
-        return SHMS_RAISED;
-    }
+    } else
+        return SHMS_NO_KEY;
+    if (SHMS_UNLIKELY(n > (Py_ssize_t)SHMS_KEY_MAX))
+        return SHMS_NO_KEY;
     *length = (uint32_t)n;
     return SHMS_OK;
+}
+
+int shms_call_absent(PyObject *store, PyObject *key, bool change) {
+    struct shms_call c;
+    if (PyObject_Hash(key) == -1)
+        return SHMS_RAISED;
+    int rc = shms_call_begin(&c, store);
+    if (rc == SHMS_OK && change && c.h->s.readonly)
+        rc = SHMS_READ_ONLY;
+    shms_call_end(&c);
+    return rc == SHMS_OK ? SHMS_MISS : rc;
 }

@@ -22,6 +22,7 @@
 #define SHMS_CODEC_NAME_MAX 64
 #define SHMS_CODEC_EXTENSION (8 + 4 + SHMS_CODEC_NAME_MAX + 4) /* bytes of an extension with a codec's name */
 #define SHMS_RAISED (-1000)          /* a Python exception is pending */
+#define SHMS_NO_KEY (-1001)          /* an object that no entry can have as its key; no exception is pending */
 #define SHMS_RELEASE_GIL_MIN (8u << 20) /* bytes: shorter copies keep the GIL (docs/performance.md) */
 
 /* The state of the module of one interpreter, or of one import of several (glue_module.c). No call shares it with
@@ -65,7 +66,8 @@ void shms_call_end(struct shms_call *c);
  * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. */
 int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 
-/* A str or bytes object as a name: SHMS_OK or SHMS_RAISED. */
+/* A str or bytes object as a name: SHMS_OK, SHMS_NO_KEY or SHMS_RAISED. Calls that store something make an error of
+ * SHMS_NO_KEY (store._no_key); to those that look for an entry or remove one, it is absent. */
 int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
 /* What most calls begin with. SHMS_OK: *n is the name in the store, and shms_call_end is due. */
 static inline int shms_call_begin_named(struct shms_call *c, PyObject *store, PyObject *name, struct shms_key *n) {
@@ -77,6 +79,12 @@ static inline int shms_call_begin_named(struct shms_call *c, PyObject *store, Py
     return rc;
 }
 
+/* What a call that looks for an entry, or is to `change` one, says of SHMS_NO_KEY, as a dict would: SHMS_MISS, or SHMS_RAISED
+ * if it cannot be hashed; or that the store is closed, or read-only. A whole call. */
+int shms_call_absent(PyObject *store, PyObject *key, bool change);
+
+/* Raises KeyError(key). PyErr_SetObject alone would take a tuple for the arguments, and None for none. */
+void shms_key_error(PyObject *key);
 /* Raises TypeError: what is wanted, and the type that was given. */
 void shms_type_error(const char *wanted, PyObject *got);
 

@@ -96,6 +96,6 @@ PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count)
     if (rc == SHMS_UNMET)
         return refused(self, args[0], args[1], &into, v.length);
     if (rc == SHMS_MISS)
-        PyErr_SetObject(PyExc_KeyError, args[0]);
+        shms_key_error(args[0]);
     return rc == SHMS_MISS ? NULL : shms_store_failed(self, args[0], rc);
 }

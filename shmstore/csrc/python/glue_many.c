@@ -14,7 +14,7 @@ static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, 
         const char *bytes;
         uint32_t length, kind;
         PyObject *name = PyTuple_GetItem(names, i);
-        if ((!PyUnicode_Check(name) && !PyBytes_Check(name)) || shms_call_name(name, &bytes, &length, &kind) != SHMS_OK) {
+        if (shms_call_name(name, &bytes, &length, &kind) != SHMS_OK) {
             PyErr_Clear(); /* its own turn will say what is wrong */
             continue;
         }
@@ -130,13 +130,16 @@ static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct 
     return SHMS_OK;
 }
 
-static int check_names(PyObject *names) {
+static int check_names(PyObject *self, PyObject *names) {
     Py_ssize_t count = PyTuple_Size(names);
     for (Py_ssize_t i = 0; i < count; i++) {
         const char *bytes;
         uint32_t length, kind;
-        if (shms_call_name(PyTuple_GetItem(names, i), &bytes, &length, &kind) != SHMS_OK)
+        int rc = shms_call_name(PyTuple_GetItem(names, i), &bytes, &length, &kind);
+        if (rc != SHMS_OK) {
+            shms_store_failed(self, PyTuple_GetItem(names, i), rc);
             return SHMS_RAISED;
+        }
     }
     return SHMS_OK;
 }
@@ -175,7 +178,7 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
         return NULL;
     }
     enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
-    if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK || check_names(args[0]) != SHMS_OK)
+    if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK || check_names(self, args[0]) != SHMS_OK)
         return NULL;
     Py_ssize_t count = PyTuple_Size(args[0]), done = 0, at = 0;
     struct item *items = calloc((size_t)count + 1, sizeof *items);
@@ -197,6 +200,22 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     return rc == SHMS_RAISED ? NULL : Py_BuildValue("(innK)", rc, done, at, (unsigned long long)asked);
 }
 
+static int delete_one(struct shms_call *c, PyObject *name) {
+    const char *bytes;
+    uint32_t length, kind;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    c->deadline = 0; /* the timeout is each item's */
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return shms_remove_one(c, bytes, length, kind, 0);
+    if (rc == SHMS_NO_KEY) { /* hashing it may run Python code */
+        shms_call_end(c);
+        rc = shms_call_absent(c->store, name, true);
+        int again = shms_call_begin(c, c->store);
+        return rc == SHMS_MISS && again != SHMS_OK ? again : rc;
+    }
+    return rc;
+}
+
 /* _delete_many(names): how many were there; on failure (status, how many, at which key) */
 PyObject *shms_delete_many(PyObject *self, PyObject *names) {
     struct shms_call c;
@@ -207,12 +226,7 @@ PyObject *shms_delete_many(PyObject *self, PyObject *names) {
     int rc = shms_call_begin(&c, self);
     Py_ssize_t count = PyTuple_Size(names), done = 0, i = 0;
     for (; i < count && rc == SHMS_OK; i++) {
-        const char *name;
-        uint32_t length, kind;
-        rc = shms_call_name(PyTuple_GetItem(names, i), &name, &length, &kind);
-        c.deadline = 0; /* the timeout is each item's */
-        if (rc == SHMS_OK)
-            rc = shms_remove_one(&c, name, length, kind, 0);
+        rc = delete_one(&c, PyTuple_GetItem(names, i));
         done += rc == SHMS_OK;
         rc = rc == SHMS_MISS ? SHMS_OK : rc;
     }

@@ -155,7 +155,8 @@ int shms_call_read(PyObject *store, PyObject *name, bool whole, struct shms_valu
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         rc = read_value(&c, &n, whole, v);
         shms_call_end(&c);
-    }
+    } else if (rc == SHMS_NO_KEY)
+        rc = shms_call_absent(store, name, false);
     return rc;
 }
 
@@ -170,7 +171,8 @@ int shms_call_look(PyObject *store, PyObject *name, struct shms_entry *f) {
                 break;
             }
         shms_call_end(&c);
-    }
+    } else if (rc == SHMS_NO_KEY)
+        rc = shms_call_absent(store, name, false);
     return rc;
 }
 

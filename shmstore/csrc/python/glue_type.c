@@ -1,7 +1,8 @@
 /* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
  *
  * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
- *   _fail(status, asked or None, name) -> exception     _decode(codec, bytes, name) -> object
+ *   _fail(status, asked or None, name) -> exception     _no_key(object) -> exception
+ *   _decode(codec, bytes, name) -> object
  *   _encode_parts(object, name) -> bytes, or (head, address, length, owner): memory that is copied from where it lies
  *   _unencodable(name, object, exception), _undecodable(name, ...) -> exception      _ttl_ns(duration) -> int
  *   _wait(name, after, timeout, spin, stop, passed) -> int
@@ -30,6 +31,8 @@ static PyObject *fail(PyObject *self, PyObject *name, int status, uint64_t asked
         return NULL;
     if (status == SHMS_NO_MEMORY)
         return PyErr_NoMemory();
+    if (status == SHMS_NO_KEY)
+        return shms_raise(PyObject_CallMethod(self, "_no_key", "(O)", name));
     return shms_raise(asked == NOT_ASKED
                           ? PyObject_CallMethod(self, "_fail", "iOO", status, Py_None, name)
                           : PyObject_CallMethod(self, "_fail", "iKO", status, (unsigned long long)asked, name));
@@ -113,7 +116,7 @@ PyDoc_STRVAR(get_versioned_doc, "get_versioned($self, name, /)\n--\n\n"
 static PyObject *get_versioned(PyObject *self, PyObject *name) {
     PyObject *both = value_and_version(self, name);
     if (!both && !PyErr_Occurred())
-        PyErr_SetObject(PyExc_KeyError, name);
+        shms_key_error(name);
     return both;
 }
 
@@ -134,7 +137,7 @@ static PyObject *subscript(PyObject *self, PyObject *name) {
     }
     PyObject *value = get_value(self, name);
     if (!value && !PyErr_Occurred())
-        PyErr_SetObject(PyExc_KeyError, name);
+        shms_key_error(name);
     return value;
 }
 
@@ -244,13 +247,17 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
     const char *bytes;
     uint32_t length, kind;
     uint64_t ttl = SHMS_TTL_OF_HANDLE;
-    if ((ttl_given && shms_call_ttl(self, ttl_given, &ttl) != SHMS_OK) ||
-        shms_call_name(name, &bytes, &length, &kind) != SHMS_OK)
+    if (ttl_given && shms_call_ttl(self, ttl_given, &ttl) != SHMS_OK)
         return SHMS_RAISED;
+    int rc = shms_call_name(name, &bytes, &length, &kind);
+    if (SHMS_UNLIKELY(rc != SHMS_OK)) {
+        fail(self, name, rc, NOT_ASKED);
+        return SHMS_RAISED;
+    }
     shms_put_init(&p, condition->mode);
     p.expected = condition->expected;
     p.keep_expiry = condition->keep_expiry;
-    int rc = shms_encode(self, name, value, &e, &p);
+    rc = shms_encode(self, name, value, &e, &p);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, bytes, length, kind, &p);
@@ -354,7 +361,8 @@ static int erase(PyObject *self, PyObject *name) {
     if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
         rc = shms_remove_one(&c, bytes, length, kind, 0);
         shms_call_end(&c);
-    }
+    } else if (rc == SHMS_NO_KEY)
+        rc = shms_call_absent(self, name, true);
     if (rc == SHMS_OK || rc == SHMS_MISS)
         return rc == SHMS_OK;
     fail(self, name, rc, NOT_ASKED);
@@ -373,7 +381,7 @@ static int assign(PyObject *self, PyObject *name, PyObject *value) {
         return put_value(self, name, value, NULL, &always, &version) == SHMS_OK ? 0 : -1;
     int gone = erase(self, name);
     if (gone == 0)
-        PyErr_SetObject(PyExc_KeyError, name);
+        shms_key_error(name);
     return gone == 1 ? 0 : -1;
 }
 

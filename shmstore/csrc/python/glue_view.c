@@ -13,7 +13,8 @@ PyObject *shms_view_of(PyObject *self, PyObject *name) {
             if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
                 break;
         shms_call_end(&c);
-    }
+    } else if (rc == SHMS_NO_KEY)
+        rc = shms_call_absent(self, name, true);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc == SHMS_OK)

@@ -195,16 +195,16 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     p.expected = PyLong_AsUnsignedLongLong(args[4]);
     p.keep_expiry = args[5] == Py_True;
     if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK || parse_codec(args[6], &p, extension) != SHMS_OK ||
-        shms_call_name(args[0], &name, &length, &kind) != SHMS_OK || PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
+        PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
         return NULL;
     p.body = body;
     p.length = (uint64_t)bytes;
-    int rc = shms_call_begin(&c, self);
-    if (SHMS_LIKELY(rc == SHMS_OK)) {
+    int rc = shms_call_name(args[0], &name, &length, &kind);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, name, length, kind, &p);
+        shms_call_end(&c);
     }
-    shms_call_end(&c);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromUnsignedLongLong(p.version);
     if (rc == SHMS_UNMET)
@@ -220,12 +220,14 @@ PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count
     if (count != 2)
         return wrong_count("_delete_if");
     uint64_t expected = PyLong_AsUnsignedLongLong(args[1]);
-    if (PyErr_Occurred() || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
+    if (PyErr_Occurred())
         return NULL;
-    int rc = shms_call_begin(&c, self);
-    if (rc == SHMS_OK)
+    int rc = shms_call_name(args[0], &name, &length, &kind);
+    if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
         rc = shms_remove_one(&c, name, length, kind, expected);
-    shms_call_end(&c);
+        shms_call_end(&c);
+    } else if (rc == SHMS_NO_KEY)
+        rc = shms_call_absent(self, args[0], true);
     if (rc == SHMS_OK)
         Py_RETURN_TRUE;
     if (rc == SHMS_MISS)
@@ -243,12 +245,14 @@ PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     uint64_t ttl;
     if (count != 2)
         return wrong_count("_touch");
-    if (shms_call_ttl(self, args[1], &ttl) != SHMS_OK || shms_call_name(args[0], &name, &length, &kind) != SHMS_OK)
+    if (shms_call_ttl(self, args[1], &ttl) != SHMS_OK)
         return NULL;
-    int rc = shms_call_begin(&c, self);
-    if (rc == SHMS_OK)
+    int rc = shms_call_name(args[0], &name, &length, &kind);
+    if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
         rc = change(&c, name, length, kind, true, shms_call_expiry(&c, ttl));
-    shms_call_end(&c);
+        shms_call_end(&c);
+    } else if (rc == SHMS_NO_KEY)
+        rc = shms_call_absent(self, args[0], true);
     if (rc == SHMS_OK)
         Py_RETURN_TRUE;
     if (rc == SHMS_MISS)
