@@ -34,7 +34,7 @@ NOT_POSITIVE = [0, 0.0, -0.0, Decimal(0), Decimal("-0"), Fraction(0), timedelta(
 NEGATIVE = [-1, -1e-300, -math.inf, -(10**5000), Decimal("-1e-999999"), Decimal("-Infinity"), Fraction(-1, 10**400), timedelta(microseconds=-1)]
 NAN = [math.nan, Half("nan"), Decimal("NaN"), Decimal("sNaN")]
 OUT_OF_RANGE = [*NOT_POSITIVE, *NEGATIVE, *NAN]
-NO_DURATION = [True, False, "1", b"1", 1j, [1], (), object()]
+NO_DURATION = [True, False, "1", b"1", 1j, [1], (), (5,), (None,), object()]
 
 
 @pytest.mark.parametrize(("duration", "nanoseconds"), GIVEN, ids=map(str, range(len(GIVEN))))

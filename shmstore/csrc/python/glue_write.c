@@ -17,7 +17,7 @@ int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds) {
         }
         PyErr_Clear();
     }
-    PyObject *found = PyObject_CallMethod(store, "_ttl_ns", "O", ttl);
+    PyObject *found = PyObject_CallMethod(store, "_ttl_ns", "(O)", ttl);
     *nanoseconds = found ? PyLong_AsUnsignedLongLong(found) : 0;
     Py_XDECREF(found);
     return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
