@@ -12,7 +12,21 @@ try:
     from shmstore import _core as _core
 except ImportError as _error:
     if _error.name == "_cffi_backend":
+        import sys
+
+        if getattr(sys, "frozen", False):
+            raise ImportError(
+                "this program was packed without cffi's module _cffi_backend, which the compiled part of shmstore imports; "
+                "PyInstaller finds it by itself, cx_Freeze wants --includes=_cffi_backend --packages=shmstore"
+            ) from _error
         raise ImportError("shmstore needs the package cffi: run `pip install cffi`") from _error
+    from os.path import isdir
+
+    if not isdir(__path__[0]):
+        raise ImportError(
+            f"shmstore cannot be imported from within the file {__path__[0].removesuffix('/shmstore')}: its compiled module must be "
+            "a file of its own; make the program with pex or PyInstaller, which unpack it, instead of zipapp"
+        ) from None
     if "subinterpreters" in str(_error):
         raise ImportError(
             "shmstore cannot be used in an isolated sub-interpreter, which may have a GIL of its own: its engine relies on "
