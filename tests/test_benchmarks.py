@@ -107,6 +107,7 @@ OTHERS = {
     "memory": ("bytes_per_entry", "attach", "import"),
     "peers": ("get", "put", "miss", "contains", "incr", "get_many", "put_many"),
     "readers": ("thread_mean", "thread_p50", "thread_progress"),
+    "values": ("put session", "get session"),
     "scaling": ("growth get", "growth put", "growth stats", "put full", "attached get"),
 }
 

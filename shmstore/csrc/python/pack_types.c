@@ -155,7 +155,41 @@ static enum shms_pack_result pack_uuid(struct shms_pack *w, PyObject *value) {
     return PyErr_Occurred() ? SHMS_PACK_RAISED : extension(w, SHMS_EXT_UUID, payload, length);
 }
 
-/* ---- dates and times: from the state that pickle would take, which is the fields in a row */
+/* ---- dates and times: their fields in a row, as they lie in the object, or from the state that pickle would take */
+
+/* The head of a date or datetime in CPython. Its datetime.h shows this layout to extensions, though not through the
+ * limited API; so it is relied on only after a sample was found to have it. */
+struct in_place {
+    PyObject head;
+    Py_hash_t hash;
+    uint8_t has_zone;
+    uint8_t fields[11]; /* year 2, month, day; of a datetime also hour, minute, second, microsecond 3, fold */
+};
+
+static bool sample_lies_as_expected(PyObject *type, bool time_too) {
+    static const uint8_t expected[11] = {2011 >> 8, 2011 & 0xff, 10, 9, 8, 7, 6, 0x08, 0x49, 0xea, 1};
+    size_t bytes = time_too ? sizeof expected : 4;
+    PyObject *size = PyObject_GetAttrString(type, "__basicsize__");
+    bool well = size && PyLong_AsSize_t(size) >= offsetof(struct in_place, fields) + bytes;
+    PyObject *fields = time_too ? Py_BuildValue("(iiiiiii)", 2011, 10, 9, 8, 7, 6, 543210) : Py_BuildValue("(iii)", 2011, 10, 9);
+    PyObject *fold = time_too ? Py_BuildValue("{s:i}", "fold", 1) : NULL;
+    PyObject *sample = well && fields && (fold || !time_too) ? PyObject_Call(type, fields, fold) : NULL;
+    well = sample && memcmp(((struct in_place *)sample)->fields, expected, bytes) == 0;
+    Py_XDECREF(size);
+    Py_XDECREF(fields);
+    Py_XDECREF(fold);
+    Py_XDECREF(sample);
+    PyErr_Clear();
+    return well;
+}
+
+/* NULL: take the state that pickle would. */
+static const uint8_t *fields_in_place(struct shms_types *t, PyObject *value, bool time_too) {
+    enum shms_layout *layout = &t->layout[time_too];
+    if (*layout == SHMS_LAYOUT_UNTRIED)
+        *layout = sample_lies_as_expected((PyObject *)Py_TYPE(value), time_too) ? SHMS_LAYOUT_EXPECTED : SHMS_LAYOUT_OTHER;
+    return *layout == SHMS_LAYOUT_EXPECTED ? ((struct in_place *)value)->fields : NULL;
+}
 
 static PyObject *state_of(struct shms_types *t, PyObject *value, char **state, size_t bytes) {
     Py_ssize_t n;
@@ -224,18 +258,24 @@ static enum shms_pack_result pack_moment(struct shms_pack *w, PyObject *value, i
 }
 
 static enum shms_pack_result pack_datetime(struct shms_pack *w, PyObject *value) {
-    char *s;
-    uint8_t f[12];
-    PyObject *owner = state_of(w->types, value, &s, 10);
-    if (!owner)
-        return SHMS_PACK_RAISED;
-    f[0] = (uint8_t)s[2] >> 7; /* fold lies in the month's high bit */
-    memcpy(f + 1, s, 2);
-    f[3] = s[2] & 0x7f;
-    memcpy(f + 4, s + 3, 4);
+    uint8_t f[12], s[11];
+    const uint8_t *fields = fields_in_place(w->types, value, true);
+    if (fields)
+        memcpy(s, fields, sizeof s);
+    else {
+        char *state;
+        PyObject *owner = state_of(w->types, value, &state, 10);
+        if (!owner)
+            return SHMS_PACK_RAISED;
+        memcpy(s, state, 10);
+        s[10] = s[2] >> 7; /* fold lies in the month's high bit */
+        s[2] &= 0x7f;
+        Py_DECREF(owner);
+    }
+    f[0] = s[10];
+    memcpy(f + 1, s, 7);
     f[8] = 0;
     memcpy(f + 9, s + 7, 3);
-    Py_DECREF(owner);
     return pack_moment(w, value, SHMS_EXT_DATETIME, f, sizeof f);
 }
 
@@ -255,6 +295,9 @@ static enum shms_pack_result pack_time(struct shms_pack *w, PyObject *value) {
 }
 
 static enum shms_pack_result pack_date(struct shms_pack *w, PyObject *value) {
+    const uint8_t *fields = fields_in_place(w->types, value, false);
+    if (fields)
+        return extension(w, SHMS_EXT_DATE, fields, 4);
     char *s;
     PyObject *owner = state_of(w->types, value, &s, 4);
     enum shms_pack_result rc = owner ? extension(w, SHMS_EXT_DATE, s, 4) : SHMS_PACK_RAISED;

@@ -33,6 +33,9 @@ enum shms_word {
     SHMS_WORD_STEP, SHMS_WORD_STOP, SHMS_WORD_TO_BYTES, SHMS_WORD_TZINFO, SHMS_WORD_VALUE, SHMS_WORDS
 };
 
+/* Whether dates, and datetimes, lie in memory as pack_types.c expects: one sample tells. */
+enum shms_layout { SHMS_LAYOUT_UNTRIED, SHMS_LAYOUT_EXPECTED, SHMS_LAYOUT_OTHER };
+
 struct shms_types {
     struct shms_type kept[SHMS_TYPES_KEPT];
     uint32_t count;
@@ -40,6 +43,7 @@ struct shms_types {
     PyObject *sixty_four, *four, *big, *is_signed; /* the ints 64 and 4, the str "big", ("signed",) */
     PyObject *find, *leaf, *zone_of, *zone_from, *classes; /* Python's part: codecs/msgpack.py sets them */
     PyObject *made_of[SHMS_EXT_IN_C + 1]; /* class by extension code; NULL: not needed yet */
+    enum shms_layout layout[2];
     PyObject *safe_unknown;               /* uuid.SafeUUID.unknown */
     /* The zone met last, when writing and when reading: most values have one zone. */
     PyObject *zone, *zone_bytes;
