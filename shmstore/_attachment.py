@@ -93,7 +93,6 @@ class Attachment(StoreCalls):
         Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
             LockTimeout, StoreSystemError; ValueError and TypeError for arguments.
         """
-        self._handle = 0
         parsed = parse_key(key, parse_backend(backend))
         self._key = parsed
         if parsed.kind == 4 and (readonly or create is False):
@@ -154,17 +153,14 @@ class Attachment(StoreCalls):
         self._codec_number: Any = _CODECS.get(self._codec.name, self._codec.name)
         self._timeout = timeout
         wait, lifetime = timeout_ns(timeout, "timeout"), ttl_ns(ttl)
-        handle, self._uuid = open_handle(
-            self._key, create=create, size=size, size_given=size_given, max_entries=max_entries, mode=mode,
+        self._uuid = open_handle(
+            self, self._key, create=create, size=size, size_given=size_given, max_entries=max_entries, mode=mode,
             mode_given=mode_given, owner=owner, readonly=readonly, timeout=wait, uuid=uuid,
             huge_page=huge_page, prefault=prefault, lock_memory=lock_memory,
         )  # fmt: skip
         self._copies = {}
-        self._handle = handle
         number = self._codec_number
-        lib.shms_configure(
-            handle, wait, lifetime, number if type(number) is int else lib.SHMS_CODEC_NAMED
-        )
+        lib.shms_configure(self._handle, wait, lifetime, number if type(number) is int else lib.SHMS_CODEC_NAMED)
         self._tell_news()
 
     # ---- failing ------------------------------------------------------------------------------------------
@@ -222,10 +218,6 @@ class Attachment(StoreCalls):
         """Whether this handle was closed."""
         return bool(lib.shms_usable(self._handle) == lib.SHMS_CLOSED)
 
-    def close(self) -> None:
-        """Let go of the store, which lives on. Other threads inside finish or get StoreClosed. Idempotent."""
-        lib.shms_close(self._handle)
-
     def destroy(self) -> None:
         """Remove the store and what it holds. Every process's next call, and every sleeper, gets StoreDestroyed.
 
@@ -256,12 +248,6 @@ class Attachment(StoreCalls):
             code, f"store {self._key.shown}: {whose}, and this process runs as {user(os.geteuid())}; "
             f"only {who} or root may remove it: {how}",
         )  # fmt: skip
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         try:
@@ -296,7 +282,6 @@ def _attach(
 ) -> Attachment:  # fmt: skip
     """Unpickle a handle: attach to that very store, never create one."""
     store = cls.__new__(cls)
-    store._handle = 0
     backend, object, id = place
     store._key = Key(number, kind, name, shown, backend=backend, object=object, id=id)
     store._options = options

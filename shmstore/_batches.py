@@ -6,7 +6,7 @@ from _collections_abc import Mapping as AnyMapping  # collections.abc does no mo
 
 from shmstore import errors
 from shmstore._copying import IN_LOOP, hand_over, list_keys, place
-from shmstore._core import ffi, lib
+from shmstore._core import lib
 from shmstore._entries import ADD, SET, Entries
 from shmstore._foreign import is_foreign
 from shmstore._names import ALL_NAMES, Name
@@ -31,8 +31,6 @@ else:
     _V = object
 
 __all__ = ["Batches"]
-
-_BATCH = 1 << 16  # bytes of names fetched by one call; at least one name of 32 KiB fits
 
 
 class Batches(Entries[_V]):
@@ -159,32 +157,18 @@ class Batches(Entries[_V]):
                 batch.clear()
         self.delete_many(batch)
 
-    def _walk(self, prefix: bytes, kind: int) -> Iterator[Name]:
-        """All names of a kind. One that is present throughout comes exactly once."""
-        cursor, filled = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-        buffer = ffi.new("uint8_t[]", _BATCH)
-        while cursor[0] != 2**64 - 1:
-            status = lib.shms_next_keys(self._handle, cursor, prefix, len(prefix), kind, buffer, _BATCH, filled)
-            if status:
-                raise self._fail(status)
-            names = ffi.unpack(ffi.cast("char *", buffer), filled[0])
-            at = 0
-            while at < len(names):
-                mark = int.from_bytes(names[at : at + 4], "little")
-                length = mark & 0x7FFFFFFF
-                raw = names[at + 4 : at + 4 + length]
-                at += 4 + length
-                yield raw if mark >> 31 else self._text(raw)
-
     def _text(self, raw: bytes) -> str:
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
             if is_foreign(error):
                 raise
-            raise errors.StoreCorrupt(
-                f"store {self._key.shown}: a name that was put as str is no UTF-8 ({raw[:40]!r}); check() says more"
-            ) from None
+            raise self._no_text(raw) from None
+
+    def _no_text(self, raw: bytes) -> Exception:
+        return errors.StoreCorrupt(
+            f"store {self._key.shown}: a name that was put as str is no UTF-8 ({raw[:40]!r}); check() says more"
+        )
 
     def __iter__(self) -> Iterator[Name]:
         caller = place(1)

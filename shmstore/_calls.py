@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "COLLISIONS", "DEPTH", "NODES", "StoreCalls", "check", "forget_types", "is_plain", "kept", "pack", "set_codec", "set_default", "unpack",
-    "unpack_extension",
+    "COLLISIONS", "DEPTH", "Memory", "NODES", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "mmap", "pack",
+    "set_codec", "set_default", "settle", "shmat", "unpack", "unpack_extension",
 ]  # fmt: skip
 
 
@@ -32,9 +32,10 @@ _module = _load()
 atexit.register(_module.leave)  # closes nothing: daemon threads may still be inside or about to be
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from typing import final
 
-    from typing_extensions import disjoint_base
+    from typing_extensions import Self, disjoint_base
 
     kept: dict[str, Any]  # the same for all imports of the package in this interpreter
     COLLISIONS: int  # keys of one hash that a dict or set may have
@@ -48,6 +49,24 @@ if TYPE_CHECKING:
     set_codec: Callable[..., None]
     forget_types: Callable[[], None]
     set_default: Callable[[object], None]
+    settle: Callable[[Any, Any], None]
+    shmat: Callable[[int, int, int], Memory | tuple[str, int, Memory]]
+    create: Callable[[int, int, int], Memory | tuple[str, int, Memory]]
+    mmap: Callable[[int, int, int, int, int, int, bool], Memory | tuple[str, int, Memory]]
+
+    @final
+    class Memory:
+        """The one owner of a view's pin or of a mapping (csrc/python/glue_memory.h)."""
+
+        address: int
+        size: int
+        readonly: bool
+        ended: bool
+        segment: int
+
+        def view(self) -> memoryview: ...
+        def end(self, holder: object, attribute: str, /) -> int | None: ...
+        def keep(self, whether: bool, /) -> None: ...
 
     @disjoint_base
     class StoreCalls:
@@ -66,6 +85,7 @@ if TYPE_CHECKING:
         def __delitem__(self, name: Any, /) -> None: ...
         def incr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
         def decr(self, name: Any, by: int = 1, *, initial: int = 0) -> int: ...
+        def view(self, name: Any) -> memoryview: ...
         def wait(self, name: Any, *, after: Any = None, timeout: Any = None, spin: Any = 0.0) -> int: ...
         def _get_versioned(self, name: Any, /) -> tuple[int, int | str, bytes] | None: ...
         def _version(self, name: Any, /) -> int: ...
@@ -81,7 +101,11 @@ if TYPE_CHECKING:
         def _swap(self, name: Any, value: Any, version: int, /) -> bool: ...
         def _delete_if(self, name: Any, version: int, /) -> bool | None: ...
         def _touch(self, name: Any, ttl: Any, /) -> bool: ...
-        def _view(self, name: Any, /) -> tuple[int, int, int, int] | None: ...
+        def close(self) -> None: ...
+        def __enter__(self) -> Self: ...
+        def __exit__(self, *exc: object) -> None: ...
+        def _open_handle(self, request: int, result: int, /) -> int: ...
+        def _walk(self, prefix: bytes, kind: int, /) -> Iterator[Any]: ...
         def _get_many(self, names: tuple[Any, ...], /) -> dict[Any, Any]: ...
         def _put_many(self, names: tuple[Any, ...], values: tuple[Any, ...], ttl: Any, mode: int, /) -> Any: ...
         def _delete_many(self, names: tuple[Any, ...], /) -> Any: ...
@@ -93,3 +117,5 @@ else:
     forget_types = _module.forget_types
     unpack, unpack_extension, check = _module.unpack, _module.unpack_extension, _module.check
     set_default = _module.set_default
+    settle = _module.settle
+    Memory, shmat, create, mmap = _module.Memory, _module.shmat, _module.create, _module.mmap

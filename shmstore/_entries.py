@@ -64,6 +64,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         def __delitem__(self, name: Name, /) -> None: ...
         def incr(self, name: Name, by: int = 1, *, initial: int = 0) -> int: ...
         def decr(self, name: Name, by: int = 1, *, initial: int = 0) -> int: ...
+        def view(self, name: Name) -> memoryview: ...
 
     def _get_typed(self, name: Name, default: Any, kind: Any) -> Any:
         if self._typed is None:
@@ -124,19 +125,14 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         return error
 
     def _encode_parts(self, value: _V, name: Name) -> Any:
-        """For csrc/glue_type.c: bytes, or a head, address and length of what follows it, and who owns that."""
+        """For csrc/python/glue_type.c: bytes, or a head and the memory that follows it."""
         try:
-            found = self._parts(value)
+            return self._parts(value)
         except errors.CodecError as error:
             if is_foreign(error):
                 raise
             self._name_entry(name, error)
             raise
-        if type(found) is bytes:
-            return found
-        head, memory = found
-        owner = ffi.from_buffer(memory)
-        return head, int(ffi.cast("uintptr_t", owner)), len(owner), owner
 
     def _memory_of(self, buffer: Any) -> tuple[bytes, Any]:
         """Of a numpy array what a value begins with whose elements may be copied into it, and its memory."""
@@ -153,27 +149,6 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         if type(buffer).__module__ == "numpy":
             wanted = f"an array of the buffer's dtype ({buffer.dtype}), shape {buffer.shape} and order"  # type: ignore[attr-defined]
         return TypeError(f"store {self._key.shown}: {name!r} is not {wanted}, so it cannot be copied into the buffer; get() it")
-
-    def view(self, name: Name) -> memoryview:
-        """Return the memory of a value that is ``bytes``, in place and read-only: nothing is copied.
-
-        The bytes stay as they are while the memoryview, or anything made from it, is alive, whatever happens to
-        the entry, the handle or the store meanwhile; ``with store.view(name) as memory:`` ends it early. Until
-        then an overwritten or deleted value keeps its room in the store. A view ends at a fork: what the child
-        sees there lasts only as long as the parent holds it.
-
-        Cost: some 500 ns, whatever the size. A process can hold some 200 views of one store.
-
-        Raises: KeyError; TypeError if the value is not bytes; ReadOnlyStore, for a view leaves a mark in the
-            store; StoreFull if too many views are open.
-        """
-        found = self._view(name)
-        if found is None:
-            raise KeyError(name)
-        address, length, pin, entry = found
-        handle, end = self._handle, lib.shms_view_end
-        memory = ffi.gc(ffi.cast("uint8_t *", address), lambda _: end(handle, pin, entry))
-        return memoryview(ffi.buffer(memory, length)).toreadonly()
 
     def _view_failure(self, name: Name, status: int) -> Exception:
         where = f"store {self._key.shown}: view({name!r})"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from _weakref import ref  # weakref itself costs a millisecond of import
-
-from shmstore._core import ffi
 from shmstore._foreign import is_foreign
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
-    from typing import Any
+
+    from shmstore._calls import Memory
 
 __all__ = ["Mapped"]
 
@@ -24,41 +21,19 @@ class Mapped:
     with its last view. As a context manager it gives the memory, and ends the mapping.
     """
 
-    __slots__ = ("__weakref__", "_exporter", "_mapping", "address", "memory", "readonly", "size")
+    __slots__ = ("__weakref__", "_owner", "address", "memory", "readonly", "size")
 
-    def __init__(self, address: Any, size: int, readonly: bool, unmap: Callable[[Any], Any]) -> None:
-        mapping = ffi.gc(ffi.cast("char *", address), unmap)
-        exporter = ffi.buffer(mapping, size)
-        self.address = int(ffi.cast("uintptr_t", address))
-        self.size = size
-        self.readonly = readonly
-        self._mapping = [mapping]  # emptied by the one who unmaps
-        # Slices hold the exporter, but do not count as exports of the view that they were cut from: only the
-        # exporter's end shows that nobody looks at the memory any more.
-        self._exporter = ref(exporter)
-        self.memory = self._view(exporter)
+    def __init__(self, owner: Memory) -> None:
+        self._owner = owner
+        self.address, self.size, self.readonly = owner.address, owner.size, owner.readonly
+        self.memory = owner.view()
 
-    def _view(self, exporter: Any) -> memoryview:
-        return memoryview(exporter).toreadonly() if self.readonly else memoryview(exporter)
-
-    def _release(self) -> Any:
-        """End the memory and give what is to be unmapped by the caller; None if another thread was faster.
+    def _release(self) -> int | None:
+        """End the memory and the mapping: 0 or -errno; None if it has ended before.
 
         Raises: BufferError while somebody looks at the memory, and then all stays as it is.
         """
-        self.memory.release()  # BufferError if somebody holds its buffer
-        exporter = self._exporter()
-        if exporter is not None:
-            self.memory = self._view(exporter)
-            raise BufferError(f"{self!r} stays: a slice of its memory is still in use")
-        try:
-            mapping = self._mapping.pop()
-        except IndexError as error:
-            if is_foreign(error):
-                raise
-            return None
-        ffi.gc(mapping, None)
-        return mapping
+        return self._owner.end(self, "memory")
 
     def _end(self) -> None:
         raise NotImplementedError
@@ -69,7 +44,7 @@ class Mapped:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if not self._mapping:
+        if self._owner.ended:
             return
         try:
             self._end()

@@ -13,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from shmstore._calls import StoreCalls
     from shmstore._keys import Key
 
 __all__ = ["blamed", "failure", "log_news", "open_handle", "partly", "user"]
@@ -50,6 +51,7 @@ def program(pid: int) -> str:
 
 
 def open_handle(
+    store: StoreCalls,
     key: Key,
     *,
     create: bool | None,
@@ -65,15 +67,14 @@ def open_handle(
     huge_page: int = 0,
     prefault: bool = False,
     lock_memory: bool = False,
-) -> tuple[int, bytes]:
-    """Open or create, and return the engine's handle and the store's uuid.
+) -> bytes:
+    """Open or create, give the engine's handle to *store*, and return the store's uuid.
 
     Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
         LockTimeout, StoreSystemError; ValueError where size, max_entries or mode differ from the creator's.
     """
     wish = ffi.new("struct shms_open_request *")
     found = ffi.new("struct shms_open_result *")
-    status = ffi.new("int *")
     name = ffi.new("char[]", key.name)
     wish.key, wish.name_kind, wish.name_length, wish.name = key.number, key.kind, len(key.name), name
     wish.create, wish.size, wish.max_entries, wish.mode = _CREATE[create], size, max_entries or 0, mode
@@ -87,13 +88,10 @@ def open_handle(
     if uuid is not None:
         wish.uuid_given = 1
         ffi.memmove(wish.uuid, uuid, 16)
-    opened = lib.shms_w_open(wish, found, status)
-    if opened == ffi.NULL:
-        raise _open_failure(status[0], key, wish, found)
-    handle: int = lib.shms_adopt(opened)
-    if handle < 0:
-        raise MemoryError("no memory for a handle")
-    return handle, bytes(ffi.buffer(found.uuid))
+    status = store._open_handle(int(ffi.cast("uintptr_t", wish)), int(ffi.cast("uintptr_t", found)))
+    if status:
+        raise _open_failure(status, key, wish, found)
+    return bytes(ffi.buffer(found.uuid))
 
 
 def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:

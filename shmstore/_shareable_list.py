@@ -53,10 +53,16 @@ class ShareableList(Collection[_T]):
     """
 
     def __init__(self, sequence: Iterable[_T] | None = None, *, name: str | None = None) -> None:
-        if name is None or sequence is not None:
-            self._build([] if sequence is None else list(sequence), name)
-        else:
+        if name is not None and sequence is None:
             self._open(name)
+            return
+        self._build([] if sequence is None else list(sequence), name)
+        owner = self.shm._attachment._owner
+        try:
+            owner.keep(True)  # the last step: who never gets this list could not unlink its block
+        except BaseException:
+            owner.keep(False)
+            raise
 
     def _build(self, values: list[Any], name: str | None) -> None:
         items = [_encode(value) for value in values]
@@ -66,15 +72,12 @@ class ShareableList(Collection[_T]):
             slots.append(slots[-1] + _room_for(value, raw))
         self._list_len = count
         self._slots = slots
-        self.shm = SharedMemory(name, create=True, size=slots[-1])
-        try:
-            struct.pack_into(f"<{count + 1}Q", self.shm.buf, _START.size, *slots)
-            for position, (tag, raw) in enumerate(items):
-                self._store(position, tag, raw)
-            _START.pack_into(self.shm.buf, 0, MAGIC, count)
-        except BaseException:  # a signal's handler may raise
-            self.shm.unlink()
-            raise
+        self.shm = SharedMemory.__new__(SharedMemory)
+        self.shm._begin(name, True, slots[-1])
+        struct.pack_into(f"<{count + 1}Q", self.shm.buf, _START.size, *slots)
+        for position, (tag, raw) in enumerate(items):
+            self._store(position, tag, raw)
+        _START.pack_into(self.shm.buf, 0, MAGIC, count)
 
     def _open(self, name: str) -> None:
         self.shm = SharedMemory(name)

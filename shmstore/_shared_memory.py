@@ -12,7 +12,8 @@ from shmstore._foreign import is_foreign
 from shmstore._imports import current
 from shmstore._limits import PAGE
 from shmstore.errors import KeyCollision
-from shmstore.sysv import IPC_CREAT, IPC_EXCL, IPC_RMID, IPC_STAT, SHM_DEST, Attachment, shmat, shmctl, shmdt, shmget
+from shmstore.sysv import IPC_RMID, IPC_STAT, SHM_DEST, Attachment, shmat, shmctl, shmdt, shmget
+from shmstore.sysv import _create as _create_segment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,13 +61,22 @@ class SharedMemory:
     _mode = 0o600
 
     def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
+        self._begin(name, create, size)
+        owner = self._attachment._owner
+        try:
+            owner.keep(True)  # the last step: who never gets this handle could not unlink a block that it created
+        except BaseException:
+            owner.keep(not create)
+            raise
+
+    def _begin(self, name: str | None, create: bool, size: int) -> None:
+        """Attach; a block that is created goes with this handle, until its owner is told to keep it."""
         if not size >= 0:
             raise ValueError("'size' must be a positive integer")
         if create and size == 0:
             raise ValueError("'size' must be a positive number different from zero")
         if name is None and not create:
             raise ValueError("'name' can only be None if create=True")
-        self._buf: Any = None
         if not create:
             attachment, found = _attach(name)
         elif name is not None:
@@ -85,14 +95,13 @@ class SharedMemory:
         self._size = found.size
         self._offset = found.offset
         self._attachment = attachment
-        self._buf = self._cut()
-
-    def _cut(self) -> memoryview:
-        return self._attachment.memory[self._offset : self._offset + self._size]
+        self._buf: Any = None
 
     @property
     def buf(self) -> memoryview:
         """The bytes, as a writable memoryview; None once closed."""
+        if self._buf is None and not self._attachment._owner.ended:
+            self._buf = self._attachment.memory[self._offset : self._offset + self._size]
         view: memoryview = self._buf
         return view
 
@@ -112,17 +121,17 @@ class SharedMemory:
         Raises: BufferError while a slice of ``buf`` or another buffer of it is in use, and the handle stays as
         it is (but take ``buf`` anew).
         """
-        if self._buf is None:
+        if self._attachment._owner.ended:
             return
-        self._buf.release()  # BufferError if somebody holds its buffer
+        buf, self._buf = self._buf, None  # the property takes it anew, if this fails
+        if buf is not None:
+            buf.release()  # BufferError if somebody holds its buffer
         try:
             shmdt(self._attachment)
         except BufferError as error:
             if is_foreign(error):
                 raise
-            self._buf = self._cut()
             raise BufferError(f"{self!r} stays open: a slice of its buf is still in use") from None
-        self._buf = None
 
     def unlink(self) -> None:
         """Remove the block: its name is free at once, its memory when the last process has detached.
@@ -180,18 +189,13 @@ def _create(name: str, size: int, mode: int) -> tuple[Attachment, header.Header]
     key = header.key_of(raw)
     while True:
         try:
-            shmid = shmget(key, header.total(size), IPC_CREAT | IPC_EXCL | mode)
+            attachment = Attachment(_create_segment(key, header.total(size), mode))
             break
         except FileExistsError as error:
             if is_foreign(error):
                 raise
             _refuse(name)
-    try:
-        attachment = shmat(shmid)
-        return attachment, header.write(attachment.memory, raw, size)
-    except BaseException:
-        shmctl(shmid, IPC_RMID)
-        raise
+    return attachment, header.write(attachment.memory, raw, size)
 
 
 def _refuse(name: str) -> None:

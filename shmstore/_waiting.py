@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shmstore._calls import settle
 from shmstore._core import ffi, lib
 from shmstore._durations import seconds, timeout_ns
 from shmstore._foreign import is_foreign
@@ -72,17 +73,9 @@ class Waiting(Health):
         import weakref
 
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[int] = loop.create_future()
+        done: asyncio.Future[tuple[int, BaseException | None]] = loop.create_future()
         awaited = threading.Event()  # nobody but this frame has it: the sleeper gives up when it is gone
         is_awaited = weakref.ref(awaited)
-
-        def settle(result: int, error: BaseException | None) -> None:
-            if done.done():
-                return
-            if error is None:
-                done.set_result(result)
-            else:
-                done.set_exception(error)
 
         def sleeper() -> None:
             result, error = 0, None
@@ -91,7 +84,7 @@ class Waiting(Health):
             except BaseException as e:
                 error = e
             try:
-                loop.call_soon_threadsafe(settle, result, error)
+                loop.call_soon_threadsafe(settle, done, (result, error))
             except RuntimeError as e:
                 if is_foreign(e):
                     raise
@@ -99,6 +92,9 @@ class Waiting(Health):
 
         try:
             threading.Thread(target=sleeper, name="shmstore-wait", daemon=True).start()
-            return await done
+            version, error = await done
+            if error is not None:
+                raise error
+            return version
         finally:
             del awaited  # a traceback may keep the frame; an exception that strikes before this does not keep it for long

@@ -23,7 +23,8 @@ import stat
 from operator import index
 from os import O_CREAT, O_EXCL, O_RDONLY, O_RDWR, O_TRUNC
 
-from shmstore._core import ffi, lib
+from shmstore import _calls
+from shmstore._core import lib
 from shmstore._foreign import is_foreign
 from shmstore._imports import once
 from shmstore._mapping import Mapped
@@ -88,19 +89,15 @@ class Mapping(Mapped):
 
     __slots__ = ()
 
-    def __init__(self, address: Any, size: int, readonly: bool) -> None:
-        unmap = lib.shms_w_posix_munmap  # at the interpreter's end, this module may be empty already
-        super().__init__(address, size, readonly, lambda mapping: unmap(mapping, size))
-
     def _end(self) -> None:
-        if not self._mapping:
+        code = self._release()
+        if code is None:
             raise failure("munmap", errno.EINVAL, "this mapping has ended before")
-        mapping = self._release()
-        if mapping is not None and (code := lib.shms_w_posix_munmap(mapping, self.size)) < 0:
+        if code < 0:
             raise failure("munmap", -code, f"{self.size} bytes at {self.address:#x}")
 
     def __repr__(self) -> str:
-        where = f"at {self.address:#x}" if self._mapping else "unmapped"
+        where = "unmapped" if self._owner.ended else f"at {self.address:#x}"
         return f"<Mapping size={self.size} {where}{' readonly' * self.readonly}>"
 
 
@@ -175,11 +172,10 @@ def mmap(
         raise ValueError("mmap: memory that cannot be read would end this process; add PROT_READ")
     if not flags & MAP_ANONYMOUS:
         _refuse_beyond_end(fd, length, offset)
-    error = ffi.new("int32_t *")
-    address = lib.shms_w_posix_mmap(wanted, length, prot, flags, fd, offset, error)
-    if not address:
-        raise failure("mmap", -error[0], about_mmap(-error[0], fd, wanted, length, offset, flags))
-    return Mapping(address, length, not prot & PROT_WRITE)
+    found = _calls.mmap(wanted, length, prot, flags, fd, offset, not prot & PROT_WRITE)
+    if isinstance(found, tuple):
+        raise failure("mmap", found[1], about_mmap(found[1], fd, wanted, length, offset, flags))
+    return Mapping(found)
 
 
 def _refuse_beyond_end(fd: int, length: int, offset: int) -> None:

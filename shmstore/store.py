@@ -114,7 +114,6 @@ def stores() -> list[StoreInfo]:
 def attach_to(key: Key, *, readonly: bool = True, timeout: float = 0) -> Store[Any]:
     """Whatever store the kernel has there, whoever made it; read-only for a look."""
     store: Store[Any] = Store.__new__(Store)
-    store._handle = 0
     store._key = key
     store._options = ("any", readonly, None, "msgpack", (), timeout)
     store._open(False, 1 << 26, False, None, 0o600, False, None)

@@ -18,6 +18,7 @@ import errno
 import os
 from operator import index
 
+from shmstore import _calls
 from shmstore._causes import no_path
 from shmstore._core import ffi, lib
 from shmstore._imports import once
@@ -68,6 +69,8 @@ from shmstore._sysv_table import segments
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Literal, overload
+
+    from shmstore._calls import Memory
 
 __all__ = [
     "IPC_CREAT",
@@ -134,19 +137,19 @@ class Attachment(Mapped):
 
     __slots__ = ("shmid",)
 
-    def __init__(self, shmid: int, address: Any, size: int, readonly: bool) -> None:
-        self.shmid = shmid
-        super().__init__(address, size, readonly, lib.shms_sysv_shmdt)
+    def __init__(self, owner: Memory) -> None:
+        self.shmid = owner.segment
+        super().__init__(owner)
 
     def _end(self) -> None:
-        if not self._mapping:
+        code = self._release()
+        if code is None:
             raise failure("shmdt", errno.EINVAL, f"this attachment of segment {self.shmid} has ended before")
-        mapping = self._release()
-        if mapping is not None and (code := lib.shms_sysv_shmdt(mapping)) < 0:
+        if code < 0:
             raise failure("shmdt", -code, f"nothing is attached at {self.address:#x} any more")
 
     def __repr__(self) -> str:
-        where = f"at {self.address:#x}" if self._mapping else "detached"
+        where = "detached" if self._owner.ended else f"at {self.address:#x}"
         return f"<Attachment shmid={self.shmid} size={self.size} {where}{' readonly' * self.readonly}>"
 
 
@@ -204,16 +207,26 @@ def shmat(shmid: int, shmaddr: int | None = None, shmflg: int = 0) -> Attachment
     wanted = 0 if shmaddr is None else index(shmaddr)
     if not 0 <= wanted < 2**64:
         raise ValueError(f"an address has 64 bits, this is {wanted}")
-    error = ffi.new("int32_t *")
-    address = lib.shms_sysv_shmat(shmid, wanted, shmflg, error)
-    if not address:
-        raise failure("shmat", -error[0], about_shmat(-error[0], shmid, wanted, shmflg))
-    try:
-        size = shmctl(shmid, IPC_STAT).size  # of this segment: its id cannot be reused while we are attached
-    except BaseException:
-        lib.shms_sysv_shmdt(address)
-        raise
-    return Attachment(shmid, address, size, bool(shmflg & SHM_RDONLY))
+    return Attachment(_attach(shmid, wanted, shmflg))
+
+
+def _attach(shmid: int, wanted: int = 0, shmflg: int = 0) -> Memory:
+    found = _calls.shmat(shmid, wanted, shmflg)
+    if not isinstance(found, tuple):
+        return found
+    call, code, _ = found
+    raise failure(call, code, about_shmat(code, shmid, wanted, shmflg) if call == "shmat" else about_shmctl(code, shmid, IPC_STAT))
+
+
+def _create(key: int, size: int, mode: int) -> Memory:
+    """As shmget of a new segment and shmat; the segment goes with what this returns, until that is told to keep it."""
+    found = _calls.create(key, size, mode)
+    if not isinstance(found, tuple):
+        return found
+    call, code, removed = found
+    if call == "shmget":
+        raise failure(call, code, about_shmget(code, key, size, mode | IPC_CREAT | IPC_EXCL))
+    raise failure(call, code, about_shmat(code, removed.segment, 0, 0))
 
 
 def shmdt(shmaddr: Attachment) -> None:

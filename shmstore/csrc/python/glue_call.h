@@ -31,6 +31,7 @@ struct shms_module {
     PyObject *module;       /* borrowed: the state is part of it */
     struct shms_store_object *stores; /* all that live, open or not; borrowed: each takes itself out */
     PyObject *fallback;     /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
+    PyObject *memory_type, *walk_type; /* glue_memory.h, glue_walk.c */
     PyObject *decode, *encode_parts, *hand_over; /* names of methods: PyObject_CallMethod would make them anew each time */
     PyObject *refused, *undecodable; /* codecs/msgpack.py: what makes an exception of a failure to pack or unpack */
     struct shms_types types;
@@ -183,6 +184,7 @@ PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint
 /* The module with this state, and its type StoreCalls. */
 extern PyModuleDef shms_module_definition;
 PyObject *shms_make_type(PyObject *module);
+PyObject *shms_make_walk_type(PyObject *module);
 /* The methods of StoreCalls that are not in glue_type.c. */
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
@@ -192,12 +194,23 @@ PyObject *shms_time_left(PyObject *self, PyObject *name);
 PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count);
-PyObject *shms_view_of(PyObject *self, PyObject *name);
+PyObject *shms_view_of(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin);
 PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_get_many(PyObject *self, PyObject *names);
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_delete_many(PyObject *self, PyObject *names);
+PyObject *shms_walk_keys(PyObject *self, PyObject *args);
+PyObject *shms_open_store(PyObject *self, PyObject *args);
+PyObject *shms_close_store(PyObject *self, PyObject *none);
+PyObject *shms_enter_store(PyObject *self, PyObject *none);
+PyObject *shms_exit_store(PyObject *self, PyObject *const *args, Py_ssize_t count);
+
+/* In the stable ABI since 3.2, and exported by every version since, though the headers of some leave them out;
+ * PyObject_GetBuffer, which does the same, joined it in 3.11. They let go of the memory: hence a memoryview holds it. */
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+extern int PyObject_AsReadBuffer(PyObject *object, const void **bytes, Py_ssize_t *length);
+extern int PyObject_AsWriteBuffer(PyObject *object, void **bytes, Py_ssize_t *length);
 
 /* A value to be put, packed here if it is plain, else by store._encode_parts. The buffer lives as long as the put. */
 struct shms_encoded {

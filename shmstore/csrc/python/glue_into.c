@@ -6,11 +6,6 @@
 #include "python/glue_call.h"
 #include "base/number.h"
 
-/* In the stable ABI since 3.2, and exported by every version since, though the headers of some leave it out;
- * PyObject_GetBuffer, which does the same, joined it in 3.11. Lets go of the memory: hence the memoryview. */
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-extern int PyObject_AsWriteBuffer(PyObject *object, void **bytes, Py_ssize_t *length);
-
 /* The bytes of *f begin with the wanted head; but for the flag that says read-only: what is copied may be written. */
 static bool fits_head(const struct shms_entry *f, const struct shms_into *into) {
     enum { READ_ONLY = 2 }; /* docs/format.md: extension 18 begins with its flags */

@@ -5,7 +5,7 @@
  * object of its own, with a state of its own (PEP 489); shmstore/_calls.py makes it. No Python object is kept in a
  * static variable: it would outlive its interpreter, or be used by another. */
 #include "api/api.h"
-#include "python/glue_call.h"
+#include "python/glue_memory.h"
 #include "python/collisions.h"
 
 static void use_default(struct shms_module *state, PyObject *fallback) {
@@ -174,6 +174,22 @@ static PyObject *forget_types(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
+/* The event loop calls this. It logs what a callback raises, also an exception of a signal handler, and then whoever
+ * awaits the future would do so for ever; in C no handler runs. */
+static PyObject *settle(PyObject *module, PyObject *args) {
+    PyObject *future, *result;
+    if (!PyArg_ParseTuple(args, "OO", &future, &result))
+        return NULL;
+    PyObject *done = PyObject_CallMethod(future, "done", NULL); /* cancelled, perhaps */
+    int is_done = done ? PyObject_IsTrue(done) : -1;
+    Py_XDECREF(done);
+    if (is_done < 0)
+        return NULL;
+    if (!is_done)
+        return PyObject_CallMethod(future, "set_result", "(O)", result);
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef functions[] = {
     {"leave", leave, METH_NOARGS, "leave(): give up the places of all stores in their registries, at the end"},
     {"pack", pack, METH_O, "pack(object) -> bytes, or None for what is to be written in parts"},
@@ -183,6 +199,10 @@ static PyMethodDef functions[] = {
     {"check", check, METH_O, "check(bytes) -> None, or why they are not one value within the limits"},
     {"set_codec", set_codec, METH_VARARGS, "set_codec(...): Python's part of the codec"},
     {"forget_types", forget_types, METH_NOARGS, "forget_types(): ask for every type anew"},
+    {"shmat", shms_attach_segment, METH_VARARGS, "shmat(id, address, flags) -> Memory, or (call, errno, Memory)"},
+    {"create", shms_create_segment, METH_VARARGS, "create(key, size, flags) -> Memory of a new segment, or (call, errno, Memory)"},
+    {"mmap", shms_map_memory, METH_VARARGS, "mmap(address, length, prot, flags, fd, offset, readonly) -> Memory, or (call, errno, Memory)"},
+    {"settle", settle, METH_VARARGS, "settle(future, result): give a future its result, unless it is done"},
     {"set_default", set_default, METH_O, "set_default(object): the argument that stands for what a handle was opened with"},
     {NULL, NULL, 0, NULL},
 };
@@ -202,6 +222,10 @@ static int execute(PyObject *module) {
     Py_XDECREF(type);
     Py_XDECREF(kept);
     state->module = module;
+    state->memory_type = shms_make_memory_type(module);
+    state->walk_type = shms_make_walk_type(module);
+    if (!state->memory_type || !state->walk_type || PyModule_AddObjectRef(module, "Memory", state->memory_type) < 0)
+        return -1;
     state->decode = PyUnicode_InternFromString("_decode");
     state->encode_parts = PyUnicode_InternFromString("_encode_parts");
     state->hand_over = PyUnicode_InternFromString("_hand_over");
@@ -215,7 +239,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
     struct shms_module *state = PyModule_GetState(module);
     if (state) {
         struct shms_types *t = &state->types;
-        PyObject *others[] = {state->fallback, state->refused, state->undecodable, t->find, t->leaf, t->zone_of, t->zone_from,
+        PyObject *others[] = {state->fallback, state->refused, state->undecodable, state->memory_type, state->walk_type, t->find, t->leaf, t->zone_of, t->zone_from,
                               t->classes};
         for (size_t i = 0; i < sizeof others / sizeof *others; i++)
             Py_VISIT(others[i]);
@@ -246,6 +270,8 @@ static void release(void *module) {
     if (!state)
         return;
     clear(module);
+    Py_CLEAR(state->memory_type);
+    Py_CLEAR(state->walk_type);
     Py_CLEAR(state->decode);
     Py_CLEAR(state->encode_parts);
     Py_CLEAR(state->hand_over);

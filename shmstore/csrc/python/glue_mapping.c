@@ -1,0 +1,94 @@
+/* glue_mapping.c: System V attachments and POSIX mappings, owned from the call that makes them (glue_memory.h).
+ *
+ * RESULTS  a Memory, or (call, errno, Memory) of the call that failed, from which shmstore/sysv.py and posix.py make the
+ *   sentence; a segment that was made before is removed with that Memory. */
+#include "python/glue_memory.h"
+
+#include <sys/shm.h>
+
+#include "os/posix.h"
+#include "os/sysv.h"
+
+static PyObject *failed(struct shms_memory *m, const char *call, int32_t code) {
+    return Py_BuildValue("(siN)", call, -code, m);
+}
+
+static int detach(struct shms_memory *m) { return shms_sysv_shmdt(m->owned.mapping.start); }
+
+static int unmap(struct shms_memory *m) {
+    int code;
+    Py_BEGIN_ALLOW_THREADS
+    code = shms_w_posix_munmap(m->owned.mapping.start, m->owned.mapping.length);
+    Py_END_ALLOW_THREADS
+    return code;
+}
+
+/* From here on it owns the mapping. */
+static PyObject *own(struct shms_memory *m, void *start, uint64_t length, bool readonly, int (*give_back)(struct shms_memory *)) {
+    m->owned.mapping.start = start;
+    m->owned.mapping.length = length;
+    m->address = (uintptr_t)start;
+    m->size = (Py_ssize_t)length;
+    m->readonly = readonly;
+    m->give_back = give_back;
+    return (PyObject *)m;
+}
+
+/* Attaches the segment of m->segment, whole. Its id cannot be reused while it is attached. */
+static PyObject *attach(struct shms_memory *m, uint64_t address, int32_t flags) {
+    struct shms_sysv_stat stat;
+    int32_t code = 0;
+    void *start = shms_sysv_shmat(m->segment, address, flags, &code);
+    if (!start)
+        return failed(m, "shmat", code);
+    own(m, start, 0, (flags & SHM_RDONLY) != 0, detach);
+    if ((code = shms_sysv_ipc_stat(m->segment, &stat)) < 0)
+        return failed(m, "shmctl", code);
+    m->size = (Py_ssize_t)stat.size;
+    return (PyObject *)m;
+}
+
+PyObject *shms_attach_segment(PyObject *module, PyObject *args) {
+    int id, flags;
+    unsigned long long address;
+    if (!PyArg_ParseTuple(args, "iKi", &id, &address, &flags))
+        return NULL;
+    struct shms_memory *m = shms_memory_new(PyModule_GetState(module));
+    if (!m)
+        return NULL;
+    m->segment = id;
+    return attach(m, address, flags);
+}
+
+PyObject *shms_create_segment(PyObject *module, PyObject *args) {
+    int key, flags;
+    unsigned long long size;
+    if (!PyArg_ParseTuple(args, "iKi", &key, &size, &flags))
+        return NULL;
+    struct shms_memory *m = shms_memory_new(PyModule_GetState(module));
+    if (!m)
+        return NULL;
+    int32_t id = shms_sysv_shmget(key, size, flags | IPC_CREAT | IPC_EXCL);
+    if (id < 0)
+        return failed(m, "shmget", id);
+    m->segment = id;
+    m->is_removed = 1;
+    return attach(m, 0, 0);
+}
+
+PyObject *shms_map_memory(PyObject *module, PyObject *args) {
+    unsigned long long address, length;
+    long long offset;
+    int prot, flags, fd, readonly;
+    int32_t code = 0;
+    if (!PyArg_ParseTuple(args, "KKiiiLp", &address, &length, &prot, &flags, &fd, &offset, &readonly))
+        return NULL;
+    struct shms_memory *m = shms_memory_new(PyModule_GetState(module));
+    void *start = NULL;
+    if (!m)
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS
+    start = shms_w_posix_mmap(address, length, prot, flags, fd, offset, &code);
+    Py_END_ALLOW_THREADS
+    return start ? own(m, start, length, readonly, unmap) : failed(m, "mmap", code);
+}

@@ -1,0 +1,130 @@
+/* glue_walk.c: the iterator over keys. It fetches them in batches, each into a list; no Python code runs in it, so that
+ * what a signal handler raises comes up in the loop that uses it: in a generator a StopIteration would be another thing. */
+#include "python/glue_call.h"
+
+#include "engine/walk.h"
+
+#define BATCH (1u << 16) /* bytes; at least one key of 32 KiB fits */
+
+struct walk {
+    PyObject_HEAD
+    PyObject *store, *prefix, *batch; /* a batch is NULL before the first */
+    Py_ssize_t next;                  /* in the batch */
+    uint64_t cursor;
+    uint32_t kind;
+};
+
+static int fetch(struct walk *w, uint8_t *buffer, uint64_t *filled) {
+    struct shms_call c;
+    char *prefix;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(w->prefix, &prefix, &length) < 0)
+        return SHMS_RAISED;
+    int rc = shms_call_begin(&c, w->store);
+    if (rc == SHMS_OK)
+        rc = shms_walk(&c.h->s, &w->cursor, prefix, (uint32_t)length, w->kind, buffer, BATCH, filled);
+    shms_call_end(&c);
+    return rc;
+}
+
+static PyObject *key(struct walk *w, const uint8_t *at, uint32_t mark) {
+    Py_ssize_t length = mark & 0x7fffffff;
+    if (mark >> 31)
+        return PyBytes_FromStringAndSize((const char *)at, length);
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)at, length, NULL);
+    if (!text && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) { /* no handler ran that could have raised it */
+        PyErr_Clear();
+        shms_raise(PyObject_CallMethod(w->store, "_no_text", "y#", (const char *)at, length));
+    }
+    return text;
+}
+
+static PyObject *list_of(struct walk *w, const uint8_t *at, const uint8_t *end) {
+    PyObject *keys = PyList_New(0);
+    while (keys && at < end) {
+        uint32_t mark;
+        memcpy(&mark, at, 4);
+        PyObject *one = key(w, at + 4, mark);
+        if (!one || PyList_Append(keys, one) < 0)
+            Py_CLEAR(keys);
+        Py_XDECREF(one);
+        at += 4 + (mark & 0x7fffffff);
+    }
+    return keys;
+}
+
+static bool fill(struct walk *w) {
+    uint8_t *buffer = PyMem_Malloc(BATCH);
+    uint64_t filled = 0;
+    int rc = buffer ? fetch(w, buffer, &filled) : SHMS_NO_MEMORY;
+    PyObject *batch = rc == SHMS_OK ? list_of(w, buffer, buffer + filled) : shms_store_failed(w->store, Py_None, rc);
+    PyMem_Free(buffer);
+    if (!batch)
+        return false;
+    PyObject *old = w->batch;
+    w->batch = batch;
+    w->next = 0;
+    Py_XDECREF(old);
+    return true;
+}
+
+static PyObject *next(PyObject *self) {
+    struct walk *w = (struct walk *)self;
+    while (!w->batch || w->next >= PyList_Size(w->batch))
+        if (w->cursor == UINT64_MAX || !fill(w))
+            return NULL;
+    PyObject *one = PyList_GetItem(w->batch, w->next++);
+    Py_INCREF(one);
+    return one;
+}
+
+PyObject *shms_walk_keys(PyObject *self, PyObject *args) {
+    PyObject *prefix;
+    unsigned kind;
+    if (!PyArg_ParseTuple(args, "SI", &prefix, &kind))
+        return NULL;
+    PyTypeObject *type = (PyTypeObject *)shms_module_of(self)->walk_type;
+    struct walk *w = (struct walk *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (w) {
+        Py_INCREF(self);
+        Py_INCREF(prefix);
+        w->store = self;
+        w->prefix = prefix;
+        w->kind = kind;
+    }
+    return (PyObject *)w;
+}
+
+static int traverse(PyObject *self, visitproc visit, void *arg) {
+    struct walk *w = (struct walk *)self;
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(w->store);
+    return 0;
+}
+
+static void unmake(PyObject *self) {
+    struct walk *w = (struct walk *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_XDECREF(w->store);
+    Py_XDECREF(w->prefix);
+    Py_XDECREF(w->batch);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyType_Slot slots[] = {
+    {Py_tp_dealloc, unmake},
+    {Py_tp_traverse, traverse},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, next},
+    {0, NULL},
+};
+static PyType_Spec spec = {
+    .name = "shmstore._calls.Walk",
+    .basicsize = sizeof(struct walk),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = slots,
+};
+
+PyObject *shms_make_walk_type(PyObject *module) { return PyType_FromModuleAndSpec(module, &spec, NULL); }
