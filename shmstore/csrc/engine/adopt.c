@@ -1,9 +1,11 @@
-/* adopt.c: a slot for this process in the registry, if need be that of a dead client, whose memory and locks come with it. */
+/* adopt.c: claiming a client slot: a free one, or else the slot of a dead client with what it holds (clients.h) */
 #include "engine/adopt.h"
 
 #include "segment/memory.h"
 #include "engine/recover.h"
 
+/* Tries each dead slot. recover.c works in the name of s->number, so this process uses the number while it is adopting.
+ * A death in between leaves the slot in state adopting, with this process's id: recovery treats it like a dead one. */
 static bool claim_dead(struct shms_store *s) {
     for (uint32_t i = 0; i < shms_clients_used(s); i++) {
         struct shms_client *c = shms_client_at(s, i);
@@ -32,9 +34,8 @@ int shms_client_claim(struct shms_store *s) {
     int rc = shms_client_claim_free(s);
     if (rc == SHMS_OK)
         return rc;
-    /* A full registry, or no memory for another entry: look closely who of them still lives. Recovery takes arenas in
-     * the name of a client, so a process without a place can free only entries that leave no block or arena lock
-     * behind; others it inherits. */
+    /* Every slot is taken, or there is no memory for another one. Look closely which clients are still alive. A process
+     * without a number can free only slots that hold no block and no arena lock. It adopts one of the others. */
     shms_recover_all(s, false);
     rc = shms_client_claim_free(s);
     return rc == SHMS_OK || claim_dead(s) ? SHMS_OK : rc;

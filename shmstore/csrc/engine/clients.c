@@ -1,9 +1,11 @@
-/* clients.c: taking a free slot of the registry, and leaving it. */
+/* clients.c: claiming a free client slot, and leaving it. The contract is in clients.h. */
 #include "engine/clients.h"
 
 #include "segment/attachments.h"
 #include "segment/memory.h"
 
+/* clients_high only grows. It is raised before the slot is claimed, so a process that counts below it meets every slot
+ * that was ever claimed. */
 static void raise_high(struct shms_store *s, uint64_t count) {
     uint64_t high = shms_load_relaxed(&s->header->clients_high);
     while (high < count && !shms_cas_acq_rel(&s->header->clients_high, &high, count))
@@ -19,6 +21,7 @@ bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owne
     }
     for (uint32_t i = 0; i < s->pin_count; i++)
         shms_store_relaxed(&c->pins[i], 0);
+    /* The pin bit of a former owner that died may still be set. Other bits of the word belong to other clients. */
     uint64_t word = shms_load_relaxed(&s->pin_bits[index / 64]);
     while (!shms_cas_acq_rel(&s->pin_bits[index / 64], &word, word & ~(1ull << (index % 64))))
         ;
@@ -29,7 +32,7 @@ bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owne
     shms_store_relaxed(&c->liveness, marked);
     shms_store_relaxed(&c->attached, shms_os_realtime());
     uint64_t live = SHMS_OWNER_WITH_STATE(owner, SHMS_CLIENT_LIVE);
-    if (!shms_cas_acq_rel(&c->owner, &owner, live)) { /* [claim-then-live] pairs with the acquire in whoever read `owner` */
+    if (!shms_cas_acq_rel(&c->owner, &owner, live)) { /* [claim-then-live] pairs with the load in shms_client_life */
         s->memory->unmark(s);
         return false;
     }
@@ -50,6 +53,7 @@ uint32_t shms_clients_used(struct shms_store *s) {
 int shms_client_claim_free(struct shms_store *s) {
     for (uint32_t i = 0; i < s->client_count; i++) {
         struct shms_client *c = shms_client_at(s, i);
+        /* The memory of a slot is committed by the first process that claims it. Two that do so at once do no harm. */
         if (i >= shms_clients_used(s) && !shms_commit(s, (uint64_t)((uint8_t *)c - s->base), s->client_size))
             return SHMS_FULL;
         uint64_t w = shms_load_acquire(&c->owner);
@@ -57,7 +61,7 @@ int shms_client_claim_free(struct shms_store *s) {
             continue;
         uint64_t claim = SHMS_OWNER(SHMS_OWNER_GENERATION(w) + 1, SHMS_CLIENT_CLAIMING,
                                   shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
-        raise_high(s, i + 1); /* before: whoever dies from here on is looked at */
+        raise_high(s, i + 1); /* before the claim: a death from here on is found */
         if (shms_cas_acq_rel(&c->owner, &w, claim) && shms_client_become_live(s, i, claim))
             return SHMS_OK;
     }
@@ -67,9 +71,10 @@ int shms_client_claim_free(struct shms_store *s) {
 void shms_client_leave(struct shms_store *s) {
     bool holds = false;
     for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++)
-        holds |= shms_load_relaxed(&s->me->records[i].block) != 0;
+        holds |= shms_load_relaxed(&s->me->records[i].block) != 0; /* shms_op_end could not free it */
     for (uint32_t i = 0; i < s->pin_count; i++)
         shms_store_release(&s->me->pins[i], 0);
+    /* The time is written before the exchange, while the slot is still this process's own. */
     shms_store_relaxed(&s->me->attached, shms_os_realtime());
     uint64_t w = s->owner;
     shms_cas_acq_rel(&s->me->owner, &w, SHMS_OWNER_WITH_STATE(w, holds ? SHMS_CLIENT_DEAD : SHMS_CLIENT_FREE));

@@ -1,36 +1,48 @@
-/* clients.h: the registry of attached processes, and the records of what each has in hand.
+/* clients.h: the client table: client slots and operation records
  *
- * A client is an attachment that may write. Its number owns locks; its operation records and pins tell
- * recovery what it had when it died. Records and pins count only while the entry is live; the claimant zeroes
- * them before it becomes live, and nobody but the owner ever writes them.
+ * A client is an attachment that may write. Its number stands in the locks that it holds. Its operation records and
+ * pins tell recovery what it had when it died.
  *
- * ORDER OF CLAIMING  free -> claiming (compare-and-swap, generation + 1); zero records, pins and pin bit; write
- *   identity; light the beacon; claiming -> live (compare-and-swap).
- * INHERITING  When every place is taken and some belong to the dead, who left blocks or locks, there is nobody to
- *   recover them: taking an arena needs a client's number. So the newcomer takes the dead one's:
- *   dead -> inheriting (compare-and-swap, generation + 1, my pid); what the number holds is taken over and emptied
- *   as in recover.c, in its own name; then on as above, inheriting -> live. What cannot be had (an arena behind a
- *   stopped process): inheriting -> dead. CRASH while inheriting: it is dead again, with what is left to empty.
- * CRASH while claiming: nothing is owned. The entry is free again once somebody who shares the pid namespace
- *   finds the process gone; were that ever wrong, the claimant's own last exchange fails and it starts over. */
+ * INVARIANTS
+ *   C1  Records and pins count only while the owner word says live. A process that claims the slot zeroes them before.
+ *   C2  Only the owner writes records, pins and counters.
+ *   C3  The generation moves with each claim. A process that compares the whole owner word never mistakes one owner of
+ *       the slot for the next.
+ * WRITER  Claiming a slot:
+ *   1 free -> claiming     by compare-and-swap; generation + 1, own process id
+ *   2 zero records, pins and the pin bit; make the liveness mark; write the identity
+ *   3 claiming -> live     by compare-and-swap [claim-then-live]
+ *   Adopting a slot: every slot is taken, and some belong to dead clients that left blocks or locks. Only a client can
+ *   recover these, because taking an arena needs a client number. So the new process takes a dead client's number:
+ *   1 dead -> adopting     by compare-and-swap; generation + 1, own process id
+ *   2 take over and recover what the number holds, as in recover.c
+ *   3 then on as above, adopting -> live. If an arena cannot be had (a stopped process holds it): adopting -> dead
+ * ORDERING [claim-then-live]  The exchange to live (release) pairs with the acquire load of the owner word. A process
+ *   that reads live reads the identity, records and pins of this owner, not those of the former one.
+ * CRASH
+ *   while claiming   Nothing is held. The slot becomes free when a process in the same pid namespace finds that the
+ *                    claiming process is gone. If that was wrong, the exchange of step 3 fails, and it starts over.
+ *   while adopting   The slot counts as dead again, with what is left to recover.
+ *   while live       recover.c. */
 #ifndef SHMS_CLIENTS_H
 #define SHMS_CLIENTS_H
 
 #include "segment/segment.h"
 
-/* Takes a free slot: SHMS_OK, SHMS_NO_CLIENT when there is none, SHMS_FULL when there is no memory for another one. */
+/* Claims a free slot: SHMS_OK; SHMS_NO_CLIENT if there is none; SHMS_FULL if there is no memory for another slot. */
 int shms_client_claim_free(struct shms_store *s);
-/* REQUIRES: the entry is in state claiming or inheriting, by this process, with word `entry`. False: it lost the slot. */
+/* REQUIRES: this process is claiming or adopting the slot, with this owner word. False: it lost the slot. */
 bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owner);
-/* Entries below this one were used, and have their memory. */
+/* Slots below this index have been used, so their memory is committed. */
 uint32_t shms_clients_used(struct shms_store *s);
-/* Gives the place up; what could not be given back (a block behind a stopped process's lock) is left to recovery. */
+/* Gives the slot up, if it is this process's own. A block that could not be freed (its arena was locked) is left to
+ * recovery: then the slot becomes dead, not free. */
 void shms_client_release(struct shms_store *s);
-/* The same. REQUIRES a place of this process's own, and no call inside. */
+/* The same. REQUIRES: the slot is this process's own, and no call of it is in progress. */
 void shms_client_leave(struct shms_store *s);
 
-/* An operation record of this client that is not in use; -1 if eight threads are inside. REQUIRES, as the one below,
- * the GIL: it is what keeps threads apart, so that no locked instruction is needed. */
+/* An operation record of this client that is not in use; -1 if eight operations are in progress. REQUIRES, like
+ * shms_record_put: the GIL. It keeps threads apart, so no locked instruction is needed. */
 static inline int shms_record_take(struct shms_store *s) {
     uint32_t busy = shms_load_relaxed(&s->records_busy);
     if (SHMS_UNLIKELY(busy == (1u << SHMS_CLIENT_RECORDS) - 1))

@@ -1,26 +1,32 @@
-/* liveness.c: is the process behind a client's entry gone? Only proof counts.
+/* liveness.c: has the process behind a client slot ended? Only proof counts.
  *
- * A process id alone proves nothing: ids are reused, and containers that share memory need not share ids.
- *   same pid namespace   the kernel knows no such id; or a zombie whose threads all ended; or another start time;
- *                        or it called exec: its beacon is out and its memory map no longer has the segment
- *   another one, same network namespace   its beacon is out
- *   neither              I am the only one attached (shm_nattch is 1)
- * In POSIX memory the beacon is a lock on the file itself, which every namespace sees (memory.h).
- * Everything else is unknown: whoever needs what an unknown holds waits, and times out with an error that names
- * it. A stopped or traced process is alive.
+ * A process id alone proves nothing: the kernel uses ids again, and containers that share memory need not share ids.
+ * Proofs of death:
+ *   same pid namespace      no process has the id; or it is a zombie without other threads; or its start time differs;
+ *                           or it has called exec: its memory map has no such segment, and its liveness mark is gone
+ *   other pid namespace,    the liveness mark has been missing for UNMARKED
+ *   mark visible from here
+ *   any                     this process alone is attached (System V: shm_nattch is 1)
+ * A System V liveness mark is a socket and visible within a network namespace. A POSIX mark is a lock on the file, and
+ * visible from every namespace.
  *
- * A process that closes descriptors which it did not open puts its own beacon out. So a missing beacon alone
- * proves nothing where ids are shared; across pid namespaces it has to, if it stays out for UNMARKED: whoever put his
- * own beacon out by mistake relights it at the next second of use (shms_revalidate), long before. */
+ * LIMITS
+ *   Otherwise the result is unknown. A process that needs what the client holds waits for it, and times out with an
+ *   error that names it. A stopped or traced process is alive.
+ *   A program that closes descriptors which it did not open also closes its liveness mark. So a missing mark alone
+ *   proves nothing where process ids are shared. Across pid namespaces it is the only evidence. There it must be
+ *   missing for UNMARKED: the owner makes its mark again at the next second of use (shms_revalidate), long before. An
+ *   owner that did not use the store in that time loses its slot, and claims another one (handle.c). */
 #include "engine/liveness.h"
 
 #include "segment/memory.h"
 
-#define UNMARKED 2500 /* ms */
+#define UNMARKED 2500 /* ms; more than two of the seconds after which shms_revalidate makes the mark again */
 
-/* Remembers since when this beacon was seen to be out: index, generation and how often it was lit 32 | time in ms 32, by
- * index. Two clients that share a place in the memory only make each other wait longer, and so does one who lit his
- * beacon meanwhile and let it go out once more. */
+/* True if the mark of this client has been missing for UNMARKED. The table has SHMS_UNMARKED_REMEMBERED words, chosen
+ * by index: generation and number of marks 16 | index 16 | time of the first look in ms 32. Two clients that share a
+ * word replace each other, and a client that made its mark again counts as another one. Both only make the wait
+ * longer. */
 static bool unmarked_for_long(struct shms_store *s, uint32_t index, uint64_t owner, uint64_t marks) {
     _Atomic uint64_t *memory = &s->unmarked[index % SHMS_UNMARKED_REMEMBERED];
     uint64_t life = (SHMS_OWNER_GENERATION(owner) + marks * 0x9e37) & 0xffff;
@@ -40,14 +46,16 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t o
     if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_DEAD)
         return SHMS_GONE;
     if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_CLAIMING || SHMS_OWNER_STATE(owner) == SHMS_CLIENT_ADOPTING)
-        return (maybe_same_ns ? shms_os_process_life(pid, 0) == SHMS_GONE : s->identity.pid_ns && s->memory->only_me(s)) ? SHMS_GONE
-                                                                                                                         : SHMS_UNKNOWN;
+        /* Its identity is not written yet: only the owner word and the attachments can tell. */
+        return (maybe_same_ns ? shms_os_process_life(pid, 0) == SHMS_GONE : s->identity.pid_ns && s->memory->only_me(s))
+                   ? SHMS_GONE
+                   : SHMS_UNKNOWN;
     if (SHMS_OWNER_STATE(owner) != SHMS_CLIENT_LIVE)
-        return SHMS_ALIVE;
+        return SHMS_ALIVE; /* free: its owner left */
     uint64_t start = shms_load_relaxed(&c->start_time), pid_ns = shms_load_relaxed(&c->pid_ns);
     uint64_t net_ns = shms_load_relaxed(&c->net_ns), marks = shms_load_relaxed(&c->liveness);
-    /* The identity belongs to this generation only if the word still stands: the next tenant moves the word
-     * before it writes a new one. */
+    /* The identity is that of `owner` only if the owner word is still the same: the next owner changes the word before
+     * it writes its identity. [claim-then-live] */
     shms_fence_acquire();
     if (shms_load_acquire(&c->owner) != owner)
         return SHMS_ALIVE;
@@ -56,6 +64,7 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t o
     bool mark_visible = marks && s->memory->can_see_mark(s, net_ns);
     if (pid_ns && pid_ns == s->identity.pid_ns) {
         enum shms_life life = shms_os_process_life(pid, start);
+        /* Alive by its id, but it does not map the store: it has called exec, which also closed the mark. */
         if (life == SHMS_ALIVE && mark_visible && s->memory->maps(s, pid) == 0 &&
             s->memory->marked(s, index + 1, SHMS_OWNER_GENERATION(owner)) == 0)
             return SHMS_GONE;
@@ -66,7 +75,7 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t o
     if (mark_visible) {
         int marked = s->memory->marked(s, index + 1, SHMS_OWNER_GENERATION(owner));
         if (marked == 1)
-            shms_store_relaxed(&s->unmarked[index % SHMS_UNMARKED_REMEMBERED], 0);
+            shms_store_relaxed(&s->unmarked[index % SHMS_UNMARKED_REMEMBERED], 0); /* the next absence is another one */
         if (marked >= 0)
             return marked ? SHMS_ALIVE : unmarked_for_long(s, index, owner, marks) ? SHMS_GONE : SHMS_UNKNOWN;
     }
@@ -80,6 +89,7 @@ bool shms_client_obviously_gone(struct shms_store *s, uint32_t index, uint64_t o
     if (SHMS_OWNER_STATE(owner) != SHMS_CLIENT_LIVE || !s->identity.pid_ns ||
         shms_load_relaxed(&c->pid_ns) != s->identity.pid_ns)
         return false;
+    /* pid_ns is that of `owner` only if the word is still the same, as above. */
     shms_fence_acquire();
     return shms_load_acquire(&c->owner) == owner && shms_os_no_such_process(SHMS_OWNER_PID(owner));
 }

@@ -1,32 +1,38 @@
-/* lock.h: the lock word of buckets and arenas, taken and released; waiting for one is shms_await's business (recover.c).
+/* lock.h: the lock word of buckets and arenas: taking it and releasing it. Waiting for it is in recover.c (shms_await).
  *
+ * LAYOUT  layout.h, "lock word": count, waiters flag, reach, holder.
  * INVARIANTS
  *   L1  Every change of the word is a read-modify-write of the whole word.
- *   L2  Every release and takeover moves the count, whether anything changed or not: a takeover compares the
- *       whole word, so a lock that was released and taken again since the proof of death is never stolen.
- *   L3  Whoever tries has stored the bucket in his operation record first; the exchange that takes the lock is
- *       also the release that makes the record visible before it.
- *   L4  A sleeper sets the waiters flag in the very word whose count it sleeps on. The release either sees the
- *       flag and wakes, or moved the count before the flag was set, and then the sleep does not begin.
- * CRASH after taking: the word names the dead; recover.c moves it on. Before the wake: sleepers wake by
- *   themselves (every sleep is bounded) and look again. */
+ *   L2  Every release and every takeover moves the count, whether an entry changed or not. A takeover compares the
+ *       whole word. So a lock that was released and taken again after the proof of death is never taken away.
+ *   L3  A process stores the bucket in its operation record before it tries the lock. The exchange that takes the lock
+ *       also releases that store: a process that sees the lock held sees the record.
+ *   L4  A process that goes to sleep sets the waiters flag in the same word whose count it sleeps on. The release
+ *       either sees the flag and wakes, or it moved the count before the flag was set, and then the sleep does not
+ *       begin.
+ * ORDERING [lock-release]  The exchange in shms_unlock_with_reach (release) pairs with the exchange in the next
+ *   shms_lock_try (acquire). Without it the next holder could miss what this one wrote.
+ * CRASH
+ *   after taking     The word names a dead client. A waiter recovers that client (recover.c).
+ *   before the wake  No process is woken. Every sleep is bounded, so waiters wake by themselves and look again.
+ * LIMITS  Not fair: a released lock goes to the process that exchanges the word first. */
 #ifndef SHMS_LOCK_H
 #define SHMS_LOCK_H
 
 #include "segment/segment.h"
 
-#define SHMS_SPINS 300u /* about ten microseconds; holders need a tenth of one unless they lost their core */
+#define SHMS_SPINS 300u /* about ten microseconds. A holder needs a tenth of that, unless it was descheduled */
 
 static inline _Atomic uint32_t *shms_lock_count(_Atomic uint64_t *lock) {
-    return (_Atomic uint32_t *)lock + 1; /* little-endian: the upper half */
+    return (_Atomic uint32_t *)lock + 1; /* the upper half, on a little-endian machine */
 }
 
-/* True: held by this client. False: *seen is the word that names the holder. */
+/* True: this client holds the lock. False: *seen is the word that names the holder. */
 static inline bool shms_lock_try(struct shms_store *s, _Atomic uint64_t *lock, uint32_t spins, uint64_t *seen) {
     for (;;) {
         uint64_t w = shms_load_relaxed(lock);
         if (SHMS_LIKELY(SHMS_LOCK_HOLDER(w) == 0)) {
-            /* acquire pairs with the release in shms_unlock [lock-release] */
+            /* If w is still the word, the lock is free and its count is the one that was read. [lock-release] */
             if (SHMS_LIKELY(shms_cas_acq_rel(lock, &w, w | s->number)))
                 return true;
         }
@@ -39,7 +45,8 @@ static inline bool shms_lock_try(struct shms_store *s, _Atomic uint64_t *lock, u
 
 static inline void shms_wake(_Atomic uint64_t *lock) { shms_os_futex_wake_all(shms_lock_count(lock)); }
 
-/* REQUIRES: held by this client. [lock-release] pairs with the acquire of the next shms_lock_try. */
+/* REQUIRES: this client holds the lock. Other processes may set the waiters flag and, for a bucket, move the count
+ * meanwhile (L1), so the new word is computed from the word that the exchange replaces. [lock-release] */
 static inline void shms_unlock_with_reach(_Atomic uint64_t *lock, uint32_t reach) {
     uint64_t w = shms_load_relaxed(lock), new;
     do
@@ -48,12 +55,13 @@ static inline void shms_unlock_with_reach(_Atomic uint64_t *lock, uint32_t reach
     if (SHMS_UNLIKELY(w & SHMS_LOCK_WAITERS))
         shms_wake(lock);
 }
+/* The same, with the reach as it is; for arenas, which have none, and for buckets that did not change. */
 static inline void shms_unlock(_Atomic uint64_t *lock) {
     shms_unlock_with_reach(lock, SHMS_LOCK_REACH(shms_load_relaxed(lock)));
 }
 
-/* Moves the count of a bucket whose entry was changed by somebody who does not hold it, and wakes. Returns the
- * word as it was. */
+/* For a process that changed an entry without holding its home bucket: moves the count and wakes. Returns the word as
+ * it was, which says whether some client held the bucket. */
 static inline uint64_t shms_lock_touch(_Atomic uint64_t *lock) {
     uint64_t w = shms_load_relaxed(lock), new;
     do

@@ -1,4 +1,4 @@
-/* pin.c: see pin.h. */
+/* pin.c: steps and ordering are in pin.h. */
 #include "engine/pin.h"
 
 int shms_pin_set(struct shms_store *s, uint64_t offset) {
@@ -10,7 +10,7 @@ int shms_pin_set(struct shms_store *s, uint64_t offset) {
         if (s->pins_used++ == 0)
             shms_fetch_or_acq_rel(&s->pin_bits[index / 64], 1ull << (index % 64));
         shms_store_relaxed(&s->me->pins[i], offset);
-        shms_fence_seq_cst(); /* [pin-fence], pairs with the one in shms_pin_covers */
+        shms_fence_seq_cst(); /* [pin-fence] pairs with the fence in shms_pin_covers */
         return (int)i;
     }
     return -1;
@@ -25,7 +25,7 @@ void shms_pin_clear(struct shms_store *s, int pin) {
 }
 
 bool shms_pin_covers(struct shms_store *s, uint64_t offset) {
-    shms_fence_seq_cst(); /* [pin-fence], pairs with the one in shms_pin_set */
+    shms_fence_seq_cst(); /* [pin-fence] pairs with the fence in shms_pin_set */
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     for (uint64_t w = 0; w * 64 < high; w++)
         for (uint64_t bits = shms_load_acquire(&s->pin_bits[w]); bits; bits &= bits - 1) { /* [unpin] */
