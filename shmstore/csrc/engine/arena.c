@@ -1,17 +1,21 @@
-/* arena.c: blocks: allocated out of free runs first (runs.h; their pages are warm), from the top last; freed; kept as
- * zombies while somebody reads them. Contract, order and death are in arena.h.
+/* arena.c: allocating and freeing blocks. Example, order and deaths are in arena.h.
  *
- * GIVING PAGES BACK  A free run keeps its first `keep` bytes; what exceeds that by a quarter goes back to the
- * system. Allocating a megabyte or more out of what was given back doubles `keep` beyond that size: a store
- * whose large objects are overwritten again and again soon stops paying for first touches, one that shrank
- * once has paid once.
+ * Blocks come from free runs first, whose pages are in memory, and from the top last. Freed blocks that a reader has
+ * pinned become zombies and are freed later.
  *
- * PAGES THAT MUST BE HAD FIRST (s->sparse, memory.h)  Every block, and head and end of every free run, has its pages.
- * What lies between may lack some: then the run's `cold` is not 0. Above `high` all are lacking. So memory is
- * committed before anything is changed: a block out of a cold run together with the head of what is left of it, a
- * block from above `high` with some more. Where no page is to be had, a run that needs none is looked for; else it is
- * SHMS_FULL, and all is as it was. `cold` may be too high and `high` too low, never the other way round: both are
- * changed before pages go, and a rebuild, which cannot know, takes every gap for cold and the top for high. */
+ * GIVING PAGES BACK  A free run keeps its first `keep` bytes. When its pages exceed that by a quarter, the rest goes
+ * back to the system. `keep` grows to twice the size of each allocation of a megabyte or more that follows. So a store
+ * that overwrites large values again and again soon stops losing and fetching pages, and a store that shrank once has
+ * paid once.
+ *
+ * SPARSE MEMORY (s->sparse, memory.h)
+ *   A1  Every block, and the head and end of every free run, has its pages.
+ *   A2  If the middle of a run may lack pages, its `cold` is not 0. Above `high` every page may be missing.
+ *   A3  `cold` may be too high and `high` too low, never the other way round. Both are changed before pages go back. A
+ *       rebuild knows neither, so it sets every gap to cold, and `high` to the top.
+ * Memory is committed before anything else changes: a block from a cold run together with the head of its remainder, a
+ * block from above `high` with some pages more. If the system has no page, a run that has its own is searched for. If
+ * there is none, the result is SHMS_FULL, and nothing has changed. */
 #include "engine/arena.h"
 
 #include "segment/memory.h"
@@ -20,10 +24,10 @@
 
 #define KEEP_FIRST (16ull << 20)
 #define ZOMBIES_LOOKED_AT 8
-#define FIT_STEPS 256                /* of the one list whose runs may be too small, while there are other places */
-#define FIT_STEPS_AT_LAST (1u << 24) /* before StoreFull */
-#define WARM_STEPS (1u << 16)        /* a system call for each cold one */
-#define COMMIT_AHEAD (16 * SHMS_PAGE) /* a system call for each page would cost more than the page */
+#define FIT_STEPS 256                /* in the list that also holds smaller runs, while there is other memory */
+#define FIT_STEPS_AT_LAST (1u << 24) /* the same, before the result is SHMS_FULL */
+#define WARM_STEPS (1u << 16)        /* each cold run costs a system call */
+#define COMMIT_AHEAD (16 * SHMS_PAGE) /* a system call for each single page would cost more than the page */
 
 uint64_t shms_arena_capacity(uint64_t bytes) {
     bytes = shms_max(SHMS_ALIGN_UP(bytes, SHMS_GRANULE), SHMS_BLOCK_MIN);
@@ -38,8 +42,8 @@ uint64_t shms_arena_block_size(struct shms_store *s, uint32_t a, uint64_t offset
     return (tag & SHMS_TAG_FREE) || !shms_run_inside(s, a, offset, bytes) ? 0 : bytes;
 }
 
-/* Unique in the store's life: the arena's counter with the arena's number, scrambled by a bijection of the
- * store, because these bytes may one day be compared with bytes of a value (design, section 3). */
+/* A sequence that is unique in the store's life: the arena's counter and number, scrambled by a bijection of the store.
+ * Bytes of a value may later lie where the sequence is now, and could equal a small number, but not this one. */
 static uint64_t next_sequence(struct shms_store *s, uint32_t a) {
     struct shms_arena *arena = &s->arenas[a];
     uint64_t sequence;
@@ -51,17 +55,17 @@ static uint64_t next_sequence(struct shms_store *s, uint32_t a) {
     return sequence;
 }
 
-/* Not more blocks can be zombies than there are pins. */
+/* There cannot be more zombies than pins. */
 static uint64_t zombies_possible(struct shms_store *s) { return (uint64_t)s->client_count * s->pin_count; }
 static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some);
 
-/* REQUIRES s->sparse. The pages of a block at the run's beginning, and of the head of what will be left. */
+/* REQUIRES: s->sparse. Commits a block at the run's beginning and the head of the remainder (A1). */
 static bool commit_run(struct shms_store *s, uint64_t run, uint64_t size, uint64_t bytes) {
     return shms_load_relaxed(&shms_run_at(s, run)->slot) == 0 ||
            shms_commit_sparse(s, run, shms_min(bytes + SHMS_BLOCK_MIN, size));
 }
 
-/* From the top on, and some more if there is more: raises high. */
+/* Commits a block at the top, and some pages more if possible. Raises high. */
 static bool commit_top(struct shms_store *s, uint32_t a, uint64_t top, uint64_t bytes) {
     _Atomic uint64_t *high = &s->arenas[a].high;
     uint64_t from = shms_max(shms_min(shms_load_relaxed(high), shms_arena_end(s, a)), top), end = top + bytes;
@@ -78,7 +82,7 @@ static bool commit_top(struct shms_store *s, uint32_t a, uint64_t top, uint64_t 
     return true;
 }
 
-/* The system has no page left: a run that has its own. It need not be the best one. */
+/* REQUIRES: the system has no page left. Finds a run with pages of its own, not necessarily the best fit. */
 static SHMS_COLD uint64_t find_warm(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t *found) {
     struct shms_arena *arena = &s->arenas[a];
     uint32_t fl, sl, steps = 0;
@@ -107,14 +111,14 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
         reap_zombies(s, a, ZOMBIES_LOOKED_AT);
     uint64_t size = 0, run = shms_run_find(s, a, bytes, FIT_STEPS, &size);
     if (!run && shms_arena_end(s, a) - shms_min(shms_load_relaxed(&arena->top), shms_arena_end(s, a)) < bytes) {
-        /* Before StoreFull: whatever could be room, whatever it costs. */
+        /* This would be SHMS_FULL. Look everywhere first, whatever it costs. */
         reap_zombies(s, a, zombies_possible(s));
         run = shms_run_find(s, a, bytes, FIT_STEPS_AT_LAST, &size);
     }
     if (shms_load_relaxed(&arena->suspect))
         return SHMS_CORRUPT;
     uint64_t top = shms_load_relaxed(&arena->top), end = shms_arena_end(s, a);
-    if (SHMS_UNLIKELY(s->sparse)) {
+    if (SHMS_UNLIKELY(s->sparse)) { /* nothing has changed yet, so a failed commit leaves the arena as it was */
         bool above = top <= end && top >= shms_arena_base(s, a) && end - top >= bytes;
         s->short_of = 0;
         if (run ? !commit_run(s, run, size, bytes) : above && !commit_top(s, a, top, bytes)) {
@@ -141,7 +145,7 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
         if (size - bytes >= SHMS_BLOCK_MIN)
             shms_run_insert(s, a, run + bytes, size - bytes, (uint32_t)shms_min(cold, (size - bytes) / SHMS_PAGE));
         else {
-            bytes = size; /* less than a block would be left: at most 32 bytes more than asked */
+            bytes = size; /* the rest would be too small for a run: the block gets up to 32 bytes more */
             shms_run_set_prev_free(s, a, run + bytes, false);
         }
     } else {
@@ -152,7 +156,7 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
         if (end - top < bytes)
             return SHMS_FULL;
         run = top;
-        commit_top(s, a, top, bytes); /* if it had to be, it was done above: this raises high */
+        commit_top(s, a, top, bytes); /* sparse memory was committed above; otherwise this only raises high */
         shms_store_relaxed(&arena->top, top + bytes);
     }
     uint64_t returned = shms_load_relaxed(&arena->returned);
@@ -161,8 +165,8 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
         shms_store_relaxed(&arena->keep, shms_min(shms_max(shms_load_relaxed(&arena->keep), 2 * bytes), s->arena_size));
     }
     struct shms_block *b = shms_run_at(s, run);
-    shms_store_release(&b->sequence, next_sequence(s, a)); /* [slot-between]: whoever sees it sees the slot emptied */
-    shms_fence_release(); /* [block-life] pairs with the acquire fence before a reader's second look */
+    shms_store_release(&b->sequence, next_sequence(s, a)); /* [slot-between] pairs with the load in look() */
+    shms_fence_release(); /* [block-life] pairs with the fence in shms_entry_unchanged and look */
     shms_store_relaxed(&b->tag, shms_tag_of(bytes) | prev_free);
     shms_store_relaxed(&arena->used, shms_load_relaxed(&arena->used) + bytes);
     shms_store_relaxed(&arena->blocks, shms_load_relaxed(&arena->blocks) + 1);
@@ -170,8 +174,8 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
     return SHMS_OK;
 }
 
-/* Of the free memory [from, to) whole pages are to go back, but those of its first `keep` bytes, if its pages in use
- * exceed that by a quarter. Returns where they begin; 0 if none are. */
+/* Which pages of the free memory [from, to) should go back: those behind the first `keep` bytes, if its pages exceed
+ * `keep` by a quarter. Returns the first offset to give back, or 0. cold: bytes that have no pages already. */
 static uint64_t too_much(struct shms_store *s, uint32_t a, uint64_t from, uint64_t to, uint64_t cold) {
     uint64_t keep = shms_min(shms_max(shms_load_relaxed(&s->arenas[a].keep), KEEP_FIRST), 1ull << 60); /* no sum wraps */
     if (SHMS_LIKELY(to - from <= cold || to - from - cold <= keep + keep / 4) || !s->memory->may_give_back(s))
@@ -186,6 +190,7 @@ static void give_back(struct shms_store *s, uint32_t a, uint64_t from, uint64_t 
     shms_store_relaxed(&arena->returned, shms_load_relaxed(&arena->returned) + (to - from));
 }
 
+/* REQUIRES: no slot refers to the block, and no reader has pinned it. */
 static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
     struct shms_arena *arena = &s->arenas[a];
     uint64_t bytes = shms_arena_block_size(s, a, offset);
@@ -193,10 +198,11 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
         return shms_arena_suspect(s, a);
     struct shms_block *b = shms_run_at(s, offset);
     shms_store_relaxed(&b->sequence, 0);
-    shms_fence_release(); /* [block-life] */
+    shms_fence_release(); /* [block-life] before the links; pairs as in shms_arena_alloc */
     shms_store_relaxed(&arena->used, shms_load_relaxed(&arena->used) - bytes);
     shms_store_relaxed(&arena->blocks, shms_load_relaxed(&arena->blocks) - 1);
     uint64_t start = offset, end = offset + bytes, cold = 0;
+    /* Join the run before the block, which PREV_FREE and its footer lead to (R2), and the run behind it. */
     if (shms_load_relaxed(&b->tag) & SHMS_TAG_PREV_FREE) {
         uint64_t before = shms_load_relaxed(shms_run_footer(s, offset));
         if (before > offset || shms_run_size(s, a, offset - before) != before || !shms_run_unlink(s, a, offset - before, before))
@@ -211,6 +217,8 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
             return false;
         end += after;
     }
+    /* A run at the top is not kept as a run: the top moves down over it. `high` is lowered before pages go back
+     * (A3). */
     if (end == shms_load_relaxed(&arena->top)) {
         uint64_t high = shms_min(shms_load_relaxed(&arena->high), shms_arena_end(s, a));
         uint64_t given = high > start ? too_much(s, a, start, SHMS_ALIGN_UP(high, SHMS_PAGE), 0) : 0;
@@ -220,6 +228,7 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
         if (given)
             give_back(s, a, given, SHMS_ALIGN_UP(high, SHMS_PAGE));
     } else {
+        /* Head and end of the run keep their pages (A1). `cold` is raised before pages go back (A3). */
         shms_run_insert(s, a, start, end - start, (uint32_t)shms_min(cold, UINT32_MAX));
         uint64_t given = too_much(s, a, start + SHMS_BLOCK_HEADER, end - 8, cold * SHMS_PAGE);
         if (given) {
@@ -232,14 +241,15 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
 
 void shms_arena_add_zombie(struct shms_store *s, uint32_t a, uint64_t offset) {
     struct shms_arena *arena = &s->arenas[a];
-    shms_store_relaxed(&shms_run_at(s, offset)->sequence, 0); /* readers that hold no pin must not take it for alive */
-    shms_fence_release(); /* [block-life] */
+    shms_store_relaxed(&shms_run_at(s, offset)->sequence, 0); /* readers without a pin must discard their copy */
+    shms_fence_release(); /* [block-life] before the link */
     shms_store_relaxed(&shms_run_at(s, offset)->hash, shms_load_relaxed(&arena->zombies));
     shms_store_relaxed(&arena->zombies, offset);
     shms_store_relaxed(&arena->zombie_count, shms_load_relaxed(&arena->zombie_count) + 1);
 }
 
 bool shms_arena_free(struct shms_store *s, uint32_t a, uint64_t offset) {
+    /* A pinned block keeps its key and value. Only the words of its header that readers in place do not use change. */
     if (SHMS_UNLIKELY(shms_pin_covers(s, offset))) {
         if (!shms_arena_block_size(s, a, offset))
             return shms_arena_suspect(s, a);
@@ -249,7 +259,7 @@ bool shms_arena_free(struct shms_store *s, uint32_t a, uint64_t offset) {
     return free_now(s, a, offset);
 }
 
-/* Looks through some zombies: those that nobody reads any more become free. */
+/* Looks at some zombies, and frees those that no pin names any more. */
 static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some) {
     struct shms_arena *arena = &s->arenas[a];
     uint64_t offset = shms_load_relaxed(&arena->zombies), kept = 0, last = 0;
@@ -273,7 +283,8 @@ static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some) {
     }
     if (!kept)
         return;
-    /* Those still read go to the end, so that next time others are looked at. */
+    /* Zombies that are still pinned go to the end of the list, so the next call looks at others. If every zombie was
+     * looked at, they are the whole list. */
     if (!offset) {
         shms_store_relaxed(&arena->zombies, kept);
         return;

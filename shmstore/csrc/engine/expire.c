@@ -1,8 +1,14 @@
-/* expire.c: sweeping what is due. Contract and argument are in expire.h.
+/* expire.c: sweeping expired entries. The due word is explained in expire.h.
  *
- * Taking out V needs V's arena lock alone, as eviction does: go on only if V's slot refers to V, read first, and
- * then V's home bucket is unlocked (its publisher may not have cleared his record yet) [slot-then-home]; then
- * move the home's count, empty the slot, move the count again, free V. */
+ * WRITER  Taking an entry out needs only the lock of its block's arena:
+ *   1 the slot still refers to the block, in the life that was looked at, and the expiry has passed
+ *   2 move the count of the home bucket's word; go on only if no client held the bucket
+ *   3 note the block as retiring; empty the slot; move the count again, which wakes waiters; free the block
+ * ORDERING [slot-then-home]  The slot is read before the home's word. The publisher holds the home bucket until it has
+ *   cleared its record. So if the entry was in the slot and the bucket is not held afterwards, no record names the
+ *   block, and it can be freed. A publisher that takes the bucket after step 2 finds the arena locked and tries again
+ *   later, or finds the slot empty.
+ * CRASH  The arena's lock names the dead client, and the rebuild finds the entry in its slot or frees its block. */
 #include "engine/expire.h"
 
 #include "engine/arena.h"
@@ -16,7 +22,7 @@ void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry) {
     uint64_t ms = expiry / 1000000 + 1, w = shms_load_relaxed(due), new;
     do
         new = SHMS_DUE(SHMS_DUE_MS(w) && SHMS_DUE_MS(w) < ms ? SHMS_DUE_MS(w) : ms, w + 1);
-    while (!shms_cas_acq_rel(due, &w, new)); /* [publish-then-due] pairs with the acquire in sweep */
+    while (!shms_cas_acq_rel(due, &w, new)); /* [publish-then-due] pairs with the first load in sweep */
 }
 
 void shms_expire_suspect(struct shms_store *s, uint64_t home) {
@@ -27,7 +33,8 @@ void shms_expire_suspect(struct shms_store *s, uint64_t home) {
         shms_expire_note(s, (home + d) % s->bucket_count, 1);
 }
 
-/* The expiry of the entry in this slot if it could be read in peace: 0 never, or empty, or changing just now. */
+/* The expiry of the entry in this slot, by the steps of a reader (table.h). 0: it never expires, or the slot is empty
+ * or is changing. */
 static uint64_t peek(struct shms_store *s, _Atomic uint64_t *slot, uint64_t *word, uint64_t *sequence) {
     *word = shms_load_acquire(slot);
     struct shms_block *b = *word ? shms_block_at(s, SHMS_SLOT_BLOCK(*word)) : NULL;
@@ -67,10 +74,10 @@ static bool take_out(struct shms_store *s, _Atomic uint64_t *slot, uint32_t numb
     return done;
 }
 
-/* One group: takes out what has expired, and states the earliest expiry that is left. */
+/* Sweeps one group: removes what has expired, and sets the due word to the earliest expiry that is left. */
 static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now, bool *everything) {
     _Atomic uint64_t *due = &s->due[group];
-    uint64_t before = shms_load_acquire(due), earliest = 0, gone = 0; /* [publish-then-due] */
+    uint64_t before = shms_load_acquire(due), earliest = 0, gone = 0; /* [publish-then-due] before any look at a slot */
     uint64_t last = shms_min((group + 1) * SHMS_GROUP_BUCKETS, s->bucket_count);
     for (uint64_t bucket = group * SHMS_GROUP_BUCKETS; bucket < last; bucket++)
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
@@ -83,12 +90,13 @@ static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now, bool *
                     gone++;
                     continue;
                 }
-                *everything &= shms_load_relaxed(slot) != word; /* else somebody took it out, or touched it */
+                *everything &= shms_load_relaxed(slot) != word; /* still there: a lock was busy */
             }
             uint64_t ms = expiry / 1000000 + 1;
             earliest = earliest && earliest < ms ? earliest : ms;
         }
-    shms_cas_acq_rel(due, &before, SHMS_DUE(earliest, before + 1)); /* fails if a writer was here: look again */
+    /* Fails if a writer made a note meanwhile. The due word then stays as it is, early enough. */
+    shms_cas_acq_rel(due, &before, SHMS_DUE(earliest, before + 1));
     return gone;
 }
 
@@ -107,7 +115,7 @@ void shms_expire_some(struct shms_store *s) {
         if (ms && ms <= now / 1000000) {
             bool everything = true;
             sweep(s, group, now, &everything);
-            s->sweep_cursor = line; /* there may be more in this line */
+            s->sweep_cursor = line; /* other groups of this line may be due, too */
             return;
         }
     }

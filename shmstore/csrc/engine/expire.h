@@ -1,25 +1,29 @@
-/* expire.h: time to live. An expired entry is absent at once; its memory comes back by other writes.
+/* expire.h: time to live. An expired entry is absent at once. Later writes free its memory.
  *
- * Each group of eight buckets has a due word: the earliest expiry in the group, in ms since boot, and a change
- * count. A writer of an expiry lowers the due time and moves the count *after* publishing. A sweeper reads the
- * word, looks at the group, and sets the earliest time that it saw, only if the word did not move meanwhile. So
- * an entry published before the look is seen by it, and one published after it moves the word after it: the due
- * time is never too late (I11), and may be too early, which costs a look [publish-then-due].
- * CRASH between publishing and lowering: the record still names the home bucket; recovery makes the groups that
- * the entry can be in due at once (shms_expire_suspect). */
+ * Each group of eight buckets has a due word: the earliest expiry in the group, in ms since boot, and a count of
+ * changes. WRITER   1 publish the entry
+ *          2 note it: lower the due time if the expiry is earlier, and move the count, by one exchange
+ * SWEEPER  1 load the due word
+ *          2 look at each slot of the group; take out what has expired; remember the earliest expiry that is left
+ *          3 exchange the due word for that. It fails if any count moved since 1
+ * ORDERING [publish-then-due]  The exchange of a note (release) pairs with the sweeper's first load (acquire). If the
+ *   note came before that load, the sweeper sees the entry in its slot. If it came later, the exchange of step 3 fails.
+ *   So the due time is never too late (I11). It may be too early, which costs a look.
+ * CRASH  between publishing and noting: the writer's record still names the home bucket. Recovery makes all groups due
+ *   that can contain an entry of this home (shms_expire_suspect), before it releases the bucket. */
 #ifndef SHMS_EXPIRE_H
 #define SHMS_EXPIRE_H
 
 #include "segment/segment.h"
 
-/* REQUIRES: an entry with this expiry was just published in `bucket`. */
+/* REQUIRES: an entry with this expiry was just published in `bucket`, and its home bucket is still locked. */
 void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry);
-/* An entry of this home bucket may have been published without a note. */
+/* For recovery: an entry of this home bucket may have been published without a note. */
 void shms_expire_suspect(struct shms_store *s, uint64_t home);
-/* Looks at a handful of due words and sweeps at most one group; what every put does. */
+/* Looks at one line of due words, and sweeps at most one group. Every put calls this once any entry has an expiry. */
 void shms_expire_some(struct shms_store *s);
-/* Everything that is due. Returns how many entries went. *everything becomes false if one was passed over because a
- * lock was busy. */
+/* Sweeps everything that is due. Returns how many entries were removed. Sets *everything to false if an entry was
+ * passed over because a lock was busy. */
 uint64_t shms_expire_all(struct shms_store *s, bool *everything);
 
 static inline bool shms_any_expiry(const struct shms_store *s) { return shms_load_relaxed(&s->header->has_expiry) != 0; }

@@ -1,15 +1,20 @@
-/* rebuild.c: an arena's derived state made anew, by mark and sweep, following no link.
+/* rebuild.c: computes an arena's derived state anew, by mark and sweep, without following a link
  *
- * ROOTS, in this order: blocks in the operation records of live clients; then the slots; then pins of live
- *   clients. A publisher clears his record after publishing, so records first, slots second misses nobody: a
- *   block that left the record before we looked there is in its slot before we look there [records-then-slots].
- *   Blocks that are only pinned become zombies. Everything between is free.
- * IDEMPOTENT: it reads records, slots, pins and the boundary tags of the blocks they name, and writes only what
- *   is derived from them. CRASH inside: the lock names the dead, the next one starts over.
- * HOSTILE BYTES: a slot whose word names nothing that can be a block, or a block inside another, is emptied: it
- *   could not be read anyway.
- * COST: the slots in use once, their blocks' headers once, a sort; 24 bytes of this process's memory for each.
- *   Pages of the segment that nobody used are not touched. */
+ * WRITER  1 collect the roots, in this order: blocks in operation records of live clients; slots; pins of live clients
+ *         2 sort them by offset, drop roots that overlap others, close gaps that are too small for a free run
+ *         3 end the sequence of the block that was being retired (arena.h)
+ *         4 write the arena from the lowest offset on: each root is a used block, each gap a free run. A block that
+ *           only a pin names becomes a zombie. What is behind the last block is above the top
+ * INVARIANT  It reads only records, slots, pins and the boundary tags of the blocks that they name, and it writes only
+ *   what is derived from them. So it can be repeated.
+ * ORDERING [records-then-slots]  A writer publishes a block first and clears its record then (release). A rebuild loads
+ *   the record (acquire) first and the slot then. So a block that has left its record is found in its slot. In the
+ *   other order a block that moved in between would be in neither, and be freed while it is published.
+ * CRASH  The lock names the dead client, and `suspect` is set. The next process begins again.
+ * LIMITS
+ *   A slot whose word names no possible block, or a block inside another one, is emptied. No reader could use it.
+ *   Cost: every used slot and the header of its block once, and a sort. 24 bytes of this process's memory for each.
+ *   Pages of the table that were never used are not touched. */
 #include "engine/rebuild.h"
 
 #include <stdlib.h>
@@ -45,7 +50,7 @@ static bool add(struct roots *r, uint64_t offset, uint64_t bytes, uint32_t slot,
     return true;
 }
 
-/* What a boundary tag says, with only the arena's bounds as limits: the top is derived, too. */
+/* The capacity that a boundary tag states, limited by the arena's bounds alone, because the top is derived, too. */
 static uint64_t block_bytes(struct shms_store *s, uint32_t a, uint64_t offset) {
     if (offset < shms_arena_base(s, a) || offset % SHMS_GRANULE || offset > shms_arena_end(s, a) - SHMS_BLOCK_MIN)
         return 0;
@@ -63,7 +68,8 @@ static bool mark_clients(struct shms_store *s, uint32_t a, struct roots *r, bool
             continue;
         uint32_t n = pins ? s->pin_count : SHMS_CLIENT_RECORDS;
         for (uint32_t k = 0; k < n; k++) {
-            uint64_t offset = shms_load_acquire(pins ? &c->pins[k] : &c->records[k].block); /* [records-then-slots] */
+            /* acquire: [records-then-slots], and the block's boundary tag is seen */
+            uint64_t offset = shms_load_acquire(pins ? &c->pins[k] : &c->records[k].block);
             uint64_t bytes = offset ? block_bytes(s, a, offset) : 0;
             if (bytes && !add(r, offset, bytes, 0, pins ? ROOT_PIN : ROOT_RECORD))
                 return false;
@@ -84,7 +90,8 @@ static bool mark_slots(struct shms_store *s, uint32_t a, struct roots *r) {
         uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
         for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++)
             for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
-                /* acquire: the block's tag is seen [publish], and its name if it is gone [retire-then-slot] */
+                /* acquire: the block's boundary tag is seen [publish]; if the block is gone, `retiring` is seen
+                 * [retire-then-slot] */
                 uint64_t w = shms_load_acquire(&s->buckets[bucket].slots[i]), offset = SHMS_SLOT_BLOCK(w);
                 uint32_t slot = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
                 if (!w)
@@ -109,13 +116,13 @@ static int by_offset(const void *x, const void *y) {
     const struct root *a = x, *b = y;
     if (a->offset != b->offset)
         return a->offset < b->offset ? -1 : 1;
-    if (a->kind != b->kind) /* a slot's claim comes before a record's, a pin's last */
+    if (a->kind != b->kind) /* for one block, a slot comes before a record, and a pin comes last */
         return (a->kind == ROOT_SLOT ? 0 : a->kind + 1) < (b->kind == ROOT_SLOT ? 0 : b->kind + 1) ? -1 : 1;
     return a->slot < b->slot ? -1 : a->slot > b->slot;
 }
 
-/* Keeps the roots that do not overlap a former one. A pin may name memory that is nobody's any more (its owner
- * has not looked yet, and will find that out), so it yields to every other root. */
+/* Keeps the roots that do not overlap an earlier one. A pin may name memory that is no longer that block's, if its
+ * owner has set it and not yet checked (pin.h, step 4). So a pin yields to every other root. */
 static uint64_t drop_overlaps(struct shms_store *s, struct roots *r) {
     uint64_t kept = 0, end = 0;
     for (uint64_t i = 0; i < r->count; i++) {
@@ -123,7 +130,7 @@ static uint64_t drop_overlaps(struct shms_store *s, struct roots *r) {
         if (root->offset < end) {
             struct root *before = &r->items[kept - 1];
             if (before->kind == ROOT_PIN && root->kind != ROOT_PIN)
-                kept--; /* what the pin said is not there: the memory has another owner */
+                kept--; /* the pin was not checked yet: the memory belongs to another block */
             else {
                 if (root->kind == ROOT_SLOT)
                     empty_slot(s, root->slot, root->offset);
@@ -136,8 +143,8 @@ static uint64_t drop_overlaps(struct shms_store *s, struct roots *r) {
     return kept;
 }
 
-/* A gap too small for a free run cannot come from this allocator, but from scribbled sizes. It is given to the block
- * before it, which keeps the chain whole (I6); or else the entry behind it goes, too. */
+/* Gaps that are too small for a free run come from overwritten sizes, never from this allocator. Such a gap is given to
+ * the block before it, which keeps the chain whole (I6). If that cannot be, the entry behind it is removed. */
 static uint64_t close_gaps(struct shms_store *s, uint64_t at, struct roots *r) {
     uint64_t kept = 0;
     for (uint64_t i = 0; i < r->count; i++) {
@@ -149,7 +156,7 @@ static uint64_t close_gaps(struct shms_store *s, uint64_t at, struct roots *r) {
             else if (root->kind == ROOT_SLOT) {
                 empty_slot(s, root->slot, root->offset);
                 shms_store_relaxed(&((struct shms_block *)(s->base + root->offset))->sequence, 0);
-                shms_fence_release(); /* [block-life] */
+                shms_fence_release(); /* [block-life] before the free run's links */
                 continue;
             }
         }
@@ -159,23 +166,24 @@ static uint64_t close_gaps(struct shms_store *s, uint64_t at, struct roots *r) {
     return kept;
 }
 
-/* The block that the dead took out of its slot last may still be read by somebody who found it there. Before any
- * of its bytes changes its sequence goes, as in a free (arena.h). What a kept root covers is another life. */
+/* A reader may still be copying the block that a dead client took out of its slot last. So its sequence ends before any
+ * of its bytes changes, as in a free (arena.h). If a kept root covers the offset, the block has another life
+ * already. */
 static void end_retiring(struct shms_store *s, uint32_t a, const struct roots *r) {
-    uint64_t offset = shms_load_relaxed(&s->arenas[a].retiring); /* after mark_slots [retire-then-slot] */
+    uint64_t offset = shms_load_relaxed(&s->arenas[a].retiring); /* [retire-then-slot] after the loads in mark_slots */
     if (offset < shms_arena_base(s, a) || offset % SHMS_GRANULE || offset > shms_arena_end(s, a) - SHMS_BLOCK_MIN)
         return;
     for (uint64_t i = 0; i < r->count; i++)
         if (offset >= r->items[i].offset && offset - r->items[i].offset < r->items[i].bytes)
             return;
     if (!shms_commit(s, offset, SHMS_BLOCK_HEADER))
-        return; /* its page went back to the system, and reads as 0 already */
+        return; /* its page went back to the system, and would read as 0 */
     shms_store_relaxed(&((struct shms_block *)(s->base + offset))->sequence, 0);
-    shms_fence_release(); /* [block-life] */
+    shms_fence_release(); /* [block-life] before the free run's links */
 }
 
-/* Head and end of each gap have their pages: they lie beside blocks, or were heads and ends before. Only scribbled
- * bytes lead to others, and those must not be touched unasked. */
+/* Head and end of each gap have their pages (A1 in arena.c), unless sizes were overwritten. So the pages that could be
+ * missing are committed before they are touched. */
 static bool commit_gaps(struct shms_store *s, uint64_t at, const struct roots *r) {
     for (uint64_t i = 0; s->sparse && i < r->count; i++) {
         uint64_t end = r->items[i].offset;
@@ -189,7 +197,7 @@ static bool commit_gaps(struct shms_store *s, uint64_t at, const struct roots *r
 
 int shms_rebuild(struct shms_store *s, uint32_t a) {
     struct roots r = {0};
-    shms_store_relaxed(&s->arenas[a].suspect, 1); /* until this is done: a death inside is seen */
+    shms_store_relaxed(&s->arenas[a].suspect, 1); /* until the end: a death inside leaves it set */
     if (!mark_clients(s, a, &r, false) || !mark_slots(s, a, &r) || !mark_clients(s, a, &r, true)) {
         free(r.items);
         return SHMS_NO_MEMORY;
@@ -211,7 +219,7 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     for (uint64_t i = 0; i < r.count; i++) {
         struct root *root = &r.items[i];
         if (root->offset - at < SHMS_BLOCK_MIN)
-            at = root->offset; /* close_gaps could not: it is nobody's until a neighbour is gone */
+            at = root->offset; /* close_gaps could not close it: these bytes are lost until a neighbour is freed */
         bool gap = root->offset > at;
         shms_arena_add_used(s, a, root->offset, root->bytes, gap);
         if (gap)

@@ -1,4 +1,4 @@
-/* rebuild.h: an arena made anew from what is true. See rebuild.c. */
+/* rebuild.h: computing an arena's derived state anew. Roots and argument are in rebuild.c. */
 #ifndef SHMS_REBUILD_H
 #define SHMS_REBUILD_H
 

@@ -1,4 +1,4 @@
-/* runs.c: see runs.h. */
+/* runs.c: layout and invariants are in runs.h. */
 #include "engine/runs.h"
 
 void shms_run_classify(uint64_t bytes, uint32_t *fl, uint32_t *sl) {
@@ -22,7 +22,7 @@ uint64_t shms_run_size(struct shms_store *s, uint32_t a, uint64_t offset) {
 
 void shms_run_set_prev_free(struct shms_store *s, uint32_t a, uint64_t offset, bool free) {
     if (!shms_run_inside(s, a, offset, SHMS_BLOCK_MIN))
-        return; /* the top */
+        return; /* no block: the run ends at the top */
     uint32_t tag = shms_load_relaxed(&shms_run_at(s, offset)->tag);
     shms_store_relaxed(&shms_run_at(s, offset)->tag, free ? tag | SHMS_TAG_PREV_FREE : tag & ~SHMS_TAG_PREV_FREE);
 }
@@ -38,7 +38,7 @@ void shms_run_insert(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t
         shms_arena_suspect(s, a);
     }
     shms_store_relaxed(&b->sequence, 0);
-    shms_fence_release(); /* [block-life] */
+    shms_fence_release(); /* [block-life] before the links: a reader that sees one of them finds the sequence changed */
     shms_store_relaxed(&b->hash, first);
     shms_store_relaxed(&b->expiry, 0);
     shms_store_relaxed(&b->lengths, bytes);
@@ -82,7 +82,8 @@ bool shms_run_unlink(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t
 uint64_t shms_run_find(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_t max_steps, uint64_t *found) {
     struct shms_arena *arena = &s->arenas[a];
     uint32_t fl, sl;
-    /* First the lists in which every run is large enough, found by their bits .. */
+    /* First, lists in which every run is large enough. `rounded` is the smallest size of the next list, unless `bytes`
+     * is the smallest of its own. The bits find the first list that is not empty, without a loop. */
     uint64_t g = bytes / SHMS_GRANULE;
     uint64_t rounded = g < SHMS_SL ? bytes : bytes + ((1ull << (63 - __builtin_clzll(g) - 4)) - 1) * SHMS_GRANULE;
     shms_run_classify(rounded + (bytes < SHMS_LARGE_FROM ? 0 : SHMS_BLOCK_MIN), &fl, &sl);
@@ -102,7 +103,7 @@ uint64_t shms_run_find(struct shms_store *s, uint32_t a, uint64_t bytes, uint32_
         shms_arena_suspect(s, a);
         return 0;
     }
-    /* .. then the one list whose runs may be or may be not. */
+    /* Second, the list of `bytes` itself, which also holds smaller runs. */
     shms_run_classify(bytes, &fl, &sl);
     uint64_t run = shms_load_relaxed(&arena->heads[fl][sl]);
     for (uint32_t steps = 0; run && steps < max_steps; steps++) {

@@ -1,9 +1,9 @@
-/* table.c: see table.h. */
+/* table.c: layout, steps and ordering are in table.h. */
 #include "engine/table.h"
 
 enum { LOOK_MATCH, LOOK_OTHER, LOOK_AGAIN, LOOK_VOID, LOOK_CORRUPT };
-/* LOOK_VOID: a block without a sequence stands in a slot. A free in progress shows this for an instant, since its two
- * stores may be seen in either order; every one of SHMS_FIND_TRIES looks shows it only when it is so. */
+/* LOOK_VOID: the slot names a block without a sequence. While a block is freed, a reader may see this for a moment,
+ * because it may see the two stores in either order. If all SHMS_FIND_TRIES looks show it, the slot is damaged. */
 
 void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *bytes, uint32_t length, uint32_t kind) {
     k->bytes = bytes;
@@ -13,7 +13,8 @@ void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *b
     k->home = shms_home_of(s, k->hash);
 }
 
-/* Fills f from a block's header, every length checked against the heap: false if they cannot be right. */
+/* Fills *e from the block's header. Every length is checked against the heap. False: the lengths are impossible. The
+ * block may be reused meanwhile, so they may be wrong without damage: only step 5 tells. */
 static inline bool measure(const struct shms_store *s, struct shms_block *b, struct shms_entry *e,
                            const uint8_t **key, uint32_t *key_length) {
     uint64_t lengths = shms_load_relaxed(&b->lengths);
@@ -44,13 +45,13 @@ static inline bool measure(const struct shms_store *s, struct shms_block *b, str
     return true;
 }
 
-/* One look at the block that slot word w names: [slot-between], [prove-mismatch]. */
+/* Steps 2 to 5 for the block that slot word w names. */
 static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w, const struct shms_key *k,
                        struct shms_entry *e) {
     struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
     if (SHMS_UNLIKELY(!b))
         return shms_load_acquire(slot) == w ? LOOK_CORRUPT : LOOK_AGAIN;
-    uint64_t q = shms_load_acquire(&b->sequence); /* [slot-between] pairs with the release in shms_arena_alloc */
+    uint64_t q = shms_load_acquire(&b->sequence); /* [slot-between] pairs with the store in shms_arena_alloc */
     if (SHMS_UNLIKELY(shms_load_acquire(slot) != w))
         return LOOK_AGAIN;
     if (SHMS_UNLIKELY(q == 0))
@@ -62,7 +63,7 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
                  key_length == k->length && (e->kind & SHMS_FLAG_BYTES_KEY) == k->kind &&
                  shms_equal_racy(key, k->bytes, key_length);
     e->expiry = shms_load_relaxed(&b->expiry);
-    shms_fence_acquire(); /* [block-life] */
+    shms_fence_acquire(); /* [block-life] step 5: nothing above may be concluded before this */
     if (SHMS_UNLIKELY(shms_load_relaxed(&b->sequence) != q))
         return LOOK_AGAIN;
     if (SHMS_UNLIKELY(!sound))
@@ -85,17 +86,17 @@ static inline int probe(struct shms_store *s, const struct shms_key *k, struct s
     struct shms_entry found_at;
     for (uint32_t d = 0; d <= reach; d++) {
         if (d && d >= s->bucket_count)
-            break; /* a tiny table was walked once around */
+            break; /* a small table has been probed once around */
         if (d && !shms_bucket_in_use(s, bucket))
             goto next;
         struct shms_bucket *b = &s->buckets[bucket];
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
             uint64_t w;
         again:
-            w = shms_load_acquire(&b->slots[i]); /* [publish] */
+            w = shms_load_acquire(&b->slots[i]); /* [publish] pairs with the exchanges in publish.c */
             if (SHMS_LIKELY(w == 0 || SHMS_SLOT_TAG_OF(w) != tag)) {
                 if (others && w && SHMS_SLOT_HOME8(w) == (uint32_t)(k->home & 0xff))
-                    *others = d; /* maybe of a home 256 buckets away: then reach is higher than it need be */
+                    *others = d; /* its home may be 256 buckets away: then the reach is higher than needed */
                 continue;
             }
             switch (look(s, &b->slots[i], w, k, e)) {
@@ -137,12 +138,12 @@ int shms_find(struct shms_store *s, const struct shms_key *k, struct shms_entry 
         int rc = probe(s, k, e, NULL);
         if (SHMS_LIKELY(rc != SHMS_OK || e->expiry == 0))
             return rc;
-        /* The clock first, then the expiry: the other way round, a touch between the two that came in time
-         * would go unseen [clock-then-expiry]. */
+        /* [clock-then-expiry]  The clock first, then the expiry. In the other order, a touch between the two that
+         * extended the entry in time would not be seen. */
         uint64_t now = shms_os_now();
         uint64_t expiry = shms_load_acquire(&e->block->expiry);
         if (!shms_entry_unchanged(e))
-            continue; /* overwritten meanwhile */
+            continue; /* the entry was overwritten meanwhile */
         e->expiry = expiry;
         return expiry && expiry <= now ? SHMS_MISS : SHMS_OK;
     }
@@ -158,7 +159,7 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
     _Atomic uint64_t *slot = &s->buckets[bucket].slots[index];
     uint32_t voids = 0;
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        uint64_t w = shms_load_acquire(slot); /* [publish], then as in look: [slot-between] */
+        uint64_t w = shms_load_acquire(slot); /* step 1, and then the steps of look(): [publish], [slot-between] */
         if (w == 0)
             return SHMS_MISS;
         struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
@@ -172,7 +173,7 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
         }
         bool sound = measure(s, b, e, key, key_length);
         e->expiry = shms_load_relaxed(&b->expiry);
-        shms_fence_acquire(); /* [block-life] */
+        shms_fence_acquire(); /* [block-life] step 5 */
         if (shms_load_relaxed(&b->sequence) != q)
             continue;
         if (!sound)

@@ -1,21 +1,39 @@
-/* table.h: finding a key, without a lock.
+/* table.h: finding a key without a lock
  *
- * Open addressing in buckets of seven slots, one cache line each; entries never move and deletion leaves no
- * tombstone, because each home bucket says how far its entries reach.
+ * Open addressing in buckets of seven slots, one cache line each. Entries never move, and deleting leaves no tombstone:
+ * each home bucket says how far its own entries reach.
  *
- * READER  r := reach of the home bucket (acquire); for each slot of buckets home .. home + r
- *           again: w := slot (acquire); empty or another tag: next slot
- *                  q := block.sequence (acquire)
- *                  slot still w?                no: again      at this moment life q is published here
- *                  compare, copy
- *                  fence (acquire); block.sequence still q?    no: again     before ANY conclusion
- *   The look at the slot lies between two equal loads of the sequence, so the life that was compared is the
- *   life that was published at that moment [slot-between]. A mismatch of keys needs the same proof, or a
- *   present key is missed [prove-mismatch].
- * REACH   raised before an entry is published, set to what the probe saw at the release of the home bucket, by
- *   its holder only. It may be too high (after eviction, after a death), never too low (I4).
- * COST    a miss: the home bucket's line. A hit: that, and the block's first lines.
- * A reader waits for nobody. Each "again" means that somebody completed a change of that very slot. */
+ * EXAMPLE  Four buckets. A to G and K have home 1, L has home 2; the slots of bucket 1 are full.
+ *                              put K                        delete D, then K
+ *   bucket 0  reach 0  . . . . . . .   reach 0  . . . . . . .   reach 0  . . . . . . .
+ *   bucket 1  reach 0  A B C D E F G   reach 1  A B C D E F G   reach 0  A B C . E F G
+ *   bucket 2  reach 0  L . . . . . .   reach 0  L K . . . . .   reach 0  L . . . . . .
+ *   bucket 3  reach 0  . . . . . . .   reach 0  . . . . . . .   reach 0  . . . . . . .
+ *   put K     finds no empty slot in bucket 1. It raises the reach of bucket 1 to 1, then fills a slot of bucket 2.
+ *   get K     loads reach 1 from bucket 1, probes buckets 1 and 2, and finds K at distance 1.
+ *   get L     loads reach 0 from bucket 2 and probes that alone. K's slot has another tag, so K's block is not read.
+ *   delete D  empties the slot. Nothing moves. The reach stays 1, because the probe saw K at distance 1.
+ *   delete K  empties the slot. The probe saw no other entry of home 1 beyond bucket 1, so the reach becomes 0.
+ *
+ * INVARIANT  The reach is raised before an entry is published, and only the holder of the home bucket's lock lowers it,
+ *   when it releases the lock, to what its probe saw. It may be too high, after an expiry or a death. It is never too
+ *   low (I4).
+ * READER  r := reach of the home bucket (acquire). For each slot of buckets home to home + r:
+ *   1 w := slot (acquire). Empty, or another tag: next slot
+ *   2 q := block.sequence (acquire)
+ *   3 slot still w? If not, back to 1. At this moment life q of the block is published here
+ *   4 compare the key; copy
+ *   5 fence (acquire); block.sequence still q? If not, back to 1, before ANY conclusion
+ * ORDERING
+ *   [publish]  The exchange that fills a slot (release) pairs with step 1. The reader sees the whole block.
+ *   [slot-between]  Step 3 lies between two loads of the same sequence. So the life that was compared is the life that
+ *     was published at that moment. With the slot loaded last, a block that was reused twice in between could be taken
+ *     for the entry.
+ *   [prove-mismatch]  "Another key" needs step 5 like "this key". Otherwise a present key would be missed when its
+ *     block is overwritten during the comparison.
+ *   [block-life]  Step 5 pairs with the fence after the store of the sequence (arena.h).
+ * LIMITS  A reader waits for no process. Each way back to 1 means that a process changed this very slot meanwhile. A
+ *   miss costs the cache line of the home bucket, a hit in addition the first lines of the block. */
 #ifndef SHMS_TABLE_H
 #define SHMS_TABLE_H
 
@@ -23,8 +41,8 @@
 
 #define SHMS_FIND_TRIES 64u
 
-/* An entry as it was at one moment. `value` may be read until block->sequence moves; whoever copies it must
- * look again (shms_entry_unchanged), or have pinned it. */
+/* An entry as it was at one moment. The bytes at `value` belong to it until block->sequence changes. A caller that
+ * copies them must check shms_entry_unchanged afterwards, or have pinned the block. */
 struct shms_entry {
     _Atomic uint64_t *slot;
     uint64_t word;
@@ -50,20 +68,21 @@ struct shms_key {
 
 void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *bytes, uint32_t length, uint32_t kind);
 
-/* SHMS_OK, SHMS_MISS (also when expired), SHMS_BUSY (a storm: pin, or try later), SHMS_CORRUPT. Bounded. */
+/* SHMS_OK; SHMS_MISS, also for an expired entry; SHMS_BUSY: contended, pin the block or try later; SHMS_CORRUPT.
+ * Bounded. */
 int shms_find(struct shms_store *s, const struct shms_key *k, struct shms_entry *e);
 
-/* For the holder of the home bucket's lock: expired entries are found (e->expiry tells), and *others is the
- * reach that the other entries of this home need. */
+/* REQUIRES: the home bucket's lock. Also finds expired entries (e->expiry tells). *others: the reach that the other
+ * entries of this home need. */
 int shms_find_locked(struct shms_store *s, const struct shms_key *k, struct shms_entry *e, uint32_t *others);
 
-/* Whatever key is in this slot now, for walks; its key in e->block->body. The caller copies and looks again. */
+/* For walks: the entry in this slot, whatever its key is. The caller copies, and then checks shms_entry_unchanged. */
 int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_entry *e, const uint8_t **key,
               uint32_t *key_length);
 
-/* After copying: was it still this life? */
+/* To be called after copying: did the bytes belong to this entry all the time? */
 static inline bool shms_entry_unchanged(const struct shms_entry *e) {
-    shms_fence_acquire(); /* [block-life] pairs with the release fence after the sequence in arena.c */
+    shms_fence_acquire(); /* [block-life] pairs with the fence after the store of the sequence in arena.c */
     return shms_load_relaxed(&e->block->sequence) == e->sequence;
 }
 

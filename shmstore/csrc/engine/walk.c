@@ -1,11 +1,11 @@
-/* walk.c: see walk.h. */
+/* walk.c: the contract is in walk.h. */
 #include "engine/walk.h"
 
 #include "engine/expire.h"
 
-#define RETRIES_MAX 100000u /* times that one call may be overtaken by writers */
+#define RETRIES_MAX 100000u /* how often one call may be overtaken by writers */
 
-/* The next slot at or after `slot` in a page in use; UINT64_MAX at the end. */
+/* The first slot at or after `slot` in a used page; UINT64_MAX at the end. */
 static uint64_t next_used(struct shms_store *s, uint64_t slot) {
     uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
     if (bucket >= s->bucket_count)
@@ -18,7 +18,7 @@ static uint64_t next_used(struct shms_store *s, uint64_t slot) {
 
 static inline bool gone(const struct shms_entry *e, uint64_t now) { return e->expiry && e->expiry <= now; }
 
-/* head: bytes in front of each name, 4, or 20 with version and expiry. */
+/* head: the bytes before each key: 4, or 20 with version and expiry. */
 static int copy_names(struct shms_store *s, uint64_t *cursor, uint64_t end, const void *prefix, uint32_t prefix_length,
                       uint32_t kind, uint32_t head, uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
     uint64_t now = shms_os_now(), overtaken = 0, slot;
@@ -49,7 +49,7 @@ static int copy_names(struct shms_store *s, uint64_t *cursor, uint64_t end, cons
         if (!shms_entry_unchanged(&e)) {
             if (++overtaken >= RETRIES_MAX)
                 return SHMS_CONTENDED;
-            slot--; /* changed while it was copied: once more */
+            slot--; /* the entry changed while its key was copied: look at the slot again */
             continue;
         }
         if (kind != SHMS_WALK_ALL && memcmp(buffer + *filled + head, prefix, prefix_length) != 0)
