@@ -1,8 +1,13 @@
-/* check.c: the invariants of layout.h, one arena at a time under its lock.
+/* check.c: verifies the invariants of layout.h, one arena at a time under its lock
  *
- * With an arena's lock held none of its blocks is allocated, freed or unpublished; new keys may still be
- * published out of records. So the chain is collected first, then records, then slots, and each block of the
- * chain must have been met in one of them [records-then-slots]. */
+ * READER  1 follow the chain of blocks and free runs from the arena's base to its top; note each block
+ *         2 follow the lists of free runs
+ *         3 mark the blocks that operation records and the zombie list name
+ *         4 look at every slot that names a block of this arena; mark that block; verify the entry
+ *         5 every block of step 1 must have been marked
+ * ORDERING [records-then-slots]  While the arena's lock is held, none of its blocks is allocated, freed or taken out of
+ *   its slot. But a block may still be published out of a record. So records come before slots, as in a rebuild.
+ * LIMITS  A read-only attachment takes no lock. It reports only what it saw while the lock word did not change. */
 #include "engine/check.h"
 
 #include <stdio.h>
@@ -17,11 +22,11 @@
 struct chain {
     struct shms_store *s;
     uint32_t arena;
-    uint64_t *blocks; /* offsets, rising; the lowest bit: met */
+    uint64_t *blocks; /* offsets, rising; the lowest bit: marked */
     uint64_t count, room, runs;
     char *what;
     size_t size;
-    uint8_t key[SHMS_KEY_MAX]; /* a copy: a read-only attachment holds no lock, and the block may go */
+    uint8_t key[SHMS_KEY_MAX]; /* a copy: a read-only attachment holds no lock, so the block may be reused */
 };
 
 #define BROKEN(c, ...) (snprintf((c)->what, (c)->size, __VA_ARGS__), SHMS_CORRUPT)
@@ -30,7 +35,7 @@ static struct shms_block *block_of(struct chain *c, uint64_t offset) {
     return (struct shms_block *)(c->s->base + offset);
 }
 
-/* Base to top: I6, I7 (no two free runs touch), I8. */
+/* From base to top: I6, I7 (no two free runs touch), I8. */
 static int follow_chain(struct chain *c) {
     struct shms_store *s = c->s;
     struct shms_arena *arena = &s->arenas[c->arena];
@@ -79,7 +84,7 @@ static int follow_chain(struct chain *c) {
     return SHMS_OK;
 }
 
-/* The lists of free runs: I7. */
+/* The lists of free runs and their bits: I7. */
 static int follow_lists(struct chain *c) {
     struct shms_store *s = c->s;
     struct shms_arena *arena = &s->arenas[c->arena];
@@ -103,7 +108,7 @@ static int follow_lists(struct chain *c) {
     return met == c->runs ? SHMS_OK : BROKEN(c, "I7: a free run of arena %u is in no list", c->arena);
 }
 
-/* Notes that somebody has this block; false if the chain has no such block. met: it was noted before. */
+/* Marks a block of the chain. False: the chain has no such block. *met: it was marked before. */
 static bool mark_met(struct chain *c, uint64_t offset, bool *met) {
     uint64_t low = 0, high = c->count;
     while (low < high) {
@@ -139,10 +144,11 @@ static int visit_owners(struct chain *c) {
                : BROKEN(c, "I8: arena %u miscounts its zombies", c->arena);
 }
 
-/* A due time is noted after publishing, before the home bucket is unlocked: judge only when it is. */
+/* A writer notes the due time after publishing and before it releases the home bucket. So the entry is judged only
+ * while the bucket is not held, and the due word is read again after that was seen. */
 static bool due_in_time(struct shms_store *s, uint64_t bucket, uint64_t home, uint64_t expiry) {
     if (!expiry)
-        return true; /* without looking: the page of its due word may never have been touched */
+        return true; /* the due word is not read: its page may never have been committed */
     for (int look = 0; look < 2; look++) {
         uint64_t ms = SHMS_DUE_MS(shms_load_acquire(&s->due[bucket / SHMS_GROUP_BUCKETS]));
         if (ms && ms <= expiry / 1000000 + 1)
@@ -153,7 +159,7 @@ static bool due_in_time(struct shms_store *s, uint64_t bucket, uint64_t home, ui
     return false;
 }
 
-/* One entry of this arena: I2, I3, I4, I5, I11. */
+/* One entry of this arena: I2, I3, I4, I5, I11. A finding counts only if the slot still names the block afterwards. */
 static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_t w) {
     struct shms_store *s = c->s;
     uint64_t offset = SHMS_SLOT_BLOCK(w), slot = bucket * SHMS_BUCKET_SLOTS + index;
@@ -169,7 +175,7 @@ static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_
                    ? BROKEN(c, "I2: the block of slot %llu has impossible lengths", (unsigned long long)slot)
                    : SHMS_OK;
     struct shms_key k;
-    shms_copy_short(c->key, key, shms_min(length, SHMS_KEY_MAX)); /* it is not longer; compilers do not know */
+    shms_copy_short(c->key, key, shms_min(length, SHMS_KEY_MAX)); /* it is not longer, but compilers do not know that */
     if (!shms_entry_unchanged(&e))
         return SHMS_OK;
     shms_key_init(s, &k, c->key, length, e.kind & SHMS_FLAG_BYTES_KEY);
@@ -212,7 +218,7 @@ static int visit_slots(struct chain *c) {
     return SHMS_OK;
 }
 
-/* I12, for locks whose word does not move while it is looked at. */
+/* I12, for a lock whose word does not change while it is looked at. */
 bool shms_holder_is_sound(struct shms_store *s, _Atomic uint64_t *lock) {
     uint64_t w = shms_load_acquire(lock);
     uint32_t holder = SHMS_LOCK_HOLDER(w);
@@ -242,8 +248,8 @@ static int check_locks(struct shms_store *s, char *what, size_t size) {
     return SHMS_OK;
 }
 
-/* I10. Looking at a page that is not in memory would put it there. A page may be marked between the two looks, and then
- * it does not count. */
+/* I10. Reading a page that is not in memory would bring it there, so the kernel is asked first. A writer may mark the
+ * page after the first look, so the summary is read again before the page counts as unmarked. */
 uint64_t shms_next_unmarked(struct shms_store *s, uint64_t from) {
     enum { AT_ONCE = 256 };
     uint8_t resident[AT_ONCE];
@@ -272,7 +278,8 @@ static int check_unmarked(struct shms_store *s, char *what, size_t size) {
     return SHMS_CORRUPT;
 }
 
-/* A read-only attachment takes no lock: it looks, and what it saw counts if the lock word did not move. */
+/* A read-only attachment cannot take the lock. It notes the word of a free lock, and what it sees counts if the word is
+ * the same afterwards (leave). */
 static bool enter(struct shms_store *s, uint32_t a, uint64_t *seen) {
     if (!s->readonly)
         return shms_arena_enter(s, a, SHMS_SPINS, seen);

@@ -1,4 +1,8 @@
-/* destroy.c: the end of a store, and how the others learn of it: by a word in the header, or from the kernel. */
+/* destroy.c: the end of a store. Other processes learn of it from the header, or from the kernel (shms_revalidate).
+ *
+ * WRITER  1 remove the memory, so no process can find the store   2 mark the header destroyed   3 wake all waiters
+ * CRASH  between 1 and 2: the header says ready. Each attached process asks the kernel once in a second of use, and the
+ *   first one that learns of the removal does steps 2 and 3. */
 #include <errno.h>
 
 #include "engine/lock.h"
@@ -41,7 +45,7 @@ int shms_revalidate(struct shms_store *s) {
     if (s->memory->state(s, &d) == 0 && d.removed) {
         if (!s->readonly)
             mark_destroyed(s);
-        shms_store_relaxed(&s->validated_at, 0); /* a read-only attachment cannot mark it: every call looks again */
+        shms_store_relaxed(&s->validated_at, 0); /* a read-only attachment cannot mark it, so each call asks again */
         return SHMS_DESTROYED;
     }
     return SHMS_OK;

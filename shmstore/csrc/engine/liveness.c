@@ -25,8 +25,8 @@
 
 /* True if the mark of this client has been missing for UNMARKED. The table has SHMS_UNMARKED_REMEMBERED words, chosen
  * by index: generation and number of marks 16 | index 16 | time of the first look in ms 32. Two clients that share a
- * word replace each other, and a client that made its mark again counts as another one. Both only make the wait
- * longer. */
+ * word replace each other, and a client that made its mark again counts as another one. The wait only
+ * becomes longer. */
 static bool unmarked_for_long(struct shms_store *s, uint32_t index, uint64_t owner, uint64_t marks) {
     _Atomic uint64_t *memory = &s->unmarked[index % SHMS_UNMARKED_REMEMBERED];
     uint64_t life = (SHMS_OWNER_GENERATION(owner) + marks * 0x9e37) & 0xffff;

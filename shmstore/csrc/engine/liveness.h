@@ -6,8 +6,7 @@
 
 /* Has the process named by this owner word ended? Without proof of either answer the result is SHMS_UNKNOWN. */
 enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t owner);
-/* The same by one cheap system call, without /proc and sockets, for loops over hundreds of slots. False proves
- * nothing. */
+/* The same by one cheap system call, for loops over hundreds of slots. False proves nothing. */
 bool shms_client_obviously_gone(struct shms_store *s, uint32_t index, uint64_t owner);
 
 #endif

@@ -1,4 +1,4 @@
-/* op.c: records, blocks of one's own, and their end. The critical sections are in publish.c. */
+/* op.c: operation records and unpublished blocks. The critical sections are in publish.c, the contract in op.h. */
 #include "engine/op.h"
 
 #include "engine/arena.h"
@@ -6,8 +6,8 @@
 #include "engine/lock.h"
 #include "engine/recover.h"
 
-/* Frees the block that the record names, and clears the record under the same lock: at no moment does a free
- * block stand in the record of a living client. */
+/* Frees the block that the record names, and clears the record under the same lock. So a record of a live client never
+ * names a free block, which a rebuild would take for an allocated one. */
 static bool give_back(struct shms_store *s, struct shms_record *record, uint64_t *seen, _Atomic uint64_t **busy) {
     uint64_t block = shms_load_relaxed(&record->block);
     uint32_t a = shms_arena_of(s, block);
@@ -57,7 +57,7 @@ static void fill(struct shms_op *op, const void *extension, uint32_t extension_l
     op->value = s->base + at;
 }
 
-/* REQUIRES the arena's lock. */
+/* REQUIRES: the arena's lock. Allocates a block and notes it in the record. */
 static int allocate(struct shms_op *op, uint32_t a) {
     struct shms_store *s = op->s;
     uint64_t block;
@@ -69,7 +69,7 @@ static int allocate(struct shms_op *op, uint32_t a) {
     }
     if (rc == SHMS_OK) {
         op->block = block;
-        shms_store_release(&op->record->block, block); /* before the unlock: rebuilds see it as owned */
+        shms_store_release(&op->record->block, block); /* before the unlock: from now on a rebuild finds it here (I9) */
     }
     return rc;
 }
@@ -86,7 +86,9 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
     if (value_length > SHMS_VALUE_MAX || shms_arena_capacity(op->asked) > s->arena_size)
         return SHMS_TOO_LARGE;
     if (SHMS_UNLIKELY(shms_load_relaxed(&op->record->block)) && !give_back(s, op->record, &op->seen, &op->busy))
-        return SHMS_BUSY; /* a former operation could not give it back, nor can this one */
+        return SHMS_BUSY; /* an earlier operation could not free its block, and this one cannot either */
+    /* The flag is set before any entry with an expiry can be published, so no process that sees such an entry misses
+     * the flag. It is never reset. */
     if (expiry && !shms_any_expiry(s))
         shms_store_release(&s->header->has_expiry, 1);
     if (SHMS_UNLIKELY(shms_any_expiry(s)))
@@ -97,7 +99,7 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
         uint32_t a = (first + i) % s->arena_count;
         if (!shms_arena_enter(s, a, SHMS_SPINS, &op->seen)) {
             op->busy = &s->arenas[a].lock;
-            continue; /* others are tried, not waited for */
+            continue; /* arenas are tried, not waited for: another one may have room */
         }
         int rc = allocate(op, a);
         shms_arena_leave(s, a);
@@ -114,8 +116,9 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
 void shms_op_end(struct shms_op *op) {
     if (op->index < 0 || op->epoch != shms_fork_epoch)
         return;
-    if (op->block && op->s->me && shms_load_acquire(&op->s->me->owner) == op->s->owner) /* else it is lost, see handle.c */
-        give_back(op->s, op->record, &op->seen, &op->busy); /* else it stays in the record for the next one */
+    /* If this client has lost its slot (handle.c), the block is no longer its own. */
+    if (op->block && op->s->me && shms_load_acquire(&op->s->me->owner) == op->s->owner)
+        give_back(op->s, op->record, &op->seen, &op->busy); /* if the arena is busy, the next operation frees it */
     op->block = 0;
     shms_record_put(op->s, op->index);
     op->index = -1;

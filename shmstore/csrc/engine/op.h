@@ -1,22 +1,33 @@
-/* op.h: one writing operation on one key, from its record to its end.
+/* op.h: one writing operation on one key, from its operation record to its end
  *
- *   shms_op_begin      takes a record, hashes the name
- *   shms_op_reserve    a block of its own, with everything but the value     } put, add, replace, cas, incr
- *   (the caller writes the value: no lock is held, a gigabyte stops nobody)  }
- *   shms_op_publish    the critical section of the home bucket: judge, swap, free the old
- *   shms_op_remove, shms_op_touch, likewise, without a block
- *   shms_op_end        gives back what was not published, and the record
+ *   shms_op_begin      takes an operation record, hashes the key
+ *   shms_op_reserve    allocates a block and fills everything but the value       } put, add, replace, cas, incr
+ *   (the caller writes the value. No lock is held, so a gigabyte delays nothing)  }
+ *   shms_op_publish    the critical section of the home bucket: judge, exchange the slot, free the old block
+ *   shms_op_remove, shms_op_touch   the same without a new block
+ *   shms_op_end        frees a block that was not published, gives the record back
  *
- * No call sleeps. A lock that is not had by spinning makes the call undo what it did and return SHMS_BUSY with
- * op->busy and op->seen set; the caller, who holds nothing then, may await that lock and call again. So waiting,
- * proofs of death, signals and the GIL never meet a held engine lock.
- *
- * ORDER IN publish  record.bucket := home; home lock; probe; [arena lock of the old block X; X.sequence and slot
- *   as probed; slot: X -> new; record.block := 0; free X; unlock] or [raise reach; slot: 0 -> new; record.block
- *   := 0]; note the expiry; unlock home with reach as seen; record.bucket := 0.
- * CRASH  before the slot changes: the new block is in the record of a dead client, so it is free; the key has
- *   its old value. After: the key has its new value; X is in no slot and in no record of a living client, so a
- *   rebuild of its arena, which its lock demands, frees it. The home bucket's lock is moved on by recovery. */
+ * INVARIANTS
+ *   O1  No call sleeps. If spinning does not get a lock, the call undoes what it did, sets op->busy and op->seen, and
+ *       returns SHMS_BUSY. The caller holds nothing then. It may await that lock and call again. So waiting, proofs of
+ *       death, signal handlers and the GIL never meet a held engine lock.
+ *   O2  A call holds at most one bucket and, inside it, one arena. Both are tried, never waited for.
+ * WRITER  publish:
+ *   1 record.bucket := home bucket
+ *   2 lock the home bucket; probe for the key; judge the condition
+ *   3 if the key has a block X: lock X's arena; X still in its slot, with the same sequence? retiring := X;
+ *     slot: X -> new block; record.block := 0; free X; unlock the arena
+ *     if not: raise the reach of the home bucket; slot: 0 -> new block; record.block := 0
+ *   4 note the expiry, if there is one
+ *   5 unlock the home bucket, with the reach that the probe saw
+ *   6 record.bucket := 0
+ * CRASH
+ *   before the slot changes   The key has its old value. The new block is in the record of a dead client only, so the
+ *                             rebuild of its arena frees it.
+ *   after that                The key has its new value. X is in no slot and in no record of a live client. The lock on
+ *                             its arena demands a rebuild, which ends X's sequence and frees X.
+ *   before 4 is done          Recovery makes due what may lack a note (expire.h), then releases the bucket.
+ *   after 5                   The record names a bucket that its client does not hold. Recovery leaves it alone. */
 #ifndef SHMS_OP_H
 #define SHMS_OP_H
 
@@ -30,36 +41,36 @@ struct shms_op {
     struct shms_store *s;
     struct shms_key key;
     uint32_t epoch;             /* of the process that began it: a forked child owns nothing of it */
-    int index;                  /* of the record */
+    int index;                  /* of the record; -1 = none */
     struct shms_record *record;
-    uint64_t block;             /* owned, not published; 0 = none */
-    uint8_t *value;             /* where its value goes */
+    uint64_t block;             /* allocated and not published; 0 = none */
+    uint8_t *value;             /* where the value goes */
     uint64_t value_length;
-    uint64_t asked;             /* bytes that the block needs */
+    uint64_t asked;             /* bytes that the block must hold */
     uint64_t expiry;
-    uint64_t wanted;            /* the expiry asked for; keep_expiry may put the old value's in `expiry` */
+    uint64_t wanted;            /* the expiry asked for. With keep_expiry, `expiry` may become the old entry's */
     uint32_t kind;
-    bool keep_expiry;           /* take the old value's expiry, if there is one */
-    _Atomic uint64_t *busy;     /* after SHMS_BUSY: the lock; NULL = nothing to sleep on */
+    bool keep_expiry;           /* keep the expiry of the old entry, if there is one */
+    _Atomic uint64_t *busy;     /* after SHMS_BUSY: the lock to await; NULL = there is none, try again */
     uint64_t seen;
-    uint64_t version;           /* after success: the new one; after UNMET: the one in the way, 0 = absent */
+    uint64_t version;           /* after success: the new one. After UNMET: the one found, 0 = absent */
     int64_t number;             /* incr: the amount, then the result */
     int64_t initial;
 };
 
 int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uint32_t length, uint32_t kind);
-/* extension: NULL, or what stands between header and key. Not found: FULL, TOO_LARGE, BUSY, CORRUPT. */
+/* extension: NULL, or what stands between header and key. Fails with FULL, TOO_LARGE, BUSY or CORRUPT. */
 int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, const void *extension,
                     uint32_t extension_length, uint64_t expiry);
 int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected);
-/* expected: 0 = whatever is there. SHMS_OK, SHMS_MISS, SHMS_UNMET, SHMS_BUSY, SHMS_CORRUPT. */
+/* expected: the version to remove; 0 = any. SHMS_OK, SHMS_MISS, SHMS_UNMET, SHMS_BUSY, SHMS_CORRUPT. */
 int shms_op_remove(struct shms_op *op, uint64_t expected);
-/* expiry 0: never. SHMS_OK, SHMS_MISS, .. */
+/* expiry: 0 = never. SHMS_OK, SHMS_MISS, SHMS_BUSY, SHMS_CORRUPT. */
 int shms_op_touch(struct shms_op *op, uint64_t expiry);
 void shms_op_end(struct shms_op *op);
 
-/* After FULL or TABLE_FULL: everything that is due goes, everybody dead is emptied. May call the kernel; no lock
- * is held. False: something was passed over because its lock was busy; worth another try. */
+/* After FULL or TABLE_FULL: recovers all dead clients and sweeps everything that is due. REQUIRES: no lock is held; it
+ * may call the kernel. False: something was passed over because a lock was busy, so another try may find room. */
 bool shms_make_room(struct shms_store *s);
 
 #endif

@@ -1,6 +1,6 @@
-/* open.c: opening: the memory found or made, settled (create.c), compared with what is wanted, and a place taken in it.
+/* open.c: opening a store: find or make its memory, wait for its creator (create.c), compare, become a client
  *
- * Whatever changes under our hands (somebody was faster, somebody removed it) starts the loop again, up to the timeout. */
+ * Another process may create, remove or replace the memory at any step. Then the loop begins again, until the timeout. */
 #include "engine/open.h"
 
 #include <errno.h>
@@ -18,14 +18,14 @@ static int corrupt(struct shms_open_result *r, const char *what) {
     return SHMS_CORRUPT;
 }
 
-/* The store is ready: is it the one that is wanted? */
+/* REQUIRES: the store is ready. Is it the one that was asked for? */
 static int compare(const struct shms_header *h, const struct shms_geometry *g, const struct shms_open_request *a,
                    struct shms_open_result *r, const struct shms_memory_state *d) {
     r->format = h->format;
     r->incompatible = h->incompatible;
     r->read_compatible = h->read_compatible;
     r->name_kind = h->name_kind;
-    r->name_length = *(volatile const uint32_t *)&h->name_length; /* once: it may change between test and use */
+    r->name_length = *(volatile const uint32_t *)&h->name_length; /* loaded once: it may change after the check */
     if (r->name_length > SHMS_NAME_MAX)
         r->name_length = 0;
     memcpy(r->name, (const char *)h + SHMS_NAME_OFFSET, r->name_length);
@@ -54,7 +54,7 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
     return SHMS_OK;
 }
 
-/* Finds the memory, or makes it: SHMS_OK, or a status; SHMS_AGAIN: somebody was faster. */
+/* Finds the memory or makes it: SHMS_OK or another status. SHMS_AGAIN: another process was faster. */
 static int find_memory(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_request *a,
                        struct shms_open_result *r) {
     int error = s->memory->find(s, a);
@@ -77,8 +77,8 @@ static int find_memory(struct shms_store *s, const struct shms_geometry *g, cons
     return SHMS_OK;
 }
 
-/* What was asked for beyond a place to write to. Prefaulting takes a second for a gigabyte: he who makes what others find
- * at once comes to it when the store is ready, or they would take it for something else (create.c). */
+/* Prefaults and locks the memory, if asked to. Prefaulting takes a second for a gigabyte. A creator whose segment
+ * others can find already does it when the store is ready. Otherwise they would not take the blank segment for a store. */
 static int apply_memory_options(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r) {
     bool before = r->created && shms_load_acquire(&((struct shms_header *)s->base)->magic) != SHMS_MAGIC;
     int error = a->prefault && (s->memory->hidden ? before || !r->created : !before) ? shms_memory_prefault(s) : 0;
@@ -87,7 +87,7 @@ static int apply_memory_options(struct shms_store *s, const struct shms_open_req
     return error ? shms_open_failed(r, s->call, error) : SHMS_OK;
 }
 
-/* What the creator will write to has its pages before. */
+/* Commits the pages that the creator is about to write. */
 static int prepare(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_request *a,
                    struct shms_open_result *r) {
     if (!shms_commit(s, 0, g->pin_bits + (g->client_count + 63) / 64 * 8) ||
@@ -121,8 +121,8 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
     return SHMS_OK;
 }
 
-/* What is open now goes; so does what was made and turned out to be of no use (a mode that keeps its maker out, no
- * right to lock it). */
+/* Ends an open that failed. Memory that was made and turned out to be of no use is removed: its mode shuts out its own
+ * creator, or it cannot be locked. */
 static int fail(struct shms_store *s, struct shms_open_result *r, int rc) {
     if (r->created && rc == SHMS_SYSTEM)
         s->memory->remove(s);
@@ -144,7 +144,7 @@ static int too_small(const struct shms_open_request *a, struct shms_open_result 
 int shms_open(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r) {
     struct shms_geometry g;
     uint64_t start = shms_os_now(), met = start;
-    int32_t id = -1; /* the segment that was met then; others may take its place while we wait */
+    int32_t id = -1; /* the segment seen at `met`; another one may replace it during the wait */
     memset(r, 0, sizeof *r);
     int planned = shms_geometry_plan(a->huge_page ? SHMS_ALIGN_UP(a->size, a->huge_page) : a->size, a->max_entries, &g);
     for (bool time_left = true; time_left; shms_os_nap(NAP)) {
@@ -199,7 +199,7 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
             rc = compare((struct shms_header *)s->base, &g, a, r, &d);
             if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_revalidate(s)) == SHMS_OK)
                 return SHMS_OK;
-            if (rc == SHMS_DESTROYED) { /* somebody removed it under our hands */
+            if (rc == SHMS_DESTROYED) { /* another process removed it meanwhile */
                 shms_detach(s);
                 continue;
             }
@@ -211,7 +211,7 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
             return too_small(a, r, planned);
         case SHMS_CREATION_FAILED:
             return fail(s, r, SHMS_SYSTEM);
-        case SHMS_CREATION_GONE: /* marked, and yet it was found: whoever marked it did not come to remove it */
+        case SHMS_CREATION_GONE: /* marked and still found: the process that marked it has not removed it */
             if (!a->readonly && a->create != 2)
                 s->memory->remove(s);
             shms_detach(s);

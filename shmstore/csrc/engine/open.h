@@ -1,19 +1,20 @@
-/* open.h: how a store is opened, left and destroyed. */
+/* open.h: how a store is opened, left and destroyed */
 #ifndef SHMS_OPEN_H
 #define SHMS_OPEN_H
 
 #include "segment/attachments.h"
 #include "engine/clients.h"
 
-/* Opens, or creates. *s is filled on SHMS_OK; a is the caller's wish, r what was found (docs in api.cdef.h). */
+/* Opens or creates a store. SHMS_OK: *s is filled. Request and result are described in request.cdef.h. */
 struct shms_open_request;
 struct shms_open_result;
 int shms_open(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r);
-/* Detaches; the store lives on. */
+/* Detaches. The store lives on. */
 void shms_detach(struct shms_store *s);
-/* Marks the store destroyed, removes its segment, wakes every sleeper. */
+/* Removes the store's memory, marks the store destroyed, and wakes every waiter. */
 int shms_destroy(struct shms_store *s);
-/* The kernel's view, once per second of use: SHMS_OK or SHMS_DESTROYED. Relights a beacon put out by mistake. */
+/* Once in a second of use: asks the kernel about the store, and makes a missing liveness mark again. SHMS_OK or
+ * SHMS_DESTROYED. */
 int shms_revalidate(struct shms_store *s);
 
 #endif

@@ -1,4 +1,4 @@
-/* publish.c: the critical sections of a home bucket. Order and death are in op.h. */
+/* publish.c: the critical sections of a home bucket. Steps and deaths are in op.h. */
 #include "engine/op.h"
 
 #include "engine/arena.h"
@@ -10,7 +10,7 @@
 static bool home_lock(struct shms_op *op) {
     struct shms_store *s = op->s;
     _Atomic uint64_t *lock = &s->buckets[op->key.home].lock;
-    shms_store_relaxed(&op->record->bucket, op->key.home + 1); /* L3 */
+    shms_store_relaxed(&op->record->bucket, op->key.home + 1); /* L3: before the lock; the exchange releases it */
     if (SHMS_LIKELY(shms_lock_try(s, lock, SHMS_SPINS, &op->seen)))
         return true;
     shms_store_release(&op->record->bucket, 0);
@@ -18,26 +18,30 @@ static bool home_lock(struct shms_op *op) {
     return false;
 }
 
+/* The bucket is released before the record is cleared: a death in between leaves a record that names a bucket which the
+ * client does not hold. In the other order it would leave a held bucket that no record names. */
 static void home_unlock(struct shms_op *op, uint32_t reach) {
     shms_unlock_with_reach(&op->s->buckets[op->key.home].lock, reach);
     shms_store_release(&op->record->bucket, 0);
 }
 
-/* Leaves the section with nothing changed. */
+/* Ends the section without a change of any entry; the reach stays as it is. */
 static int leave(struct shms_op *op, int rc) {
     home_unlock(op, SHMS_LOCK_REACH(shms_load_relaxed(&op->s->buckets[op->key.home].lock)));
     return rc;
 }
 
-static bool expired(const struct shms_entry *f) { return f->expiry && f->expiry <= shms_os_now(); }
+static bool expired(const struct shms_entry *x) { return x->expiry && x->expiry <= shms_os_now(); }
 
-/* With X's arena lock: is X still what the probe saw? Otherwise it was evicted or expired meanwhile, and its
+/* REQUIRES: X's arena lock. Is X still what the probe saw? If not, it has expired and been swept meanwhile, and its
  * slot may hold another key with the same tag. */
 static bool still_there(const struct shms_entry *x) {
     return shms_load_acquire(x->slot) == x->word && shms_load_relaxed(&x->block->sequence) == x->sequence;
 }
 
-/* X -> word in X's slot, then X goes: 1 done, 0 X is not there any more, -1 its arena is busy. */
+/* Replaces X in its slot by `word` (0: nothing), then frees X: 1 done, 0 X is not there any more, -1 its arena is busy.
+ * Without the arena's lock, a sweeper could take X out between the look and the exchange, and another writer could reuse
+ * slot and block. */
 static int replace(struct shms_op *op, struct shms_entry *x, uint64_t word) {
     struct shms_store *s = op->s;
     uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
@@ -49,11 +53,11 @@ static int replace(struct shms_op *op, struct shms_entry *x, uint64_t word) {
     bool done = still_there(x);
     if (done) {
         shms_arena_retire(s, a, offset);
-        done = shms_cas_acq_rel(x->slot, &was, word); /* [publish]; [retire-then-slot] with mark_slots */
+        done = shms_cas_acq_rel(x->slot, &was, word); /* [publish]; [retire-then-slot] pairs with mark_slots */
     }
     if (done) {
         if (word) {
-            shms_store_release(&op->record->block, 0); /* after publishing [records-then-slots] */
+            shms_store_release(&op->record->block, 0); /* [records-then-slots] after publishing */
             op->block = 0;
         }
         if (SHMS_UNLIKELY(!shms_arena_free(s, a, offset)))
@@ -63,14 +67,15 @@ static int replace(struct shms_op *op, struct shms_entry *x, uint64_t word) {
     return done;
 }
 
-/* Publishes the new block in the first empty slot from home on; the distance; -1 no slot, -2 no memory for one. */
+/* Publishes the new block in the first empty slot from the home bucket on. Returns the distance; -1: no empty slot
+ * within reach; -2: no memory for a page of the table. */
 static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
     struct shms_store *s = op->s;
     struct shms_block *b = (struct shms_block *)(s->base + op->block);
     _Atomic uint64_t *lock = &s->buckets[op->key.home].lock;
     uint64_t bucket = op->key.home, last = shms_min(SHMS_REACH_MAX, s->bucket_count - 1);
     for (uint32_t d = 0; d <= last; d++) {
-        if (!shms_bucket_use(s, bucket)) /* I10 */
+        if (!shms_bucket_use(s, bucket)) /* I10: the page is marked before it holds an entry */
             return -2;
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
             _Atomic uint64_t *slot = &s->buckets[bucket].slots[i];
@@ -79,11 +84,11 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
                 continue;
             *number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
             shms_store_relaxed(&b->slot, *number);
-            uint64_t w = shms_load_relaxed(lock); /* reach is raised before the entry can be seen (I4) */
+            uint64_t w = shms_load_relaxed(lock); /* I4: the reach is raised before the entry can be seen */
             while (SHMS_LOCK_REACH(w) < d && !shms_cas_acq_rel(lock, &w, (w & ~0xff0000ull) | (uint64_t)d << 16))
                 ;
-            if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with the acquire in probe (table.c) */
-                shms_store_release(&op->record->block, 0); /* [records-then-slots] */
+            if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with step 1 of a reader (table.h) */
+                shms_store_release(&op->record->block, 0); /* [records-then-slots] after publishing */
                 op->block = 0;
                 return (int)d;
             }
@@ -94,7 +99,7 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
     return -1;
 }
 
-/* The new value of a counter, into the block that nobody sees yet. */
+/* Computes a counter's new value and writes it to the new block, which no reader sees yet. */
 static int count(struct shms_op *op, const struct shms_entry *x, int64_t *result) {
     int64_t old = op->initial;
     uint8_t text[SHMS_NUMBER_MAX];
@@ -140,6 +145,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
         return SHMS_FULL;
     if (!home_lock(op))
         return SHMS_BUSY;
+    /* A sweeper may take X out between the probe and the exchange. Then the whole judgement is made again. */
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
         struct shms_entry x;
         uint32_t others, number, distance;
@@ -159,7 +165,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
             home_unlock(op, reach);
             return rc;
         }
-        if (op->keep_expiry) { /* judged anew each time: the entry may have gone since the last */
+        if (op->keep_expiry) { /* decided in each round: the old entry may have gone since the last one */
             op->expiry = present ? x.expiry : op->wanted;
             shms_store_relaxed(&b->expiry, op->expiry);
         }
@@ -179,7 +185,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
             distance = (uint32_t)d;
         }
         if (SHMS_UNLIKELY(op->expiry))
-            shms_expire_note(s, number / SHMS_BUCKET_SLOTS, op->expiry); /* [publish-then-due] */
+            shms_expire_note(s, number / SHMS_BUCKET_SLOTS, op->expiry); /* [publish-then-due] before the unlock */
         home_unlock(op, distance > others ? distance : others);
         op->version = version;
         op->number = result;
@@ -245,7 +251,8 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry) {
             op->busy = &s->arenas[a].lock;
             return leave(op, SHMS_BUSY);
         }
-        /* With the arena's lock nobody takes X out, so writing into it is writing into X. */
+        /* X is taken out of its slot only under its arena's lock. So while this process holds it, a store into the
+         * block is a store into X. */
         bool there = still_there(&x), present = there && !expired(&x);
         if (present)
             shms_store_release(&x.block->expiry, expiry);

@@ -167,8 +167,7 @@ static uint64_t close_gaps(struct shms_store *s, uint64_t at, struct roots *r) {
 }
 
 /* A reader may still be copying the block that a dead client took out of its slot last. So its sequence ends before any
- * of its bytes changes, as in a free (arena.h). If a kept root covers the offset, the block has another life
- * already. */
+ * of its bytes changes, as in a free (arena.h). If a kept root covers the offset, another life has begun. */
 static void end_retiring(struct shms_store *s, uint32_t a, const struct roots *r) {
     uint64_t offset = shms_load_relaxed(&s->arenas[a].retiring); /* [retire-then-slot] after the loads in mark_slots */
     if (offset < shms_arena_base(s, a) || offset % SHMS_GRANULE || offset > shms_arena_end(s, a) - SHMS_BLOCK_MIN)

@@ -1,14 +1,17 @@
-/* repair.c: the store made sound again, by force of what is still certain.
+/* repair.c: makes a store sound again, from what is still certain
  *
  * No death needs this: recover.c and rebuild.c leave nothing undone. It is for bytes that no version of this code
- * wrote. The order:
- *   1  I10, I12: pages of the slot table that hold something are marked; locks of nobody are opened
- *   2  per arena, under its lock: a rebuild (I6 to I9), after which each slot's block is one and nobody else's; then
- *      its entries, each judged by its own bytes: hash, tag, lengths, distance (I2, I3), the only one of its key (I5),
- *      noted as due (I11). A slot number is put right; what cannot be read is given up, as an eviction would do it.
- *   3  I4: the reach of a home is raised to its farthest entry, in a lock word that nobody holds.
- * CRASH anywhere: each step is one that puts, evictions and rebuilds take, with the same ending. Calling it again does
- * the rest. */
+ * wrote.
+ *
+ * WRITER
+ *   1 I10, I12: mark pages of the slot table that hold something; release orphaned locks
+ *   2 For each arena, under its lock: rebuild it (I6 to I9). Then every slot names a block, and no two name the same.
+ *     Judge each entry by its own bytes: hash, tag, lengths and distance (I2, I3), the only one of its key (I5), noted
+ *     as due (I11). A wrong slot number is corrected. An entry that cannot be read is removed as a sweep would remove
+ *     it
+ *   3 I4: raise the reach of each home bucket to its farthest entry, while no client holds the bucket
+ * CRASH  Each step is one that puts, sweeps and rebuilds take, and a death in it is recovered in the same way. Calling
+ *   shms_repair again does the rest. */
 #include "engine/repair.h"
 
 #include <stdlib.h>
@@ -31,7 +34,7 @@ static bool make_lock_sound(struct shms_store *s, _Atomic uint64_t *lock) {
     return shms_holder_is_sound(s, lock);
 }
 
-/* NULL, or a lock that could not be opened. */
+/* NULL, or the first lock whose holder still is no client. */
 static _Atomic uint64_t *make_locks_sound(struct shms_store *s) {
     for (uint32_t a = 0; a < s->arena_count; a++)
         if (!make_lock_sound(s, &s->arenas[a].lock))
@@ -45,7 +48,7 @@ static _Atomic uint64_t *make_locks_sound(struct shms_store *s) {
     return NULL;
 }
 
-/* An entry as it is now, its key copied. */
+/* An entry that is being judged, with a copy of its key. */
 struct candidate {
     _Atomic uint64_t *slot;
     uint64_t word, bucket;
@@ -73,7 +76,7 @@ static enum state read_entry(struct shms_store *s, uint64_t bucket, uint32_t ind
     c->word = c->entry.word;
     shms_copy_racy(c->bytes, key, shms_min(length, SHMS_KEY_MAX));
     if (!shms_entry_unchanged(&c->entry))
-        return EMPTY; /* changed just now, by somebody whose work is sound */
+        return EMPTY; /* another process has changed it just now, so it is sound */
     shms_key_init(s, &c->key, c->bytes, length, c->entry.kind & SHMS_FLAG_BYTES_KEY);
     uint64_t distance = (bucket + s->bucket_count - c->key.home) % s->bucket_count;
     c->entry.distance = (uint32_t)shms_min(distance, UINT32_MAX);
@@ -81,15 +84,15 @@ static enum state read_entry(struct shms_store *s, uint64_t bucket, uint32_t ind
         SHMS_SLOT_TAG_OF(c->word) != SHMS_SLOT_TAG(c->key.hash, c->key.home))
         return LOST;
     if (!shms_bucket_in_use(s, c->key.home))
-        return MISPLACED; /* the page of its lock was never written to */
+        return MISPLACED; /* the page with its home bucket was never used, so its reach is 0 */
     return distance > SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[c->key.home].lock)) ? MISPLACED : SOUND;
 }
 
-/* REQUIRES the lock of arena a, rebuilt, and the entry in it. */
+/* REQUIRES: the lock of arena a, which has been rebuilt and contains the entry. True: the entry was removed. */
 static bool remove_entry(struct shms_store *s, uint32_t a, struct candidate *c) {
     uint64_t offset = SHMS_SLOT_BLOCK(c->word), word = c->word;
     shms_arena_retire(s, a, offset);
-    if (!shms_cas_acq_rel(c->slot, &word, 0)) /* [retire-then-slot] */
+    if (!shms_cas_acq_rel(c->slot, &word, 0)) /* [retire-then-slot] pairs with mark_slots */
         return false;
     if (!shms_arena_free(s, a, offset))
         shms_rebuild(s, a);
@@ -103,7 +106,7 @@ static bool repair_entry(struct shms_store *s, uint32_t a, struct candidate *c, 
         return remove_entry(s, a, c);
     if (shms_find_locked(s, &c->key, &first, &others) == SHMS_OK && first.number != c->number &&
         shms_load_acquire(first.slot) == first.word)
-        return remove_entry(s, a, c); /* readers find the other one */
+        return remove_entry(s, a, c); /* a second entry of the key: readers find the first one */
     shms_store_relaxed(&c->entry.block->slot, c->number);
     uint64_t expiry = shms_load_acquire(&c->entry.block->expiry);
     if (expiry) {
@@ -130,8 +133,8 @@ static int repair_arena(struct shms_store *s, uint32_t a, uint64_t *lost, struct
     return rc;
 }
 
-/* In a word that nobody holds: whoever takes the lock next sees the entry, and leaves a reach that covers it. False: it
- * is held. */
+/* Raises the reach only while no client holds the bucket: the next holder then sees the entry, and keeps a reach that
+ * covers it. False: the bucket is held. */
 static bool raise_reach(_Atomic uint64_t *lock, uint32_t distance, uint64_t *seen) {
     *seen = shms_load_acquire(lock);
     while (SHMS_LOCK_HOLDER(*seen) == 0 && SHMS_LOCK_REACH(*seen) < distance)
@@ -140,7 +143,7 @@ static bool raise_reach(_Atomic uint64_t *lock, uint32_t distance, uint64_t *see
     return SHMS_LOCK_HOLDER(*seen) == 0;
 }
 
-/* A put that did not see the misplaced entry made another one of its name meanwhile: that is the one. */
+/* A put that could not see the misplaced entry has made another one for its key since. The newer one is kept. */
 static int drop_former(struct shms_store *s, uint64_t bucket, uint32_t index, uint64_t *lost, _Atomic uint64_t **busy,
                        uint64_t *seen, struct candidate *c) {
     uint32_t a = shms_arena_of(s, SHMS_SLOT_BLOCK(c->word));
@@ -153,7 +156,8 @@ static int drop_former(struct shms_store *s, uint64_t bucket, uint32_t index, ui
     return SHMS_OK;
 }
 
-static int raise_reaches(struct shms_store *s, uint64_t *lost, _Atomic uint64_t **busy, uint64_t *seen, struct candidate *c) {
+static int raise_reaches(struct shms_store *s, uint64_t *lost, _Atomic uint64_t **busy, uint64_t *seen,
+                         struct candidate *c) {
     for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
         uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
         for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++)
@@ -177,7 +181,7 @@ static int raise_reaches(struct shms_store *s, uint64_t *lost, _Atomic uint64_t 
     return SHMS_OK;
 }
 
-/* Slots that name a block of this arena; for the first one also those that name nothing in the heap. */
+/* Slots that name a block of this arena; for arena 0 also those that name nothing in the heap. */
 static uint64_t count_slots(struct shms_store *s, uint32_t a) {
     uint64_t count = 0;
     for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
@@ -199,12 +203,12 @@ int shms_repair(struct shms_store *s, uint64_t *lost, _Atomic uint64_t **busy, u
     shms_recover_all(s, false);
     mark_pages(s);
     int rc = SHMS_OK;
-    make_locks_sound(s); /* which may find somebody dead whose other locks were passed by */
+    make_locks_sound(s); /* a first time: it may find a dead client whose other locks were already passed */
     if ((*busy = make_locks_sound(s))) {
         *seen = shms_load_acquire(*busy);
         rc = SHMS_BUSY;
     }
-    mark_pages(s); /* locks that the dead held, by their word, may lie anywhere */
+    mark_pages(s); /* once more: other processes have been writing since the first time */
     for (uint32_t a = 0; a < s->arena_count && rc == SHMS_OK; a++) {
         *busy = &s->arenas[a].lock;
         if (!shms_lock_try(s, *busy, SHMS_SPINS, seen)) {
@@ -213,7 +217,7 @@ int shms_repair(struct shms_store *s, uint64_t *lost, _Atomic uint64_t **busy, u
         }
         uint64_t before = count_slots(s, a), removed = 0;
         rc = repair_arena(s, a, &removed, c);
-        uint64_t after = count_slots(s, a); /* puts add to it meanwhile; what they replace is no loss */
+        uint64_t after = count_slots(s, a); /* puts may add slots meanwhile; an entry that a put replaces is not lost */
         *lost += shms_max(removed, before > after ? before - after : 0);
         shms_arena_leave(s, a);
     }

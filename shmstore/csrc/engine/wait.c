@@ -1,18 +1,24 @@
-/* wait.c: sleeping on the count of a key's home bucket.
+/* wait.c: sleeping on the count of a key's home bucket
  *
- * Every change of a key moves that count after it: at the release of the home lock, or by the evictor. The
- * sleeper reads the word, then looks at the key, then sets the waiters flag in the word if its count still is
- * what it was, then sleeps on that count. Whoever moves the count does it in the same word: he either sees the
- * flag and wakes, or came first, and then the flag is not set or the sleep does not begin (L4).
- * A death before the wake wakes nobody, and an expiry nobody notices: every sleep is bounded and ends in another
- * look. A read-only attachment cannot set the flag and naps. */
+ * READER  1 load the home bucket's word
+ *         2 look at the key; return if it has changed
+ *         3 set the waiters flag in the word, if its count still is that of step 1
+ *         4 sleep while the count is that of step 1
+ * WRITER  Every change of a key is followed by a move of that count: when the home bucket is released, or by the
+ *         sweeper (shms_lock_touch).
+ * ORDERING  Flag and count are in one word (L4). A writer that moves the count either sees the flag, and wakes; or it
+ *   came before step 3, and then step 3 fails or the sleep of step 4 does not begin. A change before step 1 is seen in
+ *   step 2.
+ * CRASH  of a writer before its wake: no process is woken. No process announces an expiry either. So every sleep is
+ *   bounded by the caller and by the entry's expiry, and ends in another look.
+ * LIMITS  A read-only attachment cannot set the flag. It looks again every two milliseconds. */
 #include "engine/wait.h"
 
 #include "engine/lock.h"
 
 #define NAP 2000000ull
 #define LOOKS_BETWEEN_CLOCKS 64
-#define LOOKS_PER_YIELD 32 /* some 50 microseconds */
+#define LOOKS_PER_YIELD 32 /* about 50 microseconds */
 
 static int look(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after, uint64_t *version,
                 uint64_t *expiry) {
@@ -28,8 +34,8 @@ static int look(struct shms_store *s, const struct shms_key *k, bool has_after, 
     return SHMS_OK;
 }
 
-/* Looks at the lock word alone, for a microsecond or some: true when it moved and nobody holds it. The entry itself is
- * left in the writer's cache until there is something to see. */
+/* Watches the lock word alone for about a microsecond: true when it has changed and no client holds it. So the entry's
+ * cache lines stay with the writer until there is something to see. */
 static bool watch(_Atomic uint64_t *lock, uint64_t was) {
     for (int i = 0; i < LOOKS_BETWEEN_CLOCKS; i++) {
         shms_pause();
@@ -60,7 +66,7 @@ int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, ui
         if (spin && watch(may_sleep ? lock : NULL, w) && ++changes % LOOKS_BETWEEN_CLOCKS)
             continue;
         if (spin && ++looks % LOOKS_PER_YIELD == 0)
-            shms_os_yield(); /* perhaps whoever is waited for is to run on this very core */
+            shms_os_yield(); /* the awaited writer may need this very core */
         now = shms_os_now();
         if (now >= end)
             return SHMS_AGAIN;
@@ -73,13 +79,14 @@ int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, ui
         if (s->readonly || !may_sleep) {
             shms_os_nap(shms_min(left, NAP));
             may_sleep = shms_bucket_in_use(s, k->home);
-            continue; /* to a last look, if the time is up */
+            continue; /* and look a last time, if the time is up */
         }
+        /* L4: other processes may set the flag or release the bucket meanwhile. Only the count must be the same. */
         uint64_t flagged = w | SHMS_LOCK_WAITERS, seen = w;
         bool announced = w == flagged;
         while (!announced && SHMS_LOCK_COUNT(seen) == SHMS_LOCK_COUNT(w))
             announced = shms_cas_acq_rel(lock, &seen, seen | SHMS_LOCK_WAITERS);
         if (announced && !shms_os_futex_wait(shms_lock_count(lock), SHMS_LOCK_COUNT(w), left))
-            return SHMS_AGAIN; /* a signal: its handler comes first */
+            return SHMS_AGAIN; /* a signal: its handler must run first */
     }
 }

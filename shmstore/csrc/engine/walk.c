@@ -79,8 +79,8 @@ uint64_t shms_walk_count(struct shms_store *s, bool any_will_do) {
         uint32_t length;
         if (!shms_load_acquire(&s->buckets[slot / SHMS_BUCKET_SLOTS].slots[slot % SHMS_BUCKET_SLOTS]))
             continue;
-        if (any_expiry && shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &e, &key, &length) == SHMS_OK &&
-            gone(&e, now))
+        if (any_expiry &&
+            shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &e, &key, &length) == SHMS_OK && gone(&e, now))
             continue;
         count++;
         if (any_will_do)

@@ -10,8 +10,7 @@ extern uint32_t shms_fork_epoch;
 /* Every attachment of the process is in the list: a forked child gives up the descriptors that keep liveness marks. */
 bool shms_attachments_add(struct shms_store *s);
 void shms_attachments_remove(struct shms_store *s);
-/* The kernel has just returned this descriptor for *s. Any other attachment that holds this number has lost its
- * file. */
+/* The kernel has just returned this descriptor for *s. An attachment that holds the same number has lost its file. */
 void shms_attachments_lose(struct shms_store *s, int fd);
 
 #endif

@@ -49,8 +49,7 @@ struct shms_memory {
     int (*remove)(struct shms_store *s);
     /* REQUIRES: the memory holds no header yet. Has its creator ended? */
     bool (*creator_gone)(struct shms_store *s, const struct shms_memory_state *state);
-    /* Commits these bytes: reading and writing them cannot fault afterwards. False: no page is left; s->short_of says
-     * why. */
+    /* Commits these bytes: touching them cannot fault afterwards. False: no page is left; s->short_of says why. */
     bool (*commit)(struct shms_store *s, uint64_t offset, uint64_t bytes);
     /* Sets ret[i] to 1 if page i is in memory, to 0 if not. False: unknown. */
     bool (*resident)(struct shms_store *s, uint64_t offset, uint64_t pages, uint8_t *ret);
@@ -80,8 +79,7 @@ struct shms_memory {
 /* The last store of unmap(). From here on another thread may use the structure (shms_handle_add in handle.c). */
 static inline void shms_store_unmapped(struct shms_store *s) { __atomic_store_n(&s->base, NULL, __ATOMIC_RELEASE); }
 
-/* The mark was missing and has been made again. The count tells liveness.c that an absence seen later is another
- * one. */
+/* The mark was missing and has been made again. By the count, liveness.c tells a later absence from this one. */
 static inline void shms_marked_again(struct shms_store *s, bool marked) {
     shms_store_relaxed(&s->me->liveness, marked ? shms_load_relaxed(&s->me->liveness) + 1 : 0);
 }

@@ -131,8 +131,7 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
     return 0;
 }
 
-/* 0, ENOEXEC or another error number. Reads by pread, because a page of a file that is not a store must not be
- * touched. */
+/* 0, ENOEXEC or another error number. Uses pread: a page of a file that is not a store must not be touched. */
 static int look_for_magic(struct shms_store *s) {
     uint64_t magic = 0;
     ssize_t n = pread(s->fd, &magic, sizeof magic, 0);

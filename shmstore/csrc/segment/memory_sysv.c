@@ -147,8 +147,7 @@ static int marked(struct shms_store *s, uint32_t number, uint32_t generation) {
     return shms_os_liveness_exists(s->uuid, number, generation);
 }
 
-/* Asks where the calling thread is now: from another network namespace every liveness socket would seem to be
- * missing. */
+/* Asks where the calling thread is now: in another network namespace every liveness socket would seem missing. */
 static bool can_see_mark(struct shms_store *s, uint64_t net_ns) { return net_ns && net_ns == shms_os_network_namespace(); }
 static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps(pid, s->id); }
 
