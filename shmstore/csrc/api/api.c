@@ -1,4 +1,5 @@
-/* api.c: what the administrator asks: figures, names, health. Keyed operations are in glue.c. */
+/* api.c: what cffi binds besides opening and closing: figures, keys, check, repair, waiting. The hot calls are in
+ * python/. */
 #include "api/api.h"
 
 #include <stdio.h>
@@ -19,13 +20,13 @@ static int usable(int64_t handle, struct shms_handle **h) {
     return *h ? shms_handle_usable(*h) : SHMS_CLOSED;
 }
 
-/* For calls that give the GIL up, which cannot become a client of their own: a child forked since the
- * caller last looked (by a signal handler) is sent back to do that. */
+/* For calls that release the GIL. They cannot make this process a client, because that needs the GIL. After a fork (by
+ * a signal handler, since the caller's last look) they fail with SHMS_FORKED, and the caller begins again. */
 static int enter(int64_t handle, struct shms_handle **h) {
     *h = shms_handle_enter(handle);
     if (!*h)
         return SHMS_CLOSED;
-    shms_fence_seq_cst(); /* counted, and then the epoch: shms_leave does it the other way round */
+    shms_fence_seq_cst(); /* the call is counted, then the epoch is read; shms_leave does these in the other order */
     if ((*h)->s.fork_epoch == shms_fork_epoch)
         return SHMS_OK;
     shms_handle_leave(*h);
@@ -90,6 +91,8 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
     return SHMS_OK;
 }
 
+/* Reads counters one by one while other processes change them. Each figure is right at some moment of the call; sums of
+ * several need not fit together. Counters of slots that are free count, too: the work of processes that have left. */
 int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     struct shms_handle *h;
     int rc = usable(handle, &h);
@@ -126,13 +129,14 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     return SHMS_OK;
 }
 
-/* Elsewhere a process id is a number of somebody else's. */
+/* In another pid namespace the same number means another process. */
 static bool pid_is_of_mine(const struct shms_store *s, const struct shms_client *c, uint64_t owner) {
     uint64_t mine = s->identity.pid_ns;
     return mine && SHMS_OWNER_TAG(owner) == shms_namespace_tag(mine) &&
            (SHMS_OWNER_STATE(owner) != SHMS_CLIENT_LIVE || shms_load_relaxed(&c->pid_ns) == mine);
 }
 
+/* A client may leave during the call. Then its row says what its owner word said when it was read. */
 int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room) {
     struct shms_handle *h;
     int rc = usable(handle, &h);
@@ -186,7 +190,8 @@ int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *
     return rc == SHMS_OK ? shms_walk_versions(&h->s, cursor, end, buffer, capacity, filled) : rc;
 }
 
-/* After SHMS_BUSY: waits for the lock, unless the time is up or the handle is being closed. */
+/* After SHMS_BUSY: waits for the lock, unless the time is up or the handle is being closed. A read-only attachment
+ * cannot set the waiters flag and naps. */
 static int again(struct shms_handle *h, _Atomic uint64_t *busy, uint64_t seen, uint64_t end) {
     int rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
     if (rc == SHMS_TIMEOUT)
@@ -204,7 +209,7 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
     if (rc != SHMS_OK)
         return rc;
     _Atomic uint64_t *busy;
-    uint64_t seen, end = shms_os_now() + timeout; /* the caller looked: that belongs to those who have the GIL */
+    uint64_t seen, end = shms_os_now() + timeout; /* the caller has called shms_usable, which needs the GIL */
     shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
     while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY)
         rc = again(h, busy, seen, end);
@@ -240,14 +245,14 @@ int64_t shms_w_recover(int64_t handle) {
     return n;
 }
 
-int shms_w_wait(int64_t handle, const char *name, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
+int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version) {
     struct shms_handle *h;
     int rc = enter(handle, &h);
     if (rc != SHMS_OK)
         return rc;
     struct shms_key k;
-    shms_key_init(&h->s, &k, name, length, kind);
+    shms_key_init(&h->s, &k, key, length, kind);
     shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
     rc = shms_wait(&h->s, &k, has_after, after, shms_os_now(), nanoseconds, spin, version);
     shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
@@ -288,13 +293,14 @@ int shms_usable(int64_t handle) {
     return usable(handle, &h);
 }
 
-/* By the recheck, which also finds that the place was taken away: a look here alone would put that off for ever. */
+/* Uses shms_handle_recheck, which also finds out that this client has lost its slot. A look at the kernel alone would
+ * count as the look of this second, and put that off. */
 int shms_revalidate_now(int64_t handle) {
     struct shms_handle *h = shms_handle_get(handle);
     if (h)
         shms_store_relaxed(&h->s.validated_at, 0);
     int rc = usable(handle, &h);
-    return rc == SHMS_NO_CLIENT && h->s.me ? SHMS_OK : rc; /* robbed, and other threads have not found out yet */
+    return rc == SHMS_NO_CLIENT && h->s.me ? SHMS_OK : rc; /* the slot is lost, but other threads are still in calls */
 }
 
 uint64_t shms_now(void) { return shms_os_now(); }

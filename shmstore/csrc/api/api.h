@@ -1,4 +1,4 @@
-/* api.h: the control surface as C sees it. */
+/* api.h: the control surface as C sees it */
 #ifndef SHMS_API_H
 #define SHMS_API_H
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* handle.c: see handle.h. */
+/* handle.c: the table of handles. The contract is in handle.h. */
 #include "api/handle.h"
 
 #include <stdlib.h>
@@ -8,12 +8,12 @@
 
 struct shms_handle *shms_handles[SHMS_HANDLES_MAX];
 
-static _Atomic uint32_t first_free; /* a hint: the places below it are taken. Few handles at once, few structures */
+static _Atomic uint32_t first_free; /* a hint: all indices below it are in use. Keeps indices, and structures, few */
 
 static void detach(struct shms_handle *h) {
     uint32_t index = h->index, free;
     shms_attachments_remove(&h->s);
-    shms_detach(&h->s); /* its last store lets another have the place */
+    shms_detach(&h->s); /* its last store, s.base := NULL, lets shms_handle_add use the structure again */
     free = shms_load_relaxed(&first_free);
     while (index < free && !shms_cas_acq_rel(&first_free, &free, index))
         ;
@@ -32,6 +32,8 @@ struct shms_handle *shms_handle_enter(int64_t handle) {
 }
 
 void shms_handle_leave(struct shms_handle *h) {
+    /* The decrement releases what the call did. The last call of a closing handle acquires that, and
+     * then detaches. */
     uint64_t w = shms_fetch_add_acq_rel(&h->word, (uint64_t)-1);
     if ((w & SHMS_HANDLE_CLOSING) && (w & (SHMS_HANDLE_CLOSING - 1)) == 1)
         detach(h);
@@ -59,7 +61,8 @@ struct shms_handle *shms_handle_of_view(int64_t handle) {
     return h && h->views && shms_load_acquire(&h->word) >> 32 == (uint64_t)handle >> 16 ? h : NULL;
 }
 
-/* In a forked child the parent's threads that were inside do not exist; the views of its Python objects do. */
+/* In a forked child, the parent's threads do not exist, so their calls are not in progress. Its Python objects do
+ * exist, so their views are. */
 static void forget_parents_calls(struct shms_handle *h) {
     uint64_t w = shms_load_acquire(&h->word);
     while (!shms_cas_acq_rel(&h->word, &w, (w & ~(SHMS_HANDLE_CLOSING - 1)) | h->views))
@@ -78,8 +81,8 @@ bool shms_handle_take_events(struct shms_handle *h) {
     return any;
 }
 
-/* Somebody held this process for dead. What other threads have in hand is lost with the place: they find out when
- * they next wait, and until then nobody goes on. */
+/* Another process took this one for dead, and its client slot is no longer its own. What other threads hold is lost
+ * with the slot. They find out at their next wait, and until then this process does not claim another slot. */
 static bool lost_slot(struct shms_store *s) { return s->me && shms_load_acquire(&s->me->owner) != s->owner; }
 
 int shms_handle_recheck(struct shms_handle *h) {
@@ -90,6 +93,7 @@ int shms_handle_recheck(struct shms_handle *h) {
         s->memory->unmark(s);
         s->fork_epoch = SHMS_NO_EPOCH;
     }
+    /* In another epoch: this process was forked, or the slot was lost or given up (shms_leave). */
     if (s->fork_epoch != shms_fork_epoch) {
         if (h->counted_in != shms_fork_epoch) {
             forget_parents_calls(h);
@@ -111,7 +115,8 @@ int shms_handle_recheck(struct shms_handle *h) {
     return SHMS_OK;
 }
 
-/* A structure as a closed handle leaves it. It stays: threads that come too late look into it. */
+/* Makes a structure in the state of a closed handle. It is never freed, because another thread may
+ * still read it. */
 static struct shms_handle *make_handle(uint32_t index) {
     struct shms_handle *h = calloc(1, sizeof *h);
     if (h) {
@@ -130,9 +135,10 @@ int64_t shms_handle_add(const struct shms_store *s) {
         if (!h)
             return SHMS_NO_MEMORY;
         uint64_t w = shms_load_acquire(&h->word), generation = (w >> 32) + 1;
+        /* In use, or closed and not yet detached: s.base is the last thing that a detach stores. */
         if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) || __atomic_load_n(&h->s.base, __ATOMIC_ACQUIRE))
             continue;
-        shms_cas_acq_rel(&first_free, &first, index + 1); /* unless a lower one has become free meanwhile */
+        shms_cas_acq_rel(&first_free, &first, index + 1); /* fails if a lower index has become free meanwhile */
         h->s = *s;
         h->timeout = 5 * SHMS_SECOND;
         h->ttl = 0;

@@ -1,11 +1,11 @@
-/* lifecycle.c: opening and closing, as cffi binds them. */
+/* lifecycle.c: opening and closing, as cffi binds them */
 #include <stdlib.h>
 
 #include "api/api.h"
 #include "api/handle.h"
 
-/* Opening gives the GIL up, so it ends in a structure of its own; shms_adopt, which keeps the
- * lock, moves it into the table. */
+/* shms_w_open releases the GIL, so it cannot change the table of handles (H1). It fills this structure, and shms_adopt,
+ * which keeps the GIL, moves it into the table. */
 struct opened {
     struct shms_store s;
 };
@@ -13,7 +13,7 @@ struct opened {
 void *shms_w_open(const struct shms_open_request *request, struct shms_open_result *result, int *status) {
     struct opened *o = calloc(1, sizeof *o);
     *status = SHMS_NO_MEMORY;
-    if (!o || !shms_attachments_add(&o->s)) { /* from here on a child does not keep its beacon burning */
+    if (!o || !shms_attachments_add(&o->s)) { /* from here on a forked child gives up the liveness mark */
         free(o);
         return NULL;
     }
@@ -23,7 +23,7 @@ void *shms_w_open(const struct shms_open_request *request, struct shms_open_resu
         free(o);
         return NULL;
     }
-    o->s.fork_epoch = shms_fork_epoch; /* not in shms_adopt: a signal handler may fork between the two */
+    o->s.fork_epoch = shms_fork_epoch; /* set here: a signal handler may fork before shms_adopt is called */
     return o;
 }
 
@@ -48,8 +48,9 @@ void shms_leave(int64_t handle) {
     struct shms_store *s = h ? &h->s : NULL;
     if (!s || !s->me || s->fork_epoch != shms_fork_epoch || shms_load_relaxed(&s->records_busy) || s->pins_used)
         return;
-    /* A call that gave the GIL up may hold a lock in this place's name (check, recover). Either it is
-     * counted, and seen here, or it sees the epoch (enter in api.c) and becomes a client again. */
+    /* A call that has released the GIL may hold a lock in the name of this client (check, recover). Either its count is
+     * seen here, and the slot is kept; or it sees the epoch (enter in api.c), and becomes a client again. The two
+     * seq_cst fences allow no third case. */
     s->fork_epoch = SHMS_NO_EPOCH;
     shms_fence_seq_cst();
     if (shms_load_acquire(&h->word) & (SHMS_HANDLE_CLOSING - 1))

@@ -1,4 +1,4 @@
-/* view.c: see view.h. Everything here runs with the GIL held. */
+/* view.c: the contract is in view.h. Every function here REQUIRES the GIL. */
 #include "api/view.h"
 
 #include "base/number.h"
@@ -6,7 +6,7 @@
 
 #define TRIES 64
 
-/* msgpack's bin 8, 16 or 32 around the bytes: skipped if the whole value is just that. */
+/* If the whole value is one msgpack bin 8, 16 or 32, steps over its head, to the bytes. */
 static bool unwrap(struct shms_entry *e) {
     uint8_t head[5];
     if (e->value_length < 2)

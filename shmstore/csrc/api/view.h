@@ -1,8 +1,8 @@
-/* view.h: a value read in place. The pin keeps the block, the view's count in the handle keeps the mapping, so a
+/* view.h: reading a value in place. The pin keeps the block, and the view's count in the handle keeps the mapping: a
  * closed handle is detached when its last view ends.
  *
- * A forked child inherits the addresses, but the pins are the parent's: a view taken before the fork stays mapped
- * in the child, and what it shows there lasts only as long as the parent holds it. */
+ * FORK  A forked child has the same addresses, but the pins are its parent's. A view taken before the fork stays mapped
+ *   in the child, and its bytes are valid only as long as the parent keeps its pin. */
 #ifndef SHMS_VIEW_H
 #define SHMS_VIEW_H
 
@@ -13,11 +13,11 @@ struct shms_view {
     const uint8_t *bytes;
     uint64_t length;
     uint32_t pin;
-    uint64_t owner; /* the client whose pin it is */
+    uint64_t owner; /* the owner word of the client that set the pin */
 };
 
-/* The bytes of a value that is bytes (codec raw, or msgpack's bin), pinned. SHMS_OK, SHMS_MISS, SHMS_BUSY,
- * SHMS_UNMET when it is something else, SHMS_READ_ONLY, SHMS_FULL when all pins of this client are in use. */
+/* Pins the bytes of a value that is bytes (codec raw, or one msgpack bin). SHMS_OK; SHMS_MISS; SHMS_BUSY; SHMS_UNMET:
+ * it is of another type; SHMS_READ_ONLY; SHMS_FULL: all pins of this client are in use. */
 int shms_view_begin(struct shms_handle *h, const struct shms_key *k, struct shms_view *view);
 
 #endif

@@ -1,6 +1,7 @@
 /* open.c: opening a store: find or make its memory, wait for its creator (create.c), compare, become a client
  *
- * Another process may create, remove or replace the memory at any step. Then the loop begins again, until the timeout. */
+ * Another process may create, remove or replace the memory at any step. Then the loop begins again, while
+ * there is time left. */
 #include "engine/open.h"
 
 #include <errno.h>
@@ -78,7 +79,8 @@ static int find_memory(struct shms_store *s, const struct shms_geometry *g, cons
 }
 
 /* Prefaults and locks the memory, if asked to. Prefaulting takes a second for a gigabyte. A creator whose segment
- * others can find already does it when the store is ready. Otherwise they would not take the blank segment for a store. */
+ * others can find already does it when the store is ready. Otherwise they would take the blank segment for another
+ * program's. */
 static int apply_memory_options(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r) {
     bool before = r->created && shms_load_acquire(&((struct shms_header *)s->base)->magic) != SHMS_MAGIC;
     int error = a->prefault && (s->memory->hidden ? before || !r->created : !before) ? shms_memory_prefault(s) : 0;

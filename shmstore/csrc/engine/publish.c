@@ -40,8 +40,8 @@ static bool still_there(const struct shms_entry *x) {
 }
 
 /* Replaces X in its slot by `word` (0: nothing), then frees X: 1 done, 0 X is not there any more, -1 its arena is busy.
- * Without the arena's lock, a sweeper could take X out between the look and the exchange, and another writer could reuse
- * slot and block. */
+ * Without the arena's lock, a sweeper could take X out between the look and the exchange, and another writer could
+ * reuse slot and block. */
 static int replace(struct shms_op *op, struct shms_entry *x, uint64_t word) {
     struct shms_store *s = op->s;
     uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;

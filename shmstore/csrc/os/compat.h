@@ -6,7 +6,8 @@
  * with an error (EINVAL, ENOSYS, EOPNOTSUPP), which is an ordinary error of the call, with a message of its own. The
  * store itself needs Linux 3.17.
  *
- * System calls whose wrapper is later than glibc 2.17 are made by number with every C library: every build tests them. */
+ * System calls whose wrapper is later than glibc 2.17 are made by number with every C library. So each build tests
+ * this way. */
 #ifndef SHMS_COMPAT_H
 #define SHMS_COMPAT_H
 

@@ -139,6 +139,7 @@ void shms_os_other_namespaces(uint64_t *ipc_ns, uint64_t *time_ns) {
     *time_ns = namespace_inode("/proc/self/ns/time");
 }
 
+/* kill with signal 0 sends nothing. EPERM means that the process exists. */
 bool shms_os_no_such_process(uint32_t pid) {
     return pid > 0 && pid <= INT32_MAX && kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 }
@@ -191,6 +192,7 @@ int shms_os_process_maps_file(uint32_t pid, uint64_t device, uint64_t inode) {
     return process_maps(pid, false, device, inode);
 }
 
+/* The name is for messages only: nothing is decided by it. */
 bool shms_os_process_name(uint32_t pid, char *name, size_t size) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%u/comm", pid);
@@ -259,6 +261,8 @@ void shms_os_close(int fd) {
         close(fd);
 }
 
+/* Not FUTEX_PRIVATE: the sleepers are in different processes. EAGAIN (the value has changed) and ETIMEDOUT end the
+ * sleep in the ordinary way; only EINTR means a signal. */
 bool shms_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds) {
     struct timespec t = {(time_t)(nanoseconds / NS), (long)(nanoseconds % NS)};
     return syscall(SYS_futex, word, FUTEX_WAIT, value, &t, NULL, 0) == 0 || errno != EINTR;
@@ -272,6 +276,7 @@ void shms_os_nap(uint64_t nanoseconds) {
     nanosleep(&t, NULL);
 }
 
+/* MADV_REMOVE frees the pages of the segment itself, for every process, not only this process's view of them. */
 void shms_os_give_back(void *from, uint64_t bytes) { madvise(from, bytes, MADV_REMOVE); }
 
 bool shms_os_resident(void *from, uint64_t pages, uint8_t *resident) {
