@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from shmstore._calls import StoreCalls
     from shmstore._keys import Key
 
-__all__ = ["blamed", "failure", "log_news", "open_handle", "partly", "user"]
+__all__ = ["failure", "log_news", "open_handle", "partly", "user"]
 
 _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
@@ -184,23 +184,45 @@ def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
     return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}: {advice}")
 
 
-def blamed(handle: int) -> str:
-    """Who held the lock that the last timed out call on this handle waited for."""
-    name = ffi.new("char[32]")
-    pid = lib.shms_lock_holder(handle, name, 32)
-    return f"process {pid} ({ffi.string(name).decode(errors='replace')})" if pid else "another process"
-
-
-def _dead_holder(handle: int) -> int:
-    """The process that the last timed out call waited for, if it is dead: a read-only handle takes nothing over. Else 0."""
-    info = ffi.new("struct shms_info *")
+def _holder(handle: int) -> tuple[int, int | None, str]:
+    """Whom the last timed out call on this handle waited for: the process id in its own pid namespace (0: not known), 1 alive,
+    0 dead, 2 cannot be proved (None: not known), and its program; empty: it is no process of this pid namespace, or hidden."""
     pid = lib.shms_lock_holder(handle, ffi.new("char[32]"), 32)
-    if not pid or lib.shms_get_info(handle, info) != lib.SHMS_OK or not info.readonly:
-        return 0
-    count = lib.shms_get_clients(handle, ffi.NULL, 0)
+    count = lib.shms_get_clients(handle, ffi.NULL, 0) if pid else 0
     clients = ffi.new("struct shms_client_info[]", max(0, count))
-    count = min(lib.shms_get_clients(handle, clients, len(clients)), len(clients))
-    return pid if any([c.pid == pid and c.alive == 0 for c in clients[0 : max(0, count)]]) else 0
+    count = min(lib.shms_get_clients(handle, clients, len(clients)), len(clients)) if pid else 0
+    found = [c for c in clients[0 : max(0, count)] if c.pid == pid]
+    if not found:
+        return pid, None, ""
+    return pid, min([c.alive for c in found]), ffi.string(found[0].program).decode(errors="replace")
+
+
+def _timed_out(store: str, handle: int, timeout: str) -> Exception:
+    """What holds a lock, as far as it can be told from here."""
+    pid, alive, program = _holder(handle)
+    info = ffi.new("struct shms_info *")
+    if alive == 0 and not (lib.shms_get_info(handle, info) == lib.SHMS_OK and info.readonly):
+        return errors.LockTimeout(
+            f"{store}: gave up after {timeout}: process {pid} held a lock that this needs, and has died since; "
+            f"{_UNCHANGED}; the next call takes it over"
+        )
+    if alive == 0:
+        return errors.LockTimeout(
+            f"{store}: gave up after {timeout}: process {pid} died with a lock that this needs, and a read-only "
+            "handle takes nothing over; a handle that may write does, in recover() or any call that needs the lock"
+        )
+    if alive == 2:
+        return errors.LockTimeout(
+            f"{store}: gave up after {timeout}: process {pid} (its number where it runs) holds a lock that this needs, and whether "
+            f"it is alive cannot be proved from here; {_UNCHANGED}; continue or kill it there, or share its pid or network "
+            "namespace, where deaths can be proved"
+        )
+    who = f"process {pid} ({program})" if program else f"process {pid} of another pid namespace" if alive else "another process"
+    there = "" if program else " there"
+    return errors.LockTimeout(
+        f"{store}: gave up after {timeout}: {who} holds a lock that this needs, and is alive "
+        f"(stopped, or swapped out); {_UNCHANGED}; continue or kill that process{there}"
+    )
 
 
 _UNCHANGED = "nothing was changed"
@@ -236,16 +258,7 @@ def failure(status: int, store: str, handle: int, timeout: str = "", asked: int 
             )
         return errors.ReadOnlyStore(f"{store}: this handle was opened with readonly=True; open it without to write")
     if status == lib.SHMS_TIMEOUT:
-        dead = _dead_holder(handle)
-        if dead:
-            return errors.LockTimeout(
-                f"{store}: gave up after {timeout}: process {dead} died with a lock that this needs, and a read-only "
-                "handle takes nothing over; a handle that may write does, in recover() or any call that needs the lock"
-            )
-        return errors.LockTimeout(
-            f"{store}: gave up after {timeout}: {blamed(handle)} holds a lock that this needs, and is alive "
-            f"(stopped, or swapped out); {_UNCHANGED}; continue or kill that process"
-        )
+        return _timed_out(store, handle, timeout)
     if status == lib.SHMS_CONTENDED:
         return errors.LockTimeout(
             f"{store}: overtaken by overwrites of this entry for {timeout}; a handle that may write "
