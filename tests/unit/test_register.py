@@ -44,8 +44,9 @@ def money_in(data):
 @pytest.fixture(autouse=True)
 def forget():
     """Registrations last as long as the process; those of a test end with it."""
+    before = dict(registry._users)
     yield
-    for code, cls in list(registry._users.items()):
+    for code, cls in [(code, cls) for code, cls in registry._users.items() if code not in before]:
         del registry._users[code], registry._functions[code], registry.READERS[code], extensions.NAMES[code]
         del registry._ENCODERS[id(cls)]
     _calls.forget_types()
@@ -182,3 +183,24 @@ def test_threads_may_register_at_once():
     for thread in threads:
         thread.join()
     assert failures == [] and len(registry._users) == 40
+
+
+@pytest.mark.parametrize("one_at_a_time", [False, True])
+def test_an_encoder_may_remove_items_of_the_dict_that_is_packed(one_at_a_time):
+    class Key:
+        def __hash__(self):
+            return 7
+
+    def encode(key):
+        packed.pop(next(iter(packed))) if one_at_a_time else packed.clear()
+        return b""
+
+    packed = {number: None for number in range(40)}
+    shmstore.register(64, Key, encode, lambda data: Key())
+    packed.update({Key(): number for number in range(40)})
+    if one_at_a_time:  # items that were packed already: the value is what the dict was
+        back = codec.decode(codec.encode(packed))
+        assert len(back) == 80 and [back[number] for number in range(40)] == [None] * 40
+    else:
+        with pytest.raises((CodecError, RuntimeError)):
+            codec.encode(packed)

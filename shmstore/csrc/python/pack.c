@@ -181,17 +181,19 @@ static enum shms_pack_result pack_dict(struct shms_pack *w, PyObject *dict, int 
             rc = SHMS_PACK_REFUSED;
             break;
         }
-        Py_INCREF(value); /* writing the key may run code that removes the item */
+        Py_INCREF(key); /* writing either may run code that removes the item */
+        Py_INCREF(value);
         size_t from = w->to->length;
         rc = pack_node(w, key, depth);
         if (rc == SHMS_PACKED)
             rc = count_key(&c, key, w->to->length - from);
         if (rc == SHMS_PACKED)
             rc = pack_node(w, value, depth);
+        Py_DECREF(key);
         Py_DECREF(value);
     }
     shms_collisions_end(&c);
-    return rc == SHMS_PACKED && (met != count || PyDict_Size(dict) != count) ? SHMS_PACK_REFUSED : rc;
+    return rc == SHMS_PACKED && met != count ? SHMS_PACK_REFUSED : rc; /* changed meanwhile */
 }
 
 static enum shms_pack_result pack_tuple(struct shms_pack *w, PyObject *tuple, int depth) {
