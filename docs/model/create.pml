@@ -1,20 +1,22 @@
-/* create.pml: creating, opening and removing a store under one key.
+/* create.pml: creating, opening and removing a store under one key
  *
- * WHAT  NOP (2) openers of the same key (open or create, all with the same wish), any of whom may die at any step, NCR in
- *   all, and with DESTROY a process that removes the store it found ready. Segments are made and removed by the kernel;
- *   a removed one lives on for whoever is attached.
- * STEPS  create.c find_segment (shmget; shmget with IPC_EXCL), settle (magic and state loaded; the exchanges 1, 2, 4 and
- *   the store 5 of the opening comment; initialise in two halves, HALF; a finder who proved the creator's death moves the
- *   state to himself, removes the segment, marks it destroyed), shms_open's loop, shms_destroy with mark_destroyed.
- * BOUNDS  NSEG segments made in all, TRIES rounds of each opener (a nap is a round; more of them would change nothing).
- * LEFT OUT  Other wishes (size, mode), time, other pid namespaces, and that a process id is reused; the client
- *   registry, in which an opener enters only after the magic (locks.pml).
- * PROPERTIES  Whoever opens finds the whole header written by one process; a ready segment is initialised once; at no
- *   time are two segments under the key open in living hands unless the first was removed by destroy(); in the end, if a
- *   living opener came through, no living opener gave up waiting for the dead. MUTATIONS  M_NO_EXCL (creation by
- *   whoever sees a blank state, without exchange; needs NOP=3) M_READY_FIRST (the magic before the rest) M_TRUSTS (taken
- *   over without proof, and 4 by a plain store: either alone is harmless) M_NO_FINISH (nobody writes the magic for one
- *   who died before 5) M_ONE_LOOK (a blank magic with a state beside it is called foreign without a second look) */
+ * WHAT  NOP (2) processes open the same key (open or create, all with the same request). Any of them may die at any
+ *   step, at most NCR in all. With DESTROY, one process removes the store that it found ready. The kernel makes and
+ *   removes segments. A removed segment exists as long as a process is attached to it.
+ * STEPS  open.c find_memory (shmget; shmget with IPC_EXCL); create.c shms_create_or_wait (magic and state are loaded;
+ *   the exchanges 1, 2, 4 and the store 5 of the opening comment; initialise in two halves, HALF; an opener that has
+ *   proved the creator's death moves the state to itself, removes the segment and marks it destroyed); the loop of
+ *   shms_open; shms_destroy with mark_destroyed.
+ * BOUNDS  NSEG segments in all. Each opener makes TRIES rounds (a nap is a round; more rounds would change nothing).
+ * LEFT OUT  Other requests (size, mode), time, other pid namespaces, and process ids that are used again. The client
+ *   table, which an opener enters only after the magic (locks.pml).
+ * PROPERTIES  A process that opens the store finds a header that one process wrote as a whole. A ready segment is
+ *   initialised once. At no time do live processes have two segments under the key open, unless the first was removed
+ *   by destroy(). In the end, if one live opener succeeded, no live opener gave up waiting for a dead creator.
+ * MUTATIONS  M_NO_EXCL (each process that sees a blank state creates, without an exchange; needs NOP=3) M_READY_FIRST
+ *   (the magic before the rest) M_TRUSTS (takeover without proof, and 4 by a plain store: either one alone is harmless)
+ *   M_NO_FINISH (no process writes the magic after a death before 5) M_ONE_LOOK (a blank magic beside a state counts as
+ *   foreign without a second look) */
 #ifndef NCR
 #define NCR 1
 #endif
@@ -33,8 +35,8 @@
 #define MREADY 2
 byte key;                                /* the segment under the key, 0 = none */
 byte made;                               /* segments made so far */
-byte magic[NSEG+1], state[NSEG+1], who[NSEG+1], gen[NSEG+1], cpid[NSEG+1];
-byte half1[NSEG+1], half2[NSEG+1];       /* who wrote this half of the header */
+byte magic[NSEG+1], state[NSEG+1], owner[NSEG+1], gen[NSEG+1], cpid[NSEG+1];
+byte half1[NSEG+1], half2[NSEG+1];       /* the process that wrote this half of the header */
 bool dead[5], ended[5]; byte ncr, ndone;
 bool removed[NSEG+1];                    /* ghost: by destroy() */
 byte open[5];                            /* ghost: the segment that the process has open */
@@ -53,9 +55,9 @@ again:
      P if :: key==0 && made<NSEG -> made++; key=made; id=made; cpid[id]=me; created=1 :: else -> goto again fi }
   :: else
   fi;
-  /* settle */
+  /* shms_create_or_wait */
   P m=magic[id] };
-  P s=state[id]; w=who[id]; g=gen[id] };
+  P s=state[id]; w=owner[id]; g=gen[id] };
   if
   :: m==MREADY -> if :: s==READY -> goto ready :: else -> goto again fi
   :: else
@@ -84,14 +86,14 @@ again:
   :: s==BLANK -> if :: !created && !GONE(cpid[id]) -> goto again :: else fi
   fi;
 #ifdef M_NO_EXCL
-  P state[id]=INITIALISING; who[id]=me; gen[id]=g+1 };
+  P state[id]=INITIALISING; owner[id]=me; gen[id]=g+1 };
 #else
-  P if :: state[id]==s && who[id]==w && gen[id]==g -> state[id]=INITIALISING; who[id]=me; gen[id]=g+1 :: else -> goto again fi };
+  P if :: state[id]==s && owner[id]==w && gen[id]==g -> state[id]=INITIALISING; owner[id]=me; gen[id]=g+1 :: else -> goto again fi };
 #endif
   if
   :: !created ->
      P if :: key==id -> key=0 :: else fi };
-     P if :: state[id]==INITIALISING && who[id]==me -> state[id]=DESTROYED :: else fi };
+     P if :: state[id]==INITIALISING && owner[id]==me -> state[id]=DESTROYED :: else fi };
      goto again
   :: else
   fi;
@@ -103,7 +105,7 @@ again:
 #ifdef M_TRUSTS
   P state[id]=READY };
 #else
-  P if :: state[id]==INITIALISING && who[id]==me && gen[id]==g+1 -> state[id]=READY :: else -> goto again fi };
+  P if :: state[id]==INITIALISING && owner[id]==me && gen[id]==g+1 -> state[id]=READY :: else -> goto again fi };
 #endif
   P magic[id]=MREADY };
 ready:
@@ -124,7 +126,7 @@ ready:
 stop:
   atomic { id=0; m=0; s=0; w=0; g=0; ndone++ }
 }
-/* Later still, somebody who naps as long as it takes, with nobody else there. */
+/* Later, one more process opens. It waits as long as necessary, and no other process is there. */
 proctype Last() {
   byte me=4, n=6, id, m, s, w, g; bool created;
   ndone==NOP -> ncr=NCR; ended[1]=1; ended[2]=1; ended[3]=1;

@@ -1,19 +1,21 @@
-/* expiry.pml: the due word of a group of buckets, and the reader's clock.
+/* expiry.pml: the due word of a group of buckets, and the reader's clock
  *
- * WHAT  Two slots of one group, one name each. Writers A and B put an entry that is due at a time (1, 3, or never),
- *   replace it, or touch it; S sweeps at a time that moves on; R reads slot 0's name. One writer may die anywhere;
+ * WHAT  Two slots of one group, one key each. Writers A and B put an entry that expires at a time (1, 3, or never),
+ *   replace it, or touch it. S sweeps while the clock moves. R reads the key of slot 0. One writer may die anywhere;
  *   recovery then makes the group due at once.
- * STEPS  publish.c shms_op_publish, shms_op_touch: publish or store the expiry, then note; expire.c shms_expire_note (load,
- *   exchange: two steps, repeated), sweep (due word; each slot; take_out; exchange), shms_expire_suspect from recover.c
- *   release_buckets, before the home lock is let go; table.c shms_find (clock, expiry, still).
- * BOUNDS  NOPS writes each, NSW sweeps, the clock goes from 0 to 4. PRE: R's entry is there at first.
- * LEFT OUT  The count's width; several groups; home locks keep writers of one name apart, so A and B have a slot each
- *   and TOUCH's arena lock is one step.
- * PROPERTIES  I11: once a writer is through, or recovered, an entry with an expiry lies in a group whose due time is not
- *   later. R says "absent" only if its entry had expired, or was absent, at some moment of its reading, and "there" only
- *   if it was there and not expired at one. MUTATIONS  M_RAISE (the sweeper writes without comparing) M_NO_COUNT (a note
- *   that does not move the count) M_NOTE_FIRST (before publishing) M_NO_SUSPECT M_EXPIRY_FIRST (the expiry, then the clock)
- *   M_LATE_LOOK (the sweeper reads the word after the slots) */
+ * STEPS  publish.c shms_op_publish, shms_op_touch: publish or store the expiry, then note; expire.c shms_expire_note
+ *   (load, exchange: two steps, repeated), sweep (due word; each slot; take_out; exchange), shms_expire_suspect from
+ *   recover.c release_buckets, before the home lock is released; table.c shms_find (clock, expiry,
+ *   shms_entry_unchanged).
+ * BOUNDS  NOPS writes each, NSW sweeps; the clock goes from 0 to 4. PRE: R's entry exists at the start.
+ * LEFT OUT  The width of the count. More groups. Home locks keep writers of one key apart, so A and B have a
+ *   slot each. The arena lock of touch is one step.
+ * PROPERTIES  I11: when a writer is done, or has been recovered, an entry with an expiry lies in a group whose due time
+ *   is not later. R says "absent" only if its entry had expired or was absent at some moment of its reading, and
+ *   "present" only if it was present and not expired at one.
+ * MUTATIONS  M_RAISE (the sweeper stores without comparing) M_NO_COUNT (a note does not move the count) M_NOTE_FIRST
+ *   (the note before publishing) M_NO_SUSPECT (recovery makes nothing due) M_EXPIRY_FIRST (the expiry, then the clock)
+ *   M_LATE_LOOK (the sweeper loads the word after the slots) */
 #ifndef NOPS
 #define NOPS 1
 #endif
@@ -31,13 +33,13 @@ byte exp[2], there[2], life[2];/* entries: expiry (0 never), in the slot, sequen
 bool noted[2];                 /* ghost: its writer is through with it */
 byte now; byte ndone; bool dead;
 byte v;
-/* ghosts of the reader's name */
+/* ghosts of the reader's key */
 bool reading, was_there, was_absent;
 #define PRESENT (there[0] && (exp[0]==0 || exp[0]>now))
 #define SEE if :: PRESENT -> was_there=1 :: else -> was_absent=1 fi
 #define LESS(a,b) ((a)!=0 && (a)<(b))
 #define P atomic { if :: CR && me==0 -> dead=1; goto died :: 1 fi;
-/* I11, for what is not in the hands of a writer */
+/* I11, for entries that no writer is working on */
 #define I11(i) (!noted[i] || !there[i] || exp[i]==0 || (due!=0 && due<=exp[i]))
 
 inline note(t) {
@@ -79,7 +81,7 @@ died:
 #ifdef M_NO_SUSPECT
   noted[0]=1;
 #else
-  goto suspect;     /* the finder does it, later: from here on these are his steps */
+  goto suspect;     /* a recovering process does it, later: from here on these are its steps */
 suspect:
   do
   :: w=due; q=count; atomic { if :: due==w && count==q -> due=(LESS(w,1) -> w : 1); count++; break :: else fi }

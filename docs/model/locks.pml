@@ -1,18 +1,20 @@
-/* locks.pml: one lock word and the place in the registry that its owner names.
+/* locks.pml: one lock word, and the client slot that its holder names
  *
- * WHAT  D (place 1, generation 1) takes and releases the lock and may die anywhere. F (place 2) wants the lock too and
- *   recovers a dead owner; G (place 3) is another finder; N claims place 1 when it is free and takes the lock in its
- *   turn; and T moves the count without holding the lock (sweeper). The word is count and owner, always changed by a
- *   read-modify-write of the whole.
+ * WHAT  D (slot 1, generation 1) takes and releases the lock and may die anywhere. F (slot 2) wants the lock, too, and
+ *   recovers a dead holder. G (slot 3) recovers as well. N claims slot 1 when it is free, and takes the lock in its
+ *   turn. T moves the count without holding the lock, as a sweeper does. The word is count and holder, and is always
+ *   changed by a read-modify-write of the whole.
  * STEPS  lock.h shms_lock_try, shms_unlock, shms_lock_touch; publish.c home_lock, home_unlock (the record around the
- *   lock); recover.c shms_recover_client: proof, (g, live) -> (g, dead), release_buckets (word, entry, exchange: three
- *   steps), (g, dead) -> (g, free); transfer_lock; clients.c claim_free, become_live.
- * BOUNDS  D and F take the lock DOPS and FOPS times, N once; one death.
- * LEFT OUT  How death is proven; waiting (sleep.pml); what the lock protects (table.pml, recovery.pml).
- * PROPERTIES  At most one living process in the critical section; only a dead owner's lock is moved on; in the end the
- *   lock is free. MUTATIONS  M_NO_COUNT (release does not move the count) M_REUSE_EARLY (the number is free before its
- *   lock is released) M_NO_OWNER (the entry is not looked at after the word) M_OWNER_FIRST (it is looked at before the
- *   word only) M_NOGEN (dead marked without the generation) M_HOLDER_ONLY (exchange compares the owner only)
+ *   lock); recover.c shms_recover_client: proof, (g, live) -> (g, dead), release_buckets (lock word, owner word,
+ *   exchange: three steps), (g, dead) -> (g, free); transfer_lock; clients.c shms_client_claim_free,
+ *   shms_client_become_live.
+ * BOUNDS  D and F take the lock DOPS and FOPS times, N once. One death.
+ * LEFT OUT  How a death is proved; waiting (sleep.pml); what the lock protects (table.pml, recovery.pml).
+ * PROPERTIES  At most one live process is in the critical section. Only a dead holder's lock is taken over. In the end
+ *   the lock is free.
+ * MUTATIONS  M_NO_COUNT (a release does not move the count) M_REUSE_EARLY (the number is free before its lock is
+ *   released) M_NO_OWNER (the owner word is not read after the lock word) M_OWNER_FIRST (it is read only before the
+ *   lock word) M_NOGEN (marked dead without the generation) M_HOLDER_ONLY (the exchange compares only the holder)
  *   M_RECORD_LATE (the record is written after the lock was taken) M_FREE_STORE (dead -> free by a plain store) */
 #ifndef DOPS
 #define DOPS 2
@@ -25,8 +27,8 @@
 #define LIVE 2
 #define DEAD 3
 byte count, own;            /* the lock word */
-byte st=LIVE, gen=1, who=1; /* the entry word of place 1; who: 1 D, 4 N */
-byte record;                /* of place 1: 1 = the bucket is about to be locked or held */
+byte st=LIVE, gen=1, owner=1; /* the owner word of slot 1; owner: 1 D, 4 N */
+byte record;                /* of slot 1: 1 = the bucket is about to be locked, or is */
 bool dead[5];               /* only D dies */
 byte inside;                /* ghost: the process in the critical section, dead or alive */
 bool Dend; byte ndone;
@@ -61,9 +63,9 @@ proctype D() { byte n=DOPS;
   od;
 stop: ndone++ }
 
-/* recover.c, for place 1. */
+/* recover.c, for slot 1. */
 inline recover() {
-  atomic { g=gen; e=st; p=who };
+  atomic { g=gen; e=st; p=owner };
   if
   :: (e==DEAD) || (e==LIVE && dead[p]) ->
 #ifdef M_NOGEN
@@ -114,7 +116,7 @@ again:
      atomic { assert(own==2); LEAVE(2); own=0; MOVE };
      goto next;
 held:
-     if :: own==1 && (dead[who] || st==DEAD) -> recover() :: own!=1 fi;   /* else it sleeps and looks again */
+     if :: own==1 && (dead[owner] || st==DEAD) -> recover() :: own!=1 fi;   /* else it sleeps and looks again */
      goto again;
 next: skip
   od;
@@ -124,16 +126,16 @@ proctype G() { byte o, s, g, e, p;
   ndone++ }
 proctype T() { MOVE; ndone++ }
 proctype N() {
-  if :: Dend -> goto stop :: atomic { st==FREE -> st=CLAIMING; gen++; who=4 } fi;
+  if :: Dend -> goto stop :: atomic { st==FREE -> st=CLAIMING; gen++; owner=4 } fi;
   record=0;
   st=LIVE;
   record=1;
   atomic { own==0 -> own=1; ENTER(4) };
   atomic { assert(own==1); LEAVE(4); own=0; MOVE };
   record=0;
-  assert(st==LIVE && gen==2);      /* nobody took the living one's place away */
+  assert(st==LIVE && gen==2);      /* the live client still has its slot */
 stop: ndone++ }
-/* The next finder, later. */
+/* The next recovering process, later. */
 proctype Last() { byte o, s, g, e, p;
   ndone==5 -> recover();
   assert(own==0 && inside==0) }

@@ -1,19 +1,21 @@
-/* pins.pml: reading blocks in place, zombies, and rebuilding among them.
+/* pins.pml: reading blocks in place, zombies, and rebuilding while both exist
  *
- * WHAT  One name in one slot, three blocks of one arena. W overwrites or fails on a condition, WOPS times; two readers
- *   pin what they find and unpin it; B rebuilds the arena NRB times (a suspect), and takes it over when W died.
- * STEPS  Reader: view.c shms_view_begin, glue_read.c pin; pin.c shms_pin_set (bit, pin: two steps), the look at slot and
- *   sequence (two steps), shms_pin_clear (pin, bit: two steps). W: arena.c reap_zombies, shms_arena_alloc,
- *   shms_arena_free with pin.c shms_pin_covers (bits, entry and pin of each client: a step each), shms_arena_add_zombie;
- *   publish.c replace; op.c give_back. B: rebuild.c records, slots, pins, end_retiring, pieces.
- * BOUNDS  WOPS (2) operations, NRB (1) rebuilds, each reader pins once with two tries; deaths: W anywhere with CRW, the
- *   first reader anywhere with CRR. NR readers. STOPPED: W only stops,
- *   anywhere, and nobody takes anything over: the readers come to their end all the same.
- * LEFT OUT  Storms (tries without end), runs of different sizes (a pin of memory that has another shape by now).
- * PROPERTIES  What a reader holds pinned keeps its bytes until it unpins, and is not free; nothing is freed twice; in
- *   the end, when zombies were looked through, every block is free or in the slot; a reader waits for nobody. MUTATIONS  M_UNPIN_FREES (without the
- *   lock) M_UNPIN_LOCKS (with it, in STOPPED) M_BLIND M_CHECK_FIRST M_LOOK_FIRST M_NO_PINS (rebuild) M_PIN_IS_USED
- *   (rebuild takes the pinned for used) M_BIT_LATE */
+ * WHAT  One key in one slot, three blocks of one arena. W overwrites, or fails on a condition, WOPS times. Two readers
+ *   pin what they find, and unpin it. B rebuilds the arena NRB times (as suspect), and takes it over if W died.
+ * STEPS  Reader: view.c shms_view_begin, glue_read.c pin; pin.c shms_pin_set (bit, pin: two steps), the look at slot
+ *   and sequence (two steps), shms_pin_clear (pin, bit: two steps). W: arena.c reap_zombies, shms_arena_alloc,
+ *   shms_arena_free with pin.c shms_pin_covers (bits, then owner word and pin of each client: a step each),
+ *   shms_arena_add_zombie; publish.c replace; op.c give_back. B: rebuild.c records, slots, pins, end_retiring, pieces.
+ * BOUNDS  WOPS (2) operations, NRB (1) rebuilds, NR (2) readers. Each reader pins once, with two tries. Deaths: W
+ *   anywhere with CRW, the first reader anywhere with CRR. STOPPED: W only stops, anywhere, and nothing is taken over;
+ *   the readers still finish.
+ * LEFT OUT  Contention without end; runs of different sizes (a pin on memory that has another shape by now).
+ * PROPERTIES  A pinned block keeps its bytes until the reader unpins it, and is not free. Nothing is freed twice. In
+ *   the end, after all zombies were looked at, every block is free or in the slot. A reader waits for no process.
+ * MUTATIONS  M_UNPIN_FREES (unpinning frees, without the lock) M_UNPIN_LOCKS (unpinning takes the lock, in STOPPED)
+ *   M_BLIND (no look at the pins) M_CHECK_FIRST (the reader checks before it pins) M_LOOK_FIRST (the writer looks at
+ *   the pins before it empties the slot) M_NO_PINS (a rebuild ignores pins) M_PIN_IS_USED (a rebuild takes a pinned
+ *   block for used) M_BIT_LATE (the bit after the check) */
 #ifndef WOPS
 #define WOPS 2
 #endif
@@ -39,7 +41,7 @@
 #define ZOMBIE 2
 byte slot, al, retiring, rec;
 bool pbit[3]; byte pin[3];      /* pin bits and pins of the readers, clients 1 and 2 */
-bool dead[4];                  /* 1, 2 readers, 3 W: also its entry's state, from the moment of its death on */
+bool dead[4];                  /* 1, 2 readers, 3 W: also the state in its owner word, from its death on */
 byte seq[NB+1], c[NB+1];       /* sequence; value */
 byte heap[NB+1];               /* the arena's view */
 byte vid, ndone;
@@ -118,7 +120,7 @@ proctype Writer() {
            P slot=n };
            P rec=0 };
            free_block(x)
-        :: /* the condition fails: given back */
+        :: /* the condition fails: the block is freed */
            hit=0;
 #ifdef M_LOOK_FIRST
            covers(n);

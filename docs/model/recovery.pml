@@ -1,21 +1,22 @@
-/* recovery.pml: blocks, records, the arena's lock, rebuilding, and what is done about the dead.
+/* recovery.pml: blocks, records, the arena's lock, rebuilding, and recovery
  *
- * WHAT  Two names in fixed slots 0 and 1 with home locks; one arena of three blocks. A (place 1 of the registry) puts
- *   conditionally or deletes; B (place 2) puts; S (place 3) sweeps; F and G (places 4 and 5) are finders, of whom F
- *   rebuilds the arena NSUSP times without need first (suspect). N comes later: it takes place 1 when that is free
- *   or, with ADOPT, while it belongs to the dead.
- * STEPS  op.c allocate, give_back; publish.c home_lock, replace, insert, leave, home_unlock; expire.c take_out;
- *   rebuild.c mark_clients (the entry, then the record, of each client), mark_slots, the pieces one by one; recover.c
- *   shms_recover_client, release_buckets, rebuild_arenas, shms_recover_adopted; clients.c claim_free, claim_dead,
- *   become_live. A busy arena leads to leave() and another try. Waiters wait; finders take over.
- * BOUNDS  One operation each; at most NCR deaths among the processes of the bit mask CR (1 A, 2 B, 3 S, 4 F, 5 G, 6 N),
- *   each at any step. WITHB, WITHS, WITHF, WITHG, WITHN leave processes out.
- * LEFT OUT  What readers see (table.pml), pins (pins.pml); looking at the entry and exchanging the lock word is one
- *   step here, locks.pml shows why that may be; transfer_lock's proof is knowledge of who is dead.
- * PROPERTIES  Rebuilding frees nothing that is alive or in a living client's hands; nothing is freed twice; in the end,
- *   when the last finder has been round, every block is in one place and no lock is held.
- * MUTATIONS  M_SLOTS_FIRST M_SWEEP_BLIND M_SWEEP_NOSLOT M_MARK_NOGEN M_FASTER M_REC_LATE M_REC_EARLY M_NOTE_LATE
- *   M_GIVE_LATE M_CLEAR M_DEAD_ROOTS M_ZERO_LATE M_FREE_EARLY M_ADOPT_ANYWAY M_NO_WANTED */
+ * WHAT  Two keys in fixed slots 0 and 1 with home locks; one arena of three blocks. A (client slot 1) puts on a
+ *   condition or deletes; B (slot 2) puts; S (slot 3) sweeps; F and G (slots 4 and 5) recover. F first rebuilds the
+ *   arena NSUSP times without need (as suspect). N comes later: it takes slot 1 when that is free or, with ADOPT, while
+ *   it is dead.
+ * STEPS  op.c allocate, give_back; publish.c home_lock, replace, insert, leave, home_unlock; expire.c
+ *   take_out; rebuild.c mark_clients (the owner word, then the record, of each client), mark_slots, the pieces one by
+ *   one; recover.c shms_recover_client, release_buckets, rebuild_arenas, shms_recover_adopted; clients.c
+ *   shms_client_claim_free, shms_client_become_live; adopt.c claim_dead. A busy arena leads to leave() and another try.
+ * BOUNDS  One operation each. At most NCR deaths among the processes of the bit mask CR (1 A, 2 B, 3 S, 4 F, 5 G, 6 N),
+ *   each at any step. WITHB, WITHS, WITHF, WITHG and WITHN leave processes out.
+ * LEFT OUT  What readers see (table.pml); pins (pins.pml). Reading the owner word and exchanging the lock word is one
+ *   step here, and locks.pml shows why that is allowed. The proof of a death is the knowledge of which process is dead.
+ * PROPERTIES  Rebuilding frees no block that is alive or that a live client has. Nothing is freed twice. In the end,
+ *   after a last recovery, every block is in exactly one slot, record or free run, and no lock is held.
+ * MUTATIONS  (tests/model_check/REPORT.md says what each one breaks) M_SLOTS_FIRST M_SWEEP_BLIND M_SWEEP_NOSLOT
+ *   M_MARK_NOGEN M_FASTER M_REC_LATE M_REC_EARLY M_NOTE_LATE M_GIVE_LATE M_CLEAR M_DEAD_ROOTS M_ZERO_LATE M_FREE_EARLY
+ *   M_ADOPT_ANYWAY M_NO_WANTED */
 #ifndef WITHB
 #define WITHB 1
 #endif
@@ -46,10 +47,10 @@
 #define LIVE 2
 #define DEAD 3
 #define ADOPTING 4
-#define ENDED 5            /* model only: left in peace */
+#define ENDED 5            /* model only: its owner left */
 
-byte slot[2], hl[2], al;   /* slots, home locks, arena lock: the place that holds it */
-byte st[7], gen[7], who[7];/* entry words of places: state, generation, process id */
+byte slot[2], hl[2], al;   /* slots, home locks, arena lock: the slot that holds it */
+byte st[7], gen[7], owner[7];/* owner words: state, generation, process id */
 byte rec[8], rbk[8];       /* records: block; bucket + 1 */
 byte bs[NB+1]; bool fre[NB+1];
 byte life[NB+1];           /* ghost: 0 free, p owned by process p, 10 published, 20+p taken out by p */
@@ -59,7 +60,7 @@ byte ncr; bool dead[8]; byte ndone; bool hopeless;
 #define GHOSTDEAD(o) (o==0 || (o<10 && dead[o]) || (o>20 && dead[o-20]))
 #define FREED(x) assert(!fre[x]); fre[x]=1; life[x]=0
 
-/* The entry is looked at first and the record after it: two steps. */
+/* The owner word is read first, and the record after it: two steps. */
 #ifdef M_DEAD_ROOTS
 #define ROOTSTATE(c) true
 #else
@@ -89,10 +90,10 @@ inline rebuild() {
   d_step { rb=0; l=0; mk[0]=0; mk[1]=0; mk[2]=0; mk[3]=0 }
 }
 
-/* recover.c for place c, by process me of place my. Leaves done=1 if there is nothing more to do there. Somebody
- * who inherits (my==c) has state ADOPTING in the entry, others DEAD; `as` is that state. */
+/* recover.c for slot c, by process me of slot my. Leaves done=1 if there is nothing more to do. `as` is the state in
+ * the owner word: ADOPTING if me adopts the slot (my==c), otherwise DEAD. */
 #define STILL_DEAD(c) (st[c]==as && gen[c]==g)
-inline empty_hands(c, my) {
+inline take_over(c, my) {
   /* release_buckets */
   P l=rbk[c] };
   if :: l!=0 -> P if :: hl[l-1]==c && STILL_DEAD(c) -> hl[l-1]=0 :: else fi } :: else fi;
@@ -126,7 +127,7 @@ inline empty_hands(c, my) {
 }
 inline recover_client(c, my) {
   done=1; as=DEAD;
-  P if :: st[c]==DEAD || ((st[c]==LIVE || st[c]==CLAIMING || st[c]==ADOPTING) && dead[who[c]]) -> g=gen[c]; l=st[c] :: else -> g=0; l=0 fi };
+  P if :: st[c]==DEAD || ((st[c]==LIVE || st[c]==CLAIMING || st[c]==ADOPTING) && dead[owner[c]]) -> g=gen[c]; l=st[c] :: else -> g=0; l=0 fi };
   if
   :: g==0
   :: l==CLAIMING -> P if :: st[c]==CLAIMING && gen[c]==g -> st[c]=FREE :: else fi }; l=0
@@ -141,7 +142,7 @@ inline recover_client(c, my) {
      if
      :: g==0
      :: else ->
-        empty_hands(c, my);
+        take_over(c, my);
 #ifdef M_CLEAR
         P rec[c]=0 };
 #endif
@@ -156,15 +157,15 @@ proctype Writer(byte me) {
   byte n, j, x, l, rb, g, want, took, as, c; bool mk[NB+1]; bool del, done;
   c=PLACE(me);
   if
-  :: me==6 ->      /* N claims place 1 */
+  :: me==6 ->      /* N claims slot 1 */
      if
-     :: atomic { st[1]==FREE -> st[1]=CLAIMING; gen[1]++; who[1]=6 }
+     :: atomic { st[1]==FREE -> st[1]=CLAIMING; gen[1]++; owner[1]=6 }
 #ifdef ADOPT
-     :: atomic { st[1]==DEAD -> st[1]=ADOPTING; gen[1]++; who[1]=6 };
+     :: atomic { st[1]==DEAD -> st[1]=ADOPTING; gen[1]++; owner[1]=6 };
         as=ADOPTING; g=gen[1]; done=1;
-        empty_hands(1, 1);
+        take_over(1, 1);
 #ifndef M_ADOPT_ANYWAY
-        if :: !done -> P st[1]=DEAD }; goto stop :: else fi;    /* ADOPTING -> DEAD: somebody else's turn */
+        if :: !done -> P st[1]=DEAD }; goto stop :: else fi;    /* ADOPTING -> DEAD: another process may try */
 #endif
         as=0; g=0; done=0
 #endif
@@ -246,7 +247,7 @@ again:
 #endif
   P rbk[c]=0 };
 leaves:
-  P assert(rec[c]==0); st[c]=ENDED };    /* shms_client_release: the place stays unused here */
+  P assert(rec[c]==0); st[c]=ENDED };    /* shms_client_release: the slot stays unused here */
   goto stop;
 busy:
   atomic { if :: DIES :: hl[j]==0 && al==0 -> goto home fi };
@@ -283,10 +284,10 @@ proctype Finder(byte me) {
   :: me!=4 || n==0 -> break
   :: else -> n--; atomic { if :: DIES :: al==0 -> al=me fi }; rebuild(); P al=0 }
   od;
-  /* Who waits for something comes by again and again; it is enough to come after a death. */
+  /* A process that waits looks again and again; it is enough to look after a death. */
   do
   :: atomic { if :: DIES
-        :: (st[1]==DEAD || (dead[who[1]] && st[1]!=FREE && st[1]!=ENDED)) && (al==0 || al==1) -> c=1
+        :: (st[1]==DEAD || (dead[owner[1]] && st[1]!=FREE && st[1]!=ENDED)) && (al==0 || al==1) -> c=1
         :: me==5 && dead[4] && st[4]!=FREE && (al==0 || al==4) -> c=4
         :: hopeless -> break
         fi };
@@ -296,7 +297,7 @@ proctype Finder(byte me) {
 stop: atomic { c=0; ndone++ }
 }
 
-/* Nothing else can move: everybody is done, dead, or waits for what the dead hold. Now a last finder comes round. */
+/* Nothing else can move: each process is done, dead, or waits for what the dead hold. Now a last process recovers. */
 proctype Last() {
   byte me=7; byte c, l, rb, g, want, took, as, t; bool mk[NB+1]; bool done;
   timeout -> hopeless=1;
@@ -315,7 +316,7 @@ proctype Last() {
     t=1;
     do :: t<=NB -> assert(fre[t]+(slot[0]==t)+(slot[1]==t)==1); assert(!fre[t] || life[t]==0); t++ :: else -> break od;
     t=1;
-    do :: t<7 -> assert(st[t]==FREE || st[t]==ENDED || !dead[who[t]]); t++ :: else -> break od
+    do :: t<7 -> assert(st[t]==FREE || st[t]==ENDED || !dead[owner[t]]); t++ :: else -> break od
   };
 stop: skip
 }
@@ -323,7 +324,7 @@ init { atomic {
   fre[2]=1; fre[3]=1; slot[0]=1; life[1]=10;
   st[1]=LIVE; st[2]=LIVE; st[3]=LIVE; st[4]=LIVE; st[5]=LIVE;
   gen[1]=1; gen[2]=1; gen[3]=1; gen[4]=1; gen[5]=1;
-  who[1]=1; who[2]=2; who[3]=3; who[4]=4; who[5]=5;
+  owner[1]=1; owner[2]=2; owner[3]=3; owner[4]=4; owner[5]=5;
   run Writer(1);
 #if WITHB
   run Writer(2);

@@ -1,14 +1,15 @@
-/* sleep.pml: sleeping on a bucket's count, for its lock or for a change of a key.
+/* sleep.pml: sleeping on a bucket's count, for its lock or for a change of a key
  *
- * WHAT  D holds the lock; it may publish and releases. W1 and W2 want the lock, C waits for the value (wait.c); T moves
- *   the count without the lock (sweeper). The word is count, waiters flag and owner. With DIE, D may die before it
- *   releases or between release and wake; sleeps are bounded then (TIMED) and end in another look.
+ * WHAT  D holds the lock, may publish, and releases. W1 and W2 want the lock. C waits for the value (wait.c). T moves
+ *   the count without the lock, as a sweeper does. The word is count, waiters flag and holder. With DIE, D may die
+ *   before it releases, or between release and wake. Then sleeps are bounded (TIMED) and end in another look.
  * STEPS  lock.h shms_lock_try, shms_unlock_with_reach, shms_lock_touch (exchange, then wake: two steps); recover.c
  *   shms_await (word, flag by exchange, futex: three steps); wait.c shms_wait (word, look, flag, futex).
- * BOUNDS  Each lock waiter takes the lock once. The futex compares the count alone, as in the kernel.
- * PROPERTIES  Without death and without bounded sleeps nobody sleeps for ever (no invalid end state).
- * MUTATIONS  M_NO_COUNT M_FLAG_LATE (announced after the last look at the count) M_WAKE_BLIND (the release drops the flag and does
- *   not wake) M_LOOK_FIRST (wait looks at the value before the word) M_DIE_UNTIMED (DIE without TIMED) */
+ * BOUNDS  Each lock waiter takes the lock once. The futex compares only the count, as in the kernel.
+ * PROPERTIES  Without deaths and without bounded sleeps, no process sleeps for ever (no invalid end state).
+ * MUTATIONS  M_NO_COUNT (a release does not move the count) M_FLAG_LATE (the flag after the last look at the count)
+ *   M_WAKE_BLIND (the release drops the flag and does not wake) M_LOOK_FIRST (wait looks at the value before the word)
+ *   M_DIE_UNTIMED (DIE without TIMED) */
 byte count, own=9, val; bool flag;
 bool asleep[4]; byte at[4]; bool dd;
 #ifdef M_NO_COUNT
@@ -54,7 +55,7 @@ proctype W(byte me) { byte s; bool fl, o;
 #ifdef M_FLAG_LATE
         atomic { if :: own!=0 -> skip :: else -> goto next fi }; s=count; futex(s); flag=1;
 #else
-        /* the flag goes into the very word whose count is slept on */
+        /* the flag goes into the word whose count is slept on */
         atomic { if :: own!=0 && count==s -> flag=1; o=1 :: else -> o=0 fi };
         if :: o -> futex(s) :: else fi;
 #endif

@@ -1,23 +1,24 @@
-/* table.pml: finding, putting, replacing, deleting and sweeping in the slot table, with deaths.
+/* table.pml: finding, putting, replacing, deleting and sweeping in the slot table, with deaths
  *
- * WHAT  Two names K=0 (home bucket 0) and L=1 (home bucket 1) with the same tag, the worst case, in two buckets of one
- *   slot; three blocks of one arena. Writer A puts or deletes K, writer B its name BKEY, S is the expiry sweeper, for
- *   which every entry is due whenever it likes; R reads K, each of its loads a step of its own. With PIN the reader
- *   pins the block after the second try (glue_read.c) and copies in peace.
- * STEPS  Reader: table.c probe, look; shms_entry_unchanged. Writer: op.c shms_op_reserve, give_back; publish.c
+ * WHAT  Two keys K=0 (home bucket 0) and L=1 (home bucket 1) with the same tag, which is the worst case, in two buckets
+ *   of one slot; three blocks of one arena. Writer A puts or deletes K, writer B its key BKEY. S is the sweeper, and
+ *   may sweep any entry at any time. R reads K, and each of its loads is a step. With PIN, the reader pins the block
+ *   after the second try (glue_read.c) and copies it undisturbed.
+ * STEPS  Reader: table.c probe, look; table.h shms_entry_unchanged. Writer: op.c shms_op_reserve, give_back; publish.c
  *   shms_op_publish, shms_op_remove, replace, insert, home_lock, leave. Sweeper: expire.c peek, take_out. free():
  *   arena.c free_now: the sequence goes first, then the block's words become links (GARBAGE). rebuild(): rebuild.c in
- *   three steps: marking, end_retiring, making free runs. Nothing waits with a lock held: a busy arena leads to leave(),
- *   and the writer tries again from the home lock on.
- * BOUNDS  AOPS, BOPS, SOPS operations; at most NCR deaths (0 to 2) among the clients of the bit mask CR (2 A, 4 B,
- *   8 S), each at any step. PRE chooses the first state.
- * LEFT OUT  A writer's validated look at one slot is one step, since the reader shows that look() is right; marking is
- *   one step (recovery.pml splits it); proofs of death (locks.pml); several arenas; memory order (tests/native/weak).
- * PROPERTIES  The reader returns a value whole, published for K at some moment of its reading, or a miss if K was absent
- *   at one; no key twice; no block freed twice or while in a slot; in the end every block is in exactly one place, and
- *   every entry is whole and found by its reach; nobody holds a lock but the dead, whose locks were moved on.
- * MUTATIONS  M_SLOT_LATE M_NO_MISMATCH M_NO_SEQ M_NO_SLOT M_OW_NOSEQ M_FREE_FIRST M_REACH_LATE M_REACH_LOW M_STORE
- *   M_NO_RETIRE M_KEEP_SEQ; M_WAITS is for the liveness run. */
+ *   three steps: marking, end_retiring, making free runs. No process waits with a lock held: a busy arena leads to
+ *   leave(), and the writer tries again from the home lock on.
+ * BOUNDS  AOPS, BOPS, SOPS operations. At most NCR deaths (0 to 2) among the clients of the bit mask CR (2 A, 4 B, 8
+ *   S), each at any step. PRE chooses the first state.
+ * LEFT OUT  A writer's validated look at one slot is one step, because the reader shows that look() is right. Marking
+ *   is one step (recovery.pml splits it). Proofs of death (locks.pml). More arenas. Memory order (tests/native/weak).
+ * PROPERTIES  The reader returns a whole value that was published for K at some moment of its reading, or a miss if K
+ *   was absent at one. No key is there twice. No block is freed twice, or while it is in a slot. In the end every block
+ *   is in exactly one slot, record or free run, every entry is whole and within its reach, and only dead clients, whose
+ *   locks were taken over, held locks.
+ * MUTATIONS  (tests/model_check/REPORT.md says what each one breaks) M_SLOT_LATE M_NO_MISMATCH M_NO_SEQ M_NO_SLOT
+ *   M_OW_NOSEQ M_FREE_FIRST M_REACH_LATE M_REACH_LOW M_STORE M_NO_RETIRE M_KEEP_SEQ; M_WAITS is the liveness run. */
 #ifndef AOPS
 #define AOPS 1
 #endif
@@ -55,14 +56,14 @@ bool fre[NB+1];                  /* the heap's view */
 byte vid;                        /* the arena's counter */
 byte ncr; bool dead[4]; byte ndone;
 /* ghosts */
-byte cur[2];                     /* the value published for each name, 0 = absent */
+byte cur[2];                     /* the value published for each key, 0 = absent */
 byte hist; bool reading, rdone;  /* what K was while R reads, a bit each */
 #define SETCUR(k,v) cur[k]=(v); if :: (reading && (k)==0) -> hist = hist | (1<<(v)) :: else fi
 
 /* Before each step of a client: it may die here. */
 #define DIES (((CR>>me)&1) && ncr<NCR) -> dead[me]=1; ncr++; goto stop
 #define P atomic { if :: DIES :: 1 fi;
-#ifdef STOPPED        /* the victim is only stopped: nobody takes anything over */
+#ifdef STOPPED        /* the victim is only stopped: nothing is taken over */
 #define GONE(x) false
 #else
 #define GONE(x) dead[x]
@@ -84,7 +85,7 @@ inline rebuild() {
     if :: fre[2] -> c1[2]=GARBAGE :: else fi;
     if :: fre[3] -> c1[3]=GARBAGE :: else fi } }
 }
-/* shms_await, holding nothing, then shms_arena_enter. A dead holder's arena is rebuilt before its lock is let go. */
+/* shms_await, holding nothing, then shms_arena_enter. A dead holder's arena is rebuilt before its lock is released. */
 inline enter() {
   do
   :: atomic { if :: DIES :: al==0 -> al=me; took=1 :: (al!=0 && GONE(al)) -> al=me; took=0 fi };
@@ -115,7 +116,7 @@ nextop:
   if
   :: !del ->
      enter();
-     if :: rec[me]!=0 -> n=rec[me]; free(n); P rec[me]=0; n=0 } :: else fi;   /* left from a former operation */
+     if :: rec[me]!=0 -> n=rec[me]; free(n); P rec[me]=0; n=0 } :: else fi;   /* left by an earlier operation */
      P d_step { n=(fre[1] -> 1 : (fre[2] -> 2 : (fre[3] -> 3 : 0)));
        if :: n!=0 -> fre[n]=0; rec[me]=n; vid++; v=vid; seq[n]=v :: else fi } };
      P al=0 };
@@ -229,7 +230,7 @@ proctype Sweeper(byte me; byte nops) {
      :: slot[s]==w && seq[w]==q && bslot[w]==s ->
         h=HOME(key[w]);
         if
-        :: own[h]==0 ->         /* shms_lock_touch moves the count and tells the owner */
+        :: own[h]==0 ->         /* shms_lock_touch moves the count and returns the holder */
            P retiring=w };
            P assert(slot[s]==w); slot[s]=0; assert(cur[key[w]]!=0); SETCUR(key[w],0) };
            free(w)

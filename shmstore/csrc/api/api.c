@@ -1,5 +1,5 @@
-/* api.c: what cffi binds besides opening and closing: figures, keys, check, repair, waiting. The hot calls are in
- * python/. */
+/* api.c: what cffi binds besides opening and closing: figures, keys, check, repair, waiting. python/ has the hot
+ * calls. */
 #include "api/api.h"
 
 #include <stdio.h>

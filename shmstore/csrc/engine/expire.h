@@ -1,7 +1,8 @@
 /* expire.h: time to live. An expired entry is absent at once. Later writes free its memory.
  *
  * Each group of eight buckets has a due word: the earliest expiry in the group, in ms since boot, and a count of
- * changes. WRITER   1 publish the entry
+ * changes.
+ * WRITER   1 publish the entry
  *          2 note it: lower the due time if the expiry is earlier, and move the count, by one exchange
  * SWEEPER  1 load the due word
  *          2 look at each slot of the group; take out what has expired; remember the earliest expiry that is left
