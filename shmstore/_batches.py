@@ -205,19 +205,6 @@ class Batches(Entries[_V]):
                 raise
             return False
 
-    def __len__(self) -> int:
-        """Count the unexpired entries; exact when nobody writes. Cost: a walk through the table in use."""
-        count = lib.shms_count_entries(self._handle, 0)
-        if count < 0:
-            raise self._fail(count)
-        return int(count)
-
-    def __bool__(self) -> bool:
-        count = lib.shms_count_entries(self._handle, 1)
-        if count < 0:
-            raise self._fail(count)
-        return bool(count)
-
     def popitem(self) -> tuple[Name, _V]:
         """Remove some entry and return it with its name; each comes once, whoever asks. Entries that this handle
         cannot read are passed over, and stay.

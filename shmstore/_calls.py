@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "COLLISIONS", "DEPTH", "Memory", "NODES", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "mmap", "pack",
+    "COLLISIONS", "DEPTH", "Memory", "NODES", "Sized", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "make_shm_open", "mmap", "pack",
     "set_codec", "set_default", "settle", "shmat", "unpack", "unpack_extension",
 ]  # fmt: skip
 
@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     create: Callable[[int, int, int], Memory | tuple[str, int, Memory]]
     mmap: Callable[[int, int, int, int, int, int, bool], Memory | tuple[str, int, Memory]]
 
+    make_shm_open: Callable[[Callable[..., tuple[bytes, int, int]], Callable[[int, Any], Exception]], Callable[..., int]]
+
     @final
     class Memory:
         """The one owner of a view's pin or of a mapping (csrc/python/glue_memory.h)."""
@@ -67,6 +69,13 @@ if TYPE_CHECKING:
         def view(self) -> memoryview: ...
         def end(self, holder: object, attribute: str, /) -> int | None: ...
         def keep(self, whether: bool, /) -> None: ...
+
+    class Sized:
+        """Has the length of what it has as _sized; None: self._count()."""
+
+        __slots__ = ()
+
+        def __len__(self) -> int: ...
 
     @disjoint_base
     class StoreCalls:
@@ -105,7 +114,10 @@ if TYPE_CHECKING:
         def __enter__(self) -> Self: ...
         def __exit__(self, *exc: object) -> None: ...
         def _open_handle(self, request: int, result: int, /) -> int: ...
+        def __len__(self) -> int: ...
+        def __bool__(self) -> bool: ...
         def _walk(self, prefix: bytes, kind: int, /) -> Iterator[Any]: ...
+        def _keys(self, prefix: bytes, kind: int, /) -> Any: ...
         def _get_many(self, names: tuple[Any, ...], /) -> dict[Any, Any]: ...
         def _put_many(self, names: tuple[Any, ...], values: tuple[Any, ...], ttl: Any, mode: int, /) -> Any: ...
         def _delete_many(self, names: tuple[Any, ...], /) -> Any: ...
@@ -118,4 +130,5 @@ else:
     unpack, unpack_extension, check = _module.unpack, _module.unpack_extension, _module.check
     set_default = _module.set_default
     settle = _module.settle
+    Sized, make_shm_open = _module.Sized, _module.make_shm_open
     Memory, shmat, create, mmap = _module.Memory, _module.shmat, _module.create, _module.mmap

@@ -17,6 +17,7 @@ from collections.abc import Collection
 from operator import index
 
 from shmstore._imports import current
+from shmstore._calls import Sized
 from shmstore._shared_memory import SharedMemory
 
 TYPE_CHECKING = False
@@ -36,7 +37,7 @@ _NONE, _BOOL, _INT, _FLOAT, _STR, _BYTES = range(6)
 _FORMATS = {_NONE: "xxxxxx?x", _BOOL: "xxxxxxx?", _INT: "q", _FLOAT: "d"}
 
 
-class ShareableList(Collection[_T]):
+class ShareableList(Sized, Collection[_T]):
     """Share a list of fixed length among processes: int, float, bool, str, bytes and None.
 
     ``ShareableList(sequence)`` makes one, under a name of its own or under ``name``; ``ShareableList(name=...)``
@@ -70,7 +71,7 @@ class ShareableList(Collection[_T]):
         slots = [_START.size + 8 * (count + 1) + 8 * count]
         for value, (_, raw) in zip(values, items, strict=True):
             slots.append(slots[-1] + _room_for(value, raw))
-        self._list_len = count
+        self._list_len, self._sized = count, range(count)
         self._slots = slots
         self.shm = SharedMemory.__new__(SharedMemory)
         self.shm._begin(name, True, slots[-1])
@@ -93,7 +94,7 @@ class ShareableList(Collection[_T]):
         except BaseException:
             self.shm.close()
             raise
-        self._list_len = count
+        self._list_len, self._sized = count, range(count)
         self._slots = list(slots)
 
     def _position(self, position: int, what: str) -> int:
@@ -145,9 +146,6 @@ class ShareableList(Collection[_T]):
         if len(raw) > self._room(position):
             raise ValueError("bytes/str item exceeds available storage")
         self._store(position, tag, raw)
-
-    def __len__(self) -> int:
-        return self._list_len
 
     def __iter__(self) -> Iterator[_T]:
         for position in range(self._list_len):

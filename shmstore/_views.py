@@ -5,6 +5,7 @@ from __future__ import annotations
 from _collections_abc import ItemsView, KeysView, MappingView, ValuesView  # collections.abc does no more than to rename it, at a price
 from _weakref import ref  # weakref itself costs a millisecond of import
 
+from shmstore._calls import Sized
 from shmstore._copying import batches, list_keys, place
 from shmstore._names import ALL_NAMES, Name, prefix_of
 
@@ -30,16 +31,17 @@ def check_on_error(on_error: object) -> None:
         raise ValueError(f'on_error is "raise" or "skip", not {on_error!r}')
 
 
-class Names(KeysView["str | bytes"]):
+class Names(Sized, KeysView["str | bytes"]):
     """The names of a store, or those with a prefix."""
 
-    __slots__ = ("__weakref__", "_caller", "_kind", "_prefix", "_raw")
+    __slots__ = ("__weakref__", "_caller", "_kind", "_prefix", "_raw", "_sized")
 
     def __init__(self, store: Batches[Any], prefix: Name = "", caller: _Place | None = None) -> None:
         super().__init__(store)
         self._prefix = prefix
         self._raw, self._kind = prefix_of(prefix)
         self._caller = None if prefix else caller
+        self._sized = store._keys(self._raw, self._kind) if self._kind != ALL_NAMES else store
 
     def __iter__(self) -> Iterator[Name]:
         store: Any = self._mapping  # type: ignore[attr-defined]
@@ -55,37 +57,28 @@ class Names(KeysView["str | bytes"]):
         prefix: Any = self._prefix
         return isinstance(name, bytes if isinstance(prefix, bytes) else str) and name.startswith(prefix)
 
-    def __len__(self) -> int:
-        if not self._prefix and self._kind == ALL_NAMES:
-            return len(self._mapping)  # type: ignore[attr-defined]
-        count = 0
-        for _ in self:
-            count += 1
-        return count
-
     def __repr__(self) -> str:
         return f"<names of {self._mapping!r}>"  # type: ignore[attr-defined]
 
 
-class _Fetched(MappingView):
+class _Fetched(Sized, MappingView):
     """What items() and values() have in common: values, fetched in batches."""
 
-    __slots__ = ("_on_error",)
+    __slots__ = ("_on_error", "_sized")
     _mapping: Batches[Any]
 
     def __init__(self, store: Batches[Any], on_error: _OnError = "raise") -> None:
         super().__init__(store)
         check_on_error(on_error)
         self._on_error: _OnError = on_error
+        self._sized = store if on_error == "raise" else None
 
     def _pairs(self) -> Iterator[tuple[Name, Any]]:
         store = self._mapping
         for batch in batches(iter(store)):
             yield from store.get_many(batch, on_error=self._on_error).items()
 
-    def __len__(self) -> int:
-        if self._on_error == "raise":
-            return len(self._mapping)
+    def _count(self) -> int:
         count = 0
         for _ in self._pairs():
             count += 1

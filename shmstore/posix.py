@@ -101,18 +101,19 @@ class Mapping(Mapped):
         return f"<Mapping size={self.size} {where}{' readonly' * self.readonly}>"
 
 
-def shm_open(name: str, oflag: int, mode: int = 0o600) -> int:
-    """Open an object, or create one with ``O_CREAT | O_RDWR``, and return a descriptor, for ``os.close``.
+if TYPE_CHECKING:
 
-    A name is a slash and up to 255 bytes without one; the slash may be left out. A new object has 0 bytes. The
-    process's umask applies to ``mode``. The descriptor is not inherited by programs that this one starts.
+    def shm_open(name: str, oflag: int, mode: int = 0o600) -> int: ...
+else:
 
-    Raises: OSError: ENOENT, EEXIST (O_EXCL), EACCES, EINVAL and ENAMETOOLONG (name), ENOSPC, EMFILE.
-    """
-    fd: int = lib.shms_posix_shm_open(_raw(name), _int("oflag", oflag, 31), _int("mode", mode, 12))
-    if fd < 0:
-        raise failure("shm_open", -fd, about_name(-fd, name, oflag))
-    return fd
+    def shm_open(name, oflag, mode=0o600):
+        return _raw(name), _int("oflag", oflag, 31), _int("mode", mode, 12)
+
+    def _refused(code, asked):
+        raw, oflag, _ = asked
+        return failure("shm_open", code, about_name(code, os.fsdecode(raw), oflag))
+
+    shm_open = _calls.make_shm_open(shm_open, _refused)  # in C: csrc/python/glue_mapping.c
 
 
 def ftruncate(fd: int, length: int) -> None:

@@ -31,7 +31,7 @@ struct shms_module {
     PyObject *module;       /* borrowed: the state is part of it */
     struct shms_store_object *stores; /* all that live, open or not; borrowed: each takes itself out */
     PyObject *fallback;     /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
-    PyObject *memory_type, *walk_type; /* glue_memory.h, glue_walk.c */
+    PyObject *memory_type, *walk_type, *keys_type; /* glue_memory.h, glue_walk.c */
     PyObject *decode, *encode_parts, *hand_over; /* names of methods: PyObject_CallMethod would make them anew each time */
     PyObject *refused, *undecodable; /* codecs/msgpack.py: what makes an exception of a failure to pack or unpack */
     struct shms_types types;
@@ -185,6 +185,8 @@ PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint
 extern PyModuleDef shms_module_definition;
 PyObject *shms_make_type(PyObject *module);
 PyObject *shms_make_walk_type(PyObject *module);
+PyObject *shms_make_keys_type(PyObject *module);
+PyObject *shms_make_sized_type(PyObject *module);
 /* The methods of StoreCalls that are not in glue_type.c. */
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
@@ -201,6 +203,9 @@ PyObject *shms_get_many(PyObject *self, PyObject *names);
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_delete_many(PyObject *self, PyObject *names);
 PyObject *shms_walk_keys(PyObject *self, PyObject *args);
+PyObject *shms_keys_of(PyObject *self, PyObject *args);
+Py_ssize_t shms_store_length(PyObject *self);
+int shms_store_is_true(PyObject *self);
 PyObject *shms_open_store(PyObject *self, PyObject *args);
 PyObject *shms_close_store(PyObject *self, PyObject *none);
 PyObject *shms_enter_store(PyObject *self, PyObject *none);

@@ -26,12 +26,12 @@ static PyObject *count_up(PyObject *self, PyObject *name, long long by, long lon
 static bool integer(PyObject *object, long long *n) {
     if (!object)
         return true;
-    *n = PyLong_AsLongLong(object);
-    if (*n != -1 || !PyErr_Occurred())
-        return true;
-    if (PyErr_ExceptionMatches(PyExc_TypeError))
+    if (!PyIndex_Check(object)) {
         shms_type_error("incr and decr add an int", object);
-    return false;
+        return false;
+    }
+    *n = PyLong_AsLongLong(object);
+    return *n != -1 || !PyErr_Occurred();
 }
 
 static bool count_arguments(const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,

@@ -5,6 +5,7 @@
 #include "python/glue_memory.h"
 
 #include <sys/shm.h>
+#include <unistd.h>
 
 #include "os/posix.h"
 #include "os/sysv.h"
@@ -91,4 +92,41 @@ PyObject *shms_map_memory(PyObject *module, PyObject *args) {
     start = shms_w_posix_mmap(address, length, prot, flags, fd, offset, &code);
     Py_END_ALLOW_THREADS
     return start ? own(m, start, length, readonly, unmap) : failed(m, "mmap", code);
+}
+
+/* ---- shm_open: a number has no owner, so the whole function is C: what a handler raises either finds no descriptor, or
+ * closes it, or comes up in the caller, who has it by then. */
+
+static int open_object(PyObject *converted) {
+    const char *name;
+    int flags, mode;
+    return PyArg_ParseTuple(converted, "yii", &name, &flags, &mode) ? shms_posix_shm_open(name, flags, (uint32_t)mode) : SHMS_RAISED;
+}
+
+/* self: convert(name, oflag, mode) -> their values in C, and failure(errno, name, oflag, mode) -> exception */
+static PyObject *call_shm_open(PyObject *self, PyObject *args, PyObject *keywords) {
+    PyObject *converted = PyObject_Call(PyTuple_GetItem(self, 0), args, keywords);
+    int fd = converted ? open_object(converted) : SHMS_RAISED;
+    if (fd < 0 && fd != SHMS_RAISED)
+        shms_raise(PyObject_CallFunction(PyTuple_GetItem(self, 1), "iO", -fd, converted));
+    Py_XDECREF(converted);
+    if (fd >= 0 && PyErr_CheckSignals()) {
+        close(fd);
+        return NULL;
+    }
+    return fd >= 0 ? PyLong_FromLong(fd) : NULL;
+}
+
+PyDoc_STRVAR(shm_open_doc, "shm_open(name, oflag, mode=0o600)\n--\n\n"
+"Open an object, or create one with ``O_CREAT | O_RDWR``, and return a descriptor, for ``os.close``.\n\n"
+"A name is a slash and up to 255 bytes without one; the slash may be left out. A new object has 0 bytes. The\n"
+"process's umask applies to ``mode``. The descriptor is not inherited by programs that this one starts.\n\n"
+"Raises: OSError: ENOENT, EEXIST (O_EXCL), EACCES, EINVAL and ENAMETOOLONG (name), ENOSPC, EMFILE.");
+static PyMethodDef shm_open_method = {"shm_open", (PyCFunction)(void (*)(void))call_shm_open, METH_VARARGS | METH_KEYWORDS, shm_open_doc};
+
+PyObject *shms_make_shm_open(PyObject *module, PyObject *args) {
+    PyObject *name = PyUnicode_FromString("shmstore.posix");
+    PyObject *made = name && PyTuple_Size(args) == 2 ? PyCFunction_NewEx(&shm_open_method, args, name) : NULL;
+    Py_XDECREF(name);
+    return made;
 }

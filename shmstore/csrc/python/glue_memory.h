@@ -39,5 +39,6 @@ struct shms_memory *shms_memory_new(struct shms_module *state);
 PyObject *shms_attach_segment(PyObject *module, PyObject *args);
 PyObject *shms_create_segment(PyObject *module, PyObject *args);
 PyObject *shms_map_memory(PyObject *module, PyObject *args);
+PyObject *shms_make_shm_open(PyObject *module, PyObject *args);
 
 #endif

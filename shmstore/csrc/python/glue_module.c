@@ -202,6 +202,7 @@ static PyMethodDef functions[] = {
     {"shmat", shms_attach_segment, METH_VARARGS, "shmat(id, address, flags) -> Memory, or (call, errno, Memory)"},
     {"create", shms_create_segment, METH_VARARGS, "create(key, size, flags) -> Memory of a new segment, or (call, errno, Memory)"},
     {"mmap", shms_map_memory, METH_VARARGS, "mmap(address, length, prot, flags, fd, offset, readonly) -> Memory, or (call, errno, Memory)"},
+    {"make_shm_open", shms_make_shm_open, METH_VARARGS, "make_shm_open(convert, failure) -> posix.shm_open"},
     {"settle", settle, METH_VARARGS, "settle(future, result): give a future its result, unless it is done"},
     {"set_default", set_default, METH_O, "set_default(object): the argument that stands for what a handle was opened with"},
     {NULL, NULL, 0, NULL},
@@ -224,7 +225,12 @@ static int execute(PyObject *module) {
     state->module = module;
     state->memory_type = shms_make_memory_type(module);
     state->walk_type = shms_make_walk_type(module);
-    if (!state->memory_type || !state->walk_type || PyModule_AddObjectRef(module, "Memory", state->memory_type) < 0)
+    state->keys_type = shms_make_keys_type(module);
+    PyObject *sized = shms_make_sized_type(module);
+    if (!sized || PyModule_AddObjectRef(module, "Sized", sized) < 0)
+        rc = -1;
+    Py_XDECREF(sized);
+    if (!state->memory_type || !state->walk_type || !state->keys_type || PyModule_AddObjectRef(module, "Memory", state->memory_type) < 0)
         return -1;
     state->decode = PyUnicode_InternFromString("_decode");
     state->encode_parts = PyUnicode_InternFromString("_encode_parts");
@@ -239,7 +245,7 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
     struct shms_module *state = PyModule_GetState(module);
     if (state) {
         struct shms_types *t = &state->types;
-        PyObject *others[] = {state->fallback, state->refused, state->undecodable, state->memory_type, state->walk_type, t->find, t->leaf, t->zone_of, t->zone_from,
+        PyObject *others[] = {state->fallback, state->refused, state->undecodable, state->memory_type, state->walk_type, state->keys_type, t->find, t->leaf, t->zone_of, t->zone_from,
                               t->classes};
         for (size_t i = 0; i < sizeof others / sizeof *others; i++)
             Py_VISIT(others[i]);
@@ -272,6 +278,7 @@ static void release(void *module) {
     clear(module);
     Py_CLEAR(state->memory_type);
     Py_CLEAR(state->walk_type);
+    Py_CLEAR(state->keys_type);
     Py_CLEAR(state->decode);
     Py_CLEAR(state->encode_parts);
     Py_CLEAR(state->hand_over);

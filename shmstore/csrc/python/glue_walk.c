@@ -1,11 +1,13 @@
-/* glue_walk.c: the iterator over keys. It fetches them in batches, each into a list; no Python code runs in it, so that
- * what a signal handler raises comes up in the loop that uses it: in a generator a StopIteration would be another thing. */
+/* glue_walk.c: Keys, those of a kind and prefix, and the iterator over them. It fetches them in batches, each into a list; no
+ * Python code runs in it, so that what a signal handler raises comes up in the loop that uses it: in a generator a
+ * StopIteration would be another thing. */
 #include "python/glue_call.h"
 
 #include "engine/walk.h"
 
 #define BATCH (1u << 16) /* bytes; at least one key of 32 KiB fits */
 
+/* Also of type Keys, which never begins. */
 struct walk {
     PyObject_HEAD
     PyObject *store, *prefix, *batch; /* a batch is NULL before the first */
@@ -78,21 +80,43 @@ static PyObject *next(PyObject *self) {
     return one;
 }
 
-PyObject *shms_walk_keys(PyObject *self, PyObject *args) {
-    PyObject *prefix;
-    unsigned kind;
-    if (!PyArg_ParseTuple(args, "SI", &prefix, &kind))
-        return NULL;
-    PyTypeObject *type = (PyTypeObject *)shms_module_of(self)->walk_type;
+static PyObject *new(PyObject *type_object, PyObject *store, PyObject *prefix, uint32_t kind) {
+    PyTypeObject *type = (PyTypeObject *)type_object;
     struct walk *w = (struct walk *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (w) {
-        Py_INCREF(self);
+        Py_INCREF(store);
         Py_INCREF(prefix);
-        w->store = self;
+        w->store = store;
         w->prefix = prefix;
         w->kind = kind;
     }
     return (PyObject *)w;
+}
+
+PyObject *shms_walk_keys(PyObject *self, PyObject *args) {
+    PyObject *prefix;
+    unsigned kind;
+    return PyArg_ParseTuple(args, "SI", &prefix, &kind) ? new(shms_module_of(self)->walk_type, self, prefix, kind) : NULL;
+}
+
+PyObject *shms_keys_of(PyObject *self, PyObject *args) {
+    PyObject *prefix;
+    unsigned kind;
+    return PyArg_ParseTuple(args, "SI", &prefix, &kind) ? new(shms_module_of(self)->keys_type, self, prefix, kind) : NULL;
+}
+
+static PyObject *iterate(PyObject *self) {
+    struct walk *keys = (struct walk *)self;
+    return new(shms_module_of(keys->store)->walk_type, keys->store, keys->prefix, keys->kind);
+}
+
+static Py_ssize_t length(PyObject *self) {
+    PyObject *walk = iterate(self), *one;
+    Py_ssize_t count = 0;
+    for (; walk && (one = next(walk)); count++)
+        Py_DECREF(one);
+    Py_XDECREF(walk);
+    return PyErr_Occurred() ? -1 : count;
 }
 
 static int traverse(PyObject *self, visitproc visit, void *arg) {
@@ -128,3 +152,19 @@ static PyType_Spec spec = {
 };
 
 PyObject *shms_make_walk_type(PyObject *module) { return PyType_FromModuleAndSpec(module, &spec, NULL); }
+
+static PyType_Slot slots_of_keys[] = {
+    {Py_tp_dealloc, unmake},
+    {Py_tp_traverse, traverse},
+    {Py_tp_iter, iterate},
+    {Py_mp_length, length},
+    {0, NULL},
+};
+static PyType_Spec spec_of_keys = {
+    .name = "shmstore._calls.Keys",
+    .basicsize = sizeof(struct walk),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = slots_of_keys,
+};
+
+PyObject *shms_make_keys_type(PyObject *module) { return PyType_FromModuleAndSpec(module, &spec_of_keys, NULL); }

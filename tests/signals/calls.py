@@ -1,0 +1,205 @@
+"""Every public call of a store, as the tests strike it. A test compares the list with what the classes have."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+import shmstore
+from shmstore import Store
+
+BYTES = bytes(range(256)) * 8
+OLD = [{"t": (1, ("x", {2, 3})), "u": UUID(int=5), "f": Fraction(1, 3), "s": slice(1, 2)}]
+NEW = {"another": [(1, 2), frozenset({3})], "n": 2**70}
+
+
+class Mine:
+    """A codec of a user's, in Python and with a clause of its own."""
+
+    name = "mine"
+
+    def encode(self, value: Any) -> bytes:
+        try:
+            return repr(value).encode()
+        except ValueError as error:
+            raise AssertionError("a codec of the user's met a foreign exception, and that is his affair") from error
+
+    def decode(self, data: bytes) -> Any:
+        return eval(bytes(data).decode(), {"UUID": UUID, "Fraction": Fraction})
+
+
+class Point:
+    """A class that is registered."""
+
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Point) and other.x == self.x
+
+    def __hash__(self) -> int:
+        return hash(self.x)
+
+
+def encode_point(point: Point) -> bytes:
+    return str(point.x).encode()
+
+
+def decode_point(data: bytes) -> Point:
+    return Point(int(data))
+
+
+CODE = 97
+
+
+def fill(store: Store[Any]) -> None:
+    """What is there before each call."""
+    store.clear()
+    store.put_many({"v": OLD, "n": 5, "bytes": BYTES, "temporary": 1, "absent soon": 1})
+    store.touch("temporary", 3600)
+    del store["absent soon"]
+
+
+ALLOWED: dict[str, list[Any]] = {
+    "v": [OLD, NEW], "bytes": [BYTES, NEW], "n": [*range(4, 8), NEW], "temporary": [1, NEW], "absent": [OLD, NEW, 0, 1, -1],
+    "other": [OLD, NEW, bytearray(70_000)],
+}  # fmt: skip
+
+
+def whole(store: Store[Any]) -> bool:
+    """Every value is an old or a new one."""
+    return all(value in ALLOWED[name] for name, value in store.items())
+
+
+def awaits(store: Store[Any], name: str, **options: Any) -> int:
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(store.wait_async(name, **options))
+    finally:
+        loop.close()
+
+
+def within(store: Store[Any]) -> None:
+    with Store(store.info().name, create=False, backend=store.info().backend) as other:
+        other["v"]
+
+
+def reopened(store: Store[Any], **options: Any) -> Store[Any]:
+    return Store(store.info().name, create=False, backend=store.info().backend, **options)
+
+
+def viewed(store: Store[Any]) -> None:
+    views = [store.view("bytes") for _ in range(3)]
+    assert bytes(views[1]) == BYTES
+    with views.pop() as memory:
+        memory[0]
+
+
+def closed(store: Store[Any]) -> Store[Any]:
+    other = reopened(store)
+    other.close()
+    return other
+
+
+def twice(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: function(function(value))
+
+
+# Name of the method, and what is called; more than one if its ways are different.
+CALLS: dict[str, list[Callable[[Store[Any]], Any]]] = {
+    "get": [lambda s: s.get("v"), lambda s: s.get("absent", 1), lambda s: s.get("bytes")],
+    "__getitem__": [lambda s: s["v"]],
+    "__contains__": [lambda s: "v" in s],
+    "get_into": [lambda s: s.get_into("bytes", bytearray(4096))],
+    "get_versioned": [lambda s: s.get_versioned("v")],
+    "get_many": [lambda s: s.get_many(["v", "absent", "bytes", "n"])],
+    "put": [lambda s: s.put("v", NEW), lambda s: s.put("v", OLD, ttl=50), lambda s: s.put("other", bytearray(70_000))],
+    "__setitem__": [lambda s: s.__setitem__("v", NEW)],
+    "put_many": [lambda s: s.put_many({"v": NEW, "other": OLD}, ttl=9)],
+    "add": [lambda s: s.add("absent", OLD), lambda s: s.add("v", NEW)],
+    "add_many": [lambda s: s.add_many({"absent": OLD, "v": NEW})],
+    "replace": [lambda s: s.replace("v", NEW)],
+    "update": [lambda s: s.update({"v": NEW}, other=OLD)],
+    "cas": [lambda s: s.cas("v", NEW, s.get_versioned("v")[1]), lambda s: s.cas("absent", NEW, 0)],
+    "modify": [lambda s: s.modify("v", lambda v: NEW), lambda s: s.modify("absent", lambda v: v + 1, 0)],
+    "setdefault": [lambda s: s.setdefault("absent", OLD), lambda s: s.setdefault("v", NEW)],
+    "incr": [lambda s: s.incr("n", initial=0), lambda s: s.incr("absent")],
+    "decr": [lambda s: s.decr("n")],
+    "delete": [lambda s: s.delete("v")],
+    "__delitem__": [lambda s: s.__delitem__("v")],
+    "delete_many": [lambda s: s.delete_many(["v", "n", "absent"])],
+    "pop": [lambda s: s.pop("v"), lambda s: s.pop("absent", None)],
+    "popitem": [lambda s: s.popitem()],
+    "clear": [lambda s: s.clear()],
+    "touch": [lambda s: s.touch("v", 60)],
+    "ttl": [lambda s: s.ttl("temporary"), lambda s: s.ttl("v")],
+    "view": [viewed],
+    "wait": [lambda s: s.wait("v"), lambda s: s.wait("v", after=1, timeout=1)],
+    "wait_async": [lambda s: awaits(s, "v")],
+    "keys": [lambda s: list(s.keys("v")), lambda s: len(s.keys("v")), lambda s: "v" in s.keys()],
+    "items": [lambda s: list(s.items()), lambda s: ("n", 5) in s.items()],
+    "values": [lambda s: list(s.values()), lambda s: OLD in s.values()],
+    "__iter__": [list],
+    "__len__": [len],
+    "__bool__": [bool],
+    "__eq__": [lambda s: s == {"v": OLD}, lambda s: s != {"v": OLD}],
+    "__repr__": [repr],
+    "__init__": [lambda s: reopened(s).close(), lambda s: reopened(s, readonly=True, codec="pickle", decoders=("raw", Mine()))["n"]],
+    "__enter__": [within],
+    "__exit__": [within],
+    "close": [closed],
+    "closed": [lambda s: s.closed],
+    "__reduce__": [lambda s: pickle.loads(pickle.dumps(s)).close()],
+    "stats": [lambda s: repr(s.stats())],
+    "info": [lambda s: repr(s.info())],
+    "clients": [lambda s: repr(s.clients())],
+    "check": [lambda s: s.check(), lambda s: s.check(repair=True)],
+    "recover": [lambda s: s.recover()],
+}  # fmt: skip
+
+# What refuses: these make their error in Python, from what the system tells.
+REFUSED: dict[str, tuple[type[Exception], Callable[[Store[Any]], Any]]] = {
+    "absent": (KeyError, lambda s: s.get_versioned("absent")),
+    "del": (KeyError, lambda s: s.__delitem__("absent")),
+    "too large": (shmstore.ValueTooLarge, lambda s: s.put("v", b"x" * (2 << 20))),
+    "no value": (shmstore.CodecError, lambda s: s.put("v", [{"a": (1, {"b": object()})}])),
+    "surrogate": (shmstore.CodecError, lambda s: s.put("v", ["\ud800"])),
+    "too deep": (shmstore.CodecError, lambda s: s.add("v", _deep())),
+    "no bytes": (TypeError, lambda s: s.view("v")),
+    "no int": (TypeError, lambda s: s.incr("bytes")),
+    "too slow": (TimeoutError, lambda s: s.wait("absent", timeout=0.001)),
+    "closed": (shmstore.StoreClosed, lambda s: closed(s)["v"]),
+    "read-only": (shmstore.ReadOnlyStore, lambda s: reopened(s, readonly=True).put("v", 1)),
+    "pickle": (shmstore.CodecError, lambda s: _by_pickle(s)),
+    "typed": (TypeError, lambda s: s.get("v", type=int)),
+    "other size": (ValueError, lambda s: reopened(s, size="2M")),
+    "no such store": (shmstore.StoreNotFound, lambda s: Store("shmstore-test-nobody", create=False)),
+    "there already": (shmstore.StoreExists, lambda s: Store(s.info().name, create=True, backend=s.info().backend)),
+    "copy": (TypeError, copy.copy),
+    "deepcopy": (TypeError, copy.deepcopy),
+    "no codec": (ValueError, lambda s: Store("x", codec="none")),
+}  # fmt: skip
+
+
+def _deep() -> Any:
+    value: Any = ()
+    for _ in range(300):
+        value = (value,)
+    return value
+
+
+def _by_pickle(store: Store[Any]) -> None:
+    with reopened(store, codec="pickle") as other:
+        other["other"] = OLD
+    try:
+        store["other"]
+    finally:
+        del store["other"]
+
+
+__all__ = ["ALLOWED", "CALLS", "REFUSED", "fill", "whole"]
