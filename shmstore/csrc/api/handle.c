@@ -32,8 +32,7 @@ struct shms_handle *shms_handle_enter(int64_t handle) {
 }
 
 void shms_handle_leave(struct shms_handle *h) {
-    /* The decrement releases what the call did. The last call of a closing handle acquires that, and
-     * then detaches. */
+    /* The decrement releases what the call did. The last call of a closing handle acquires that, then detaches. */
     uint64_t w = shms_fetch_add_acq_rel(&h->word, (uint64_t)-1);
     if ((w & SHMS_HANDLE_CLOSING) && (w & (SHMS_HANDLE_CLOSING - 1)) == 1)
         detach(h);
@@ -115,8 +114,7 @@ int shms_handle_recheck(struct shms_handle *h) {
     return SHMS_OK;
 }
 
-/* Makes a structure in the state of a closed handle. It is never freed, because another thread may
- * still read it. */
+/* Makes a structure in the state of a closed handle. It is never freed: another thread may still read it. */
 static struct shms_handle *make_handle(uint32_t index) {
     struct shms_handle *h = calloc(1, sizeof *h);
     if (h) {

@@ -56,8 +56,7 @@ static inline bool shms_handle_closing(struct shms_handle *h) {
     return (shms_load_acquire(&h->word) & SHMS_HANDLE_CLOSING) != 0;
 }
 
-/* When the time is up, for the error message: notes the process that holds the lock; none if *busy is
- * free by now. */
+/* When the time is up, for the error message: notes which process holds the lock, if any does by now. */
 void shms_handle_note_lock_holder(struct shms_handle *h, _Atomic uint64_t *busy);
 
 /* Have deaths or rebuilds come since the last call of take_events? */

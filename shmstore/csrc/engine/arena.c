@@ -217,8 +217,7 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
             return false;
         end += after;
     }
-    /* A run at the top is not kept as a run: the top moves down over it. `high` is lowered before pages go back
-     * (A3). */
+    /* A run at the top is not kept: the top moves down over it. `high` is lowered before pages go back (A3). */
     if (end == shms_load_relaxed(&arena->top)) {
         uint64_t high = shms_min(shms_load_relaxed(&arena->high), shms_arena_end(s, a));
         uint64_t given = high > start ? too_much(s, a, start, SHMS_ALIGN_UP(high, SHMS_PAGE), 0) : 0;

@@ -231,7 +231,8 @@ bool shms_holder_is_sound(struct shms_store *s, _Atomic uint64_t *lock) {
 static int check_holder(struct shms_store *s, _Atomic uint64_t *lock, char *what, size_t size) {
     if (shms_holder_is_sound(s, lock))
         return SHMS_OK;
-    snprintf(what, size, "I12: a lock names client %u, and no client has this number", SHMS_LOCK_HOLDER(shms_load_acquire(lock)));
+    snprintf(what, size, "I12: a lock names client %u, and no client has this number",
+             SHMS_LOCK_HOLDER(shms_load_acquire(lock)));
     return SHMS_CORRUPT;
 }
 

@@ -7,7 +7,7 @@
  *   C1  Records and pins count only while the owner word says live. A process that claims the slot zeroes them before.
  *   C2  Only the owner writes records, pins and counters.
  *   C3  The generation moves with each claim. A process that compares the whole owner word never mistakes one owner of
- *       the slot for the next.
+ *       the slot for another, unless 65,536 claims lie between them.
  * WRITER  Claiming a slot:
  *   1 free -> claiming     by compare-and-swap; generation + 1, own process id
  *   2 zero records, pins and the pin bit; make the liveness mark; write the identity

@@ -95,8 +95,8 @@ static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now, bool *
             uint64_t ms = expiry / 1000000 + 1;
             earliest = earliest && earliest < ms ? earliest : ms;
         }
-    /* Fails if a writer made a note meanwhile. The due word then stays as it is, early enough. */
-    shms_cas_acq_rel(due, &before, SHMS_DUE(earliest, before + 1));
+    /* The exchange fails if a writer made a note meanwhile. Then the due word stays as it is, early enough. */
+    shms_cas_acq_rel(due, &before, SHMS_DUE(earliest, before + 1)); /* failed: the next sweep looks again */
     return gone;
 }
 

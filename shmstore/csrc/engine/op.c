@@ -116,8 +116,7 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
 void shms_op_end(struct shms_op *op) {
     if (op->index < 0 || op->epoch != shms_fork_epoch)
         return;
-    /* If this client has lost its slot (handle.c), the block is no longer its own. */
-    if (op->block && op->s->me && shms_load_acquire(&op->s->me->owner) == op->s->owner)
+    if (op->block && op->s->me && shms_load_acquire(&op->s->me->owner) == op->s->owner) /* else it is lost: handle.c */
         give_back(op->s, op->record, &op->seen, &op->busy); /* if the arena is busy, the next operation frees it */
     op->block = 0;
     shms_record_put(op->s, op->index);

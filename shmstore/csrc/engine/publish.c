@@ -75,7 +75,7 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
     _Atomic uint64_t *lock = &s->buckets[op->key.home].lock;
     uint64_t bucket = op->key.home, last = shms_min(SHMS_REACH_MAX, s->bucket_count - 1);
     for (uint32_t d = 0; d <= last; d++) {
-        if (!shms_bucket_use(s, bucket)) /* I10: the page is marked before it holds an entry */
+        if (!shms_bucket_use(s, bucket)) /* the page is marked before it holds an entry (I10) */
             return -2;
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
             _Atomic uint64_t *slot = &s->buckets[bucket].slots[i];
@@ -84,10 +84,10 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
                 continue;
             *number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i);
             shms_store_relaxed(&b->slot, *number);
-            uint64_t w = shms_load_relaxed(lock); /* I4: the reach is raised before the entry can be seen */
+            uint64_t w = shms_load_relaxed(lock); /* the reach is raised before the entry can be seen (I4) */
             while (SHMS_LOCK_REACH(w) < d && !shms_cas_acq_rel(lock, &w, (w & ~0xff0000ull) | (uint64_t)d << 16))
                 ;
-            if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with step 1 of a reader (table.h) */
+            if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with the load in probe (table.c) */
                 shms_store_release(&op->record->block, 0); /* [records-then-slots] after publishing */
                 op->block = 0;
                 return (int)d;

@@ -93,7 +93,7 @@ static inline int probe(struct shms_store *s, const struct shms_key *k, struct s
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
             uint64_t w;
         again:
-            w = shms_load_acquire(&b->slots[i]); /* [publish] pairs with the exchanges in publish.c */
+            w = shms_load_acquire(&b->slots[i]); /* [publish] pairs with the exchanges in insert and replace */
             if (SHMS_LIKELY(w == 0 || SHMS_SLOT_TAG_OF(w) != tag)) {
                 if (others && w && SHMS_SLOT_HOME8(w) == (uint32_t)(k->home & 0xff))
                     *others = d; /* its home may be 256 buckets away: then the reach is higher than needed */

@@ -80,7 +80,8 @@ uint64_t shms_walk_count(struct shms_store *s, bool any_will_do) {
         if (!shms_load_acquire(&s->buckets[slot / SHMS_BUCKET_SLOTS].slots[slot % SHMS_BUCKET_SLOTS]))
             continue;
         if (any_expiry &&
-            shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &e, &key, &length) == SHMS_OK && gone(&e, now))
+            shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &e, &key, &length) == SHMS_OK &&
+            gone(&e, now))
             continue;
         count++;
         if (any_will_do)
