@@ -1,4 +1,4 @@
-"""Who meets whom over which data: the grounds on which the rows of ``ops`` are played.
+"""Contestants and data of each row of ``ops``.
 
 Rows that use the same data share a ground, so it is made once; and it is removed before the next one is made.
 """

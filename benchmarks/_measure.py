@@ -1,11 +1,11 @@
-"""Interleaved measuring: whoever is compared is timed in turn, within one process and one run.
+"""Interleaved measuring: the contestants are timed in turn, within one process and one run.
 
 A machine's speed drifts by more than most differences of interest: other tenants, frequency, temperature. So
 contestants are not timed one after the other, but in rounds. In each round all of them, in random order, do the
 same operations on the same names, also in random order, and a figure is the median over the rounds. Ratios of
 such medians repeat within a few per cent where the figures themselves move by a third.
 
-Whoever had the turn before has filled the caches with his own data. So each turn begins with a pass that is not
+The contestant before has filled the caches with its own data. So each turn begins with a pass that is not
 timed, and what is timed is a program that uses one store and little else. A program with much other data in
 between is nearer to `cold` turns, which have no such pass.
 
@@ -156,7 +156,7 @@ def _time(run: Run, arguments: Sequence[Any], servers: bool) -> int:
 def time_lost() -> int:
     """Nanoseconds in which this thread could have run, but something else had its core; 0 if the kernel does not say.
 
-    Time asleep is not among them: whoever waits for somebody is not to look faster for it.
+    Time asleep is not among them: a contestant that waits is not to look faster for it.
     """
     try:
         with open("/proc/thread-self/schedstat") as schedstat:

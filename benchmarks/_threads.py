@@ -1,6 +1,6 @@
-"""A thread that uses a store beside a thread that computes, in one process: who slows whom down?
+"""A thread that uses a store beside a thread that computes, in one process: how much each slows the other down.
 
-Both want the GIL. Whoever holds it is asked to give it up after `sys.getswitchinterval()`, 5 ms; so a
+Both want the GIL. The one that holds it is asked to give it up after `sys.getswitchinterval()`, 5 ms; so a
 call that gives it up on its own, beside a thread that computes, waits that long to get it back.
 """
 

@@ -5,8 +5,8 @@ there. So what one worker has computed the others find; and in a second round al
 
 Two workers should not compute the same file at the same time, and one that dies must not take its file with
 it. So a worker claims a file before it computes it: ``add`` succeeds for one worker only, and the claim has a
-time to live. Whoever meets somebody else's claim goes on with the next file, and at the end sleeps until
-there is the result or the claim has expired. That is all the recovery there is: no list of workers, no
+time to live. A worker that finds a file claimed goes on with the next one, and at the end sleeps until
+the result is there or the claim has expired. That is all the recovery there is: no list of workers, no
 heartbeat.
 
 The workers are separate programs (``python -m shmstore.demo --worker KEY``): they share nothing but the key.
@@ -131,7 +131,7 @@ class Worker:
                 try:
                     self.store.wait(result_name(path), timeout=CLAIM_SECONDS)
                 except TimeoutError:
-                    pass  # whoever claimed it is dead, or slow: by now his claim has expired
+                    pass  # the worker that claimed it is dead, or slow: by now its claim has expired
         report = {
             "began": began,
             "ended": time.monotonic(),
@@ -148,7 +148,7 @@ class Worker:
         else:
             if not self.store.add(claim_name(path), self.number, ttl=CLAIM_SECONDS):
                 return False
-            # Look again: between our look and our claim, somebody may have put it and given his claim up.
+            # Look again: between our look and our claim, another worker may have put it and given its claim up.
             if self.is_found(path):
                 self.found += 1
             else:

@@ -5,7 +5,7 @@
 
 The conversation of examples/alphabet/, with names for bytes: nobody asks again and again, nobody sees half
 of an object, and the objects may be of any size. The two programs share the store's name, and nothing else.
-Whoever leaves early, by Ctrl-C say, ends the conversation for both. What a `kill -9` leaves is removed by
+A program that leaves early, by Ctrl-C for example, ends the conversation for both. What a `kill -9` leaves is removed by
 `shmstore rm NAME`.
 """
 

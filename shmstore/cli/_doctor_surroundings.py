@@ -22,7 +22,7 @@ SYSTEM_USERS = 999  # the last uid that systemd counts as a system user, where /
 
 
 def namespaces(machine: Machine) -> Finding:
-    """Who sees the stores of this process, and whose death can it see?"""
+    """Which processes see the stores of this one, and whose death it can see."""
     links = {kind: machine.link(f"/proc/self/ns/{kind}") for kind in FIRST}
     if links["ipc"] is None or links["pid"] is None:  # that of time is new in Linux 5.6
         return unread("namespaces", "/proc/self/ns", "whose deaths this process can see is not known")

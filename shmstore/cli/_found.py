@@ -138,7 +138,7 @@ class Found:
 
     @property
     def hazardous(self) -> bool:
-        """Whether mapping it puts this process in a stranger's hands: a file that he makes shorter is a bus error."""
+        """Whether another user can end this process once it maps the file: by making the file shorter (SIGBUS)."""
         return self.foreign and self.place.backend == "posix"
 
     @property

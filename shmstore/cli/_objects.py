@@ -1,6 +1,6 @@
 """POSIX shared memory: the files of /dev/shm, and those without a name (memfd) that private stores live in.
 
-Anybody may make files in /dev/shm, and replace his own by a link or a pipe at any moment. So a file is opened once,
+Every user may make files in /dev/shm, and replace them by a link or a pipe at any moment. So a file is opened once,
 without a right to anything (O_PATH), compared with the one that was listed, and then read or changed by that
 descriptor alone. It is read, never mapped: a mapped file that its owner makes shorter is a bus error.
 """

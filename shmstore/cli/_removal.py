@@ -129,7 +129,7 @@ def _in_use(attached: int | None) -> str:
 
 
 def unless_you(place: Segment | Object) -> str:
-    """Who can remove it, if this user cannot, whatever he says; else empty."""
+    """The user who can remove it, if this one cannot, with or without --yes; else empty."""
     who = sorted(place.removers | {0})
     if os.geteuid() in who:
         return ""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from shmstore.cli._segments import Segment
 
 CHMOD = """\
-Change a store's permissions. MODE is octal (0640) or symbolic (g+r, o-rw, u=rw,g=r). Who is attached already
-stays attached; only the owner, the creator and root may change it.
+Change a store's permissions. MODE is octal (0640) or symbolic (g+r, o-rw, u=rw,g=r). A process that is attached
+stays attached. Only the owner, the creator and root may change it.
 """
 
 CHOWN = """\

@@ -7,7 +7,7 @@ that it is copied once; a small one, or one inside a larger object, is copied ou
 writeable.
 
 Exactly ``numpy.ndarray`` and numpy's own scalar types: matrices, masked and record arrays are refused.
-Whoever holds such an object has imported numpy; this module imports it to read one.
+A program that holds such an object has imported numpy; this module imports it to read one.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ have. And what is written is read back and compared before it is stored. So a va
 same dtypes, the same index (its type, name and frequency) and the same cells, or ``put`` raised; and to put
 one costs reading it as well.
 
-Whoever holds such an object has imported pandas; pyarrow is imported to write it.
+A program that holds such an object has imported pandas; pyarrow is imported to write it.
 """
 
 from __future__ import annotations

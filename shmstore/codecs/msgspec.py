@@ -6,7 +6,7 @@ this codec does more:
 
 - It stores ``msgspec.Struct`` objects, as the map (or array, with ``array_like``) that msgspec makes of them.
   Their fields follow the rules of all values, and an enum in a field is stored as its value, if the field's
-  type gives it back. Who reads such a value without ``type=`` gets the dict or list.
+  type gives it back. Reading such a value without ``type=`` gives the dict or list.
 - ``decode_as`` reads straight into a type. What msgspec cannot take from an extension (datetime, tuple, UUID,
   Decimal ...) is decoded first and then converted.
 

@@ -2,10 +2,10 @@
 
 .. warning::
 
-   **Loading a pickle runs the code that it names.** Whoever may write to the store can make every process
+   **Loading a pickle runs the code that it names.** A program that may write to the store can make every process
    that reads it with this codec do anything that the process may do: delete files, start programs, send data
-   away. A store's mode is 0600 unless another was asked for, so "whoever" means every program of the same
-   user, and everybody whom a wider ``mode`` or ``owner="any"`` lets in. No check of the bytes makes this
+   away. A store's mode is 0600 unless another was asked for, so these are all programs of the same
+   user, and of every user that a wider ``mode`` or ``owner="any"`` lets in. No check of the bytes makes this
    safe.
 
 So it is never a default and never chosen by what lies in the store: a handle reads pickles only if it was

@@ -104,7 +104,7 @@ def test_another_user_sees_them_too(planted, nobody, key):
     assert segments[planted["numbered"]]["kind"] == "unreadable"
     assert segments[planted["destroyed"]]["states"] == ["destroyed", "unreadable"]
     (foreign,) = [row for row in ours["stores"] if row["id"] == planted["foreign"]]
-    assert foreign["states"] == []  # to nobody it is his own
+    assert foreign["states"] == []  # to the user nobody it is its own
 
 
 def test_only_stores(planted, cli):

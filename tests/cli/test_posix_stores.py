@@ -181,7 +181,7 @@ def test_chmod_and_chown(held, posix, cli, nobody):
     assert nobody("get", posix, "a", *POSIX).ok().out == "1\n"
     cli("chown", f"nobody:{NOBODY}", posix, *POSIX).ok()
     assert (held.info().uid, held.info().gid, held.info().mode) == (NOBODY, NOBODY, 0o644)
-    nobody("put", posix, "a", "2", *POSIX).ok()  # he owns it now
+    nobody("put", posix, "a", "2", *POSIX).ok()  # nobody owns it now
     assert "--owner" in cli("get", posix, "a", *POSIX).err
     cli("chown", "root", posix, *POSIX).ok()
     assert cli("get", posix, "a", *POSIX).ok().out == "2\n"

@@ -78,7 +78,7 @@ def blocks_by_name(memory: memoryview) -> dict[bytes, int]:
 
 
 def remove_nameless(pid: int) -> None:
-    """A private System V store whose maker dies before he marks it for removal stays behind (memory_sysv.c)."""
+    """A private System V store whose maker dies before it marks it for removal stays behind (memory_sysv.c)."""
     for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
         key, segment, _, _, creator, _, attached = (int(field) for field in line.split()[:7])
         if key == 0 and creator == pid and attached == 0:

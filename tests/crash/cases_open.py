@@ -210,7 +210,7 @@ for _call, _error in (("shmget", errno.ENOSPC), ("shmctl", errno.EACCES), ("shma
 creates("create, and somebody always is faster", lambda key, _: fails(lambda: make(key, timeout=0.001)), mended=True,
         refused=(Refusal("shmget", errno.EEXIST, ((2, 0o1000, 0o1000),)), Refusal("shmget", errno.ENOENT, ((2, 0o1000, 0),))))  # fmt: skip
 creates("open what somebody else made", lambda key, _: fails(lambda: make(key)), mended=True, beginning=lambda key: by_a_stranger(key))
-creates("open what somebody else made, trusting him", lambda key, _: make(key, owner="any"), mended=True,
+creates("open what another user made, trusting it", lambda key, _: make(key, owner="any"), mended=True,
         beginning=lambda key: by_a_stranger(key))  # fmt: skip
 creates("create with a number for a name", lambda key, _: numbered(), beginning=lambda key: remove_number(), mended=True)
 creates("open with a number for a name", lambda key, _: numbered(), beginning=lambda key: numbered().close(), mended=True)

@@ -161,7 +161,7 @@ def removed_under(key: str, again: bool) -> str:
 
 # ---- descriptors that others closed
 def close_under(store: Any) -> Any:
-    """Somebody closes what he did not open."""
+    """The program closes a descriptor that it did not open."""
     os.close(store._info().descriptor)
 
 

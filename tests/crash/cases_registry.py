@@ -39,7 +39,7 @@ quiet("put after being robbed, POSIX", lambda s, _: s.put("new", value("new", "n
 
 
 def put_out(store: Any) -> None:
-    """Somebody closes a socket that he did not open: the beacon. It is lit again with the next second of use."""
+    """The program closes a socket that it did not open: the liveness socket. It is lit again with the next second of use."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             if os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):

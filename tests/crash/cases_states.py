@@ -21,7 +21,7 @@ from furniture import (
 )
 from words import arena_of_nobody, break_lists, bucket_of_nobody, impossible_slots, sleepers, suspect
 
-# ---- somebody sleeps on every lock, or died asleep: who lets go wakes him
+# ---- a process sleeps on every lock, or died asleep: the one that lets go wakes it
 case("put over, with sleepers", lambda s, _: s.put("k2", value("k2", "new")), setup=sleepers,
      changes={"k2": [value("k2", "new")]})  # fmt: skip
 case("delete, with sleepers", lambda s, _: s.delete("k2"), setup=sleepers, changes={"k2": [None]})

@@ -164,8 +164,8 @@ class Survivors:
         return after
 
     def _verify_behind(self, allowed: dict[str, list[Any]]) -> None:
-        """Somebody else still stands there with a lock: readers do not mind, and when he is gone all is well. Since
-        he is needed for the next round, what he leaves is looked at in a copy of him: his death is the first mode's."""
+        """Another process is stopped there with a lock: readers do not wait for it, and when it is gone all is well. It
+        is needed for the next round, so what it leaves is looked at in a copy of it: its death is the first mode's."""
         self._read(self.impatient, allowed, "a process behind the stopped one")
         seen, _, failed, _ = self.ground.witness(list(allowed), {}, 0.004, self.case.where())
         if failed:
@@ -182,7 +182,7 @@ class Survivors:
             raise Broken(f"all is deleted, and {self.store.stats().bytes_used} bytes are in use")
 
     def _pretend_dead(self, pid: int) -> None:
-        """Marks the entry of the one who stands still as what a finder makes of it once he is dead."""
+        """Marks the entry of the stopped process as a process that finds it dead would."""
         clients, size = struct.unpack_from("<Q", self.memory, 184)[0], struct.unpack_from("<I", self.memory, 196)[0]
         at = clients + (number_of(self.memory, pid) - 1) * size
         (word,) = struct.unpack_from("<Q", self.memory, at)
@@ -191,7 +191,7 @@ class Survivors:
     # ---- creation
 
     def _opened_beside(self, pid: int) -> dict[str, list[Any]]:
-        """While a creator stands still: who opens gets the store, or is told of him."""
+        """While a creator is stopped, opening gives the store, or an error that names the creator."""
         try:
             shmstore.Store(self.ground.key, size=furniture.SIZE, max_entries=furniture.MAX_ENTRIES, timeout=0.004,
                            **self.case.where()).close()  # fmt: skip

@@ -64,7 +64,7 @@ def left(family, place, segments_of):
 @pytest.mark.parametrize("server", LANGUAGES)
 @pytest.mark.parametrize("first", ["server", "client"])
 def test_they_talk(programs, start, finish, left, family, place, server, client, first):
-    """Whoever comes first, the client gets the letters, and the server removes what they met in."""
+    """The client gets the letters whichever program starts first, and the server removes the segment."""
     if first == "server":
         serving = start(programs[family, server, "server"], place)
         assert "the letters are there" in serving.stdout.readline()

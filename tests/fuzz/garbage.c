@@ -1047,7 +1047,7 @@ static void repair_it(const struct template *t, uint8_t *base, uint64_t size, bo
         char what[200] = "";
         _Atomic uint64_t *busy;
         uint64_t seen;
-        /* The check may find somebody dead at last, whose name stood in a lock that he never took. */
+        /* The check may find a process dead whose id stood in a lock that it never took. */
         if (header && shms_check(&h->s, what, sizeof what, &busy, &seen) != SHMS_OK) {
             MUST(strstr(what, "I12") && shms_w_repair(number_of(0), SHMS_SECOND / 50, &lost) == SHMS_OK);
             expect_sound(&h->s);
@@ -1160,7 +1160,7 @@ void garbage_under_scribbles(uint64_t seed, _Atomic bool *stop) {
                 look_at_everything(1);
         }
         atomic_store(&may_scribble, false);
-        while (atomic_load(&scribbling)) /* he may be in the midst of it; then the segment goes elsewhere */
+        while (atomic_load(&scribbling)) /* the other thread may be in the midst of it; then the segment goes elsewhere */
             shms_pause();
         detach_from(h[0]);
         detach_from(h[1]);

@@ -170,7 +170,7 @@ def main():
     rng = random.Random(arguments.seed)
     each = -(-arguments.operations // (arguments.processes * arguments.threads))
     if arguments.kill_every:
-        each = arguments.operations  # nobody comes to his end before he is killed
+        each = arguments.operations  # no process finishes before it is killed
     deaths, living, started, done = {}, {}, 0, 0
     began = following = time.monotonic()
 

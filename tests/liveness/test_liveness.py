@@ -1,4 +1,4 @@
-"""Who is dead, who only seems to be, and who cannot be told, in real namespaces: only proof counts.
+"""Liveness in real namespaces: a process counts as dead only if its death is proved.
 
 In each test a victim holds the lock of a name's bucket, and an observer, maybe in other namespaces, wants it: the lock
 of the dead is taken over, that of the living (stopped, traced, half gone, hidden) never.

@@ -1,5 +1,5 @@
 /* leaving.c: a process that ends gives its place up, but not beneath a call that is inside: check and recover lock arenas
- * in its name without a record. Who was on the way in finds out, and becomes a client again. */
+ * in its name without a record. A call that was on its way in notices that, and makes the process a client again. */
 #include "harness.h"
 
 int main(int argc, char **argv) {

@@ -27,7 +27,7 @@ class Mine:
         try:
             return repr(value).encode()
         except ValueError as error:
-            raise AssertionError("a codec of the user's met a foreign exception, and that is his affair") from error
+            raise AssertionError("a codec of the user's met a foreign exception, which may handle it") from error
 
     def decode(self, data: bytes) -> Any:
         return eval(bytes(data).decode(), {"UUID": UUID, "Fraction": Fraction})

@@ -93,7 +93,7 @@ def work(store: shmstore.Store[Any], number: int, of: int, victim: subprocess.Po
 
 
 def leave(store: shmstore.Store[Any], number: int) -> None:
-    """Whoever marks himself last finds all others marked, or dead, and removes the store."""
+    """The worker that marks itself last finds all others marked, or dead, and removes the store."""
     store.put(f"left:{number}", True)
     alive = living(store)
     for name in store.keys("present:"):

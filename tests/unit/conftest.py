@@ -194,7 +194,7 @@ def _created_here() -> set[int]:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left() -> Iterator[None]:
-    """Whoever creates a segment or an object in /dev/shm removes it."""
+    """A test removes each segment and each object in /dev/shm that it creates."""
     segments, objects = _created_here(), set(os.listdir("/dev/shm"))
     yield
     left = _created_here() - segments

@@ -192,7 +192,7 @@ def blank(number, size, mode=0o600):
 
 def half_made(number, pid, step, size=SIZE, start=0):
     """Leave the segment as a creator with this process id does that came as far as *step*."""
-    with Store(number, size=size) as store:  # what he writes, from a store that was finished
+    with Store(number, size=size) as store:  # what the creator writes, from a store that was finished
         id = store.info().id
         with sysv.shmat(id) as memory:
             header = bytes(memory[:END_OF_WHAT_THE_CREATOR_WRITES])
@@ -377,7 +377,7 @@ def test_a_creator_who_goes_on_in_time_is_waited_for(spawn, number):
 
 
 def test_a_blank_segment_of_somebody_alive_is_no_store(spawn, number):
-    """A creator has a second for his first word; after that the zero bytes are somebody's data."""
+    """A creator has a second for its first word; after that the zero bytes count as foreign data."""
     read, write = os.pipe()
 
     def make():

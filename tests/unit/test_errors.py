@@ -565,16 +565,16 @@ def test_once_the_holder_is_dead_all_goes_on(make, stopped_client, which):
         entry = memory.header("clients") + (number - 1) * int.from_bytes(
             memory.bytes[HEADER["client_size"] : HEADER["client_size"] + 4], "little"
         )
-        memory.set(entry + 192, (lock - memory.header("slots")) // 64 + 1)  # his record, as he would have it
+        memory.set(entry + 192, (lock - memory.header("slots")) // 64 + 1)  # its record, as it would be
     os.kill(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert store.incr("k") == 2 and store.put("other", 1)
-    assert [client.is_me for client in store.clients()].count(False) <= 2  # the fixture's handles, not his
+    assert [client.is_me for client in store.clients()].count(False) <= 2  # the fixture's handles, not the victim's
     store.check()
 
 
 def test_a_reader_says_that_the_holder_is_dead(make, stopped_client):
-    """It takes nothing over, so it waits for the dead, too; that he lives would be untrue."""
+    """It takes nothing over, so it waits for the dead, too; the message does not say that the holder lives."""
     number, pid = stopped_client
     store, reader = make(), make(readonly=True, timeout=0.1)
     memory = Memory(store)

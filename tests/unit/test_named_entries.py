@@ -1,4 +1,4 @@
-"""Who reads or writes many entries is told which of them an error is about, and in which store it is."""
+"""An error of a call on many entries names the entry and the store."""
 
 import pytest
 

@@ -101,7 +101,7 @@ assert statuses == {signal.SIGKILL}, statuses
 @pytest.mark.parametrize("with_locks", [-1, 3])
 def test_a_registry_full_of_the_dead(key, with_locks):
     """Every place belongs to somebody who died with a block in hand, and maybe one of them with locks: the next to come
-    takes a dead one's place with all he had, and empties the others'."""
+    takes a dead one's place with all that it had, and empties the others'."""
     creator = shmstore.Store(key, size="800K")
     places = u32(memory_of(creator), CLIENT_COUNT)
     for i in range(5):

@@ -449,7 +449,7 @@ def test_without_room_creation_says_the_limit(name, in_child, unshare_ipc):
 
 
 def test_another_users(block, name, in_child):
-    """He may not see whose it is; so its name counts as taken."""
+    """Its user cannot be seen; so its name counts as taken."""
     with pytest.raises(FileExistsError, match="segment .* of uid 0, mode 0600"):
         in_child(lambda: SharedMemory(name, create=True, size=8), uid=STRANGER)
     with pytest.raises(PermissionError, match="segment .* of uid 0, mode 0600"):
@@ -496,7 +496,7 @@ def test_many_who_create_the_same_name_get_one(name):
 
 
 def test_create_and_unlink_beside_who_attaches(name):
-    """Who attaches gets a whole block or is told that there is none."""
+    """Attaching gives a whole block, or an error says that there is none."""
     child = os.fork()
     if child == 0:
         try:

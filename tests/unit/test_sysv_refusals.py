@@ -189,7 +189,7 @@ def test_eperm_of_the_one_who_may_only_look(private, in_child):
 
 
 def test_enomem_of_the_lock_says_how_much(in_child):
-    """Locked by its creator, who has no capability: by more than his limit, by his limit 0, and within it."""
+    """Locked by its creator, who has no capability: by more than its limit, by its limit 0, and within it."""
 
     def lock(size):
         shmid = shmget(IPC_PRIVATE, size, 0o600)
