@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "COLLISIONS", "DEPTH", "Memory", "NODES", "Sized", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "make_shm_open", "mmap", "pack",
+    "DEPTH", "Memory", "NODES", "Sized", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "make_shm_open", "mmap", "pack",
     "set_codec", "set_default", "settle", "shmat", "unpack", "unpack_extension",
 ]  # fmt: skip
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self, disjoint_base
 
     kept: dict[str, Any]  # the same for all imports of the package in this interpreter
-    COLLISIONS: int  # keys of one hash that a dict or set may have
     DEPTH: int  # containers inside one another; a scalar alone has depth 0
     NODES: int
     pack: Callable[[object], bytes | None]  # None: it is to be written in parts
@@ -124,7 +123,7 @@ if TYPE_CHECKING:
 else:
     StoreCalls = _module.StoreCalls
     kept = _module.kept
-    COLLISIONS, DEPTH, NODES = _module.COLLISIONS, _module.DEPTH, _module.NODES
+    DEPTH, NODES = _module.DEPTH, _module.NODES
     pack, is_plain, set_codec = _module.pack, _module.is_plain, _module.set_codec
     forget_types = _module.forget_types
     unpack, unpack_extension, check = _module.unpack, _module.unpack_extension, _module.check

@@ -38,8 +38,6 @@ _FROZEN = b"\x91"  # an array of one, the dtype: a structure that is read-only, 
 
 def _memory(array: Any) -> Any:
     """Return the elements of a contiguous array as bytes, without a copy."""
-    if array.nbytes == 0:
-        return b""
     flat = array if array.flags.c_contiguous else array.T
     return flat.reshape(-1).view("u1")
 
@@ -56,9 +54,9 @@ def ndarray_parts(array: Any) -> tuple[list[Any], int]:
     pad = pad_after(start, size)
     head = bytes((fortran * FORTRAN | (not flags.writeable) * READ_ONLY, len(pad), array.ndim))
     shape = b"".join([length.to_bytes(8, "big") for length in array.shape])
-    if not flags.forc:
+    if size and not flags.forc:
         array = array.copy("C")
-    parts = [head, len(dtype).to_bytes(2, "big"), shape, dtype, pad, _memory(array)]
+    parts = [head, len(dtype).to_bytes(2, "big"), shape, dtype, pad, _memory(array) if size else b""]
     return parts, start + len(pad) + size
 
 
@@ -101,13 +99,14 @@ def decode_ndarray(data: _Memory) -> Any:
     if dtype.itemsize == 0 and elements > ELEMENTS:
         raise ValueError(f"{elements} elements of no bytes, {ELEMENTS} is the most")
     order = "F" if flags & FORTRAN else "C"
-    array = np.ndarray(shape, dtype, data, start, order=order) if elements * dtype.itemsize else None
+    if len(data) == start:  # numpy.empty would find memory for one element, however large, and makes S0 an S1
+        data, start = bytearray(), 0
+    array = np.ndarray(shape, dtype, data, start, order=order)
     if len(data) >= _ROOMY:
         _settle()
-    if array is None or not array.flags.aligned or (not array.flags.writeable and not flags & READ_ONLY):
+    if not array.flags.aligned or (not array.flags.writeable and not flags & READ_ONLY):
         copy = np.empty(shape, dtype, order)
-        if array is not None:
-            _memory(copy)[:] = np.frombuffer(data, "u1", -1, start)
+        _memory(copy)[:] = np.frombuffer(data, "u1", -1, start)
         array = copy
     array.flags.writeable = not flags & READ_ONLY
     if flags & FORTRAN and array.flags.c_contiguous:

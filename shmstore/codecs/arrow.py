@@ -4,8 +4,8 @@ Schema, metadata, dictionaries and chunks (but for those without rows) are what 
 back uses the value's bytes in place. A class derived from ``pyarrow.Table`` is refused, and so is a type of
 its own that pyarrow would not know again.
 
-The stream is read as that of a stranger: compressed bodies are refused, for they may claim any size, and every
-buffer is checked before the table is handed out.
+The stream is read as that of a stranger: compressed bodies are refused, for they may claim any size, so are buffers
+that overlap, and every buffer is checked before the table is handed out.
 """
 
 from __future__ import annotations
@@ -59,6 +59,8 @@ def read_table(data: _Memory) -> Any:
         table = reader.read_all()
     if source.tell() != len(data):
         raise ValueError("bytes are left over")
+    if "_view" in str(table.schema):
+        _check_views(pa, table, len(data))
     table.validate(full=True)
     return table
 
@@ -100,6 +102,35 @@ def decode_arrow(data: _Memory) -> Any:
     return pa.RecordBatch.from_pylist([], table.schema)
 
 
+_VIEWED = 64  # times the size of the stream: so much text may its views be of
+
+
+def _check_views(pa: Any, table: Any, size: int) -> None:
+    """Refuse views that lie one upon the other more often than that: the check of a table reads the text of each."""
+    left = _VIEWED * size
+    arrays = [chunk for column in table.columns for chunk in column.chunks]
+    while arrays:
+        array = arrays.pop()
+        if str(array.type) in ("string_view", "binary_view"):
+            memory = array.buffers()[1]
+            lengths = memoryview(memory).cast("i")[4 * array.offset : 4 * (array.offset + len(array)) : 4] if memory else []
+            left -= sum(lengths)  # the first of four numbers of 32 bits; those of nulls count, too
+            if left < 0 or (len(array) and min(lengths) < 0):
+                raise ValueError("its views overlap")
+        arrays += _inside(pa, array)
+
+
+def _inside(pa: Any, array: Any) -> list[Any]:
+    """Return the arrays that an array is made of."""
+    if isinstance(array, pa.ExtensionArray):
+        return [array.storage]
+    if isinstance(array, pa.DictionaryArray):
+        return [array.dictionary]
+    if isinstance(array, (pa.StructArray, pa.UnionArray)):
+        return [array.field(at) for at in range(array.type.num_fields)]
+    return [array.values] if hasattr(array, "values") else []  # lists of all kinds, maps, run-ends
+
+
 # ---- a look at the messages --------------------------------------------------------------------------------
 
 _RECORD_BATCH, _DICTIONARY_BATCH = 3, 2  # Message.header_type in Arrow's Message.fbs
@@ -135,6 +166,7 @@ def _message(metadata: memoryview) -> int:
         kind = _slot(metadata, message, 1)
         header = _slot(metadata, message, 2)
         body = _slot(metadata, message, 3)
+        buffers = 0
         kind = metadata[kind] if kind else 0
         if kind in (_RECORD_BATCH, _DICTIONARY_BATCH) and header:
             batch = header + struct.unpack_from("<I", metadata, header)[0]
@@ -145,12 +177,28 @@ def _message(metadata: memoryview) -> int:
                 batch = data + struct.unpack_from("<I", metadata, data)[0]
             if _slot(metadata, batch, 3):
                 raise ValueError("its bodies are compressed")
+            buffers = _slot(metadata, batch, 2)
         length: int = struct.unpack_from("<q", metadata, body)[0] if body else 0
+        if buffers and _sum(metadata, buffers) > length:
+            raise ValueError("its buffers overlap")
         return length
     except (struct.error, IndexError) as error:
         if is_foreign(error):
             raise
         raise ValueError("a message is damaged") from None
+
+
+def _sum(metadata: memoryview, field: int) -> int:
+    """Add up the lengths in a vector of buffers: offset and length, 64 bits each."""
+    vector = field + struct.unpack_from("<I", metadata, field)[0]
+    count = struct.unpack_from("<I", metadata, vector)[0]
+    numbers = metadata[vector + 4 : vector + 4 + 16 * count]
+    if len(numbers) != 16 * count:
+        raise ValueError("a message is damaged")
+    lengths = memoryview(bytes(numbers)).cast("q")[1::2]
+    if count and min(lengths) < 0:
+        raise ValueError("a message is damaged")
+    return sum(lengths)
 
 
 def _slot(metadata: memoryview, table: int, number: int) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.refusal import Unsupported, check_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ BYTEARRAY, MEMORYVIEW, ARRAY = 15, 16, 17
 
 LARGE = 64 << 10
 HEADER = 6  # bytes of an extension's header, for payloads of 64 KiB and more
-LIMIT = 2**32 - 1  # msgpack's lengths have 32 bits
 _ALIGN = 64
 _ZEROS = bytes(_ALIGN)
 
@@ -36,8 +35,7 @@ _FIXED = {1: b"\xd4", 2: b"\xd5", 4: b"\xd6", 8: b"\xd7", 16: b"\xd8"}
 
 def ext_head(code: int, size: int) -> bytes:
     """Return the header of an extension of *size* bytes."""
-    if size > LIMIT:
-        raise Unsupported(f"{size} bytes, {LIMIT} is the most", "store it in parts")
+    check_size(size)
     head = _FIXED.get(size)
     if head is None:
         width = 1 if size < 1 << 8 else 2 if size < 1 << 16 else 4

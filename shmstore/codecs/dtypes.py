@@ -9,7 +9,8 @@
     structure = [[[name, offset, dtype] or [name, offset, dtype, title], ...], size, is it aligned]
 
 What cannot be said so (objects, strings of variable length, metadata, types of other packages, a structure
-that is also a scalar) is not stored. Each dtype has one description, and every other is refused.
+that is also a scalar) is not stored. Each dtype has one description, and every other is refused; so are structures
+in which more than 16 texts overlap.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = ["ELEMENTS", "SIZE", "dtype_from", "dtype_to"]
 SIZE = 65535  # bytes of a description
 DEPTH = 32
 ELEMENTS = 1 << 24  # of an array whose elements take no bytes
+OVERLAPS = 16  # as many texts may lie one upon the other: a reader looks at the characters of each
 
 _CODES = {"?": "b1", "b": "i1", "h": "i2", "i": "i4", "l": "i8", "q": "q8", "B": "u1", "H": "u2", "I": "u4",
           "L": "u8", "Q": "Q8", "e": "f2", "f": "f4", "d": "f8", "g": "f16", "F": "c8", "D": "c16",
@@ -144,11 +146,26 @@ def dtype_from(packed: bytes) -> Any:
             raise
         raise ValueError("its dtype is not described by one msgpack object") from None
     dtype = _build(description, 0)
+    if _text_bytes(dtype) > OVERLAPS * dtype.itemsize:
+        raise ValueError(f"more than {OVERLAPS} texts overlap")
     if _calls.pack(_describe(dtype, 0)) != packed:
         raise ValueError("this is not how the dtype is described")
     if type(description) is str and len(_known) < _KNOWN:
         _known[packed] = dtype
     return dtype
+
+
+def _text_bytes(dtype: Any) -> int:
+    """Count the bytes of texts in an element, those that overlap as often as they do."""
+    if dtype.subdtype is not None:
+        base, shape = dtype.subdtype
+        count: int = _text_bytes(base)
+        for length in shape:
+            count *= length
+        return count
+    if dtype.names is not None:
+        return sum([_text_bytes(dtype.fields[name][0]) for name in dtype.names])
+    return int(dtype.itemsize) if dtype.char == "U" else 0
 
 
 def _build(description: Any, depth: int) -> Any:

@@ -16,7 +16,7 @@ from itertools import chain, repeat
 from shmstore._calls import DEPTH, NODES
 from shmstore._foreign import is_foreign
 from shmstore.codecs import extensions, registry
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.refusal import LIMIT, Unsupported, check_size
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 # By id: the == of a type belongs to its metaclass.
 _NATIVE = {id(kind) for kind in (str, float, bool, bytes, type(None))}
 _CONTAINERS = {id(kind) for kind in (dict, list, tuple, set, frozenset, slice)}
-_HASHED = {id(kind) for kind in (dict, set, frozenset)}
 _OTHERWISE = "convert it first, register() its class, or use codec='pickle' or a codec of your own"
+
+ENDLESS, CROWDED, TOO_LARGE = 2, 3, 4  # enum shms_pack_result in csrc/python/pack.h
+_ABOUT_CONTAINERS = {
+    CROWDED: ("too many keys or members have one hash", "store a list of pairs, or use codec='pickle'"),
+    TOO_LARGE: (f"it takes more than the {LIMIT} bytes (2**32 - 1) that msgpack holds in one piece, as which tuples, sets and "
+                "slices are packed", "use lists on the way to the large parts, or store it in parts"),
+}  # fmt: skip
 
 # What a class derives from, and what its object is best stored as; the first that fits.
 _REMEDIES = {
@@ -64,18 +70,18 @@ _REMEDIES = {
 }
 
 
-def explain(value: object, cause: BaseException | None = None, endless: bool = False) -> CodecError:
-    """Return the error to raise for *value*, which was refused, with *cause*, or for having too many objects.
+def explain(value: object, cause: BaseException | None = None, result: int = 0, culprit: object = None) -> CodecError:
+    """Return the error to raise for *value*, which was refused: with *cause*, or with this result, for a container in it.
 
     Cost: a Python walk up to the first object that cannot be stored.
     """
-    if endless:
+    if result == ENDLESS:
         return CodecError(
             f"cannot encode $: more than {NODES} objects, counting each as often as it is referred to; "
             "store it in parts, or use codec='pickle'"
         )
     try:
-        found = _first_refusal(value)
+        found = _first_refusal(value, culprit, _ABOUT_CONTAINERS.get(result, ("", "")))
     except RuntimeError as error:  # a dict or set changed its size
         if is_foreign(error):
             raise
@@ -87,20 +93,21 @@ def explain(value: object, cause: BaseException | None = None, endless: bool = F
 
 def _inexplicable(cause: BaseException | None) -> str:
     """Say what may have happened to a value in which nothing is wrong."""
-    if isinstance(cause, ValueError):
-        return f"{cause}; store it in parts"  # msgpack's lengths have 32 bits
-    reason = f" ({type(cause).__name__}: {cause})" if cause is not None else ""
-    return f"it was changed while it was being encoded{reason}; keep other threads from it meanwhile"
+    if cause is None or isinstance(cause, RuntimeError):
+        return "it was changed while it was being encoded; keep other threads from it meanwhile"
+    return f"it cannot be packed ({type(cause).__name__}: {cause}); {_OTHERWISE}"
 
 
 _KEY = object()  # the place of a dict's key
 
 
-def _first_refusal(value: object) -> str | None:
-    """Walk as the encoder does, and return path, cause and remedy of the first node that cannot be stored."""
+def _first_refusal(value: object, culprit: object = None, about: tuple[str, str] = ("", "")) -> str | None:
+    """Walk as the encoder does, and return path, cause and remedy of the first node that cannot be stored.
+
+    culprit: a container that is known to be one, with cause and remedy.
+    """
     path: list[_Step] = []  # one step for each container that the walk is inside of, and one for the node at hand
     walks: list[tuple[type | None, Iterator[tuple[Any, Any]]]] = [(None, iter(((None, value),)))]
-    crowded = None
     while walks:
         kind, walk = walks[-1]
         for place, node in walk:
@@ -115,9 +122,8 @@ def _first_refusal(value: object) -> str | None:
             if len(path) == DEPTH:
                 return _text([*path, step], f"more than {DEPTH} containers inside one another",
                              "flatten it, or use codec='pickle'")  # fmt: skip
-            if id(type(node)) in _HASHED and _crowded(node):
-                crowded = crowded or _text([*path, step], "too many keys or members have one hash",
-                                           "store a list of pairs, or use codec='pickle'")  # fmt: skip
+            if node is culprit:
+                return _text([*path, step], *about)
             path.append(step)
             walks.append((type(node), _children(node)))
             break
@@ -125,7 +131,7 @@ def _first_refusal(value: object) -> str | None:
             walks.pop()
             if path:
                 path.pop()
-    return crowded
+    return None
 
 
 def _text(path: list[_Step], cause: str, remedy: str, part: str = "") -> str:
@@ -163,26 +169,17 @@ def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
     kind = type(node)
     if kind is str:
         try:
-            node.encode()
+            node = node.encode()
         except UnicodeEncodeError as error:
             if is_foreign(error):
                 raise
             return (f"a str with a lone surrogate at {error.start}",
                     "store bytes: s.encode('utf-8', 'surrogateescape')")  # fmt: skip
-        return None
-    if id(kind) in _NATIVE:
-        return None
-    if kind is int or kind is complex:
-        return None
-    found = (extensions.RANGE, None) if kind is range else registry.find(kind)
+    found = (0, None) if kind is int or kind is range or kind is complex or id(kind) in _NATIVE else registry.find(kind)
     if found is None:
         return f"objects of type {type_name(kind)} are not stored as they are", _remedy(kind)
-    code, encode = found
     try:
-        if encode is not None:
-            encode(node)
-        elif code in _STANDARD:
-            _STANDARD[code](node)
+        check_size(_payload(node, *found))
     except Unsupported as error:
         return f"{type_name(kind)}: {error.cause}", error.remedy, error.part
     except Exception as error:
@@ -192,7 +189,29 @@ def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
     return None
 
 
-# What C refuses in objects of the standard library.
+def _payload(node: Any, code: int, encode: Callable[[Any], bytes] | None) -> int:
+    """Return how many bytes a leaf is packed in; of those that cannot be many, 0.
+
+    Raises: Unsupported, and what *encode* raises.
+    """
+    kind = type(node)
+    if id(kind) in registry.PARTS:
+        size: int = registry.PARTS[id(kind)](node)[1]
+        return size
+    if encode is not None:
+        return len(encode(node))
+    if kind is range:
+        _check_parts(node.start, node.stop, node.step)
+    elif code == extensions.FRACTION:
+        _check_parts(node.numerator, node.denominator)
+    elif code == extensions.DATETIME or code == extensions.TIME:
+        if node.tzinfo is not None:
+            registry.zone_of(node.tzinfo)
+    elif code == extensions.DECIMAL:
+        return len(str(node))
+    elif kind is bytes:
+        return len(node)
+    return node.bit_length() // 8 + 1 if kind is int else 0
 
 
 def _check_parts(*parts: Any) -> None:
@@ -204,20 +223,6 @@ def _check_parts(*parts: Any) -> None:
             raise Unsupported(
                 f"a number in it takes {size} bytes, {extensions.PART} is the most", "store the numbers as ints of their own"
             )
-
-
-_STANDARD: dict[int, Callable[[Any], object]] = {
-    extensions.RANGE: lambda value: _check_parts(value.start, value.stop, value.step),
-    extensions.FRACTION: lambda value: _check_parts(value.numerator, value.denominator),
-    extensions.DATETIME: lambda value: value.tzinfo is None or registry.zone_of(value.tzinfo),
-    extensions.TIME: lambda value: value.tzinfo is None or registry.zone_of(value.tzinfo),
-}
-
-
-def _crowded(node: Any) -> bool:
-    """Tell whether a container has so many keys or members with one hash as C refuses: nearly all have others."""
-    counted = [key for key in node if type(key) not in (str, bytes, float, bool, type(None))]
-    return len(counted) > 32 and len({hash(key) for key in counted}) < len(counted) // 2
 
 
 def _remedy(kind: type) -> str:

@@ -71,14 +71,15 @@ def _whole(value: Any) -> bytes | tuple[bytes, Any]:
     return b"".join(pieces), memory
 
 
-def refused(value: object, cause: Exception | None, endless: bool = False) -> Exception:
+def refused(value: object, cause: Exception | None, result: int = 0, culprit: object = None) -> Exception:
     """Return the exception to raise for a value that was not packed: *cause*, if that is no business of ours, or else a
-    CodecError that says where in the value the reason lies. *cause* was raised by a function that C called."""
+    CodecError that says where in the value the reason lies. *cause* was raised by a function that C called. *result* and
+    *culprit* are what C found."""
     if cause is not None and (is_foreign(cause, caught_in_c=True) or isinstance(cause, CodecError)):
         return cause
     from shmstore.codecs.explain import explain
 
-    return explain(value, cause, endless)
+    return explain(value, cause, result, culprit)
 
 
 # ---- decoding ----------------------------------------------------------------------------------------------

@@ -14,3 +14,16 @@ class Unsupported(Exception):
         self.cause = cause
         self.remedy = remedy
         self.part = part  # of the object, as it continues the path: ".tzinfo"
+
+
+LIMIT = 2**32 - 1  # msgpack's lengths have 32 bits
+
+
+def check_size(size: int) -> None:
+    """Refuse more bytes than msgpack can say of one str, bytes or extension.
+
+    Raises: Unsupported.
+    """
+    if size > LIMIT:
+        raise Unsupported(f"{size} bytes, and msgpack holds at most {LIMIT} (2**32 - 1) in one piece",
+                          "store it in parts, or its bytes with codec='raw'")  # fmt: skip

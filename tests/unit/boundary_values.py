@@ -132,7 +132,7 @@ def add_packages() -> None:
     KINDS["Index"] = lambda n: pd.Index(np.frombuffer(body(n), "u1"))
 
 
-shmstore.register(99, Money, lambda money: money.cents, Money)
+shmstore.register(126, Money, lambda money: money.cents, Money)
 add_packages()
 
 
@@ -143,12 +143,12 @@ def same(a: Any, b: Any) -> bool:
         return False
     root = kind.__module__.partition(".")[0]
     if root == "numpy":
-        alike = a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        alike = a.dtype == b.dtype and a.shape == b.shape and same_bytes(a, b)
         return bool(alike and a.flags.writeable == b.flags.writeable and a.flags.fnc == b.flags.fnc)
     if root in ("pyarrow", "pandas"):
         return bool(a.equals(b))
     if kind is memoryview:
-        return (a.format, a.shape, a.readonly) == (b.format, b.shape, b.readonly) and a.tobytes() == b.tobytes()
+        return (a.format, a.shape, a.readonly) == (b.format, b.shape, b.readonly) and same_bytes(a, b)
     if kind is list or kind is tuple:
         return len(a) == len(b) and (a == b if len(a) > 9 else all(map(same, a, b)))
     if kind is dict and len(a) == 1:
@@ -156,6 +156,13 @@ def same(a: Any, b: Any) -> bool:
     if kind is datetime.datetime or kind is datetime.time:
         return bool(a == b and a.tzinfo.__getinitargs__() == b.tzinfo.__getinitargs__())
     return bool(a == b)
+
+
+def same_bytes(a: Any, b: Any) -> bool:
+    """Compare two buffers, large ones without a copy."""
+    if a.nbytes < 1 << 30:
+        return bool(a.tobytes() == b.tobytes())
+    return memoryview(a).cast("B") == memoryview(b).cast("B")
 
 
 class Reader:

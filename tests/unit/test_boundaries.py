@@ -16,6 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import shmstore  # noqa: E402
 from boundary_values import KINDS, Reader, same  # noqa: E402
 
 pytest.importorskip("msgspec")
@@ -40,7 +41,10 @@ def reader(key):
 
     yield reader
     for one in made:
-        one.store.check()
+        try:
+            one.store.check()
+        except shmstore.StoreDestroyed:
+            pass
         one.close()
 
 
@@ -86,6 +90,24 @@ def test_around_the_size_from_which_the_gil_is_released(reader, kind):
     one = reader()
     for size in sizes_around(one.store, kind, WITHOUT_GIL)[::3]:
         check(one, kind, size)
+
+
+GIBIBYTES = [2**31 - 6, 2**31 - 1, 2**31, 2**31 + 1, 2**32 - 6, 2**32 - 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", GIBIBYTES)
+@pytest.mark.parametrize("kind", ["bytes", "bytearray", "memoryview", "numpy"])
+def test_around_two_and_four_gibibytes(reader, kind, size):
+    """msgpack holds at most 2**32 - 1 bytes in one piece: what is said to be larger is in test_too_large."""
+    free = next(int(line.split()[1]) for line in open("/proc/meminfo") if line.startswith("MemAvailable"))
+    if free < 14 << 20:
+        pytest.skip(f"needs 14 GiB of memory, and {free >> 20} are free")
+    one = reader(size="11G")
+    if kind in ("memoryview", "numpy") and size > 2**31 + FAR:
+        size -= FAR  # for what stands before the elements
+    print(f"{check(one, kind, size, 5)} reads")
+    one.store.destroy()
 
 
 @pytest.mark.slow

@@ -1,14 +1,24 @@
 /* collisions.h: a bound on the comparisons that keys with one hash cost.
  *
- * Hashes of str and bytes are random, those of floats and of ints below 2^61 - 1 hardly meet. But multiples of 2^61 - 1 all
- * hash to 0, and so do UUIDs, Decimals, Fractions, tuples and complex numbers made of them: n such keys of one dict or set
- * take n^2 / 2 comparisons, with the GIL held. So in containers of more than SHMS_COLLISIONS_FROM such keys their hashes are
- * counted, and a value may have SHMS_COLLISIONS pairs of keys with one hash in all, and one more for each key. A pair of long
- * keys counts as several, by their packed bytes: comparing two tuples takes as long as they are alike.
+ * A dict or set compares a new key with each one that has the same hash. Hashes of str and bytes are salted, those of ints
+ * of 64 bits and of floats meet ten or thirty at a time at most. But multiples of 2^61 - 1 all hash to 0, and so do UUIDs,
+ * Decimals, tuples, frozensets ... of them: n such keys take n^2 / 2 comparisons, with the GIL held. So for each dict and set
+ * of a value it is counted what its keys will cost, and a value may cost SHMS_WORK_FREE units, or SHMS_WORK_EACH for each of
+ * its bytes, if that is more. A unit is a byte that a comparison goes through, some three nanoseconds.
  *
- * The counts are in 2n or more buckets, chosen by a multiplication with a number that a stranger does not know. A bucket can
- * hold keys of several hashes: a quarter of a pair for each key on the average. Reading allows twice as many pairs as writing,
- * so that what was put can be read whatever the buckets are. */
+ *   a key's size   its packed bytes (a sixteenth of them for an int, whose digits are compared thirty bits at a time); more
+ *                  for types whose == is slow; and what the keys inside it cost: two frozensets are compared member by
+ *                  member, each with all that have its hash
+ *   a pair         the mean of both sizes
+ *   a Decimal      makes a Decimal of an int that it is compared with, which takes the square of the int's length
+ *
+ * Writing and reading count alike, so what can be put can be read; only that writing compares nothing.
+ *
+ * The keys of a container that has few are not counted, unless it is part of a key itself: they cost at most so many times
+ * their size.
+ *
+ * LIMITS  Different hashes can meet in a table as well: whoever knows how Python probes can choose ints that make a dict
+ *         slow. Nothing is counted there. */
 #ifndef SHMS_COLLISIONS_H
 #define SHMS_COLLISIONS_H
 
@@ -18,35 +28,60 @@
 
 #include "base/base.h"
 
-#define SHMS_COLLISIONS 5000000u /* about a second of comparisons */
-#define SHMS_COLLISIONS_FROM 32u
+#define SHMS_WORK_FREE 128000000u /* less than half a second */
+#define SHMS_WORK_EACH 32u
+#define SHMS_WORK_FEW 32u      /* keys of a container that is not counted ... */
+#define SHMS_WORK_SHORT 1024u  /* ... and bytes of each */
 
-struct shms_collisions {
-    uint32_t *counts; /* NULL: not yet counted */
-    uint64_t *left;   /* pairs that the value may still have */
-    uint64_t seed;
-    uint32_t shift;
-    size_t keys; /* of the container, as its head says */
+/* What one walk, over a value or over bytes, knows of the keys so far. */
+struct shms_work {
+    uint64_t spent;    /* units */
+    uint64_t slow;     /* units that the slow == of objects so far adds to their size */
+    uint64_t squares;  /* units that a Decimal would take to be compared with the ints so far */
+    uint64_t decimals; /* so far */
+    uint32_t inside;   /* keys that the walk is inside of */
 };
 
-/* each: pairs that every key adds to those that are left. */
-static inline void shms_collisions_begin(struct shms_collisions *c, size_t keys, uint64_t *left, uint64_t each) {
-    c->counts = NULL;
-    c->left = left;
-    c->keys = keys;
-    *left += each * keys;
-}
-static inline void shms_collisions_end(struct shms_collisions *c) { free(c->counts); }
+/* An object of an extension that is no container was written or read, with so many bytes of payload. */
+void shms_work_leaf(struct shms_work *w, int code, uint64_t bytes);
 
-/* Whether this key is to be counted. */
-static inline bool shms_collisions_concern(const struct shms_collisions *c, PyObject *key) {
-    PyTypeObject *type = Py_TYPE(key);
-    return SHMS_UNLIKELY(c->keys > SHMS_COLLISIONS_FROM) && type != &PyUnicode_Type && type != &PyBytes_Type &&
-           type != &PyFloat_Type && type != &PyBool_Type && key != Py_None;
+static inline uint64_t shms_work_allowed(uint64_t bytes) {
+    return bytes > SHMS_WORK_FREE / SHMS_WORK_EACH ? bytes * SHMS_WORK_EACH : SHMS_WORK_FREE;
 }
 
-enum shms_collision { SHMS_COUNTED, SHMS_TOO_MANY, SHMS_UNHASHABLE, SHMS_UNCOUNTED };
-/* To be called for each key that is concerned. UNHASHABLE: with an exception. UNCOUNTED: no memory. */
-enum shms_collision shms_collision_count(struct shms_collisions *c, PyObject *key, size_t packed_bytes);
+/* The keys of one dict or set. */
+struct shms_keys_of {
+    struct shms_work *work;
+    uint64_t keys;                 /* there will be so many */
+    uint64_t uncounted;            /* met so far */
+    uint64_t spent;                /* units, for these keys alone */
+    struct shms_hash_entry *table; /* NULL: none is counted yet, and what follows is not set */
+    struct shms_hash_group *groups;
+    uint64_t salt; /* unknown to a stranger */
+    uint32_t shift, group_count;
+};
+
+static inline void shms_keys_begin(struct shms_keys_of *k, struct shms_work *work, uint64_t keys) {
+    k->work = work;
+    k->keys = keys;
+    k->uncounted = k->spent = 0;
+    k->table = NULL;
+}
+static inline void shms_keys_end(struct shms_keys_of *k) {
+    if (SHMS_UNLIKELY(k->table)) {
+        free(k->table);
+        free(k->groups);
+    }
+}
+
+/* Around each key that is neither str nor bytes: before it is walked, and after. */
+static inline struct shms_work shms_key_begin(struct shms_keys_of *k) {
+    struct shms_work before = *k->work;
+    k->work->inside++;
+    return before;
+}
+enum shms_counted { SHMS_COUNTED, SHMS_UNHASHABLE, SHMS_UNCOUNTED };
+/* UNHASHABLE: with an exception. UNCOUNTED: no memory. */
+enum shms_counted shms_key_end(struct shms_keys_of *k, const struct shms_work *before, PyObject *key, uint64_t packed_bytes);
 
 #endif

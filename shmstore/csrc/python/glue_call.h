@@ -227,7 +227,6 @@ struct shms_encoded {
 uint32_t shms_codec_extension(uint8_t extension[SHMS_CODEC_EXTENSION], const char *name, Py_ssize_t length);
 /* What an object could not be packed for, or bytes not be unpacked, as an exception that is raised: *result is REFUSED or
  * RAISED, and the exception pending with RAISED is taken up. NULL. */
-PyObject *shms_pack_raise(struct shms_module *state, PyObject *value, enum shms_pack_result result);
 PyObject *shms_unpack_raise(struct shms_module *state, size_t length, const struct shms_unpack_error *error);
 /* The exception that is pending, as an object with its traceback, not pending any more. NULL: there was none. */
 PyObject *shms_take_exception(void);

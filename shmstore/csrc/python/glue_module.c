@@ -6,7 +6,6 @@
  * static variable: it would outlive its interpreter, or be used by another. */
 #include "api/api.h"
 #include "python/glue_memory.h"
-#include "python/collisions.h"
 
 static void use_default(struct shms_module *state, PyObject *fallback) {
     PyObject *old = state->fallback;
@@ -59,11 +58,12 @@ static PyObject *raise(PyObject *error) {
     return NULL;
 }
 
-PyObject *shms_pack_raise(struct shms_module *state, PyObject *value, enum shms_pack_result result) {
+/* culprit: NULL, or the container that the result is about. */
+static PyObject *pack_raise(struct shms_module *state, PyObject *value, enum shms_pack_result result, PyObject *culprit) {
     PyObject *cause = result == SHMS_PACK_RAISED ? shms_take_exception() : NULL;
     PyObject *error = !state->refused ? shms_call_python(NULL, NULL, NULL)
-                                      : PyObject_CallFunction(state->refused, "OOO", value, cause ? cause : Py_None,
-                                                              result == SHMS_PACK_ENDLESS ? Py_True : Py_False);
+                                      : PyObject_CallFunction(state->refused, "OOiO", value, cause ? cause : Py_None,
+                                                              (int)result, culprit ? culprit : Py_None);
     Py_XDECREF(cause);
     return raise(error);
 }
@@ -81,13 +81,17 @@ static PyObject *pack(PyObject *module, PyObject *value) {
     struct shms_packed packed;
     shms_packed_init(&packed);
     enum shms_pack_result rc = shms_pack(&packed, value, &state->types);
-    PyObject *made = rc == SHMS_PACKED ? PyBytes_FromStringAndSize((char *)packed.bytes, (Py_ssize_t)packed.length) : NULL;
+    PyObject *made = NULL;
+    if (rc == SHMS_PACKED)
+        made = PyBytes_FromStringAndSize((char *)packed.bytes, (Py_ssize_t)packed.length);
+    else if (rc == SHMS_PACK_IN_PARTS)
+        Py_INCREF(made = Py_None);
+    else if (rc == SHMS_PACK_NO_MEMORY)
+        PyErr_NoMemory();
+    else
+        pack_raise(state, value, rc, packed.culprit);
     shms_packed_free(&packed);
-    if (rc == SHMS_PACK_NO_MEMORY)
-        return PyErr_NoMemory();
-    if (rc == SHMS_PACK_IN_PARTS)
-        Py_RETURN_NONE;
-    return rc == SHMS_PACKED ? made : shms_pack_raise(state, value, rc);
+    return made;
 }
 
 static PyObject *is_plain(PyObject *module, PyObject *value) {
@@ -235,8 +239,7 @@ static int execute(PyObject *module) {
     state->decode = PyUnicode_InternFromString("_decode");
     state->encode_parts = PyUnicode_InternFromString("_encode_parts");
     state->hand_over = PyUnicode_InternFromString("_hand_over");
-    if (rc == 0 && (PyModule_AddIntConstant(module, "DEPTH", SHMS_DEPTH) || PyModule_AddIntConstant(module, "NODES", SHMS_NODES) ||
-                    PyModule_AddIntConstant(module, "COLLISIONS", SHMS_COLLISIONS)))
+    if (rc == 0 && (PyModule_AddIntConstant(module, "DEPTH", SHMS_DEPTH) || PyModule_AddIntConstant(module, "NODES", SHMS_NODES)))
         rc = -1;
     return state->decode && state->encode_parts && state->hand_over && shms_types_init(&state->types) ? rc : -1;
 }

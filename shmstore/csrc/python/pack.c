@@ -7,11 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "python/collisions.h"
-
 void shms_packed_free(struct shms_packed *p) {
     if (p->bytes != p->first)
         free(p->bytes);
+    Py_XDECREF(p->culprit);
+}
+
+static void blame(struct shms_packed *p, PyObject *container) {
+    PyObject *old = p->culprit;
+    Py_INCREF(container);
+    p->culprit = container;
+    Py_XDECREF(old);
 }
 
 uint8_t *shms_packed_grow(struct shms_packed *p, size_t more) {
@@ -90,10 +96,12 @@ enum shms_pack_result shms_pack_extension(struct shms_packed *p, int code, const
 }
 
 /* What was appended from `from` on, behind EXTENSION_HEAD bytes that were left free, becomes the payload. */
-static enum shms_pack_result enclose(struct shms_packed *p, int code, size_t from) {
+static enum shms_pack_result enclose(struct shms_packed *p, PyObject *container, int code, size_t from) {
     size_t bytes = p->length - from - EXTENSION_HEAD;
-    if (bytes > UINT32_MAX)
-        return SHMS_PACK_REFUSED;
+    if (bytes > UINT32_MAX) {
+        blame(p, container);
+        return SHMS_PACK_TOO_LARGE;
+    }
     size_t n = extension_head(p->bytes + from, code, bytes);
     if (n < EXTENSION_HEAD)
         memmove(p->bytes + from + n, p->bytes + from + EXTENSION_HEAD, bytes);
@@ -110,6 +118,7 @@ static enum shms_pack_result pack_by_python(struct shms_pack *w, PyObject *value
         Py_XDECREF(made);
         return SHMS_PACK_RAISED;
     }
+    shms_work_leaf(&w->work, code, (uint64_t)bytes);
     enum shms_pack_result rc = shms_pack_extension(w->to, code, payload, (size_t)bytes);
     Py_DECREF(made);
     return rc;
@@ -154,15 +163,18 @@ static enum shms_pack_result pack_list(struct shms_pack *w, PyObject *list, int 
     return rc == SHMS_PACKED && PyList_Size(list) != count ? SHMS_PACK_REFUSED : rc; /* changed meanwhile */
 }
 
-/* A collision is counted when reading, too; here it costs a hash more for keys that are no str, bytes, float. */
-static inline enum shms_pack_result count_key(struct shms_collisions *c, PyObject *key, size_t bytes) {
-    if (SHMS_LIKELY(!shms_collisions_concern(c, key)))
-        return SHMS_PACKED;
-    switch (shms_collision_count(c, key, bytes)) {
+/* A key of a dict, or a member of a set. */
+static enum shms_pack_result pack_key(struct shms_pack *w, struct shms_keys_of *keys, PyObject *key, int depth) {
+    if (SHMS_LIKELY(Py_TYPE(key) == &PyUnicode_Type || Py_TYPE(key) == &PyBytes_Type))
+        return pack_node(w, key, depth);
+    struct shms_work before = shms_key_begin(keys);
+    size_t from = w->to->length;
+    enum shms_pack_result rc = pack_node(w, key, depth);
+    if (rc != SHMS_PACKED)
+        return rc;
+    switch (shms_key_end(keys, &before, key, w->to->length - from)) {
     case SHMS_COUNTED:
         return SHMS_PACKED;
-    case SHMS_TOO_MANY:
-        return SHMS_PACK_REFUSED;
     case SHMS_UNHASHABLE:
         return SHMS_PACK_RAISED;
     default:
@@ -170,11 +182,20 @@ static inline enum shms_pack_result count_key(struct shms_collisions *c, PyObjec
     }
 }
 
+/* The container whose keys cost most is kept, for the error if all together cost too much. */
+static void end_keys(struct shms_pack *w, struct shms_keys_of *keys, PyObject *container, enum shms_pack_result rc) {
+    if (SHMS_UNLIKELY(keys->spent > w->most && rc == SHMS_PACKED)) {
+        w->most = keys->spent;
+        blame(w->to, container);
+    }
+    shms_keys_end(keys);
+}
+
 static enum shms_pack_result pack_dict(struct shms_pack *w, PyObject *dict, int depth) {
     Py_ssize_t at = 0, count = PyDict_Size(dict), met = 0;
     PyObject *key, *value;
-    struct shms_collisions c;
-    shms_collisions_begin(&c, (size_t)count, &w->pairs, 1);
+    struct shms_keys_of keys;
+    shms_keys_begin(&keys, &w->work, (uint64_t)count);
     enum shms_pack_result rc = length_head(w->to, (uint64_t)count, 0x80, 16, 0, 0xde);
     while (rc == SHMS_PACKED && PyDict_Next(dict, &at, &key, &value)) {
         if (++met > count) {
@@ -183,16 +204,13 @@ static enum shms_pack_result pack_dict(struct shms_pack *w, PyObject *dict, int 
         }
         Py_INCREF(key); /* writing either may run code that removes the item */
         Py_INCREF(value);
-        size_t from = w->to->length;
-        rc = pack_node(w, key, depth);
-        if (rc == SHMS_PACKED)
-            rc = count_key(&c, key, w->to->length - from);
+        rc = pack_key(w, &keys, key, depth);
         if (rc == SHMS_PACKED)
             rc = pack_node(w, value, depth);
         Py_DECREF(key);
         Py_DECREF(value);
     }
-    shms_collisions_end(&c);
+    end_keys(w, &keys, dict, rc);
     return rc == SHMS_PACKED && met != count ? SHMS_PACK_REFUSED : rc; /* changed meanwhile */
 }
 
@@ -209,17 +227,14 @@ static enum shms_pack_result pack_set(struct shms_pack *w, PyObject *set, int de
     PyObject *member, *members = PyObject_GetIter(set);
     if (!members)
         return SHMS_PACK_RAISED;
-    struct shms_collisions c;
-    shms_collisions_begin(&c, (size_t)count, &w->pairs, 1);
+    struct shms_keys_of keys;
+    shms_keys_begin(&keys, &w->work, (uint64_t)count);
     enum shms_pack_result rc = length_head(w->to, (uint64_t)count, 0x90, 16, 0, 0xdc);
     while (rc == SHMS_PACKED && (member = PyIter_Next(members)) != NULL) {
-        size_t from = w->to->length;
-        rc = ++met > count ? SHMS_PACK_REFUSED : pack_node(w, member, depth);
-        if (rc == SHMS_PACKED)
-            rc = count_key(&c, member, w->to->length - from);
+        rc = ++met > count ? SHMS_PACK_REFUSED : pack_key(w, &keys, member, depth);
         Py_DECREF(member);
     }
-    shms_collisions_end(&c);
+    end_keys(w, &keys, set, rc);
     Py_DECREF(members);
     if (rc == SHMS_PACKED && PyErr_Occurred()) {
         PyErr_Clear(); /* "changed size during iteration": the iterator of a set runs no code */
@@ -247,7 +262,7 @@ static enum shms_pack_result pack_enclosed(struct shms_pack *w, PyObject *value,
     if (!shms_packed_take(w->to, EXTENSION_HEAD))
         return SHMS_PACK_NO_MEMORY;
     enum shms_pack_result rc = inside(w, value, depth);
-    return rc == SHMS_PACKED ? enclose(w->to, code, from) : rc;
+    return rc == SHMS_PACKED ? enclose(w->to, value, code, from) : rc;
 }
 
 static enum shms_pack_result pack_container(struct shms_pack *w, PyObject *value, int depth) {
@@ -330,14 +345,23 @@ static enum shms_pack_result pack_node(struct shms_pack *w, PyObject *value, int
     return rc;
 }
 
+static enum shms_pack_result pack_all(struct shms_packed *p, PyObject *value, struct shms_types *types, bool plain) {
+    struct shms_pack w = {.to = p, .types = types, .nodes = SHMS_NODES, .plain = plain};
+    size_t from = p->length;
+    enum shms_pack_result rc = pack_node(&w, value, 0);
+    if (SHMS_UNLIKELY(rc == SHMS_PACKED && w.work.spent > shms_work_allowed(p->length - from)))
+        return SHMS_PACK_CROWDED;
+    if (SHMS_UNLIKELY(p->culprit && rc != SHMS_PACK_TOO_LARGE))
+        Py_CLEAR(p->culprit);
+    return rc;
+}
+
 enum shms_pack_result shms_pack(struct shms_packed *p, PyObject *value, struct shms_types *types) {
-    struct shms_pack w = {p, types, SHMS_NODES, false, SHMS_COLLISIONS};
-    return pack_node(&w, value, 0);
+    return pack_all(p, value, types, false);
 }
 
 enum shms_pack_result shms_pack_plain(struct shms_packed *p, PyObject *value, struct shms_types *types) {
-    struct shms_pack w = {p, types, SHMS_NODES, true, SHMS_COLLISIONS};
-    return pack_node(&w, value, 0);
+    return pack_all(p, value, types, true);
 }
 
 uint32_t shms_pack_bin_head(uint8_t bin[5], uint64_t bytes) {

@@ -8,7 +8,7 @@
  *   depth       SHMS_DEPTH containers inside one another
  *   nodes       SHMS_NODES objects, counting a shared one as often as it is met
  *   lengths     msgpack's, 32 bits
- *   collisions  SHMS_COLLISIONS pairs of keys with one hash, of types whose hashes can be chosen (collisions.h)
+ *   collisions  of keys with one hash, of types whose hashes can be chosen, so many comparisons (collisions.h)
  * and when reading
  *   memory      a container is made only if every element that it and those around it still lack can have a byte: then all
  *               containers together have no more elements than the value has bytes, however they are nested
@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "base/base.h"
+#include "python/collisions.h"
 #include "python/types.h"
 
 #define SHMS_DEPTH 256
@@ -33,20 +34,24 @@
 struct shms_packed {
     uint8_t *bytes;
     size_t length, room;
+    PyObject *culprit; /* owned, or NULL: the container that CROWDED or TOO_LARGE is about */
     uint8_t first[SHMS_PACK_INLINE]; /* most values need no memory of their own */
 };
 
 static inline void shms_packed_init(struct shms_packed *p) {
     p->bytes = p->first;
     p->length = 0;
+    p->culprit = NULL;
     p->room = sizeof p->first;
 }
 void shms_packed_free(struct shms_packed *p);
 
 /* REFUSED: no exception is pending; codecs/explain.py finds out why. RAISED: one is, of a function of Python's.
- * ENDLESS: refused for more than SHMS_NODES objects. IN_PARTS: the value is of a type whose memory need not be gathered first; its function in Python gives the parts. */
+ * ENDLESS: refused for more than SHMS_NODES objects; CROWDED: for too many keys of one hash; TOO_LARGE: for a container that is
+ * packed as one piece and has more than 2^32 - 1 bytes. codecs/explain.py has these numbers. IN_PARTS: the value is of a type whose memory need not be gathered first; its function in Python gives the parts. */
 enum shms_pack_result {
-    SHMS_PACKED, SHMS_PACK_REFUSED, SHMS_PACK_ENDLESS, SHMS_PACK_NO_MEMORY, SHMS_PACK_RAISED, SHMS_PACK_IN_PARTS
+    SHMS_PACKED, SHMS_PACK_REFUSED, SHMS_PACK_ENDLESS, SHMS_PACK_CROWDED, SHMS_PACK_TOO_LARGE, SHMS_PACK_NO_MEMORY,
+    SHMS_PACK_RAISED, SHMS_PACK_IN_PARTS
 };
 /* Appends the value to *p. After anything but SHMS_PACKED what was appended is to be thrown away. */
 enum shms_pack_result shms_pack(struct shms_packed *p, PyObject *value, struct shms_types *types);
@@ -62,7 +67,8 @@ struct shms_pack {
     struct shms_types *types;
     uint32_t nodes; /* still allowed: a list that holds another one twice, thirty levels deep, has no end */
     bool plain;     /* no extension is allowed */
-    uint64_t pairs; /* of keys with one hash, still allowed */
+    struct shms_work work;
+    uint64_t most;  /* units that one container's keys cost */
 };
 
 /* pack_types.c: an object that C knows by its code, tuples and other containers excepted. */
@@ -108,7 +114,8 @@ struct shms_unpack {
     struct shms_types *types;
     struct shms_kept_key *keys;
     struct shms_unpack_error *error;
-    uint64_t pairs; /* of keys with one hash, still allowed */
+    struct shms_work work;
+    uint64_t allowed; /* units of it */
 };
 /* A new reference; NULL with *error filled. */
 PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,

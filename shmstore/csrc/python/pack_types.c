@@ -12,6 +12,7 @@
 #define PART 1024 /* bytes of a number in a Fraction or range: reducing and counting them takes quadratic time */
 
 static enum shms_pack_result extension(struct shms_pack *w, int code, const void *payload, size_t bytes) {
+    shms_work_leaf(&w->work, code, bytes);
     return shms_pack_extension(w->to, code, payload, bytes);
 }
 

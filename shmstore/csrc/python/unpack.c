@@ -7,8 +7,6 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "python/collisions.h"
-
 #define CUT_SHORT "they end before the value does"
 #define NO_ROOM "they claim more elements than there are bytes"
 
@@ -87,41 +85,42 @@ static PyObject *array(struct shms_unpack *u, uint64_t count, int depth) {
     return list;
 }
 
-/* False: too many keys of one hash, no memory, or an exception of a key's own. */
-static inline bool count_key(struct shms_unpack *u, struct shms_collisions *c, PyObject *key, const uint8_t *from) {
-    if (SHMS_LIKELY(!shms_collisions_concern(c, key)))
-        return true;
-    switch (shms_collision_count(c, key, (size_t)(u->at - from))) {
-    case SHMS_COUNTED:
-        return true;
-    case SHMS_TOO_MANY:
-        u->error->why = "too many keys with one hash";
-        return false;
-    case SHMS_UNHASHABLE:
-        return false;
-    default:
-        PyErr_NoMemory();
-        return false;
+/* A member of a set, or a key of a map whose first byte is not that of a short str. */
+static PyObject *counted_node(struct shms_unpack *u, struct shms_keys_of *keys, int depth) {
+    const uint8_t *from = u->at;
+    struct shms_work before = shms_key_begin(keys);
+    PyObject *key = unpack_node(u, depth);
+    if (!key)
+        return NULL;
+    if (Py_TYPE(key) == &PyUnicode_Type || Py_TYPE(key) == &PyBytes_Type) {
+        u->work.inside--;
+        return key;
     }
+    enum shms_counted counted = shms_key_end(keys, &before, key, (uint64_t)(u->at - from));
+    if (SHMS_LIKELY(counted == SHMS_COUNTED && u->work.spent <= u->allowed))
+        return key;
+    Py_DECREF(key);
+    if (counted == SHMS_UNCOUNTED)
+        return PyErr_NoMemory();
+    return counted == SHMS_UNHASHABLE ? NULL : shms_unpack_failed(u, "too many keys with one hash");
 }
 
-static PyObject *key_node(struct shms_unpack *u, int depth) {
+static PyObject *key_node(struct shms_unpack *u, struct shms_keys_of *keys, int depth) {
     if (left(u) && (*u->at & 0xe0) == 0xa0)
         return text(u, *u->at++ & 31, true);
-    return unpack_node(u, depth);
+    return counted_node(u, keys, depth);
 }
 
 static PyObject *map(struct shms_unpack *u, uint64_t count, int depth) {
     if (!enter(u, 2 * count, depth))
         return NULL;
-    struct shms_collisions c;
-    shms_collisions_begin(&c, count, &u->pairs, 2);
+    struct shms_keys_of keys;
+    shms_keys_begin(&keys, &u->work, count);
     PyObject *dict = PyDict_New();
     for (uint64_t i = 0; dict && i < count; i++) {
         u->owed--;
-        const uint8_t *from = u->at;
-        PyObject *key = key_node(u, depth + 1), *value = NULL;
-        if (key && count_key(u, &c, key, from)) {
+        PyObject *key = key_node(u, &keys, depth + 1), *value = NULL;
+        if (key) {
             u->owed--;
             value = unpack_node(u, depth + 1);
         }
@@ -130,7 +129,7 @@ static PyObject *map(struct shms_unpack *u, uint64_t count, int depth) {
         Py_XDECREF(key);
         Py_XDECREF(value);
     }
-    shms_collisions_end(&c);
+    shms_keys_end(&keys);
     return dict;
 }
 
@@ -146,18 +145,17 @@ static PyObject *tuple_of(struct shms_unpack *u, uint64_t count, int depth) {
 }
 
 static PyObject *set_of(struct shms_unpack *u, uint64_t count, int depth, bool frozen) {
-    struct shms_collisions c;
-    shms_collisions_begin(&c, count, &u->pairs, 2);
+    struct shms_keys_of keys;
+    shms_keys_begin(&keys, &u->work, count);
     PyObject *set = frozen ? PyFrozenSet_New(NULL) : PySet_New(NULL);
     for (uint64_t i = 0; set && i < count; i++) {
         u->owed--;
-        const uint8_t *from = u->at;
-        PyObject *member = unpack_node(u, depth + 1);
-        if (!member || !count_key(u, &c, member, from) || PySet_Add(set, member) < 0)
+        PyObject *member = counted_node(u, &keys, depth + 1);
+        if (!member || PySet_Add(set, member) < 0)
             Py_CLEAR(set);
         Py_XDECREF(member);
     }
-    shms_collisions_end(&c);
+    shms_keys_end(&keys);
     if (set && (uint64_t)PySet_Size(set) != count) {
         Py_DECREF(set);
         return shms_unpack_failed(u, "a member comes twice");
@@ -226,10 +224,11 @@ static PyObject *extension(struct shms_unpack *u, uint64_t n, int depth) {
         made = enclosed(u, code, depth);
         u->end = end;
         u->owed = owed;
-    } else if (code >= SHMS_EXT_INT && code <= SHMS_EXT_IN_C)
-        made = shms_unpack_leaf(u, code, payload, n);
-    else
-        made = by_python(u, code, payload, n);
+    } else {
+        shms_work_leaf(&u->work, code, n);
+        made = code >= SHMS_EXT_INT && code <= SHMS_EXT_IN_C ? shms_unpack_leaf(u, code, payload, n)
+                                                             : by_python(u, code, payload, n);
+    }
     if (SHMS_UNLIKELY(!made && u->error->code < 0)) { /* the innermost */
         u->error->code = code;
         u->error->bytes = n;
@@ -315,7 +314,7 @@ static PyObject *unpack_node(struct shms_unpack *u, int depth) {
 
 PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
                       struct shms_unpack_error *error) {
-    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, 2 * SHMS_COLLISIONS};
+    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, {0}, shms_work_allowed(length)};
     *error = (struct shms_unpack_error){.why = NULL, .code = -1, .bytes = 0};
     PyObject *value = unpack_node(&u, 0);
     if (value && left(&u)) {
@@ -327,7 +326,7 @@ PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *ty
 
 PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
                                 struct shms_unpack_error *error) {
-    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, 2 * SHMS_COLLISIONS};
+    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, {0}, shms_work_allowed(length)};
     error->why = NULL;
     error->code = code;
     error->bytes = length;
@@ -338,9 +337,12 @@ PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, s
 
 /* ---- a look at bytes that another decoder is to read */
 
-static const char *skip_node(struct shms_unpack *u, int depth);
+/* Which elements of a container are keys, or parts of keys. */
+enum keys { NO_KEYS, ALL_KEYS, EVERY_OTHER };
 
-static const char *skip_nodes(struct shms_unpack *u, uint64_t count, int depth) {
+static const char *skip_node(struct shms_unpack *u, int depth, bool key);
+
+static const char *skip_nodes(struct shms_unpack *u, uint64_t count, int depth, enum keys which) {
     struct shms_unpack_error error;
     u->error = &error;
     if (!enter(u, count, depth))
@@ -348,43 +350,47 @@ static const char *skip_nodes(struct shms_unpack *u, uint64_t count, int depth) 
     const char *why = NULL;
     for (uint64_t i = 0; i < count && !why; i++) {
         u->owed--;
-        why = skip_node(u, depth + 1);
+        why = skip_node(u, depth + 1, which == ALL_KEYS || (which == EVERY_OTHER && i % 2 == 0));
     }
     return why;
 }
 
-static const char *skip_extension(struct shms_unpack *u, uint64_t n, int depth) {
+static const char *skip_extension(struct shms_unpack *u, uint64_t n, int depth, bool key) {
     if (left(u) < 1 || n > left(u) - 1 || u->owed > left(u) - 1 - n)
         return CUT_SHORT;
     int code = (int8_t)*u->at++;
-    struct shms_unpack inner = {u->at, u->at + n, 0, NULL, NULL, NULL, 0};
+    struct shms_unpack inner = {.at = u->at, .end = u->at + n, .allowed = u->allowed};
     u->at += n;
+    if (key && n > SHMS_WORK_SHORT)
+        return "a key is long";
     if (code < SHMS_EXT_TUPLE || code > SHMS_EXT_SLICE)
         return NULL;
     uint64_t count = array_head(&inner);
-    const char *why = count == UINT64_MAX ? "it does not hold an array" : skip_nodes(&inner, count, depth);
+    key |= code == SHMS_EXT_SET || code == SHMS_EXT_FROZENSET;
+    const char *why = count == UINT64_MAX ? "it does not hold an array" : skip_nodes(&inner, count, depth, key ? ALL_KEYS : NO_KEYS);
+    u->allowed = inner.allowed;
     return why ? why : left(&inner) ? "bytes are left over" : NULL;
 }
 
-static const char *skip_node(struct shms_unpack *u, int depth) {
+static const char *skip_node(struct shms_unpack *u, int depth, bool key) {
     if (!left(u))
         return CUT_SHORT;
     uint8_t tag = *u->at++;
     if (tag < 0x80 || tag >= 0xe0)
         return NULL;
-    if (tag < 0xa0)
-        return skip_nodes(u, (uint64_t)(tag & 15) << (tag < 0x90), depth);
     int width = tag < 0xc0 ? 0 : widths[tag - 0xc0];
     if (width < 0 || (size_t)width > left(u))
         return width < 0 ? "a byte begins no value" : CUT_SHORT;
-    uint64_t n = tag < 0xc0 ? tag & 31 : shms_get_number(u->at, width);
+    bool map = tag < 0x90 || tag >= 0xde, container = tag < 0xa0 || tag >= 0xdc;
+    bool fixed = tag >= 0xd4 && tag <= 0xd8, extended = fixed || (tag >= 0xc7 && tag <= 0xc9);
+    uint64_t n = tag < 0xa0 ? tag & 15 : tag < 0xc0 ? tag & 31 : fixed ? 1ull << (tag - 0xd4) : shms_get_number(u->at, width);
     u->at += width;
-    if (tag >= 0xdc)
-        return skip_nodes(u, n << (tag >= 0xde), depth);
-    if (tag >= 0xc7 && tag <= 0xc9)
-        return skip_extension(u, n, depth);
-    if (tag >= 0xd4 && tag <= 0xd8)
-        return skip_extension(u, 1ull << (tag - 0xd4), depth);
+    if (key && (container || extended) && u->allowed-- == 0)
+        return "there are many keys whose hashes are to be counted"; /* which this package's decoder does */
+    if (container)
+        return skip_nodes(u, n << map, depth, key ? ALL_KEYS : map ? EVERY_OTHER : NO_KEYS);
+    if (extended)
+        return skip_extension(u, n, depth, key);
     bool sized = tag < 0xc0 || (tag >= 0xc4 && tag <= 0xc6) || tag >= 0xd9;
     if (sized && n > left(u))
         return CUT_SHORT;
@@ -393,7 +399,7 @@ static const char *skip_node(struct shms_unpack *u, int depth) {
 }
 
 const char *shms_unpack_check(const uint8_t *bytes, size_t length) {
-    struct shms_unpack u = {bytes, bytes + length, 0, NULL, NULL, NULL, 0};
-    const char *why = skip_node(&u, 0);
+    struct shms_unpack u = {.at = bytes, .end = bytes + length, .allowed = SHMS_WORK_FEW};
+    const char *why = skip_node(&u, 0, false);
     return why ? why : left(&u) ? "bytes are left over" : NULL;
 }
