@@ -113,10 +113,10 @@ def list_keys(store: Batches[Any], here: _Place, view: Callable[[], object]) -> 
 
 def hand_over(store: Batches[Any], key: object) -> tuple[Any] | None:
     """The value of *key*, if a copy asks for it; else None. A method of stores, called by [] (csrc/python/glue_type.c)."""
-    copies = store._copies
-    frame, instruction = place(1) or (0, 0)
+    copies, caller = store._copies, _getframe(1)
+    frame = id(caller)
     copy = copies.get(frame)
-    if copy is None or copy.instruction != instruction:
+    if copy is None or (copy.instruction != caller.f_lasti and copy.instruction != IN_LOOP):
         if not next(_strangers) % 256:
             forget_abandoned(store)
         return None

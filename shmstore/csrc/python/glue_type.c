@@ -130,7 +130,7 @@ static PyObject *value_and_version_or_none(PyObject *self, PyObject *name) {
 
 static PyObject *subscript(PyObject *self, PyObject *name) {
     PyObject *copies = ((struct shms_store_object *)self)->copies;
-    if (SHMS_UNLIKELY(copies && PyDict_Size(copies) > 0)) {
+    if (SHMS_UNLIKELY(copies && PyDict_Size(copies) > 0) && PyEval_GetFrame()) { /* a copy is made by a frame */
         PyObject *value = handed_over(self, name);
         if (value || PyErr_Occurred())
             return value;
