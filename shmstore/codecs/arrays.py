@@ -159,7 +159,7 @@ def scalar_parts(value: Any) -> tuple[list[Any], int]:
             if is_foreign(error):
                 raise
             raise Unsupported("a text with a lone surrogate",
-                              "store bytes: s.encode('utf-8', 'surrogateescape')") from None  # fmt: skip
+                              "store bytes: s.encode('utf-8', 'surrogatepass')") from None  # fmt: skip
     elif kind is np.bytes_:
         dtype, memory = _BYTES, bytes(value)
     else:

@@ -174,7 +174,7 @@ def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
             if is_foreign(error):
                 raise
             return (f"a str with a lone surrogate at {error.start}",
-                    "store bytes: s.encode('utf-8', 'surrogateescape')")  # fmt: skip
+                    "store bytes: s.encode('utf-8', 'surrogatepass')")  # fmt: skip
     found = (0, None) if kind is int or kind is range or kind is complex or id(kind) in _NATIVE else registry.find(kind)
     if found is None:
         return f"objects of type {type_name(kind)} are not stored as they are", _remedy(kind)

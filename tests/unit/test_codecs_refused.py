@@ -119,7 +119,7 @@ REFUSED = [
     (len, r"builtin_function_or_method"),
     (timezone.utc, r"datetime\.timezone.*as part of a datetime"),
     (BERLIN, r"zoneinfo\.ZoneInfo.*as part of a datetime"),
-    ("\ud800", r"a str with a lone surrogate at 0.*surrogateescape"),
+    ("\ud800", r"a str with a lone surrogate at 0.*surrogatepass"),
     (Fraction(1, 2**10000), r"fractions\.Fraction: a number in it takes 1251 bytes, 1024 is the most"),
     (range(2**10000), r"range: a number in it takes"),
 ]
@@ -133,6 +133,14 @@ def test_what_is_not_on_the_list_is_refused_with_a_remedy(value, message):
         codec.encode({"users": [{}, (), {1}, {"name": "x", "avatar": value}]})
     with pytest.raises(CodecError, match=rf"^cannot encode \$\[1\]\[0\]: .*{message}"):
         codec.encode((2**70, [value]))
+
+
+@pytest.mark.parametrize("text", ["\ud800", "\udcff", "a\udfffb"], ids=ascii)
+def test_the_remedy_for_lone_surrogates_works(text):
+    with pytest.raises(CodecError) as caught:
+        codec.encode(text)
+    raw = eval(str(caught.value).rpartition("store bytes: ")[2], {"s": text})
+    assert codec.decode(codec.encode(raw)).decode("utf-8", "surrogatepass") == text
 
 
 TZINFOS = [
