@@ -142,7 +142,12 @@ def test_behind_a_stopped_process(make: Any, method: str) -> None:
 
 @pytest.mark.parametrize("kind", [getattr(errors, name) for name in errors.__all__], ids=errors.__all__)
 def test_exceptions_survive_pickle_and_copy(kind: Any) -> None:
-    error = kind(2, "text") if issubclass(kind, OSError) and kind is not shmstore.LockTimeout else kind("text")
+    arguments: tuple[Any, ...] = ("text",)
+    if issubclass(kind, UnicodeEncodeError):
+        arguments = ("utf-8", "a key", 0, 1, "text")
+    elif issubclass(kind, OSError) and kind is not shmstore.LockTimeout:
+        arguments = (2, "text")
+    error = kind(*arguments)
     error.stored, error.failed = 3, ("a", b"b")
     for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(again) is kind and again.args == error.args and str(again) == str(error)

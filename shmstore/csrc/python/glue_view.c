@@ -50,7 +50,7 @@ PyObject *shms_view_of(PyObject *self, PyObject *const *args, Py_ssize_t count, 
     PyObject *view = rc == SHMS_OK ? PyMemoryView_FromObject((PyObject *)m) : NULL;
     Py_XDECREF(m);
     if (rc == SHMS_MISS)
-        PyErr_SetObject(PyExc_KeyError, name);
+        shms_key_error(name);
     else if (rc == SHMS_UNMET || rc == SHMS_FULL)
         shms_raise(PyObject_CallMethod(self, "_view_failure", "Oi", name, rc));
     else if (rc != SHMS_OK)
