@@ -221,7 +221,8 @@ class Against(RuleBasedStateMachine):
         try:
             count = getattr(self.store, how)(items)
         except shmstore.StoreFull as error:
-            assert not self.fits and f" of {len(items)} items were stored before" in str(error)
+            said = f"{error.stored} of {len(items)} items were stored before" if error.stored else "nothing was changed"
+            assert not self.fits and said in str(error)
             for name, item in fresh.items():  # one by one, in their order
                 found = self.store.get(name, MISSING)
                 if name in self.model and self.store.get_versioned(name)[1] == self.version[name]:
