@@ -117,15 +117,27 @@ def small_dev_shm() -> Callable[[str], None]:
 
 
 @pytest.fixture
-def hide_proc() -> Callable[[], None]:
-    """Enter a mount namespace without /proc/sysvipc."""
+def hide() -> Callable[[str], None]:
+    """Enter a mount namespace where this directory is empty."""
 
-    def hide_proc() -> None:
+    def hide(path: str) -> None:
         _call("unshare", CLONE_NEWNS)
         _call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
-        _call("mount", b"tmpfs", b"/proc/sysvipc", b"tmpfs", 0, None)
+        _call("mount", b"tmpfs", path.encode(), b"tmpfs", 0, None)
 
-    return hide_proc
+    return hide
+
+
+@pytest.fixture
+def hide_proc(hide: Callable[[str], None]) -> Callable[[], None]:
+    """Enter a mount namespace without /proc/sysvipc."""
+    return lambda: hide("/proc/sysvipc")
+
+
+@pytest.fixture
+def without_proc(hide: Callable[[str], None]) -> Callable[[], None]:
+    """Enter a mount namespace where /proc is empty."""
+    return lambda: hide("/proc")
 
 
 @pytest.fixture

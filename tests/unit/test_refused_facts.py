@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import resource
@@ -134,38 +133,23 @@ def test_info_of_a_private_store_whose_descriptor_was_closed(in_child):
         assert (told.mode, told.attached, told.size) == (None, None, 1 << 20)
 
 
-def without_proc():
-    """A mount namespace where /proc is empty."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    private = 0x4000 | 0x40000
-    if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, private, None) or libc.mount(b"t", b"/proc", b"tmpfs", 0, None):
-        raise OSError(ctypes.get_errno(), "no mount namespace")
-
-
-def test_clients_where_proc_is_hidden(own, in_child):
+def test_clients_where_proc_is_hidden(own, in_child, without_proc):
     clients = in_child(own.clients, before=without_proc)
     assert [(client.program, client.is_me) for client in clients] == [(None, False), (None, True)]
     assert clients[0].alive is None or clients[0].alive is True  # shown by its lock, where it has one
 
 
-def test_limits_where_proc_is_hidden(in_child):
+def test_limits_where_proc_is_hidden(in_child, without_proc):
     said = in_child(room_for_mappings, before=without_proc)
     assert "vm.max_map_count cannot be read" in said and "how many mappings exist cannot be read" in said
 
 
-def without_sys():
-    libc = ctypes.CDLL(None, use_errno=True)
-    private = 0x4000 | 0x40000
-    if libc.unshare(0x00020000) or libc.mount(b"none", b"/", None, private, None) or libc.mount(b"t", b"/sys", b"tmpfs", 0, None):
-        raise OSError(ctypes.get_errno(), "no mount namespace")
-
-
-def test_huge_pages_where_sys_is_hidden(in_child):
-    sizes, said = in_child(lambda: (huge_page_sizes(), free_huge_pages()), before=without_sys)
+def test_huge_pages_where_sys_is_hidden(in_child, hide):
+    sizes, said = in_child(lambda: (huge_page_sizes(), free_huge_pages()), before=lambda: hide("/sys"))
     assert sizes is None and said == "/sys/kernel/mm/hugepages cannot be read"
 
 
-def test_the_size_of_huge_pages_where_proc_is_hidden(key, in_child):
+def test_the_size_of_huge_pages_where_proc_is_hidden(key, in_child, without_proc):
     with pytest.raises(OSError, match=r"/proc/meminfo.* cannot be read .*hugepages=\"2M\""):
         in_child(lambda: Store(key, hugepages=True), before=without_proc)
 
@@ -173,13 +157,13 @@ def test_the_size_of_huge_pages_where_proc_is_hidden(key, in_child):
 # ---- lists
 
 
-def test_stores_where_proc_is_hidden(key, in_child):
+def test_stores_where_proc_is_hidden(key, in_child, without_proc):
     with Store(key, size="1M"):
         assert key in in_child(lambda: [info.name for info in shmstore.stores()], before=without_proc)
 
 
 @seccomp
-def test_stores_where_nobody_lists_them(key, in_child):
+def test_stores_where_nobody_lists_them(key, in_child, without_proc):
     def before():
         without_proc()
         refused(refuse.Refusal("shmctl", errno.EPERM))()
