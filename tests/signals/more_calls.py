@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 from collections.abc import Callable
@@ -33,6 +34,13 @@ class Blocks:
 
     def end(self) -> None:
         """Whatever a strike has ended already, or not."""
+        try:
+            self._end()
+        except BufferError:  # Python 3.10 keeps variables of frames that are traced, and what they hold, in a cycle
+            gc.collect()
+            self._end()
+
+    def _end(self) -> None:
         for block in (self.block, self.list.shm, *self.made):
             block.close()
             quietly(FileNotFoundError, block.unlink)

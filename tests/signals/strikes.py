@@ -62,9 +62,12 @@ def _is(caught: BaseException, kind: type[BaseException]) -> bool:
     return type(caught) is kind or (generated and type(caught.__cause__) is kind)
 
 
-def _looks(instruction: dis.Instruction) -> bool:
-    name = instruction.opname
-    return name.startswith("CALL") or "JUMP" in name or name in ("RESUME", "GEN_START", "SEND", "YIELD_VALUE", "FOR_ITER")
+OLD = sys.version_info < (3, 11)  # looks when it enters a clause, too
+# Not CALL_INTRINSIC, SEND or JUMP_BACKWARD_NO_INTERRUPT: an exception behind those would be one that no signal can make.
+LOOKING = (
+    {"CALL_METHOD", "CALL_FUNCTION", "CALL_FUNCTION_KW", "CALL_FUNCTION_EX", "JUMP_ABSOLUTE", "POP_JUMP_IF_FALSE", "POP_JUMP_IF_TRUE"}
+    if OLD else {"RESUME", "CALL", "CALL_KW", "CALL_FUNCTION_EX", "JUMP_BACKWARD"}
+)  # fmt: skip
 
 
 _places: dict[CodeType, list[int]] = {}
@@ -74,7 +77,7 @@ def _looking(code: CodeType) -> list[int]:
     """Offsets of the instructions after which the interpreter looks at signals; before the first one it does, too."""
     found = _places.get(code)
     if found is None:
-        found = _places[code] = [instruction.offset for instruction in dis.get_instructions(code) if _looks(instruction)]
+        found = _places[code] = [step.offset for step in dis.get_instructions(code) if step.opname in LOOKING]
     return found
 
 
@@ -90,8 +93,8 @@ class _Tracer:
         code = frame.f_code
         if not code.co_filename.startswith(PACKAGE):
             return None
-        if event == "exception":
-            self.before[frame] = -1  # Python 3.10 looks when it enters a clause
+        if event == "exception" and OLD:
+            self.before[frame] = -1
         if event != "opcode":
             frame.f_trace_opcodes = True
             return self

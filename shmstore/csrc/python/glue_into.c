@@ -43,8 +43,11 @@ static PyObject *hold(PyObject *buffer, struct shms_into *into) {
         return held;
     }
     if (held)
-        PyErr_Format(PyExc_TypeError, "get_into() takes a writable, contiguous buffer, and this %R is none",
-                     (PyObject *)Py_TYPE(buffer));
+        PyErr_Clear(); /* the memoryview's own: no code but the interpreter's ran */
+    PyObject *shown = held ? PyObject_Repr((PyObject *)Py_TYPE(buffer)) : NULL;
+    if (shown) /* not %R: before 3.12 PyErr_Format replaces what a repr raises */
+        PyErr_Format(PyExc_TypeError, "get_into() takes a writable, contiguous buffer, and this %U is none", shown);
+    Py_XDECREF(shown);
     Py_XDECREF(held);
     return NULL;
 }

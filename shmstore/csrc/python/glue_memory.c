@@ -134,8 +134,10 @@ static PyObject *end(PyObject *self, PyObject *args) {
     if (!m->shown)
         return PyLong_FromLong(give_back(m));
     held = new_view(m);
-    if (held && PyObject_SetAttrString(holder, attribute, held) == 0)
-        PyErr_Format(PyExc_BufferError, "%R stays: a slice of its %s is still in use", holder, attribute);
+    PyObject *shown = held && PyObject_SetAttrString(holder, attribute, held) == 0 ? PyObject_Repr(holder) : NULL;
+    if (shown) /* not %R: before 3.12 PyErr_Format replaces what a repr raises */
+        PyErr_Format(PyExc_BufferError, "%U stays: a slice of its %s is still in use", shown, attribute);
+    Py_XDECREF(shown);
     Py_XDECREF(held);
     return NULL;
 }

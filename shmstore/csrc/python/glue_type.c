@@ -344,7 +344,10 @@ static bool parse_version(PyObject *object, uint64_t *version) {
     if (*version != UINT64_MAX || !PyErr_Occurred())
         return true;
     PyErr_Clear(); /* OverflowError, of the interpreter itself */
-    PyErr_Format(PyExc_ValueError, "no store gives the version %R", object);
+    PyObject *shown = PyObject_Repr(object); /* not %R: before 3.12 PyErr_Format replaces what a repr raises */
+    if (shown)
+        PyErr_Format(PyExc_ValueError, "no store gives the version %U", shown);
+    Py_XDECREF(shown);
     return false;
 }
 
