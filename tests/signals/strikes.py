@@ -212,10 +212,13 @@ class Storm:
         except BaseException as error:
             caught = error
         self.armed = False
-        if caught is not None and _is(caught, kind):
-            self.struck += 1
-            return None
-        return caught
+        try:
+            if caught is not None and _is(caught, kind):
+                self.struck += 1
+                return None
+            return caught
+        finally:
+            del caught  # its traceback leads to this frame
 
 
 def footprint() -> dict[str, Any]:

@@ -1,0 +1,128 @@
+"""Signals at random times, from a timer and a thread, against every public call: what no list of places can name.
+
+They strike in libraries, in C calls that look at signals, and in functions of the user's. Each call is made until it was
+struck so many times, or so often that it seems to end before a signal can come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from calls import CALLS, CODE, Mine, Point, decode_point, encode_point, fill, reopened, whole
+from more_calls import MEMORY, Blocks
+from strikes import CLASSES, Storm, footprint
+from test_places import pins
+
+import shmstore
+from shmstore import CodecError, Store
+
+# asyncio logs what comes up in a callback of its own, and goes on without it
+CASES = [(f"{name} {at}" if at else name, call) for name, calls in CALLS.items() if name != "wait_async" for at, call in enumerate(calls)]
+OF_MEMORY = [(f"{name} {at}" if at else name, call) for name, calls in MEMORY.items() for at, call in enumerate(calls)]
+QUICK, FULL = 6, 150  # strikes on each call
+COUNTS = {"delivered": 0, "struck": 0, "calls": 0}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def told() -> Iterator[None]:
+    """How much was tried, for -s."""
+    yield
+    print(f"\n{COUNTS['delivered']} signals, {COUNTS['struck']} of {COUNTS['calls']} calls struck")
+
+
+@pytest.fixture
+def store(key: str) -> Iterator[Store[Any]]:
+    shmstore.register(CODE, Point, encode_point, decode_point)
+    with Store(key, size="1M") as store:
+        fill(store)
+        yield store
+        store.destroy()
+
+
+def storm(call: Callable[[], Any], strikes: int, seed: int, prepare: Callable[[], Any], check: Callable[[], bool]) -> None:
+    with Storm(seed) as weather:
+        for made in range(strikes * 20):
+            if weather.struck >= strikes:
+                break
+            prepare()
+            kind = CLASSES[made % len(CLASSES)]
+            caught = weather.strike(call, kind, within=2e-5 * (1 + made % 40))
+            told = f"seed {seed}, call {made}: a {kind.__name__} became {caught!r}"
+            assert caught is None, told
+            assert check(), told
+            COUNTS["calls"] += 1
+        COUNTS["delivered"] += weather.delivered
+        COUNTS["struck"] += weather.struck
+
+
+def strike(store: Store[Any], call: Callable[[Store[Any]], Any], strikes: int, seed: int) -> None:
+    call(store)
+    fill(store)
+    clients, before, views = store.stats().clients, footprint(), pins(store)
+    storm(lambda: call(store), strikes, seed, lambda: fill(store), lambda: whole(store))
+    fill(store)
+    assert (pins(store), footprint(), store.stats().clients) == (views, before, clients)
+    assert store.stats().zombies == 0 and store.check() == 0
+
+
+@pytest.mark.parametrize("name, call", CASES, ids=[name for name, _ in CASES])
+def test_calls(store, name, call):
+    strike(store, call, QUICK, len(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name, call", CASES, ids=[name for name, _ in CASES])
+def test_calls_in_a_long_storm(store, name, call, seed):
+    strike(store, call, FULL, seed)
+
+
+def strike_blocks(call: Callable[[Blocks], Any], strikes: int, seed: int) -> None:
+    blocks: list[Blocks] = []
+
+    def prepare() -> None:
+        if blocks:
+            blocks.pop().end()
+        blocks.append(Blocks())
+
+    prepare()
+    call(blocks[0])
+    blocks.pop().end()
+    before = footprint()
+    storm(lambda: call(blocks[0]), strikes, seed, prepare, lambda: True)
+    blocks.pop().end()
+    assert footprint() == before
+
+
+# What these make has a number or a name and no owner: the caller loses it if a signal strikes as he is given it.
+GIVEN = {"SharedMemory.__init__", "SharedMemory.__init__ 1", "ShareableList.__init__", "posix.shm_open"}
+OWNED = [case for case in OF_MEMORY if case[0] not in GIVEN]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, call", OWNED, ids=[name for name, _ in OWNED])
+def test_memory_in_a_long_storm(name, call):
+    strike_blocks(call, FULL // 3, 0)
+
+
+VALUES = {
+    "registered": ("msgpack", [Point(i) for i in range(300)]),
+    "hashed by Python": ("msgpack", {Point(i): {Point(-i)} for i in range(200)}),
+    "pickle": ("pickle", [{Point(i): (i,)} for i in range(300)]),
+    "a codec of the user's": (Mine(), [(i, str(i)) for i in range(300)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_functions_of_the_user(store, case):
+    """It passes through these, too; and what they raise of their own is a CodecError as ever."""
+    codec, value = VALUES[case]
+    with reopened(store, codec=codec) as other:
+        other["other"] = value
+        storm(lambda: other["other"], 40, 1, lambda: None, lambda: True)
+        storm(lambda: other.put("v", value), 40, 2, lambda: None, lambda: True)
+        assert other["other"] == value
+    with pytest.raises(CodecError):
+        store.put("v", [object()])
