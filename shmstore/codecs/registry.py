@@ -145,7 +145,8 @@ def register(code: int, cls: type[_T], encode: Callable[[_T], bytes], decode: Ca
     Whatever the codec would refuse may be registered, a named tuple or an enum too, and is then stored
     wherever it lies in a value: also as a member of a set or a dict's key. What *decode* returns must be
     equal to what was put and of the same class; nobody checks that. Both run while nothing is locked, and
-    must not change what is being stored. What they raise becomes ``CodecError``.
+    must not change what is being stored. What they raise becomes ``CodecError``; what a signal handler raises
+    meanwhile does not.
 
     Registering the same again does nothing. A class that was defined again, because its module was reloaded, takes the
     place of the old one, whose objects can still be put. Threads may register at once; a value that is being read or

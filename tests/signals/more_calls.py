@@ -23,7 +23,7 @@ class Blocks:
     """A block, a list and a segment, for calls that need one. Made before each call, ended after it."""
 
     def __init__(self) -> None:
-        self.made: list[SharedMemory] = []  # what calls created; who is not given a handle has nothing to remove
+        self.made: list[SharedMemory] = []  # what calls created; without a handle there is nothing to remove
         self.block = SharedMemory(create=True, size=100)
         self.list = ShareableList([1, "two", b"three", None, 4.0, True])
         self.shmid = sysv.shmget(sysv.IPC_PRIVATE, 8192, 0o600)

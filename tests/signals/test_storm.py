@@ -96,7 +96,7 @@ def strike_blocks(call: Callable[[Blocks], Any], strikes: int, seed: int) -> Non
     assert footprint() == before
 
 
-# What these make has a number or a name and no owner: the caller loses it if a signal strikes as he is given it.
+# What these make has a number or a name and no owner: it is lost if a signal strikes as the caller gets it.
 GIVEN = {"SharedMemory.__init__", "SharedMemory.__init__ 1", "ShareableList.__init__", "posix.shm_open"}
 OWNED = [case for case in OF_MEMORY if case[0] not in GIVEN]
 

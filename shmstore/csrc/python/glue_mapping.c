@@ -95,7 +95,7 @@ PyObject *shms_map_memory(PyObject *module, PyObject *args) {
 }
 
 /* ---- shm_open: a number has no owner, so the whole function is C: what a handler raises either finds no descriptor, or
- * closes it, or comes up in the caller, who has it by then. */
+ * closes it, or comes up in the caller after the call. */
 
 static int open_object(PyObject *converted) {
     const char *name;
