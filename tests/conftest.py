@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +31,34 @@ def outside_the_checkout(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
 NAMES = "SHMSTORE_TEST_NAMES"  # in the environment: a file with the name of every store that a test may have made
 
 
+# In the environment: the numbers of those signals that whoever started the run wants to be without effect on it.
+IGNORED = "SHMSTORE_TEST_IGNORED"
+MAY_END_A_RUN = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+# Those that Python itself ignores, and undoes for programs that it starts; and those of job control.
+LEFT_ALONE = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+
+
+def give_programs_their_signals() -> None:
+    """Let programs that tests start have every signal at its default, as from a shell that somebody types into.
+
+    nohup, jobs in the background of a script, and some CI start a run with signals ignored or blocked, which is handed
+    on from program to program. A handler is not: so a signal that would end this run, and must not, is caught and does
+    nothing here. Workers of xdist are such programs, too; the environment tells them which ones.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN} - {*LEFT_ALONE}
+    harmless = {int(number) for number in os.environ.get(IGNORED, "").split()} | ignored.intersection(MAY_END_A_RUN)
+    for number in harmless:
+        signal.signal(number, lambda signum, frame: None)
+    for number in ignored - harmless:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.environ[IGNORED] = " ".join(str(int(number)) for number in harmless)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    give_programs_their_signals()
     if NAMES not in os.environ:  # workers inherit it
         handle, os.environ[NAMES] = tempfile.mkstemp(prefix="shmstore-test-names-")
         os.close(handle)

@@ -36,7 +36,6 @@ def start() -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            preexec_fn=default_interrupt,
         )
         watchdog = threading.Timer(DEADLINE, process.kill)
         watchdog.start()
@@ -50,11 +49,6 @@ def start() -> Iterator[Start]:
         process.wait()
         if process.stdout:
             process.stdout.close()
-
-
-def default_interrupt() -> None:
-    """A shell's background jobs ignore Ctrl-C, and their children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def left_behind(pid: int) -> list[str]:

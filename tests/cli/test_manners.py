@@ -180,6 +180,36 @@ def test_ctrl_c(store, key, script):
     assert process.returncode == 130
 
 
+@pytest.mark.parametrize("how", ["ignored", "blocked"])
+def test_an_interrupt_that_was_ignored_before_stays_so(store, key, script, how):
+    """As with nohup, or behind & in a script: what was started so goes on whatever is typed on the terminal."""
+
+    def before_exec():
+        if how == "ignored":
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        else:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+
+    waiting = script("get", key, "late", "--wait", "60s", preexec_fn=before_exec)
+    demo = script("demo", "--limit", 40, "--workers", 2, preexec_fn=before_exec)
+    before = time.monotonic()
+    while store.info().attached < 2 and time.monotonic() < before + 20:
+        time.sleep(0.01)
+    for process in (waiting, demo):
+        process.send_signal(signal.SIGINT)
+    store["late"] = "here"
+    assert waiting.communicate(timeout=20) == (b"here\n", b"") and waiting.returncode == 0
+    out, err = demo.communicate(timeout=60)
+    assert (demo.returncode, err) == (0, b"") and b"The same job twice" in out
+
+
+def test_a_demo_whose_children_are_reaped_by_the_kernel(script):
+    """SIGCHLD ignored, as some servers leave it: there is no exit code to be had then."""
+    process = script("demo", "--limit", 40, "--workers", 2, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"") and b"The same job twice" in out
+
+
 # ---- terminals ----
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -38,7 +37,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=_default_interrupt,
         )
         watchdog = threading.Timer(DEADLINE, process.kill)
         watchdog.start()
@@ -52,11 +50,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
         process.wait()
         for pipe in (process.stdout, process.stderr):
             pipe.close()  # without reading to the end: whoever outlives the process would keep us waiting
-
-
-def _default_interrupt() -> None:
-    """A shell's background jobs ignore Ctrl-C, and their children inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture
