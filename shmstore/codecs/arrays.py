@@ -100,7 +100,7 @@ def decode_ndarray(data: _Memory) -> Any:
         raise ValueError(f"{elements} elements of no bytes, {ELEMENTS} is the most")
     order = "F" if flags & FORTRAN else "C"
     if len(data) == start:  # numpy.empty would find memory for one element, however large, and makes S0 an S1
-        data, start = bytearray(), 0
+        data, start = memoryview(bytearray(16))[:0], 0  # aligned, though there is nothing
     array = np.ndarray(shape, dtype, data, start, order=order)
     if len(data) >= _ROOMY:
         _settle()
