@@ -163,16 +163,8 @@ static enum shms_pack_result pack_list(struct shms_pack *w, PyObject *list, int 
     return rc == SHMS_PACKED && PyList_Size(list) != count ? SHMS_PACK_REFUSED : rc; /* changed meanwhile */
 }
 
-/* A key of a dict, or a member of a set. */
-static enum shms_pack_result pack_key(struct shms_pack *w, struct shms_keys_of *keys, PyObject *key, int depth) {
-    if (SHMS_LIKELY(Py_TYPE(key) == &PyUnicode_Type || Py_TYPE(key) == &PyBytes_Type))
-        return pack_node(w, key, depth);
-    struct shms_work before = shms_key_begin(keys);
-    size_t from = w->to->length;
-    enum shms_pack_result rc = pack_node(w, key, depth);
-    if (rc != SHMS_PACKED)
-        return rc;
-    switch (shms_key_end(keys, &before, key, w->to->length - from)) {
+static enum shms_pack_result count_key(struct shms_keys_of *keys, const struct shms_work *before, PyObject *key, size_t bytes) {
+    switch (shms_key_end(keys, before, key, bytes)) {
     case SHMS_COUNTED:
         return SHMS_PACKED;
     case SHMS_UNHASHABLE:
@@ -180,6 +172,17 @@ static enum shms_pack_result pack_key(struct shms_pack *w, struct shms_keys_of *
     default:
         return SHMS_PACK_NO_MEMORY;
     }
+}
+
+/* A key of a dict, or a member of a set. */
+static inline enum shms_pack_result pack_key(struct shms_pack *w, struct shms_keys_of *keys, PyObject *key, int depth) {
+    bool salted = Py_TYPE(key) == &PyUnicode_Type || Py_TYPE(key) == &PyBytes_Type;
+    struct shms_work before = {0};
+    if (SHMS_UNLIKELY(!salted))
+        before = shms_key_begin(keys);
+    size_t from = w->to->length;
+    enum shms_pack_result rc = pack_node(w, key, depth);
+    return SHMS_LIKELY(salted) || rc != SHMS_PACKED ? rc : count_key(keys, &before, key, w->to->length - from);
 }
 
 /* The container whose keys cost most is kept, for the error if all together cost too much. */
