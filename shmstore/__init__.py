@@ -38,6 +38,8 @@ except ImportError as _error:
         f"if it is not installed yet, run `pip install .` there first (it needs a C compiler) ({_error})"
     ) from None
 
+from shmstore._imports import late
+from shmstore._records import ClientInfo, Stats, StoreInfo
 from shmstore.codecs.registry import register
 from shmstore.errors import (
     CodecError,
@@ -63,20 +65,15 @@ from shmstore.store import DEFAULT, PRIVATE, Store, destroy, open, stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shmstore._records import ClientInfo, Stats, StoreInfo
     from shmstore.shared_memory import ShareableList, SharedMemory
 else:
-    _LATER = dict.fromkeys(("ClientInfo", "Stats", "StoreInfo"), "shmstore._records") | dict.fromkeys(
-        ("ShareableList", "SharedMemory"), "shmstore.shared_memory"
-    )
+    _LATE = dict.fromkeys(("ShareableList", "SharedMemory"), late("shmstore.shared_memory"))
 
     def __getattr__(name):
         """Import what few programs need when it is first asked for."""
-        if name not in _LATER:
+        if name not in _LATE:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
-        globals()[name] = value = getattr(import_module(_LATER[name]), name)
+        globals()[name] = value = getattr(_LATE[name], name)
         return value
 
     def __dir__():

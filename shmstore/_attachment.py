@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from shmstore import _memory_errors, errors
+from shmstore import errors
 from shmstore._calls import StoreCalls
 from shmstore._core import ffi, lib
 from shmstore._durations import seconds, timeout_ns, ttl_ns
@@ -12,7 +12,7 @@ from shmstore._foreign import is_foreign
 from shmstore._imports import current
 from shmstore._keys import Key, parse_backend, parse_huge_page, parse_key, parse_owner, parse_size
 from shmstore._names import no_key
-from shmstore._native import failure, log_news, open_handle, user
+from shmstore._native import failure, log_news, open_handle, told, user
 from shmstore._sentinels import Private, UnsaidInt, UnsaidStr
 from shmstore.codecs import resolve
 
@@ -233,8 +233,8 @@ class Attachment(StoreCalls):
         info, buffer = self._info(), ffi.new("char[64]")
         code = lib.shms_refused(self._handle, buffer, len(buffer))
         call = ffi.string(buffer).decode()
-        other = _memory_errors.about_removal(call, code, self._key, info.id)
-        if other is not None:
+        other = told("about_removal", call, code, self._key, info.id)
+        if other:
             return errors.StoreSystemError(code, f"store {self._key.shown}: {call}: {os.strerror(code)}: {other}")
         if not info.kernel_known:
             whose, who, how = "it belongs to another user", "its owner, its creator", "shmstore rm, as that user"

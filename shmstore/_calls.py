@@ -7,7 +7,8 @@ often. This file loads it: each import, and each interpreter, gets one with a st
 from __future__ import annotations
 
 import atexit
-from importlib.machinery import ExtensionFileLoader, ModuleSpec
+from _frozen_importlib import ModuleSpec  # as importlib.machinery has them, which takes long to import
+from _frozen_importlib_external import ExtensionFileLoader
 
 from shmstore import _core
 

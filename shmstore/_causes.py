@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from io import open  # builtins loses it at shutdown
 
 from shmstore._foreign import is_foreign
 from shmstore._limits import amount, limit, mappings_are_used_up, room, room_for_mappings, taken_of_addresses, ulimit

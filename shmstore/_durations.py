@@ -7,7 +7,7 @@ rule (``shms_call_ttl``), and asks here about everything else.
 
 from __future__ import annotations
 
-import sys
+from shmstore._imports import imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _infinity(number: Any) -> float:
 
 def _class(module: str, name: str) -> Any:
     """The class, if somebody can hold an instance of it: then its module is imported."""
-    found = getattr(sys.modules.get(module), name, None)
+    found = getattr(imported(module), name, None)
     return found if isinstance(found, type) else _Nothing
 
 

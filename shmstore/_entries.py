@@ -8,6 +8,7 @@ from shmstore import errors
 from shmstore._attachment import NAMES_OF_CODECS
 from shmstore._core import ffi, lib
 from shmstore._foreign import is_foreign
+from shmstore._imports import late
 from shmstore._names import Name, raw_name
 from shmstore._sentinels import DEFAULT, MISSING
 from shmstore._waiting import Waiting
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     _V = TypeVar("_V")
     _T = TypeVar("_T")
     _D = TypeVar("_D")
+    from shmstore.codecs import arrays
 else:
+    arrays = late("shmstore.codecs.arrays", needs="numpy")
     _V = object  # a subscript at run time needs something; typing itself takes 9 ms to import
 
 __all__ = ["Entries"]
@@ -138,8 +141,6 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         """Of a numpy array what a value begins with whose elements may be copied into it, and its memory."""
         if type(buffer).__module__.partition(".")[0] != "numpy":
             return b"", buffer
-        from shmstore.codecs import arrays
-
         return arrays.head_and_memory(buffer)
 
     def _unfit(self, name: Name, buffer: object, length: int, room: int) -> Exception:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from shmstore import errors
 from shmstore._attachment import Attachment
 from shmstore._core import ffi, lib
-from shmstore._keys import BACKENDS
 from shmstore._durations import timeout_ns
+from shmstore._keys import BACKENDS
+from shmstore._records import ClientInfo, Stats, StoreInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
-
-    from shmstore._records import ClientInfo, Stats, StoreInfo
 
 __all__ = ["SLICE", "Health"]
 
@@ -27,8 +26,6 @@ class Health(Attachment):
 
     def stats(self) -> Stats:
         """Figures of the store, at no particular moment. Cost: independent of the number of entries."""
-        from shmstore._records import Stats
-
         raw = ffi.new("struct shms_stats *")
         status = lib.shms_get_stats(self._handle, raw)
         if status:
@@ -42,8 +39,6 @@ class Health(Attachment):
 
     def clients(self) -> list[ClientInfo]:
         """The processes that are attached for writing. Cost: some 50 us each."""
-        from shmstore._records import ClientInfo
-
         room = 64
         while True:
             raw = ffi.new("struct shms_client_info[]", room)
@@ -114,8 +109,6 @@ class Health(Attachment):
 
 
 def _info_of(raw: Any) -> StoreInfo:
-    from shmstore._records import StoreInfo
-
     name = bytes(ffi.buffer(raw.name, raw.name_length)).decode(errors="surrogateescape")
     kernel = {field: getattr(raw, field) if raw.kernel_known else None for field in ("mode", "uid", "gid", "creator_uid")}
     return StoreInfo(

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+from io import open  # builtins loses it at shutdown
+from pwd import getpwnam
 
 from shmstore import errors
-from shmstore._causes import no_path
 from shmstore._core import lib
 from shmstore._foreign import is_foreign
+from shmstore._imports import late
 from shmstore._sentinels import PRIVATE, Private
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shmstore import _causes
+else:
+    _causes = late("shmstore._causes")
 
 __all__ = ["BACKENDS", "OBJECTS", "Key", "parse_backend", "parse_huge_page", "parse_key", "parse_owner", "parse_size"]
 
@@ -116,12 +124,21 @@ def _parse_named(key: object) -> Key:
         path = os.path.realpath(os.fspath(key))
         number = lib.shms_sysv_ftok(os.fsencode(path), PROJECT)
         if number < 0:
-            raise OSError(-number, f"{no_path(-number, path)}; a path names a store only while it exists", path)
+            raise OSError(-number, f"{_why(-number, path)}; a path names a store only while it exists", path)
         number = number - 2**32 if number >= 2**31 else number
         if number in (0, -1):
             raise OSError(errno.EINVAL, "ftok gives a key that names no segment; use another path", path)
         return Key(number, 3, os.fsencode(path), f"Path({path!r})")
     raise TypeError(f"a store's key is a str, an int, a pathlib.Path or PRIVATE, not {type(key).__name__}")
+
+
+def _why(code: int, path: str) -> str:
+    try:
+        return _causes.no_path(code, path)
+    except (ImportError, OSError) as error:  # it cannot be imported any more
+        if is_foreign(error):
+            raise
+        return os.strerror(code)
 
 
 def parse_size(size: int | str) -> int:
@@ -160,9 +177,7 @@ def parse_owner(owner: object) -> int | str | None:
             raise ValueError(f"owner: {owner} is no uid")
         return owner
     try:
-        import pwd
-
-        return pwd.getpwnam(owner).pw_uid
+        return getpwnam(owner).pw_uid
     except (KeyError, ValueError) as error:  # ValueError: a NUL, or a lone surrogate
         if is_foreign(error):
             raise

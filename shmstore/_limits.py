@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import open  # builtins loses it at shutdown
 
 from shmstore._core import lib
 from shmstore._foreign import is_foreign

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from io import open  # builtins loses it at shutdown
 
 from shmstore import _causes as causes
 from shmstore._foreign import is_foreign

@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import os
+from io import open  # builtins loses it at shutdown
+from pwd import getpwuid
 
-from shmstore import _memory_errors, errors
+from shmstore import errors
 from shmstore._core import ffi, lib
 from shmstore._foreign import is_foreign
+from shmstore._imports import late
 from shmstore._keys import BACKENDS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import logging
     from typing import Any
 
+    from shmstore import _memory_errors
     from shmstore._calls import StoreCalls
     from shmstore._keys import Key
+else:
+    logging, _memory_errors = late("logging"), late("shmstore._memory_errors")
 
-__all__ = ["failure", "log_news", "open_handle", "partly", "user"]
+__all__ = ["failure", "log_news", "open_handle", "partly", "told", "user"]
 
 _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
 
 
-def shlex_quote(path: str) -> str:
-    import shlex
+def quoted(path: str) -> str:
+    """A path as a shell takes it."""
+    plain = path.isascii() and path.replace("/", "").replace("-", "").replace(".", "").replace("_", "").isalnum()
+    return path if plain else "'" + path.replace("'", "'\"'\"'") + "'"
 
-    return shlex.quote(path)
+
+def told(of: str, *arguments: Any) -> Any:
+    """What a function of _memory_errors says; nothing, if it cannot be imported any more."""
+    try:
+        return getattr(_memory_errors, of)(*arguments)
+    except (ImportError, OSError) as error:  # the process became another user's, or changed its root
+        if is_foreign(error):
+            raise
+        return ""
 
 
 def user(uid: int) -> str:
     """A uid as people know it."""
     try:
-        import pwd
-
-        return f"uid {uid} ({pwd.getpwuid(uid).pw_name})"
-    except (ImportError, KeyError) as error:
+        return f"uid {uid} ({getpwuid(uid).pw_name})"
+    except KeyError as error:
         if is_foreign(error):
             raise
         return f"uid {uid}"
@@ -98,7 +113,7 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
     store = f"store {key.shown}"
     if status == lib.SHMS_NOT_FOUND:
         how = "readonly=True" if wish.readonly else "create=False"
-        gone = _memory_errors.about_absence(key)
+        gone = told("about_absence", key)
         return errors.StoreNotFound(f"{store}: there is none ({key.place}), and {how} does not make one{gone and f'; {gone}'}")
     if status == lib.SHMS_EXISTS:
         return errors.StoreExists(f"{store}: it exists already; leave create=True out to attach to it")
@@ -111,7 +126,7 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
         what, remedy = (
             (f"segment {found.id} ({key.place}, {found.size} bytes, created by {user(found.uid)})", f"ipcrm -m {found.id}")
             if key.object is None
-            else (f"{key.place} ({found.size} bytes, owned by {user(found.uid)})", f"rm {shlex_quote(key.place)}")
+            else (f"{key.place} ({found.size} bytes, owned by {user(found.uid)})", f"rm {quoted(key.place)}")
         )
         return errors.NotAStore(
             f"{store}: {what} is no store and was left untouched; use another key, or remove it if it is yours: {remedy}"
@@ -150,7 +165,7 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
     if status == lib.SHMS_CORRUPT:
         return errors.StoreCorrupt(
             f"{store}: {ffi.string(found.what).decode()} is impossible; remove it: "
-            + (f"ipcrm -m {found.id}" if key.object is None else f"rm {shlex_quote(key.place)}")
+            + (f"ipcrm -m {found.id}" if key.object is None else f"rm {quoted(key.place)}")
         )
     if status == lib.SHMS_NO_CLIENT:
         return errors.ShmStoreError(
@@ -172,7 +187,7 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
         return MemoryError(f"{store}: no memory for a handle")
     if status == lib.SHMS_FULL:
         return errors.StoreFull(
-            f"{store}: no place for one more writing process, since {_memory_errors.no_page(found.error)}; "
+            f"{store}: no place for one more writing process, since {told('no_page', found.error)}; "
             "readonly=True needs none"
         )
     return _system_failure(store, key, wish, found)
@@ -180,7 +195,7 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
 
 def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
     call, code = ffi.string(found.what).decode(), found.error
-    advice = _memory_errors.about(call, code, key, wish, found)
+    advice = told("about", call, code, key, wish, found)
     return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}: {advice}")
 
 
@@ -294,7 +309,7 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     short_of = lib.shms_short_of(handle)
     if short_of:
         return errors.StoreFull(
-            f"{store}: {wanted}{stats.bytes_free} bytes free in the store, but {_memory_errors.no_page(short_of)}; "
+            f"{store}: {wanted}{stats.bytes_free} bytes free in the store, but {told('no_page', short_of)}; "
             f"{_UNCHANGED}"
         )
     return errors.StoreFull(
@@ -305,9 +320,12 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
 
 def log_news(store: str, pid: int, deaths: int, rebuilds: int) -> None:
     """Log what a handle took over or rebuilt: *pid* is the last process that died, 0 if none did."""
-    import logging
-
-    logger = logging.getLogger("shmstore")
+    try:
+        logger = logging.getLogger("shmstore")
+    except (ImportError, OSError) as error:  # nobody else has imported it, so nobody would see what is logged
+        if is_foreign(error):
+            raise
+        return
     if not logger.handlers:  # a program that configures no logging sees nothing on stderr
         logger.addHandler(logging.NullHandler())
     if pid:

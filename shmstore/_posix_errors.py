@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 
 from shmstore._causes import common, forbidden, locked_too_much, no_room, of_file_system, of_folder, too_large

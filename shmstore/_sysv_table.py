@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from io import open  # builtins loses it at shutdown
 
 from shmstore._core import ffi, lib
 from shmstore._foreign import is_foreign

@@ -7,13 +7,19 @@ from shmstore._core import ffi, lib
 from shmstore._durations import seconds, timeout_ns
 from shmstore._foreign import is_foreign
 from shmstore._health import SLICE, Health
+from shmstore._imports import late
 from shmstore._names import Name, raw_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import asyncio
+    import threading
+    import weakref
     from typing import Any
 
     from shmstore._durations import Duration
+else:
+    asyncio, threading, weakref = late("asyncio"), late("threading"), late("weakref")
 
 __all__ = ["Waiting"]
 
@@ -68,10 +74,6 @@ class Waiting(Health):
         self, name: Name, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
     ) -> int:
         """As :meth:`wait`, without blocking the event loop: a thread of its own sleeps. Cancelling ends it."""
-        import asyncio
-        import threading
-        import weakref
-
         loop = asyncio.get_running_loop()
         done: asyncio.Future[tuple[int, BaseException | None]] = loop.create_future()
         awaited = threading.Event()  # nobody but this frame has it: the sleeper gives up when it is gone

@@ -8,9 +8,9 @@ import os
 from shmstore import errors
 from shmstore._batches import Batches
 from shmstore._foreign import is_foreign
+from shmstore._imports import late
 from shmstore._keys import OBJECTS, Key
 from shmstore._sentinels import DEFAULT, PRIVATE, UnsaidInt, UnsaidStr
-from shmstore._sysv_table import segments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from shmstore.codecs.protocol import Codec
 
     _V = TypeVar("_V")
+    from shmstore import _sysv_table
 else:
     _V = object
+    _sysv_table = late("shmstore._sysv_table", needs="sys")
 
 __all__ = ["DEFAULT", "PRIVATE", "Store", "destroy", "open", "stores"]
 
@@ -125,7 +127,7 @@ _NOT_HERE = (errno.EACCES, errno.ENOENT, errno.EINVAL, errno.EIDRM)  # not ours 
 
 def _keys_in_use() -> list[Key]:
     try:
-        numbers = [segment.stat.key for segment in segments() if segment.stat]
+        numbers = [segment.stat.key for segment in _sysv_table.segments() if segment.stat]
     except OSError as error:
         if is_foreign(error):
             raise

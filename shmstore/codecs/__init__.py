@@ -9,6 +9,7 @@ fourth, ``msgspec``, is another way to read and write what ``msgpack`` does; its
 
 from __future__ import annotations
 
+from shmstore._imports import imported, late
 from shmstore.codecs import msgpack, raw
 
 TYPE_CHECKING = False
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore.codecs.protocol import Codec
+
+_custom = late("shmstore.codecs.custom", needs="sys")
+_msgspec = late("shmstore.codecs.msgspec", needs="msgspec")
+_pickle = late("shmstore.codecs.pickle", needs="pickle")
 
 __all__ = ["BUILTIN", "NAMES", "resolve"]
 
@@ -47,19 +52,19 @@ def resolve(codec: str | Codec, decoders: Iterable[str | Codec] = ()) -> tuple[C
 
 def _resolve_one(codec: str | Codec) -> Codec:
     if not isinstance(codec, str):
-        from shmstore.codecs.custom import CustomCodec
-
-        return CustomCodec(codec)
+        made: Codec = _custom.CustomCodec(codec)
+        return made
     if codec == "msgpack":
         return msgpack
     if codec == "raw":
         return raw
     if codec == "pickle":
-        from shmstore.codecs import pickle
-
-        return pickle
+        return _module(_pickle)
     if codec == "msgspec":
-        from shmstore.codecs import msgspec
-
-        return msgspec
+        return _module(_msgspec)
     raise ValueError(f"unknown codec {codec!r}; use one of {NAMES} or a codec object")
+
+
+def _module(codec: Any) -> Codec:
+    """The module itself, now that it is wanted; at shutdown what stands for it does as well."""
+    return imported(codec.__name__) or codec  # type: ignore[no-any-return]

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import sys
 
+from shmstore._imports import imported, late
 from shmstore.codecs.refusal import Unsupported, check_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import array as arrays
     from array import array
     from collections.abc import Callable
     from typing import Any
 
     _Memory = bytes | bytearray | memoryview
+else:
+    arrays = late("array")
 
 __all__ = ["BYTEARRAY", "MEMORYVIEW", "ARRAY", "HEADER", "LARGE", "ext_head", "pad_after", "skip_pad", "types"]
 
@@ -139,18 +143,16 @@ def array_parts(value: array[Any]) -> tuple[list[Any], int]:
 
 def decode_array(data: _Memory) -> array[Any]:
     """Read an array; those of characters must hold characters."""
-    from array import array, typecodes
-
     code, itemsize, pad = data[:3]
     typecode = chr(code)
     if _ITEMS.get(typecode) != itemsize:
         raise ValueError("no such type code")
-    if typecode not in typecodes:
+    if typecode not in arrays.typecodes:
         raise ValueError(f"this Python has no arrays of type code {typecode!r}")
     memory = memoryview(data)[skip_pad(data, 3, pad) :]
     if typecode in "uw":
         str(memory, "utf-32-le" if sys.byteorder == "little" else "utf-32-be", "surrogatepass")
-    value: array[Any] = array(typecode)
+    value: array[Any] = arrays.array(typecode)
     value.frombytes(memory)
     return value
 
@@ -164,7 +166,7 @@ def types() -> list[tuple[type, int, Callable[[Any], tuple[list[Any], int]]]]:
         (bytearray, BYTEARRAY, bytearray_parts),
         (memoryview, MEMORYVIEW, memoryview_parts),
     ]
-    arrays = sys.modules.get("array")
-    if arrays is not None:
-        found.append((arrays.array, ARRAY, array_parts))
+    module = imported("array")
+    if module is not None:
+        found.append((module.array, ARRAY, array_parts))
     return found

@@ -10,11 +10,11 @@ Nothing of the user's is called: a ``repr`` could fail, or take forever.
 
 from __future__ import annotations
 
-import sys
 from itertools import chain, repeat
 
 from shmstore._calls import DEPTH, NODES
 from shmstore._foreign import is_foreign
+from shmstore._imports import imported
 from shmstore.codecs import extensions, registry
 from shmstore.codecs.refusal import LIMIT, Unsupported, check_size
 from shmstore.errors import CodecError
@@ -226,7 +226,7 @@ def _check_parts(*parts: Any) -> None:
 
 
 def _remedy(kind: type) -> str:
-    if getattr(sys.modules.get("msgpack"), "ExtType", None) is kind:
+    if getattr(imported("msgpack"), "ExtType", None) is kind:
         return "extension codes belong to this codec; store bytes that you packed yourself with codec='raw'"
     names = {type_name(base) for base in _mro(kind)}
     for name, remedy in _REMEDIES.items():

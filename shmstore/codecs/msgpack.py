@@ -15,12 +15,17 @@ from __future__ import annotations
 
 from shmstore import _calls
 from shmstore._foreign import is_foreign
-from shmstore.codecs import extensions, registry
+from shmstore._imports import late
+from shmstore.codecs import buffers, explain, extensions, registry
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    import msgpack  # type: ignore[import-untyped]
+else:
+    msgpack = late("msgpack")
 
 __all__ = ["decode", "encode", "encode_parts", "name", "refused", "undecodable"]
 
@@ -54,13 +59,11 @@ def encode_parts(obj: object) -> bytes | tuple[bytes, Any]:
 
 def _whole(value: Any) -> bytes | tuple[bytes, Any]:
     """Pack a value that is one piece of memory. From LARGE bytes up nothing is copied."""
-    from shmstore.codecs.buffers import ext_head
-
     kind = type(value)
     try:
         code, _ = registry.find(kind) or (0, None)
         pieces, size = registry.PARTS[id(kind)](value)
-        pieces.insert(0, ext_head(code, size))
+        pieces.insert(0, buffers.ext_head(code, size))
     except Exception as error:
         if is_foreign(error):
             raise
@@ -77,9 +80,7 @@ def refused(value: object, cause: Exception | None, result: int = 0, culprit: ob
     *culprit* are what C found."""
     if cause is not None and (is_foreign(cause, caught_in_c=True) or isinstance(cause, CodecError)):
         return cause
-    from shmstore.codecs.explain import explain
-
-    return explain(value, cause, result, culprit)
+    return explain.explain(value, cause, result, culprit)
 
 
 # ---- decoding ----------------------------------------------------------------------------------------------
@@ -108,9 +109,7 @@ def leaf(code: int, data: Any) -> Any:
     if found is not None:
         return found(data)
     if code == -1:
-        from msgpack import Timestamp  # type: ignore[import-untyped]
-
-        return Timestamp.from_bytes(bytes(data))
+        return msgpack.Timestamp.from_bytes(bytes(data))
     raise CodecError(f"cannot decode: {registry.unknown(code)}")
 
 

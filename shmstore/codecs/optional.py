@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shmstore._foreign import is_foreign
+from shmstore._imports import imported
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ def need(package: str, extra: str) -> Any:
     Raises: CodecError saying what to install.
     """
     try:
-        return __import__(package)
+        return imported(package) or __import__(package)
     except ImportError as error:
         if is_foreign(error):
             raise

@@ -28,6 +28,7 @@ Numbers are little-endian; offsets count from the value's first byte.
 
 from __future__ import annotations
 
+import pickle
 import struct
 
 from shmstore._foreign import is_foreign
@@ -57,8 +58,6 @@ def encode(obj: object) -> bytes:
 
     Raises: CodecError from whatever pickling raised.
     """
-    import pickle
-
     pieces: list[memoryview] = []
 
     def keep_inside(buffer: pickle.PickleBuffer) -> bool:
@@ -104,8 +103,6 @@ def decode(data: bytes) -> Any:
 
     Raises: CodecError from whatever loading raised.
     """
-    import pickle
-
     try:
         if not data.startswith(_MAGIC):
             return pickle.loads(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError
 
 __all__ = ["decode", "encode", "name"]
@@ -16,8 +17,6 @@ def encode(obj: object) -> bytes:
     """
     if type(obj) is bytes:
         return obj
-    from shmstore.codecs.explain import type_name
-
     raise CodecError(
         f"cannot encode $: codec 'raw' stores bytes, not {type_name(type(obj))}; "
         "convert it to bytes, or use the codec 'msgpack'"

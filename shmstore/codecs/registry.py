@@ -5,10 +5,10 @@ C asks for a type or a code once, and keeps the answer (csrc/python/types.c). A 
 
 from __future__ import annotations
 
-import sys
 from _thread import allocate_lock
 
-from shmstore.codecs import extensions
+from shmstore._imports import imported, late
+from shmstore.codecs import buffers, extensions
 from shmstore.codecs.refusal import Unsupported
 
 TYPE_CHECKING = False
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     _T = TypeVar("_T")
     _Parts = Callable[[Any], tuple[list[Any], int]]
+    from shmstore.codecs import zones
+else:
+    zones = late("shmstore.codecs.zones", needs="datetime")
 
 __all__ = ["FIRST", "LAST", "PARTS", "READERS", "classes", "find", "reader", "register", "unknown", "zone_from", "zone_of"]
 
@@ -49,8 +52,13 @@ _lock = allocate_lock()
 _functions: dict[int, tuple[Any, Any]] = globals().get("_functions", {})  # code: encode, decode
 
 
-def _module(name: str) -> Any:
-    return getattr(__import__(f"shmstore.codecs.{name}").codecs, name)
+_modules = {
+    "buffers": buffers,
+    "arrays": late("shmstore.codecs.arrays", needs="numpy"),
+    "arrow": late("shmstore.codecs.arrow", needs="pyarrow"),
+    "frames": late("shmstore.codecs.frames", needs="pandas"),
+}
+_standard = {source: late(source) for source, _ in extensions.STANDARD.values()}
 
 
 # ---- what C asks for ---------------------------------------------------------------------------------------
@@ -68,13 +76,13 @@ def find(kind: type) -> tuple[int, Callable[[Any], bytes] | None] | None:
     if type(module) is not str:
         return None
     for code, (source, name) in extensions.STANDARD.items():
-        if getattr(sys.modules.get(source), name, None) is kind:
+        if getattr(imported(source), name, None) is kind:
             return _keep(kind, code, None)
     root = module.partition(".")[0]
     stored_by = _SOURCES.get(root)
-    if stored_by is None or root not in sys.modules:
+    if stored_by is None or (stored_by != "buffers" and imported(root) is None):
         return None
-    for known, code, parts in _module(stored_by).types():
+    for known, code, parts in _modules[stored_by].types():
         if known is kind:
             PARTS[id(kind)] = parts
             return _keep(kind, code, _joined(parts))
@@ -99,29 +107,25 @@ def reader(code: int) -> Callable[[Any], Any] | None:
     where = _READERS.get(code)
     if where is None:
         return None
-    found = READERS[code] = getattr(_module(where[0]), where[1])
+    found = READERS[code] = getattr(_modules[where[0]], where[1])
     return found  # type: ignore[no-any-return]
 
 
 def classes(code: int) -> Any:
     """Return the class of objects with a code of the standard library; of UUIDs also the mark "not known to be safe"."""
     module, name = extensions.STANDARD[code]
-    found = getattr(__import__(module), name)
-    return (found, sys.modules[module].SafeUUID.unknown) if code == extensions.UUID_ else found
+    found = getattr(_standard[module], name)
+    return (found, _standard[module].SafeUUID.unknown) if code == extensions.UUID_ else found
 
 
 def zone_of(zone: Any) -> tuple[int, bytes]:
     """Return the kind of a zone and its bytes."""
-    from shmstore.codecs.zones import encode_zone
-
-    return encode_zone(zone)
+    return zones.encode_zone(zone)
 
 
 def zone_from(kind: int, data: bytes) -> Any:
     """Return the zone that these bytes stand for."""
-    from shmstore.codecs.zones import decode_zone
-
-    return decode_zone(kind, data)
+    return zones.decode_zone(kind, data)
 
 
 def unknown(code: int) -> str:

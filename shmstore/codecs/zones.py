@@ -7,15 +7,18 @@ reader's machine supplies the rules). Nothing is converted to UTC.
 from __future__ import annotations
 
 import struct
-import sys
 from datetime import timedelta, timezone, tzinfo
 
 from shmstore._foreign import is_foreign
+from shmstore._imports import imported, late
 from shmstore.codecs.refusal import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import zoneinfo
     from typing import Any
+else:
+    zoneinfo = late("zoneinfo")
 
 _OFFSET = struct.Struct(">q")  # microseconds east of UTC
 
@@ -37,7 +40,7 @@ def encode_zone(zone: tzinfo | None) -> tuple[int, bytes]:
     kind = type(zone)
     if kind is timezone:
         return _encode_offset(zone)
-    if kind is getattr(sys.modules.get("zoneinfo"), "ZoneInfo", None):
+    if kind is getattr(imported("zoneinfo"), "ZoneInfo", None):
         return KEY, _zone_key(zone).encode("ascii")
     raise Unsupported(f"a tzinfo of type {kind.__qualname__} is not stored", _ZONES, ".tzinfo")
 
@@ -89,13 +92,11 @@ def decode_zone(kind: int, data: bytes) -> tzinfo | None:
             raise ValueError("bytes are left over")
         return None
     if kind == KEY:
-        from zoneinfo import ZoneInfo
-
         key = data.decode("ascii")
         if not _is_key(key):
             raise ValueError(f"{key[:80]!r} is no time zone key")
         try:
-            return ZoneInfo(key)
+            return zoneinfo.ZoneInfo(key)
         except Exception as error:  # not there, or (a directory, say) no zone file
             if is_foreign(error):
                 raise

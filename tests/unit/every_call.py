@@ -78,7 +78,16 @@ def of_the_package(package, name):
         package.destroy(name + "-gone")
         return raises(package.StoreNotFound, lambda: package.open(name + "-gone", create=False))
 
+    class Codec:
+        name = "upside down"
+
+        def encode(self, value):
+            return value[::-1]
+
+        decode = encode
+
     return {
+        "open with a codec": lambda: package.open(name, codec=Codec()).put("c", b"abc") > 0,
         "open": lambda: package.open(name, create=False).incr("opened") > 0,
         "open posix": lambda: package.open(package.PRIVATE, size="1M", backend="posix").put("a", (1,)) > 0,
         "open read-only": lambda: raises(package.ReadOnlyStore, lambda: package.open(name, readonly=True).put("a", 1)),
@@ -88,7 +97,7 @@ def of_the_package(package, name):
         "stores": lambda: name in [found.name for found in package.stores()],
         "destroy": destroyed,
         "register": registered,
-        "pickle": pickled,
+        "Store pickled": pickled,
     }
 
 
@@ -210,8 +219,6 @@ def of_shared_memory(package, name):
         return right and raises(FileNotFoundError, lambda: SharedMemory(new.name))
 
     def listed():
-        with pickle.loads(pickle.dumps(shared)).shm:
-            pass
         shared[0] = 2
         return (list(shared) == [2, "a", None, b"b", 1.5, True] and len(shared) == 6 and shared.count("a") == 1
                 and shared.index(None) == 2 and "a" in shared and shared.format and raises(IndexError, lambda: shared[9])
@@ -221,6 +228,7 @@ def of_shared_memory(package, name):
         "SharedMemory": lambda: made() and bytes(block.buf[:1]) == b"\0",
         "SharedMemory pickled": lambda: pickle.loads(pickle.dumps(block)).size == 100,
         "SharedMemory twice": lambda: raises(FileExistsError, lambda: SharedMemory(name, True, 100)),
+        "ShareableList pickled": lambda: pickle.loads(pickle.dumps(shared)).shm.size == shared.shm.size,
         "ShareableList": listed,
         "ShareableList without": lambda: raises(FileNotFoundError, lambda: ShareableList(name=name + "-absent")),
     }

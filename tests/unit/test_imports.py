@@ -4,7 +4,6 @@ mod_wsgi and uWSGI make them. Every public call is made by each import while oth
 from __future__ import annotations
 
 import importlib
-import os
 import pkgutil
 import re
 import subprocess
@@ -267,23 +266,6 @@ assert store["a"] == kind(1) and every_call.raises(shmstore.CodecError, lambda: 
 interpreters.end(there)
 assert store["a"] == kind(1)
 """)
-
-
-def test_the_pure_python_msgpack_reads_the_same_bytes(key):
-    """All interpreters but the first have it."""
-    done = subprocess.run([sys.executable, "-c", START + """
-import shmstore, msgpack
-class Name(str):
-    pass
-shmstore.register(99, Name, lambda name: name.encode(), lambda data: Name(data, "utf-8"))
-store = shmstore.open(key, size="1M")
-store["a"] = {Name("b"): (1, {Name("c"): 2})}
-found = store["a"]
-print(msgpack.Packer.__module__, found == {"b": (1, {"c": 2})}, type(*found).__name__, type(*found["b"][1]).__name__)
-print(every_call.failures(every_call.calls(shmstore, key)))
-every_call.remove(shmstore, key)
-""", key], capture_output=True, text=True, cwd="/", timeout=60, env={**os.environ, "MSGPACK_PUREPYTHON": "1"})  # fmt: skip
-    assert (done.stdout.splitlines(), done.stderr) == (["msgpack.fallback True Name Name", "[]"], "")
 
 
 def test_threads_of_two_interpreters_share_a_store(said):

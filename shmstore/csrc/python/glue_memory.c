@@ -22,8 +22,24 @@ static int give_back(struct shms_memory *m) {
     return code;
 }
 
+static int stop_showing(struct shms_memory *m) {
+    m->owned.other->shown--;
+    Py_CLEAR(m->owned.other);
+    return 0;
+}
+
+/* A reference to the type that a collection did not see would keep the whole package alive beyond its time at shutdown. */
+static int traverse(PyObject *self, visitproc visit, void *arg) {
+    struct shms_memory *m = (struct shms_memory *)self;
+    Py_VISIT(Py_TYPE(self));
+    if (m->give_back == stop_showing)
+        Py_VISIT(m->owned.other);
+    return 0;
+}
+
 static void unmake(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
     give_back((struct shms_memory *)self);
     ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
     Py_DECREF(type);
@@ -78,12 +94,6 @@ static int get_buffer(PyObject *self, struct buffer *view, int flags) {
 }
 
 /* ---- methods */
-
-static int stop_showing(struct shms_memory *m) {
-    m->owned.other->shown--;
-    Py_CLEAR(m->owned.other);
-    return 0;
-}
 
 /* A new memoryview. Its exporter is an object of its own, since numpy keeps that, but not its buffer: whether anybody
  * still looks shows in whether it lives. */
@@ -164,6 +174,7 @@ static PyMemberDef members[] = {
 };
 static PyType_Slot slots[] = {
     {Py_tp_dealloc, unmake},
+    {Py_tp_traverse, traverse},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
     {Py_bf_getbuffer, get_buffer},
@@ -172,7 +183,7 @@ static PyType_Slot slots[] = {
 static PyType_Spec spec = {
     .name = "shmstore._calls.Memory",
     .basicsize = sizeof(struct shms_memory),
-    .flags = Py_TPFLAGS_DEFAULT,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
 };
 
