@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 
+from shmstore import _calls
 from shmstore._foreign import is_foreign
 from shmstore.codecs.arrow import read_table, write_table
 from shmstore.codecs.buffers import pad_after, skip_pad
@@ -31,6 +32,8 @@ __all__ = ["PANDAS", "decode_frame", "frame_parts", "types"]
 
 PANDAS = 21
 
+_NESTED = "there is another pandas object in it"
+_CELLS = 64  # for each byte of a stream
 _HEAD = 6  # bytes: kind, padding, length of the description in four
 FRAME, SERIES, INDEX = 1, 2, 3
 _REMEDY = "store pyarrow.Table.from_pandas(x), or its columns as numpy arrays, or use codec='pickle'"
@@ -92,6 +95,8 @@ def _write(pd: Any, value: Any) -> tuple[list[Any], int]:
     if kind != INDEX and not value.flags.allows_duplicate_labels:
         raise Unsupported("its flags are not stored", "x.set_flags(allows_duplicate_labels=True)", ".flags")
     packed = msgpack.encode(about)
+    if _calls.holds(packed, PANDAS):
+        raise Unsupported(_NESTED, "store that one by itself")
     stream = write_table(_table(pd, {at: column for at, column in enumerate(columns) if at not in aside}))
     pad = pad_after(_HEAD + len(packed), stream.size)
     head = bytes((kind, len(pad))) + len(packed).to_bytes(4, "big")
@@ -148,30 +153,33 @@ def _read(data: _Memory) -> Any:
     kind, pad = data[:2]
     end = _HEAD + int.from_bytes(data[2:_HEAD], "big")
     packed = bytes(data[_HEAD:end])
+    if _calls.holds(packed, PANDAS):  # each level would copy all that are inside it
+        raise ValueError(_NESTED)
     about = msgpack.decode(packed)
     if kind not in (FRAME, SERIES, INDEX) or type(about) is not list:
         raise ValueError("unknown kind or description")
-    table = read_table(memoryview(data)[skip_pad(data, end, pad) :])
-    index = _index_from(pd, about[0])
+    stream = memoryview(data)[skip_pad(data, end, pad) :]
+    table = read_table(stream)
+    index = _index_from(pd, about[0], len(data))
     if kind == INDEX:
         return index
-    frame = _columns(pd, table, about[3] if len(about) > 3 else {}, len(index))
+    frame = _columns(pd, table, len(stream), about[3] if len(about) > 3 else {}, len(index))
     if type(about[2]) is not dict:
         raise ValueError("attrs are a dict")
     if kind == SERIES:
         frame = frame.iloc[:, 0]
         frame.name = about[1]
     else:
-        frame.columns = _index_from(pd, about[1])
+        frame.columns = _index_from(pd, about[1], len(data))
     frame.index = index
     frame.attrs = about[2]
     return frame
 
 
-def _columns(pd: Any, table: Any, aside: dict[int, Any], rows: int) -> Any:
-    """Put the columns of the table and the others together."""
+def _columns(pd: Any, table: Any, size: int, aside: dict[int, Any], rows: int) -> Any:
+    """Put the columns of the table, whose stream has *size* bytes, and the others together."""
     if table.num_columns:
-        frame = table.to_pandas()
+        frame = _to_pandas(table, size)
     else:
         frame = pd.DataFrame(index=pd.RangeIndex(rows))
     if len(frame) != rows or any([len(cells) != rows for cells in aside.values()]):
@@ -182,7 +190,38 @@ def _columns(pd: Any, table: Any, aside: dict[int, Any], rows: int) -> Any:
     return frame
 
 
-def _index_from(pd: Any, description: Any) -> Any:
+def _to_pandas(table: Any, size: int) -> Any:
+    """Convert a table; one that would take much more memory than its stream of *size* bytes is refused."""
+    if table.num_rows * table.num_columns > _CELLS * size:
+        raise ValueError("there are more cells than bytes to say what they hold")
+    pa = need("pyarrow", "arrow")
+    for field in table.schema:
+        if not _is_bounded(pa, field.type, True):
+            raise ValueError(f"columns of type {str(field.type)[:80]} can be much larger than their bytes; store the table")
+    return table.to_pandas()
+
+
+def _is_bounded(pa: Any, kind: Any, is_column: bool) -> bool:
+    """Tell whether an array of this type has some bytes for each element that to_pandas() makes."""
+    t = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return _is_bounded(pa, kind.storage_type, is_column)
+    if t.is_dictionary(kind):  # below a column each of its values is made as often as it is referred to
+        return is_column and _is_bounded(pa, kind.value_type, False)
+    if t.is_fixed_size_list(kind) and not kind.list_size:
+        return False
+    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind) or t.is_map(kind) or t.is_struct(kind):
+        inside = [kind.field(at).type for at in range(kind.num_fields)]
+        return bool(inside) and all([_is_bounded(pa, part, False) for part in inside])
+    if t.is_fixed_size_binary(kind):
+        return bool(kind.byte_width)
+    plain = (t.is_boolean, t.is_integer, t.is_floating, t.is_temporal, t.is_decimal, t.is_string, t.is_large_string, t.is_binary,
+             t.is_large_binary)  # fmt: skip
+    return (is_column and t.is_null(kind)) or any([one(kind) for one in plain])
+
+
+def _index_from(pd: Any, description: Any, size: int) -> Any:
+    """Make an index, of a value of *size* bytes."""
     how, name, *rest = description
     if how == RANGE:
         start, stop, step = rest
@@ -194,13 +233,16 @@ def _index_from(pd: Any, description: Any) -> Any:
         return pd.Index(labels, dtype=dtype, name=name, tupleize_cols=False)
     if how == COLUMN:
         freq, stream = rest
-        index = pd.Index(read_table(stream).to_pandas().iloc[:, 0])
+        index = pd.Index(_to_pandas(read_table(stream), len(stream)).iloc[:, 0])
         index.name = name
         if freq is not None:
             index.freq = freq
         return index
     if how == LEVELS:
-        return pd.MultiIndex.from_arrays([_index_from(pd, level) for level in rest[0]], names=name)
+        levels = [_index_from(pd, level, size) for level in rest[0]]
+        if sum(map(len, levels)) > _CELLS * size:  # a range takes memory there
+            raise ValueError("there are more labels than bytes to say what they are")
+        return pd.MultiIndex.from_arrays(levels, names=name)
     raise ValueError("unknown kind of index")
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import random
+import struct
 import subprocess
 import sys
 from decimal import Decimal
@@ -107,6 +108,61 @@ def test_streams_that_lie_are_refused():
                     b"\1\0" + b"\xff\xff\xff\xff\0\0\0\0", good[:2] + good[10:]):  # fmt: skip
         with pytest.raises(CodecError, match=r"^cannot decode: extension 20 \(Arrow\)"):
             codec.decode(ext(20, payload))
+
+
+def stream(*arrays):
+    batch = pa.record_batch(list(arrays), names=[str(at) for at in range(len(arrays))])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytearray(sink.getvalue().to_pybytes())
+
+
+def test_buffers_that_overlap_are_refused():
+    """A hundred columns that are all the same memory took a hundred times as much when they were checked."""
+    count, size = 100, 8000
+    arrays = stream(*[pa.array(range(size // 8), pa.int64())] * count)
+    assert codec.decode(ext(20, b"\1\0" + arrays)).num_columns == count
+    for at in range(0, count * size, size):
+        place = arrays.index(struct.pack("<qq", at, size))
+        arrays[place : place + 16] = struct.pack("<qq", 0, 2 * size)
+    with pytest.raises(CodecError, match="its buffers overlap"):
+        codec.decode(ext(20, b"\1\0" + arrays))
+
+
+@pytest.mark.skipif(not hasattr(pa, "string_view"), reason="this pyarrow has no views")
+def test_views_of_one_text_are_bounded():
+    text = pa.array(["x" * 100_000], pa.string_view())
+    _, view, *texts = text.buffers()
+    for count, taken in ((20, True), (20_000, False)):
+        views = pa.Array.from_buffers(pa.string_view(), count, [None, pa.py_buffer(view.to_pybytes()[:16] * count), *texts])
+        nested = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), views)
+        for array in (views, nested):
+            packed = ext(20, b"\1\0" + stream(array))
+            if taken:
+                assert codec.decode(packed).column(0).to_pylist() == array.to_pylist()
+            else:
+                with pytest.raises(CodecError, match="its views overlap"):
+                    codec.decode(packed)
+
+
+def test_frames_have_bytes_for_what_is_in_them():
+    pytest.importorskip("pandas")
+    rows = 1_000_000
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), pa.array(["x" * 1000]))
+    arrays = [
+        pa.nulls(rows), pa.RunEndEncodedArray.from_arrays(pa.array([rows], pa.int32()), pa.array([1])),
+        pa.ListArray.from_arrays(pa.array([0, 100], pa.int32()), text),
+        pa.Array.from_buffers(pa.list_(pa.int8(), 0), 5, [None], children=[pa.array([], pa.int8())]),
+    ]  # fmt: skip
+    for array in arrays:
+        about = codec.encode([[1, None, 0, len(array), 1], [1, None, 0, 1, 1], {}])
+        packed = ext(21, b"\1\0" + len(about).to_bytes(4, "big") + about + stream(array))
+        with pytest.raises(CodecError, match="more cells than bytes|larger than their bytes"):
+            codec.decode(packed)
+    about = codec.encode([[4, [None, None], [[1, None, 0, 1 << 40, 1], [1, None, 0, 1 << 40, 1]]]])
+    with pytest.raises(CodecError, match="more labels than bytes"):
+        codec.decode(ext(21, b"\3\0" + len(about).to_bytes(4, "big") + about + stream(pa.array([1]))))
 
 
 FUZZ = """

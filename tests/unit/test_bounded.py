@@ -333,8 +333,8 @@ def test_a_text_is_looked_at_a_few_times_at_most():
     assert codec.decode(codec.encode(array)).dtype == array.dtype
 
 
-def test_pandas_objects_inside_one_another_end_no_process():
-    """Each level took 40 KB of the C stack: two thousand bytes were enough."""
+def test_pandas_objects_inside_one_another_are_refused():
+    """Each level copies those inside it, and took 40 KB of the C stack: two thousand bytes ended the process."""
     pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     script = r"""
@@ -349,8 +349,8 @@ for _ in range(300):
     packed = b"\xc9" + struct.pack(">Ib", len(payload), 21) + payload
 try:
     codec.decode(packed)
-except (CodecError, RecursionError) as error:
-    print("refused")
+except CodecError as error:
+    print(error)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
-    assert (run.returncode, run.stdout) == (0, "refused\n"), run.stderr
+    assert run.returncode == 0 and "there is another pandas object in it" in run.stdout, run.stderr
