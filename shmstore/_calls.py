@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "DEPTH", "Memory", "NODES", "Sized", "StoreCalls", "check", "create", "forget_types", "holds", "is_plain", "kept", "make_shm_open", "mmap", "pack",
+    "DEPTH", "Memory", "NODES", "Sized", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "make_shm_open", "mmap", "pack",
     "set_codec", "set_default", "settle", "shmat", "unpack", "unpack_extension",
 ]  # fmt: skip
 
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     unpack: Callable[[bytes | bytearray], Any]
     unpack_extension: Callable[[int, bytes], Any]
     check: Callable[[bytes], str | None]
-    holds: Callable[[bytes, int], bool]
     set_codec: Callable[..., None]
     forget_types: Callable[[], None]
     set_default: Callable[[object], None]
@@ -128,7 +127,7 @@ else:
     DEPTH, NODES = _module.DEPTH, _module.NODES
     pack, is_plain, set_codec = _module.pack, _module.is_plain, _module.set_codec
     forget_types = _module.forget_types
-    unpack, unpack_extension, check, holds = _module.unpack, _module.unpack_extension, _module.check, _module.holds
+    unpack, unpack_extension, check = _module.unpack, _module.unpack_extension, _module.check
     set_default = _module.set_default
     settle = _module.settle
     Sized, make_shm_open = _module.Sized, _module.make_shm_open

@@ -16,7 +16,7 @@ from shmstore._foreign import is_foreign
 from shmstore.codecs.buffers import ext_head, pad_after, skip_pad
 from shmstore.codecs.dtypes import ELEMENTS, SIZE, dtype_from, dtype_to
 from shmstore.codecs.optional import need
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.refusal import ENCODE_IT, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -158,8 +158,7 @@ def scalar_parts(value: Any) -> tuple[list[Any], int]:
         except UnicodeEncodeError as error:
             if is_foreign(error):
                 raise
-            raise Unsupported("a text with a lone surrogate",
-                              "store bytes: s.encode('utf-8', 'surrogatepass')") from None  # fmt: skip
+            raise Unsupported("a text with a lone surrogate", ENCODE_IT) from None
     elif kind is np.bytes_:
         dtype, memory = _BYTES, bytes(value)
     else:

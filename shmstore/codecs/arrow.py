@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from shmstore.codecs.buffers import _Memory
 
-__all__ = ["ARROW", "arrow_parts", "decode_arrow", "read_table", "types", "write_table"]
+__all__ = ["ARROW", "arrow_parts", "decode_arrow", "read_table", "refuse_unknown", "types", "write_table"]
 
 ARROW = 20
 TABLE, BATCH = 1, 2
@@ -71,18 +71,17 @@ def arrow_parts(value: Any) -> tuple[list[Any], int]:
     kind = BATCH if type(value) is pa.RecordBatch else TABLE
     stream = write_table(value)
     for field in value.schema:
-        _refuse_unknown(pa, field.type, field.name)
+        refuse_unknown(pa, field.type, f"column {field.name[:80]!r}", "store its storage: column.combine_chunks().storage")
     pad = pad_after(2, stream.size)
     return [bytes((kind, len(pad))), pad, stream], 2 + len(pad) + stream.size
 
 
-def _refuse_unknown(pa: Any, kind: Any, name: str) -> None:
+def refuse_unknown(pa: Any, kind: Any, what: str, remedy: str) -> None:
     """A type that Python code defined comes back only where that code has run."""
     if isinstance(kind, (pa.ExtensionType, pa.UnknownExtensionType)):
-        raise Unsupported(f"column {name[:80]!r} has the type {kind.extension_name[:80]!r} of its own",
-                          "store its storage: column.combine_chunks().storage")  # fmt: skip
+        raise Unsupported(f"{what} has the type {kind.extension_name[:80]!r} of its own", remedy)
     for number in range(kind.num_fields):
-        _refuse_unknown(pa, kind.field(number).type, name)
+        refuse_unknown(pa, kind.field(number).type, what, remedy)
 
 
 def decode_arrow(data: _Memory) -> Any:

@@ -74,6 +74,8 @@ def dtype_to(dtype: Any) -> bytes:
 
 
 def _describe(dtype: Any, depth: int) -> Any:
+    if dtype.char == "T":
+        raise Unsupported("its texts have any length", "store x.tolist()", ".dtype")
     if dtype.hasobject:
         raise Unsupported(
             "its dtype holds Python objects",
@@ -81,8 +83,9 @@ def _describe(dtype: Any, depth: int) -> Any:
             ".dtype",
         )
     if dtype.metadata is not None:
+        plain = depth == 0 and dtype.names is None
         raise Unsupported("its dtype has metadata, which numpy would not give back",
-                          "store x.astype(x.dtype.str)", ".dtype")  # fmt: skip
+                          "store x.astype(x.dtype.str)" if plain else "store x.tolist()", ".dtype")  # fmt: skip
     if depth > DEPTH:
         raise Unsupported(f"its dtype has more than {DEPTH} levels", "flatten it", ".dtype")
     if dtype.subdtype is not None:
@@ -110,7 +113,7 @@ def _describe(dtype: Any, depth: int) -> Any:
 def _structure(dtype: Any, depth: int) -> list[Any]:
     if dtype.type is not need("numpy", "numpy").void:
         raise Unsupported(f"elements of type {dtype.type.__name__} are not stored",
-                          "make the dtype a plain structure: numpy.dtype({'names': ..., 'formats': ..., ...})",
+                          "store x.view(numpy.dtype((numpy.void, x.dtype)))" if depth == 0 else "store x.tolist()",
                           ".dtype")  # fmt: skip
     fields = []
     for name in dtype.names:

@@ -16,7 +16,7 @@ from shmstore._calls import DEPTH, NODES
 from shmstore._foreign import is_foreign
 from shmstore._imports import imported
 from shmstore.codecs import extensions, registry
-from shmstore.codecs.refusal import LIMIT, Unsupported, check_size
+from shmstore.codecs.refusal import ENCODE_IT, LIMIT, Unsupported, check_size
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
@@ -37,6 +37,7 @@ _ABOUT_CONTAINERS = {
     TOO_LARGE: (f"it takes more than the {LIMIT} bytes (2**32 - 1) that msgpack holds in one piece, as which tuples, sets and "
                 "slices are packed", "use lists on the way to the large parts, or store it in parts"),
 }  # fmt: skip
+_RECORDS = "store x.tolist(), or, with its fields, numpy.array(x, numpy.dtype((numpy.void, x.dtype)), subok=False)"
 
 # What a class derives from, and what its object is best stored as; the first that fits.
 _REMEDIES = {
@@ -54,11 +55,19 @@ _REMEDIES = {
     "array.array": "store array.array(x.typecode, x)",
     "numpy.ma.MaskedArray": "store x.data and x.mask",
     "numpy.ma.core.MaskedArray": "store x.data and x.mask",
+    "numpy.recarray": _RECORDS,
+    "numpy.rec.recarray": _RECORDS,
+    "numpy.record": "store x.item()",
     "numpy.ndarray": "store numpy.array(x, subok=False)",
-    "pandas.Timestamp": "store x.to_datetime64(), or x.to_pydatetime()",
-    "pandas._libs.tslibs.timestamps.Timestamp": "store x.to_datetime64(), or x.to_pydatetime()",
-    "pandas.Timedelta": "store x.to_timedelta64(), or x.to_pytimedelta()",
-    "pandas._libs.tslibs.timedeltas.Timedelta": "store x.to_timedelta64(), or x.to_pytimedelta()",
+    "pandas.DataFrame": "store pandas.DataFrame(x)",
+    "pandas.core.frame.DataFrame": "store pandas.DataFrame(x)",
+    "pandas.Series": "store pandas.Series(x)",
+    "pandas.core.series.Series": "store pandas.Series(x)",
+    "pandas.Index": "store pandas.Index(x)",
+    "pandas.core.indexes.base.Index": "store pandas.Index(x)",
+    "pandas.api.extensions.ExtensionArray": "store list(x)",
+    "pandas.core.arrays.base.ExtensionArray": "store list(x)",
+    "pyarrow.lib.Scalar": "store x.as_py()",
     "pyarrow.lib.Array": "put it into a table: pyarrow.table({'name': x})",
     "pyarrow.lib.ChunkedArray": "put it into a table: pyarrow.table({'name': x})",
     "msgspec.Struct": "open the store with codec='msgspec', or store msgspec.structs.asdict(x)",
@@ -81,14 +90,15 @@ def explain(value: object, cause: BaseException | None = None, result: int = 0, 
             "store it in parts, or use codec='pickle'"
         )
     try:
-        found = _first_refusal(value, culprit, _ABOUT_CONTAINERS.get(result, ("", "")))
+        found = first_refusal(value, culprit, _ABOUT_CONTAINERS.get(result, ("", "")))
     except RuntimeError as error:  # a dict or set changed its size
         if is_foreign(error):
             raise
         found = None
     if found is None:
-        found = f"$: {_inexplicable(cause)}"
-    return CodecError(f"cannot encode {found}")
+        return CodecError(f"cannot encode $: {_inexplicable(cause)}")
+    path, why, remedy, part = found
+    return CodecError(f"cannot encode {shown(path)}{part}: {why}; {remedy}")
 
 
 def _inexplicable(cause: BaseException | None) -> str:
@@ -101,10 +111,13 @@ def _inexplicable(cause: BaseException | None) -> str:
 _KEY = object()  # the place of a dict's key
 
 
-def _first_refusal(value: object, culprit: object = None, about: tuple[str, str] = ("", "")) -> str | None:
-    """Walk as the encoder does, and return path, cause and remedy of the first node that cannot be stored.
+def first_refusal(
+    value: object, culprit: object = None, about: tuple[str, str] = ("", "")
+) -> tuple[list[_Step], str, str, str] | None:
+    """Walk as the encoder does to the first node that cannot be stored.
 
-    culprit: a container that is known to be one, with cause and remedy.
+    Return the path to it, cause, remedy, and the part of the node that this is about.
+    culprit: a container that is known to be that node, with cause and remedy in *about*.
     """
     path: list[_Step] = []  # one step for each container that the walk is inside of, and one for the node at hand
     walks: list[tuple[type | None, Iterator[tuple[Any, Any]]]] = [(None, iter(((None, value),)))]
@@ -115,15 +128,15 @@ def _first_refusal(value: object, culprit: object = None, about: tuple[str, str]
             if id(type(node)) not in _CONTAINERS:
                 problem = _problem(node)
                 if problem is not None:
-                    return _text([*path, step], *problem)
+                    return [*path, step], *problem
                 continue
             if any([node is outer for _, _, outer in path]):
-                return _text([*path, step], "it is inside itself", "break the cycle, or use codec='pickle'")
+                return [*path, step], "it is inside itself", "break the cycle, or use codec='pickle'", ""
             if len(path) == DEPTH:
-                return _text([*path, step], f"more than {DEPTH} containers inside one another",
-                             "flatten it, or use codec='pickle'")  # fmt: skip
+                return ([*path, step], f"more than {DEPTH} containers inside one another",
+                        "flatten it, or use codec='pickle'", "")  # fmt: skip
             if node is culprit:
-                return _text([*path, step], *about)
+                return [*path, step], *about, ""
             path.append(step)
             walks.append((type(node), _children(node)))
             break
@@ -134,11 +147,12 @@ def _first_refusal(value: object, culprit: object = None, about: tuple[str, str]
     return None
 
 
-def _text(path: list[_Step], cause: str, remedy: str, part: str = "") -> str:
+def shown(path: list[_Step]) -> str:
+    """Return a path as text, without its middle if it is long."""
     words = [_segment(*step) for step in path]
     if len(words) > 24:
         words = [*words[:8], f" ...{len(words) - 16} more... ", *words[-8:]]
-    return f"{''.join(words)}{part}: {cause}; {remedy}"
+    return "".join(words)
 
 
 def _children(node: Any) -> Iterator[tuple[Any, Any]]:
@@ -164,7 +178,7 @@ def _segment(kind: type | None, place: Any, part: Any) -> str:
     return f".{place}" if kind is slice else f"{{{brief(place)}}}"
 
 
-def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
+def _problem(node: Any) -> tuple[str, str, str] | None:
     """Return cause, remedy and part of what keeps a scalar from being stored; None if nothing does."""
     kind = type(node)
     if kind is str:
@@ -173,19 +187,18 @@ def _problem(node: Any) -> tuple[str, str] | tuple[str, str, str] | None:
         except UnicodeEncodeError as error:
             if is_foreign(error):
                 raise
-            return (f"a str with a lone surrogate at {error.start}",
-                    "store bytes: s.encode('utf-8', 'surrogatepass')")  # fmt: skip
+            return f"a str with a lone surrogate at {error.start}", ENCODE_IT, ""
     found = (0, None) if kind is int or kind is range or kind is complex or id(kind) in _NATIVE else registry.find(kind)
     if found is None:
-        return f"objects of type {type_name(kind)} are not stored as they are", _remedy(kind)
+        return f"objects of type {type_name(kind)} are not stored as they are", _remedy(kind), ""
     try:
         check_size(_payload(node, *found))
     except Unsupported as error:
-        return f"{type_name(kind)}: {error.cause}", error.remedy, error.part
+        return error.cause if error.is_inside else f"{type_name(kind)}: {error.cause}", error.remedy, error.part
     except Exception as error:
         if is_foreign(error):
             raise
-        return f"{type_name(kind)}: {error}", _OTHERWISE
+        return f"{type_name(kind)}: {error}", _OTHERWISE, ""
     return None
 
 

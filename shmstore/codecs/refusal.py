@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from shmstore._imports import once
 
+# Of a str with a lone surrogate; Python makes such of file names, to which the second gives back their bytes.
+ENCODE_IT = "store bytes: s.encode('utf-8', 'surrogatepass'), of a file name s.encode('utf-8', 'surrogateescape')"
+
 
 @once
 class Unsupported(Exception):
@@ -14,6 +17,7 @@ class Unsupported(Exception):
         self.cause = cause
         self.remedy = remedy
         self.part = part  # of the object, as it continues the path: ".tzinfo"
+        self.is_inside = False  # is the part an object of its own, which *cause* names?
 
 
 LIMIT = 2**32 - 1  # msgpack's lengths have 32 bits

@@ -45,7 +45,7 @@ _READERS = {
     18: ("arrays", "decode_ndarray"),
     19: ("arrays", "decode_scalar"),
     20: ("arrow", "decode_arrow"),
-    21: ("frames", "decode_frame"),
+    21: ("frames", "decode_pandas"),
 }
 _MODULE = type.__dict__["__module__"]
 _lock = allocate_lock()

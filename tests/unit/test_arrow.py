@@ -1,6 +1,5 @@
-"""Arrow tables, record batches and pandas objects: exact, or refused with a remedy."""
+"""Arrow tables and record batches: exact, or refused with a remedy."""
 
-import datetime
 import random
 import struct
 import subprocess
@@ -146,25 +145,6 @@ def test_views_of_one_text_are_bounded():
                     codec.decode(packed)
 
 
-def test_frames_have_bytes_for_what_is_in_them():
-    pytest.importorskip("pandas")
-    rows = 1_000_000
-    text = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), pa.array(["x" * 1000]))
-    arrays = [
-        pa.nulls(rows), pa.RunEndEncodedArray.from_arrays(pa.array([rows], pa.int32()), pa.array([1])),
-        pa.ListArray.from_arrays(pa.array([0, 100], pa.int32()), text),
-        pa.Array.from_buffers(pa.list_(pa.int8(), 0), 5, [None], children=[pa.array([], pa.int8())]),
-    ]  # fmt: skip
-    for array in arrays:
-        about = codec.encode([[1, None, 0, len(array), 1], [1, None, 0, 1, 1], {}])
-        packed = ext(21, b"\1\0" + len(about).to_bytes(4, "big") + about + stream(array))
-        with pytest.raises(CodecError, match="more cells than bytes|larger than their bytes"):
-            codec.decode(packed)
-    about = codec.encode([[4, [None, None], [[1, None, 0, 1 << 40, 1], [1, None, 0, 1 << 40, 1]]]])
-    with pytest.raises(CodecError, match="more labels than bytes"):
-        codec.decode(ext(21, b"\3\0" + len(about).to_bytes(4, "big") + about + stream(pa.array([1]))))
-
-
 FUZZ = """
 import random, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
@@ -200,109 +180,3 @@ def fuzz(values, rounds):
 
 def test_damaged_tables_crash_nobody():
     fuzz(list(tables())[:7], 1500)
-
-
-# ---- pandas ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def pd():
-    return pytest.importorskip("pandas", reason="pandas is not installed")
-
-
-def frames(pd):
-    import numpy as np
-
-    days = pd.date_range("2026-01-01", periods=3, freq="D", tz="Europe/Berlin")
-    pairs = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)], names=["x", None])
-    yield pd.DataFrame({"i": [1, 2, 3], "f": [1.5, np.nan, 2], "s": ["x", "y", None], "b": [True, False, True]})
-    yield pd.DataFrame(np.arange(6).reshape(2, 3))
-    yield pd.DataFrame(np.zeros((2, 2)), columns=["same", "same"])
-    yield pd.DataFrame({"a": [1, 2, 3]}, index=days)
-    yield pd.DataFrame({"a": [1, 2]}, index=pairs)
-    yield pd.DataFrame(np.zeros((2, 2)), columns=pairs)
-    yield pd.DataFrame({True: [1], None: [2], 1.5: [3], ("t", 1): [4]})
-    yield pd.DataFrame({"c": pd.Categorical(["a", "b", None], categories=["b", "a", "z"], ordered=True)})
-    yield pd.DataFrame({"i": pd.array([1, None], "Int64"), "b": pd.array([True, None], "boolean"), "f": pd.array([1.5, None], "Float32")})
-    yield pd.DataFrame({"t": pd.to_datetime(["2026-01-01", None]), "d": pd.to_timedelta([1, None]), "p": pd.period_range("2026-01", periods=2, freq="M")})
-    yield pd.DataFrame({"n": pd.interval_range(0, 2), "w": pd.array([1, None], "int64[pyarrow]")})
-    yield pd.DataFrame({"o": pd.Series([None, np.nan, "a"], dtype=object), "m": [1, "a", (1, {2})], "d": [{"k": 1}, {}, None]})
-    yield pd.DataFrame({"day": [datetime.date(2026, 1, 1)], "dec": [Decimal("1.50")], "raw": [b"x"], "z": [1j]})
-    yield pd.DataFrame({"swapped": np.array([1, 2], ">i4"), "small": np.array([1, 2], "f2")})
-    yield pd.DataFrame()
-    yield pd.DataFrame(index=range(5))
-    yield pd.DataFrame(columns=["a", "b"])
-    yield pd.DataFrame({"a": [1]}).rename_axis(columns="columns", index="rows")
-    yield pd.DataFrame({"a": [1, 2]}, index=[1.5, np.nan])
-    yield pd.DataFrame({"big": np.arange(50_000)})
-
-
-def equal(pd, a, b):
-    if isinstance(a, pd.DataFrame):
-        pd.testing.assert_frame_equal(a, b, check_freq=True, check_column_type=True, check_index_type=True, check_exact=True)
-        assert a.attrs == b.attrs
-    elif isinstance(a, pd.Series):
-        pd.testing.assert_series_equal(a, b, check_freq=True, check_exact=True)
-    else:
-        pd.testing.assert_index_equal(a, b, exact=True)
-        assert getattr(a, "freq", None) == getattr(b, "freq", None)
-
-
-def test_frames_survive(pd):
-    for frame in frames(pd):
-        equal(pd, frame, round_trip(frame))
-        for series in [frame.iloc[:, at] for at in range(frame.shape[1])]:
-            equal(pd, series, round_trip(series))
-        for index in (frame.index, frame.columns):
-            equal(pd, index, round_trip(index))
-
-
-def test_a_frame_that_comes_back_can_be_changed(pd):
-    frame = pd.DataFrame({"a": range(20_000), "s": ["x"] * 20_000})
-    frame.attrs["unit"] = ("m", 1)
-    packed = codec.encode(frame)
-    back = codec.decode(packed)
-    back.loc[0, "a"] = 7
-    back["s"] = "y"
-    equal(pd, codec.decode(packed), frame)
-
-
-def test_what_would_not_come_back_is_refused(pd):
-    import numpy as np
-
-    for frame, message in [
-        (pd.DataFrame({"a": [1], "o": [object()]}), r"object"),
-        (pd.DataFrame({"a": pd.arrays.SparseArray([0, 0, 1])}), r"Sparse"),
-        (pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False), r"flags"),
-        (type("Frame", (pd.DataFrame,), {})({"a": [1]}), r"Frame"),
-        (pd.DataFrame({np.dtype("f8"): [1]}), r"."),
-        (pd.Timestamp("2026-01-01"), r"to_datetime64"),
-        (pd.Timedelta(1), r"to_timedelta64"),
-    ]:
-        with pytest.raises(CodecError, match=rf"^cannot encode \$\[0\].*{message}"):
-            codec.encode([frame])
-
-
-def test_texts_that_python_holds_are_the_same_or_refused(pd):
-    frame = pd.DataFrame({"a": pd.array(["x", None], "string[python]")})  # the version decides what Arrow's become
-    try:
-        equal(pd, round_trip(frame), frame)
-    except CodecError as error:
-        assert "column 0 (of dtype string) would not come back the same" in str(error)
-
-
-def test_damaged_frames_crash_nobody(pd):
-    fuzz([frame for frame in frames(pd) if len(frame) < 100], 400)
-
-
-def test_neither_package_is_imported_without_need():
-    script = """
-import sys
-import shmstore
-from shmstore.codecs import msgpack as codec
-import numpy
-codec.decode(codec.encode([numpy.arange(3), bytearray(b"x"), numpy.float64(1)]))
-print([name for name in ("pyarrow", "pandas") if name in sys.modules])
-"""
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
-    assert run.stdout == "[]\n", run.stderr

@@ -353,4 +353,4 @@ except CodecError as error:
     print(error)
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0 and "there is another pandas object in it" in run.stdout, run.stderr
+    assert run.returncode == 0 and "more than 6 objects of pandas inside one another" in run.stdout, run.stderr

@@ -150,16 +150,6 @@ static PyObject *check(PyObject *module, PyObject *packed) {
     return Py_BuildValue("z", shms_unpack_check(bytes, length));
 }
 
-static PyObject *holds(PyObject *module, PyObject *arguments) {
-    size_t length;
-    int code;
-    PyObject *packed;
-    if (!PyArg_ParseTuple(arguments, "Oi", &packed, &code))
-        return NULL;
-    const uint8_t *bytes = bytes_of(packed, &length);
-    return bytes ? PyBool_FromLong(shms_unpack_holds(bytes, length, code)) : NULL;
-}
-
 /* set_codec(find, leaf, zone_of, zone_from, classes, refused, undecodable): Python's part of the codec. */
 static PyObject *set_codec(PyObject *module, PyObject *arguments) {
     struct shms_module *state = PyModule_GetState(module);
@@ -211,7 +201,6 @@ static PyMethodDef functions[] = {
     {"unpack", unpack, METH_O, "unpack(bytes) -> object"},
     {"unpack_extension", unpack_extension, METH_VARARGS, "unpack_extension(code, bytes) -> object"},
     {"check", check, METH_O, "check(bytes) -> None, or why they are not one value within the limits"},
-    {"holds", holds, METH_VARARGS, "holds(bytes, code) -> bool: whether there is an extension with this code in a value"},
     {"set_codec", set_codec, METH_VARARGS, "set_codec(...): Python's part of the codec"},
     {"forget_types", forget_types, METH_NOARGS, "forget_types(): ask for every type anew"},
     {"shmat", shms_attach_segment, METH_VARARGS, "shmat(id, address, flags) -> Memory, or (call, errno, Memory)"},

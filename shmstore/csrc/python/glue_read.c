@@ -7,7 +7,7 @@
 
 /* Extensions (docs/format.md) whose memory the caller may write to, and from which payload on that is worth a bytearray.
  * Such a payload has the header of an ext 32 and no other: codecs/msgpack.py takes it as it lies. */
-enum { EXT_BYTEARRAY = 15, EXT_MEMORYVIEW = 16, EXT_NDARRAY = 18 };
+enum { EXT_BYTEARRAY = 15, EXT_MEMORYVIEW = 16, EXT_NDARRAY = 18, EXT_PANDAS = 21 };
 #define WRITABLE_FROM (64u << 10)
 
 bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes) {
@@ -87,7 +87,7 @@ static int copy_value(struct shms_call *c, const struct shms_entry *f, bool whol
         if (SHMS_UNLIKELY(!head && v->length >= WRITABLE_FROM)) {
             uint32_t behind;
             int code = extension_code(f, &behind);
-            v->writable = (code == EXT_BYTEARRAY || code == EXT_MEMORYVIEW || code == EXT_NDARRAY) &&
+            v->writable = (code == EXT_BYTEARRAY || code == EXT_MEMORYVIEW || code == EXT_NDARRAY || code == EXT_PANDAS) &&
                           v->length - behind >= WRITABLE_FROM;
             head = v->writable && code == EXT_BYTEARRAY ? behind : 0;
         }

@@ -116,15 +116,12 @@ struct shms_unpack {
     struct shms_unpack_error *error;
     struct shms_work work;
     uint64_t allowed; /* units of it */
-    int wanted;       /* shms_unpack_holds: the code; else 0 */
 };
 /* A new reference; NULL with *error filled. */
 PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
                       struct shms_unpack_error *error);
 /* Whether bytes are one value within the limits, for a decoder that has none: NULL, or why not. */
 const char *shms_unpack_check(const uint8_t *bytes, size_t length);
-/* Whether bytes hold an extension with this code, that of no container. */
-bool shms_unpack_holds(const uint8_t *bytes, size_t length, int code);
 /* The object of an extension, from its whole payload, for a decoder that leaves extensions to others. */
 PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
                                 struct shms_unpack_error *error);

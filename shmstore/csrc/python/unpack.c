@@ -314,7 +314,7 @@ static PyObject *unpack_node(struct shms_unpack *u, int depth) {
 
 PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
                       struct shms_unpack_error *error) {
-    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, {0}, shms_work_allowed(length), 0};
+    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, {0}, shms_work_allowed(length)};
     *error = (struct shms_unpack_error){.why = NULL, .code = -1, .bytes = 0};
     PyObject *value = unpack_node(&u, 0);
     if (value && left(&u)) {
@@ -326,7 +326,7 @@ PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *ty
 
 PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
                                 struct shms_unpack_error *error) {
-    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, {0}, shms_work_allowed(length), 0};
+    struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, {0}, shms_work_allowed(length)};
     error->why = NULL;
     error->code = code;
     error->bytes = length;
@@ -336,8 +336,6 @@ PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, s
 }
 
 /* ---- a look at bytes that another decoder is to read */
-
-static const char HELD[] = "the extension is held that was asked for";
 
 /* Which elements of a container are keys, or parts of keys. */
 enum keys { NO_KEYS, ALL_KEYS, EVERY_OTHER };
@@ -361,11 +359,9 @@ static const char *skip_extension(struct shms_unpack *u, uint64_t n, int depth, 
     if (left(u) < 1 || n > left(u) - 1 || u->owed > left(u) - 1 - n)
         return CUT_SHORT;
     int code = (int8_t)*u->at++;
-    struct shms_unpack inner = {.at = u->at, .end = u->at + n, .allowed = u->allowed, .wanted = u->wanted};
+    struct shms_unpack inner = {.at = u->at, .end = u->at + n, .allowed = u->allowed};
     u->at += n;
-    if (code == u->wanted && code)
-        return HELD;
-    if (key && n > SHMS_WORK_SHORT && !u->wanted)
+    if (key && n > SHMS_WORK_SHORT)
         return "a key is long";
     if (code < SHMS_EXT_TUPLE || code > SHMS_EXT_SLICE)
         return NULL;
@@ -406,9 +402,4 @@ const char *shms_unpack_check(const uint8_t *bytes, size_t length) {
     struct shms_unpack u = {.at = bytes, .end = bytes + length, .allowed = SHMS_WORK_FEW};
     const char *why = skip_node(&u, 0, false);
     return why ? why : left(&u) ? "bytes are left over" : NULL;
-}
-
-bool shms_unpack_holds(const uint8_t *bytes, size_t length, int code) {
-    struct shms_unpack u = {.at = bytes, .end = bytes + length, .allowed = UINT64_MAX, .wanted = code};
-    return skip_node(&u, 0, false) == HELD;
 }

@@ -1,0 +1,86 @@
+"""Values inside the payload of an extension that is a leaf to msgpack: how they are packed, and read again.
+
+They are values of this format like any other. What is refused among them is named by its path in the object that
+the extension stands for. Such payloads may lie inside one another, LEVELS deep: an unpacker for each takes the C stack,
+and whoever wrote the bytes may be a stranger.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from shmstore._foreign import is_foreign
+from shmstore.codecs.refusal import Unsupported
+from shmstore.errors import CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import CodeType
+    from typing import Any
+
+    Places = list[tuple[str, list[Any]]]  # a path, {} in it for the place in the list, and what is there
+
+__all__ = ["LEVELS", "At", "pack", "unpack"]
+
+LEVELS = 6
+
+
+def pack(value: Any, places: Places) -> bytes:
+    """Return *value* packed; *places* says where in the object the values are of which it is made.
+
+    Raises: Unsupported for the first of them that cannot be stored.
+    """
+    from shmstore.codecs import explain, msgpack
+
+    if _level(pack.__code__) > LEVELS:
+        raise Unsupported(f"more than {LEVELS} objects of pandas inside one another", "store the inner ones by themselves")
+    try:
+        return msgpack.encode(value)
+    except CodecError as error:
+        if is_foreign(error):
+            raise
+        for path, values in places:
+            found = explain.first_refusal(values)
+            if found is not None:
+                (_, (_, row, _), *steps), cause, remedy, part = found
+                refusal = Unsupported(cause, remedy, path.format(row) + explain.shown(steps) + part)
+                refusal.is_inside = True
+                raise refusal from None
+        raise
+
+
+class At:
+    """Let what is refused inside be refused at *path*, and what follows it."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, Unsupported):
+            error.part = self._path + error.part
+
+
+def unpack(data: bytes) -> Any:
+    """Return the value.
+
+    Raises: CodecError.
+    """
+    from shmstore.codecs import msgpack
+
+    if _level(unpack.__code__) > LEVELS:
+        raise CodecError(f"cannot decode: more than {LEVELS} objects of pandas inside one another")
+    return msgpack.decode(data)
+
+
+def _level(code: CodeType) -> int:
+    """Return how many calls of a function are under way in this thread; nothing is kept, so nothing can be left over."""
+    frame, found = sys._getframe(1), 0
+    while frame is not None:
+        found += frame.f_code is code
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
