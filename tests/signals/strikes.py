@@ -62,6 +62,7 @@ def _is(caught: BaseException, kind: type[BaseException]) -> bool:
     return type(caught) is kind or (generated and type(caught.__cause__) is kind)
 
 
+BEGINS, RAISED = -1, -2  # instead of an instruction: the function, or a clause in Python 3.10, begins; the last one raised
 OLD = sys.version_info < (3, 11)  # looks when it enters a clause, too
 # Not CALL_INTRINSIC, SEND or JUMP_BACKWARD_NO_INTERRUPT: an exception behind those would be one that no signal can make.
 LOOKING = (
@@ -93,14 +94,14 @@ class _Tracer:
         code = frame.f_code
         if not code.co_filename.startswith(PACKAGE):
             return None
-        if event == "exception" and OLD:
-            self.before[frame] = -1
+        if event == "exception":
+            self.before[frame] = BEGINS if OLD else RAISED
         if event != "opcode":
             frame.f_trace_opcodes = True
             return self
-        last = self.before.get(frame, -1)
+        last = self.before.get(frame, BEGINS)
         self.before[frame] = frame.f_lasti
-        if last < 0 or last in _looking(code):
+        if last == BEGINS or last in _looking(code):
             self.left -= 1
             if self.left == 0:
                 self.where = f"{code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno} ({code.co_name})"

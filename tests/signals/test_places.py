@@ -99,4 +99,4 @@ def test_calls_at_every_place(store, name, call):
 @pytest.mark.parametrize("name", REFUSED)
 def test_refusals_at_every_place(store, name):
     expected, call = REFUSED[name]
-    strike(store, f"refused: {name}", call, 3000, expected)
+    strike(store, f"refused: {name}", call, 400, expected)
