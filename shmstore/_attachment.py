@@ -172,6 +172,21 @@ class Attachment(StoreCalls):
             where += f", entry {name!r}"
         return failure(status, where, self._handle, seconds(timeout_ns(self._timeout, "timeout")), asked)
 
+    def _no_version(self, method: str, key: object, version: object) -> Exception:
+        """For what no store gives as a version."""
+        where = f"store {self._key.shown}: {method}({key!r})"
+        if type(version) is bool or not isinstance(version, int):
+            return TypeError(f"{where}: a version is an int, not {type(version).__name__}")
+        shown = f"{version}" if version.bit_length() < 128 else f"of {version.bit_length()} bits"  # Python writes not all of them
+        return ValueError(f"{where}: no store gives the version {shown}; versions come from put() and get_versioned()")
+
+    def _no_count(self, method: str, key: object, argument: str, number: object) -> Exception:
+        """For what incr and decr cannot count with."""
+        where = f"store {self._key.shown}: {method}({key!r})"
+        if not hasattr(type(number), "__index__"):
+            return TypeError(f"{where}: {argument} is an int, not {type(number).__name__}")
+        return OverflowError(f"{where}: {argument} has more than 64 bits, sign included; nothing was counted")
+
     def _no_key(self, key: object) -> Exception:
         return no_key(f"store {self._key.shown}", key)
 

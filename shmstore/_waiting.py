@@ -41,6 +41,8 @@ class Waiting(Health):
         self, name: Name, after: int | None, timeout: Duration | None, spin: Duration, stop: Any, passed: int = 0
     ) -> int:
         """Wait in slices. *passed*: ns that wait() has waited already."""
+        if after is not None and (type(after) is bool or not isinstance(after, int) or not 0 <= after < 2**64):
+            raise self._no_version("wait", name, after)
         raw, kind = raw_name(f"store {self._key.shown}", name)
         left = max(0, timeout_ns(timeout, "timeout") - passed)
         spinning = max(0, timeout_ns(spin, "spin") - passed)

@@ -127,3 +127,59 @@ def test_a_batch_of_nothing(make):
     store.close()
     with pytest.raises(shmstore.StoreClosed):
         store.put_many({})
+
+
+class Counts:
+    """A number of its own, which raises what it is told to."""
+
+    def __init__(self, error=None):
+        self.error = error
+
+    def __index__(self):
+        if self.error:
+            raise self.error
+        return 5
+
+
+TOO_LONG = "has more than 64 bits, sign included; nothing was counted"
+
+
+@pytest.mark.parametrize(
+    "call, error, said",
+    [
+        (lambda store: store.incr("a", 2**63), OverflowError, f"incr('a'): by {TOO_LONG}"),
+        (lambda store: store.incr("a", by=-(2**63) - 1), OverflowError, f"incr('a'): by {TOO_LONG}"),
+        (lambda store: store.incr(b"a", initial=2**70), OverflowError, f"incr(b'a'): initial {TOO_LONG}"),
+        (lambda store: store.decr("a", -(2**63)), OverflowError, f"decr('a'): by {TOO_LONG}"),
+        (lambda store: store.decr("a", 10**5000), OverflowError, f"decr('a'): by {TOO_LONG}"),
+        (lambda store: store.incr("a", 1.5), TypeError, "incr('a'): by is an int, not float"),
+        (lambda store: store.decr("a", initial="x"), TypeError, "decr('a'): initial is an int, not str"),
+        (lambda store: store.cas("a", 1, -1), ValueError, "cas('a'): no store gives the version -1; versions come from"),
+        (lambda store: store.cas("a", 1, 2**64), ValueError, f"cas('a'): no store gives the version {2**64}; "),
+        (lambda store: store.cas("a", 1, 10**5000), ValueError, "cas('a'): no store gives the version of 16610 bits; "),
+        (lambda store: store.cas("a", 1, True), TypeError, "cas('a'): a version is an int, not bool"),
+        (lambda store: store.cas("a", 1, "1"), TypeError, "cas('a'): a version is an int, not str"),
+        (lambda store: store.wait("a", after=-1), ValueError, "wait('a'): no store gives the version -1; "),
+        (lambda store: store.wait("a", after=2**64), ValueError, f"wait('a'): no store gives the version {2**64}; "),
+        (lambda store: store.wait("a", after=1.5), TypeError, "wait('a'): a version is an int, not float"),
+        (lambda store: store.wait("a", after=True), TypeError, "wait('a'): a version is an int, not bool"),
+    ],
+)  # fmt: skip
+def test_a_number_that_is_none_is_refused_by_the_public_method(store, key, call, error, said):
+    """With store, method and key, instead of "int too big to convert"."""
+    store["a"] = 7
+    with pytest.raises(error) as caught:
+        call(store)
+    assert str(caught.value).startswith(f"store {key!r}: {said}") and store["a"] == 7
+
+
+def test_numbers_at_the_edge_and_of_other_types_count(store):
+    assert store.incr("a", 2**63 - 1) == 2**63 - 1
+    assert store.incr("b", -(2**63)) == -(2**63)
+    assert store.decr("c", 2**63 - 1) == -(2**63) + 1
+    assert store.incr("d", Counts()) == 5 and store.incr("d", True) == 6
+    assert store.cas("e", 1, 2**64 - 1) is False
+    for error in (OverflowError("mine"), KeyboardInterrupt("mine")):
+        with pytest.raises(type(error)) as caught:
+            store.incr("d", Counts(error))
+        assert caught.value is error and store["d"] == 6

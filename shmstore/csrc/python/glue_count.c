@@ -23,18 +23,25 @@ static PyObject *count_up(PyObject *self, PyObject *name, long long by, long lon
     return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : shms_store_failed_for(self, name, rc, p.length);
 }
 
-static bool integer(PyObject *object, long long *n) {
+/* Raises what store._no_count makes of a number that is none of 64 bits. An __index__ of Python's may run first, and
+ * what it raises passes as it is. */
+static bool integer(PyObject *self, const char *method, PyObject *name, const char *what, PyObject *object, long long *n) {
     if (!object)
         return true;
-    if (!PyIndex_Check(object)) {
-        shms_type_error("incr and decr add an int", object);
-        return false;
+    int overflow = 1;
+    if (PyIndex_Check(object)) {
+        PyObject *index = PyNumber_Index(object);
+        if (!index)
+            return false;
+        *n = PyLong_AsLongLongAndOverflow(index, &overflow);
+        Py_DECREF(index);
     }
-    *n = PyLong_AsLongLong(object);
-    return *n != -1 || !PyErr_Occurred();
+    if (SHMS_UNLIKELY(overflow))
+        shms_raise(PyObject_CallMethod(self, "_no_count", "sOsO", method, name, what, object));
+    return !overflow;
 }
 
-static bool count_arguments(const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,
+static bool count_arguments(PyObject *self, const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,
                             PyObject **name, long long *by, long long *initial) {
     static const char *const names[] = {"name", "by", "initial"};
     struct shms_signature signature = {method, names, 3, 1, 2};
@@ -42,24 +49,21 @@ static bool count_arguments(const char *method, PyObject *const *args, Py_ssize_
     if (!shms_parse(&signature, args, count, keywords, a))
         return false;
     *name = a[0];
-    return integer(a[1], by) && integer(a[2], initial);
+    return integer(self, method, a[0], "by", a[1], by) && integer(self, method, a[0], "initial", a[2], initial);
 }
 
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     PyObject *name;
     long long by = 1, initial = 0;
-    return count_arguments("incr", args, count, keywords, &name, &by, &initial) ? count_up(self, name, by, initial)
+    return count_arguments(self, "incr", args, count, keywords, &name, &by, &initial) ? count_up(self, name, by, initial)
                                                                                : NULL;
 }
 
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     PyObject *name;
     long long by = 1, initial = 0;
-    if (!count_arguments("decr", args, count, keywords, &name, &by, &initial))
+    if (!count_arguments(self, "decr", args, count, keywords, &name, &by, &initial))
         return NULL;
-    if (by == LLONG_MIN) {
-        PyErr_SetString(PyExc_OverflowError, "decr cannot subtract -2**63");
-        return NULL;
-    }
-    return count_up(self, name, -by, initial);
+    return by != LLONG_MIN ? count_up(self, name, -by, initial)
+                           : shms_raise(PyObject_CallMethod(self, "_no_count", "sOsL", "decr", name, "by", by));
 }

@@ -9,6 +9,7 @@
  *   _get_typed(name, default, type) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
  *   _hand_over(name) -> (object,) or None   for copies  _view_failure(name, status) -> exception
+ *   _no_version(method, name, version), _no_count(method, name, argument, number) -> exception
  *   _log_news(pid, deaths, rebuilds)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
@@ -335,19 +336,14 @@ static PyObject *replace(PyObject *self, PyObject *const *args, Py_ssize_t count
     return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &present) : NULL;
 }
 
-static bool parse_version(PyObject *object, uint64_t *version) {
-    if (!PyLong_Check(object) || PyBool_Check(object)) {
-        shms_type_error("a version is an int", object);
-        return false;
+static bool parse_version(PyObject *self, const char *method, PyObject *name, PyObject *object, uint64_t *version) {
+    if (PyLong_Check(object) && !PyBool_Check(object)) {
+        *version = PyLong_AsUnsignedLongLong(object);
+        if (*version != UINT64_MAX || !PyErr_Occurred())
+            return true;
+        PyErr_Clear(); /* OverflowError, of the interpreter itself */
     }
-    *version = PyLong_AsUnsignedLongLong(object);
-    if (*version != UINT64_MAX || !PyErr_Occurred())
-        return true;
-    PyErr_Clear(); /* OverflowError, of the interpreter itself */
-    PyObject *shown = PyObject_Repr(object); /* not %R: before 3.12 PyErr_Format replaces what a repr raises */
-    if (shown)
-        PyErr_Format(PyExc_ValueError, "no store gives the version %U", shown);
-    Py_XDECREF(shown);
+    shms_raise(PyObject_CallMethod(self, "_no_version", "sOO", method, name, object));
     return false;
 }
 
@@ -359,7 +355,7 @@ static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     static const struct shms_signature signature = {"cas", names, 4, 3, 3};
     struct condition unchanged = {SHMS_CAS, 0, false};
     PyObject *a[4] = {NULL, NULL, NULL, NULL};
-    if (!shms_parse(&signature, args, count, keywords, a) || !parse_version(a[2], &unchanged.expected))
+    if (!shms_parse(&signature, args, count, keywords, a) || !parse_version(self, "cas", a[0], a[2], &unchanged.expected))
         return NULL;
     return put_if(self, a[0], a[1], a[3], &unchanged);
 }
@@ -371,7 +367,7 @@ static PyObject *swap(PyObject *self, PyObject *const *args, Py_ssize_t count) {
         PyErr_SetString(PyExc_TypeError, "_swap() takes a name, a value and a version");
         return NULL;
     }
-    return parse_version(args[2], &unchanged.expected) ? put_if(self, args[0], args[1], NULL, &unchanged) : NULL;
+    return parse_version(self, "modify", args[0], args[2], &unchanged.expected) ? put_if(self, args[0], args[1], NULL, &unchanged) : NULL;
 }
 
 /* True gone, False was not there, -1 raised */
