@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -200,16 +201,22 @@ def answered(key, *argv, answer):
     main, end = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, key, *argv], stdin=end, stdout=end, stderr=end, cwd="/")
     os.close(end)
-    written, said = b"", False
-    while select.select([main], [], [], 20)[0]:
+    written, said, interrupt_at = b"", False, 0.0
+    deadline = time.monotonic() + 20
+    while (now := time.monotonic()) < deadline:
+        if not answer and b"[y/N] " in written and now > interrupt_at:
+            process.send_signal(signal.SIGINT)
+            interrupt_at = now + 5  # once more then: Python sees one that comes right before it reads after it has read
+        if not select.select([main], [], [], 0.1)[0]:
+            continue
         try:
             part = os.read(main, 65536)
         except OSError:
             break
         written += part
-        if b"[y/N] " in written and not said:
+        if answer and b"[y/N] " in written and not said:
             said = True
-            os.write(main, answer) if answer else process.send_signal(signal.SIGINT)
+            os.write(main, answer)
     code = process.wait(timeout=20)
     os.close(main)
     return code, written.decode().replace("\r\n", "\n")

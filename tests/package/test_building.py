@@ -60,7 +60,8 @@ def last_line(*command, folder, **environment):
     ],
 )  # fmt: skip
 def test_machines_that_it_does_not_run_on(checkout, pretend, sentence):
-    program = f"import platform, sys, sysconfig; sys.path.insert(0, '.'); {pretend}; import build_backend"
+    first = "import platform, shutil, subprocess, sys, sysconfig, tempfile"  # they ask for the real platform
+    program = f"{first}; sys.path.insert(0, '.'); {pretend}; import build_backend"
     assert last_line(sys.executable, "-c", program, folder=checkout) == sentence
 
 
