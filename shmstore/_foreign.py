@@ -74,7 +74,8 @@ def _handlers() -> list[CodeType]:
         handler: Any = _signal.getsignal(number)
         if callable(handler):
             handler = getattr(handler, "func", handler)  # of a partial
-            code = getattr(handler, "__code__", None) or getattr(getattr(type(handler), "__call__", None), "__code__", None)
+            called = getattr(type(handler), "__call__", None)  # noqa: B004
+            code = getattr(handler, "__code__", None) or getattr(called, "__code__", None)
             if code is not None:
                 found.append(code)
     return found

@@ -15,7 +15,7 @@ import shmstore
 from shmstore import sysv
 
 NAMES = [f"k{i}" for i in range(40)]
-VALUES = {name: value for name, value in zip(NAMES, [1, "text", b"bytes" * 50, [1, 2, {"a": None}], b"x" * 9000] * 8)}
+VALUES = dict(zip(NAMES, [1, "text", b"bytes" * 50, [1, 2, {"a": None}], b"x" * 9000] * 8))
 TIMEOUT = 0.01
 
 

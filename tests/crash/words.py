@@ -135,7 +135,7 @@ def impossible_slots(store: Any) -> None:
     memory = memory_of(store)
     slots, arenas = (int.from_bytes(memory[at : at + 8], "little") for at in (216, 256))
     empty = (at for at in range(slots, slots + 64 * 20, 8) if at % 64 and not any(memory[at : at + 8]))
-    blocks = {name: block for name, block in blocks_of(store)}
+    blocks = dict(blocks_of(store))
     for block in (16, blocks[b"large"] + 1024, blocks[b"raw"] + 64, blocks[b"raw"] + 128):
         at = next(empty)
         memory[at : at + 8] = (block // 16).to_bytes(8, "little")

@@ -102,7 +102,7 @@ CASE = st.builds(
 class Asked:
     def __init__(self, garbage):
         environment = {**os.environ, **engine_build.ENVIRONMENT}
-        self.command = dict(args=[garbage, "ask"], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.command = {"args": [garbage, "ask"], "env": environment, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
         self.process = None
 
     def survives(self, case):

@@ -174,7 +174,7 @@ def test_an_unreadable_entry_is_named(make, store):
 
 def test_python_code_gets_the_entry_as_it_is(store):
     def loops():
-        for key in store:
+        for key in store:  # noqa: UP028 (a loop is what is tried)
             yield key
         yield from store.keys()
         yield from list(store.keys())

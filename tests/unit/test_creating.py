@@ -361,8 +361,8 @@ def test_a_creator_who_goes_on_in_time_is_waited_for(spawn, number):
     memory = attached.memory
 
     def finish():
-        set_word(memory, STATE, word(memory, STATE) & ~(0xF << 44) | READY << 44)
-        set_word(memory, 0, MAGIC)
+        set_word(memory, STATE, word(memory, STATE) & ~(0xF << 44) | READY << 44)  # noqa: F821 (deleted after it ran)
+        set_word(memory, 0, MAGIC)  # noqa: F821
 
     timer = threading.Timer(0.2, finish)
     timer.start()

@@ -27,7 +27,7 @@ def mapping(store: Store) -> dict[str, int]:
     address = int(ffi.cast("uintptr_t", lib.shms_memory(store._handle, ffi.new("uint64_t *"))))
     lines = iter(Path("/proc/self/smaps").read_text().splitlines())
     for line in lines:
-        if line.startswith(f"{address:x}-") or line.startswith(f"{address:08x}-"):
+        if line.startswith((f"{address:x}-", f"{address:08x}-")):
             break
     fields = {}
     for line in lines:
