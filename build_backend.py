@@ -24,12 +24,14 @@ def refuse_unsupported():
     if platform.python_implementation() != "CPython":
         raise SystemExit(f"shmstore needs CPython: this is {platform.python_implementation()}.")
     if sys.version_info < OLDEST:
-        raise SystemExit("shmstore needs Python %d.%d or later: this is %d.%d." % (*OLDEST, *sys.version_info[:2]))
+        raise SystemExit("shmstore needs Python %d.%d or later: this is %d.%d." % (*OLDEST, *sys.version_info[:2]))  # noqa: UP031
     if not sys.platform.startswith("linux"):
         raise SystemExit(f"shmstore needs Linux: this is {sys.platform}.")
     if platform.machine() not in ("x86_64", "aarch64") or sys.maxsize < 2**32:
         bits = sys.maxsize.bit_length() + 1
-        raise SystemExit(f"shmstore needs a 64-bit Python on x86-64 or ARM: this is {platform.machine()} with {bits} bits.")
+        raise SystemExit(
+            f"shmstore needs a 64-bit Python on x86-64 or ARM: this is {platform.machine()} with {bits} bits."
+        )
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise SystemExit("shmstore is not yet tested on free-threaded Python: use the ordinary build.")
 
@@ -88,7 +90,9 @@ def reason(compiler):
         return f"{begin} the C compiler {name!r} does not take the options that CC or CFLAGS give it ({said})"
     said = refusal(command, C_HEADERS)
     if said:
-        return f"{begin} {name!r} is no C11 compiler with the headers of the C library and of Linux ({said}): {remedy()}"
+        return (
+            f"{begin} {name!r} is no C11 compiler with the headers of the C library and of Linux ({said}): {remedy()}"
+        )
     said = refusal([*command, *(f"-I{folder}" for folder in compiler.include_dirs)], "#include <Python.h>\n")
     if said:
         return f"{begin} the headers of Python {sys.version_info[0]}.{sys.version_info[1]} (Python.h) are missing: {remedy()}"
@@ -118,5 +122,7 @@ def refusal(command, source):
         )  # fmt: skip
     if done.returncode == 0:
         return ""
-    lines = [line.replace(path, "probe.c") for line in done.stdout.splitlines() if "error" in line] or done.stdout.splitlines()
+    lines = [
+        line.replace(path, "probe.c") for line in done.stdout.splitlines() if "error" in line
+    ] or done.stdout.splitlines()
     return lines[0].strip() if lines else f"it ended with {done.returncode}"

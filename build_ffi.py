@@ -48,8 +48,16 @@ ffibuilder.set_source(
     libraries=["rt", "pthread"],  # before glibc 2.34: shm_open and shm_unlink; pthread_atfork
     define_macros=[("Py_LIMITED_API", "0x030a0000")],  # 3.10: METH_FASTCALL and PyUnicode_AsUTF8AndSize
     py_limited_api=True,
-    extra_compile_args=["-std=c11", "-D_GNU_SOURCE", "-fvisibility=hidden", "-Wall", "-Wextra",
-                        "-Wno-unused-parameter", "-Wno-missing-field-initializers", "-Wno-error"],  # that of CFLAGS is for other compilers' warnings
+    extra_compile_args=[
+        "-std=c11",
+        "-D_GNU_SOURCE",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Wno-unused-parameter",
+        "-Wno-missing-field-initializers",
+        "-Wno-error",
+    ],  # that of CFLAGS is for other compilers' warnings
 )
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from build_backend import build_ext  # first of all: it refuses where this cannot work
 from setuptools import setup
+
+from build_backend import build_ext  # first of all: it refuses where this cannot work
 
 setup(
     cmdclass={"build_ext": build_ext},

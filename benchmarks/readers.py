@@ -11,7 +11,7 @@ from multiprocessing.shared_memory import SharedMemory
 from typing import Any
 
 from benchmarks._bars import Bar
-from benchmarks._beside import Shared, burning, reading, paces, writing
+from benchmarks._beside import Shared, burning, paces, reading, writing
 from benchmarks._floor import remove
 from benchmarks._guard import fresh_name, resources
 from benchmarks._lmdb import HOW_TO_GET_IT, INSTALLED, Lmdb

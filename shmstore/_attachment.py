@@ -177,7 +177,9 @@ class Attachment(StoreCalls):
         where = f"store {self._key.shown}: {method}({key!r})"
         if type(version) is bool or not isinstance(version, int):
             return TypeError(f"{where}: a version is an int, not {type(version).__name__}")
-        shown = f"{version}" if version.bit_length() < 128 else f"of {version.bit_length()} bits"  # Python writes not all of them
+        shown = (
+            f"{version}" if version.bit_length() < 128 else f"of {version.bit_length()} bits"
+        )  # Python writes not all of them
         return ValueError(f"{where}: no store gives the version {shown}; versions come from put() and get_versioned()")
 
     def _no_count(self, method: str, key: object, argument: str, number: object) -> Exception:
@@ -226,7 +228,6 @@ class Attachment(StoreCalls):
         status = lib.shms_revalidate_now(self._handle)
         if status:
             raise self._fail(status)
-
 
     @property
     def closed(self) -> bool:
@@ -282,7 +283,16 @@ class Attachment(StoreCalls):
             info = self._info()
             path = b"/proc/%d/fd/%d" % (os.getpid(), info.descriptor) if key.backend == "posix" else None
             place = (key.backend, path, info.id)
-        return current(_attach), (current(type(self)), key.number, key.kind, key.name, key.shown, self._uuid, self._options, place)
+        return current(_attach), (
+            current(type(self)),
+            key.number,
+            key.kind,
+            key.name,
+            key.shown,
+            self._uuid,
+            self._options,
+            place,
+        )
 
     def __copy__(self) -> Self:
         raise TypeError("a handle cannot be copied; dict(store) copies what is in it")

@@ -114,9 +114,7 @@ class Batches(Entries[_V]):
                 )
         return dict(pairs)
 
-    def put_many(
-        self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT
-    ) -> int:
+    def put_many(self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT) -> int:
         """Store many values; return how many.
 
         All are encoded first, so a CodecError changes nothing. Then they are put one by one. An error of the package says in
@@ -124,9 +122,7 @@ class Batches(Entries[_V]):
         """
         return self._store_many(items, ttl, SET)
 
-    def add_many(
-        self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT
-    ) -> int:
+    def add_many(self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT) -> int:
         """Store those whose name is absent; return how many that were. Otherwise as :meth:`put_many`."""
         return self._store_many(items, ttl, ADD)
 

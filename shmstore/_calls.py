@@ -54,7 +54,9 @@ if TYPE_CHECKING:
     create: Callable[[int, int, int], Memory | tuple[str, int, Memory]]
     mmap: Callable[[int, int, int, int, int, int, bool], Memory | tuple[str, int, Memory]]
 
-    make_shm_open: Callable[[Callable[..., tuple[bytes, int, int]], Callable[[int, Any], Exception]], Callable[..., int]]
+    make_shm_open: Callable[
+        [Callable[..., tuple[bytes, int, int]], Callable[[int, Any], Exception]], Callable[..., int]
+    ]
 
     @final
     class Memory:

@@ -7,9 +7,9 @@ sentence claims was looked up: a limit that was not met is not named.
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
-from io import open  # builtins loses it at shutdown
 
 from shmstore._foreign import is_foreign
 from shmstore._limits import amount, limit, mappings_are_used_up, room, room_for_mappings, taken_of_addresses, ulimit
@@ -48,7 +48,11 @@ def _lacking(call: str) -> str:
     if call.partition("(")[0] in SYSV_CALLS:
         return "this kernel has no System V shared memory (CONFIG_SYSVIPC; gVisor and old WSL have none), or a sandbox hides it"
     since = _SINCE.get(call.removesuffix("(MFD_HUGETLB)"))
-    return f"Linux {since} was the first to have it, or a sandbox hides it" if since else "this kernel lacks it, or a sandbox hides it"
+    return (
+        f"Linux {since} was the first to have it, or a sandbox hides it"
+        if since
+        else "this kernel lacks it, or a sandbox hides it"
+    )
 
 
 def forbidden(call: str) -> str:
@@ -70,7 +74,7 @@ def _by_filter() -> str:
 def _filtered() -> bool | None:
     """Does this process have a system call filter? None: /proc does not tell."""
     try:
-        with open("/proc/self/status", "rb") as lines:
+        with builtins.open("/proc/self/status", "rb") as lines:
             for line in lines:
                 if line.startswith(b"Seccomp:"):
                     return int(line.split()[1]) != 0

@@ -38,7 +38,6 @@ from sys import _current_frames, _getframe
 from shmstore import errors
 from shmstore._foreign import is_foreign
 from shmstore._names import ALL_NAMES, Name
-from shmstore._sentinels import MISSING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -51,8 +51,16 @@ class _Lib:
     def shms_get_clients(self, handle: int, clients: Any, room: int, /) -> int: ...
     def shms_count_entries(self, handle: int, any: int, /) -> int: ...
     def shms_next_keys(
-        self, handle: int, cursor: Any, prefix: Any, prefix_length: int,
-        kind: int, buffer: Any, capacity: int, filled: Any, /
+        self,
+        handle: int,
+        cursor: Any,
+        prefix: Any,
+        prefix_length: int,
+        kind: int,
+        buffer: Any,
+        capacity: int,
+        filled: Any,
+        /,
     ) -> int: ...
     def shms_next_versions(
         self, handle: int, cursor: Any, end: int, buffer: Any, capacity: int, filled: Any, /
@@ -61,8 +69,17 @@ class _Lib:
     def shms_w_check(self, handle: int, timeout: int, what: Any, size: int, /) -> int: ...
     def shms_w_recover(self, handle: int, /) -> int: ...
     def shms_w_wait(
-        self, handle: int, name: Any, length: int, kind: int,
-        has_after: int, after: int, nanoseconds: int, spin: int, version: Any, /
+        self,
+        handle: int,
+        name: Any,
+        length: int,
+        kind: int,
+        has_after: int,
+        after: int,
+        nanoseconds: int,
+        spin: int,
+        version: Any,
+        /,
     ) -> int: ...
     def shms_lock_holder(self, handle: int, program: Any, size: int, /) -> int: ...
     def shms_has_events(self, handle: int, /) -> int: ...

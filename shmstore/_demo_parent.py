@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -176,7 +175,7 @@ class Demo:
         if again := self.rounds[2].computed:
             raise DemoError(f"{again} results had to be computed again: the store had lost them")
         by_file = [(path, results[result_name(path)]) for path in self.files]
-        by_worker = {number: 0 for number in self.workers}
+        by_worker = dict.fromkeys(self.workers, 0)
         for _, result in by_file:
             by_worker[result["by"]] += 1
         longest = heapq.nlargest(

@@ -6,7 +6,7 @@ from _collections_abc import MutableMapping  # collections.abc does no more than
 
 from shmstore import errors
 from shmstore._attachment import NAMES_OF_CODECS
-from shmstore._core import ffi, lib
+from shmstore._core import lib
 from shmstore._foreign import is_foreign
 from shmstore._imports import late
 from shmstore._names import Name, raw_name
@@ -118,7 +118,9 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         """For csrc/python: the exception to raise for a value in which a function of Python's raised *cause*."""
         return self._named(name, _msgpack.refused(value, cause))
 
-    def _undecodable(self, name: Name, size: int, code: int, part: int, why: str | None, cause: Exception | None) -> Exception:
+    def _undecodable(
+        self, name: Name, size: int, code: int, part: int, why: str | None, cause: Exception | None
+    ) -> Exception:
         """For csrc/python: the exception to raise for bytes that are no value."""
         return self._named(name, _msgpack.undecodable(size, code, part, why, cause))
 
@@ -149,7 +151,9 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         wanted = "bytes or a bytearray"
         if type(buffer).__module__ == "numpy":
             wanted = f"an array of the buffer's dtype ({buffer.dtype}), shape {buffer.shape} and order"  # type: ignore[attr-defined]
-        return TypeError(f"store {self._key.shown}: {name!r} is not {wanted}, so it cannot be copied into the buffer; get() it")
+        return TypeError(
+            f"store {self._key.shown}: {name!r} is not {wanted}, so it cannot be copied into the buffer; get() it"
+        )
 
     def _view_failure(self, name: Name, status: int) -> Exception:
         where = f"store {self._key.shown}: view({name!r})"

@@ -110,7 +110,9 @@ class Health(Attachment):
 
 def _info_of(raw: Any) -> StoreInfo:
     name = bytes(ffi.buffer(raw.name, raw.name_length)).decode(errors="surrogateescape")
-    kernel = {field: getattr(raw, field) if raw.kernel_known else None for field in ("mode", "uid", "gid", "creator_uid")}
+    kernel = {
+        field: getattr(raw, field) if raw.kernel_known else None for field in ("mode", "uid", "gid", "creator_uid")
+    }
     return StoreInfo(
         key=raw.key, id=raw.id, name=name if raw.name_kind in (1, 3) else None, size=raw.size, **kernel,
         creator=raw.creator_pid, created=raw.created / 1e9, last_writer=raw.last_writer / 1e9,

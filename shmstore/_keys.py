@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
-from io import open  # builtins loses it at shutdown
 from pwd import getpwnam
 
 from shmstore import errors
@@ -183,7 +183,7 @@ def parse_owner(owner: object) -> int | str | None:
             raise
         if owner.isascii() and owner.isdigit():
             return parse_owner(int(owner))
-        raise ValueError(f"owner: there is no user {owner!r} on this machine; pass a uid or \"any\"") from None
+        raise ValueError(f'owner: there is no user {owner!r} on this machine; pass a uid or "any"') from None
 
 
 def parse_huge_page(hugepages: bool | int | str) -> int:
@@ -199,7 +199,7 @@ def parse_huge_page(hugepages: bool | int | str) -> int:
             raise ValueError(f'hugepages is True or the size of a page such as "2M", not {hugepages!r}')
         return size
     try:
-        with open("/proc/meminfo") as file:
+        with builtins.open("/proc/meminfo") as file:
             for line in file:
                 if line.startswith("Hugepagesize:"):
                     return int(line.split()[1]) << 10
@@ -208,6 +208,7 @@ def parse_huge_page(hugepages: bool | int | str) -> int:
             raise
         code = error.errno if isinstance(error, OSError) and error.errno else errno.EIO
         raise errors.StoreSystemError(
-            code, f'hugepages=True: /proc/meminfo, which has the size of a page, cannot be read ({error}); say it: hugepages="2M"'
+            code,
+            f'hugepages=True: /proc/meminfo, which has the size of a page, cannot be read ({error}); say it: hugepages="2M"',
         ) from None
     raise errors.StoreSystemError(errno.ENOSYS, "hugepages: this kernel has no huge pages; leave hugepages=True out")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
 import os
-from io import open  # builtins loses it at shutdown
 
 from shmstore._core import lib
 from shmstore._foreign import is_foreign
@@ -39,7 +39,7 @@ def _bytes(count: int) -> str:
 def limit(name: str) -> str:
     """A sysctl such as kernel.shmmni."""
     try:
-        with open(f"/proc/sys/{name.replace('.', '/')}", "rb") as file:
+        with builtins.open(f"/proc/sys/{name.replace('.', '/')}", "rb") as file:
             return f"{name} is {int(file.read())}"
     except (OSError, ValueError) as error:
         if is_foreign(error):
@@ -90,7 +90,7 @@ def free_huge_pages() -> str:
         counts = []
         for name in ("free_hugepages", "nr_hugepages"):
             try:
-                with open(f"/sys/kernel/mm/hugepages/hugepages-{size // 1024}kB/{name}", "rb") as file:
+                with builtins.open(f"/sys/kernel/mm/hugepages/hugepages-{size // 1024}kB/{name}", "rb") as file:
                     counts.append(file.read().decode().strip())
             except OSError as error:
                 if is_foreign(error):
@@ -103,7 +103,7 @@ def free_huge_pages() -> str:
 def mappings() -> list[tuple[int, int, str]] | None:
     """What this process has mapped: first address, address behind the last, name; None where /proc does not tell."""
     try:
-        with open("/proc/self/maps", encoding="utf-8", errors="replace") as lines:
+        with builtins.open("/proc/self/maps", encoding="utf-8", errors="replace") as lines:
             rows = [line.split(maxsplit=5) for line in lines]
     except OSError as error:
         if is_foreign(error):
@@ -121,7 +121,7 @@ def taken_of_addresses() -> tuple[int | None, int | None]:
     soft = lib.shms_posix_getrlimit(_RESOURCES["v"])
     allowed = None if soft == _UNLIMITED else soft
     try:
-        with open("/proc/self/statm", "rb") as file:
+        with builtins.open("/proc/self/statm", "rb") as file:
             taken = int(file.read().split()[0]) * PAGE
     except (OSError, ValueError, IndexError) as error:
         if is_foreign(error):

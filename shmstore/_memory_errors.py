@@ -6,9 +6,9 @@ the same number means in different places. docs/failure.md has the table.
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
-from io import open  # builtins loses it at shutdown
 
 from shmstore import _causes as causes
 from shmstore._foreign import is_foreign
@@ -35,7 +35,11 @@ def no_page(code: int) -> str:
         )
     if code == errno.EOPNOTSUPP:
         return _no_tmpfs()
-    said = _of_folder(code) or causes.common("fallocate", code) or (causes.forbidden("fallocate") if code in _RIGHTS else None)
+    said = (
+        _of_folder(code)
+        or causes.common("fallocate", code)
+        or (causes.forbidden("fallocate") if code in _RIGHTS else None)
+    )
     return f"the system has no page left for it: {said or os.strerror(code)}"
 
 
@@ -89,7 +93,11 @@ def _about_sysv(call: str, code: int, key: Key, size: int, request: Any, result:
 
 
 def _about_posix(call: str, code: int, key: Key, size: int, request: Any) -> str | None:
-    if request.huge_page and call in ("memfd_create(MFD_HUGETLB)", "mmap", "ftruncate") and code not in (errno.EFBIG, errno.EAGAIN):
+    if (
+        request.huge_page
+        and call in ("memfd_create(MFD_HUGETLB)", "mmap", "ftruncate")
+        and code not in (errno.EFBIG, errno.EAGAIN)
+    ):
         return _about_huge_pages(code, size, request.huge_page)
     if call == "mlock":
         return _about_locking(code, size)
@@ -184,7 +192,7 @@ def _about_huge_pages(code: int, size: int, page: int) -> str:
 
 def _number(path: str) -> int | None:
     try:
-        with open(path) as file:
+        with builtins.open(path) as file:
             return int(file.read())
     except (OSError, ValueError) as error:
         if is_foreign(error):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
 import os
-from io import open  # builtins loses it at shutdown
 from pwd import getpwuid
 
 from shmstore import errors
@@ -57,7 +57,7 @@ def user(uid: int) -> str:
 
 def program(pid: int) -> str:
     try:
-        with open(f"/proc/{pid}/comm") as file:
+        with builtins.open(f"/proc/{pid}/comm") as file:
             return f"process {pid} ({file.read().strip()})"
     except OSError as error:
         if is_foreign(error):
@@ -114,7 +114,9 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
     if status == lib.SHMS_NOT_FOUND:
         how = "readonly=True" if wish.readonly else "create=False"
         gone = told("about_absence", key)
-        return errors.StoreNotFound(f"{store}: there is none ({key.place}), and {how} does not make one{gone and f'; {gone}'}")
+        return errors.StoreNotFound(
+            f"{store}: there is none ({key.place}), and {how} does not make one{gone and f'; {gone}'}"
+        )
     if status == lib.SHMS_EXISTS:
         return errors.StoreExists(f"{store}: it exists already; leave create=True out to attach to it")
     if status == lib.SHMS_FOREIGN:
@@ -124,7 +126,10 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
         )
     if status == lib.SHMS_NOT_A_STORE:
         what, remedy = (
-            (f"segment {found.id} ({key.place}, {found.size} bytes, created by {user(found.uid)})", f"ipcrm -m {found.id}")
+            (
+                f"segment {found.id} ({key.place}, {found.size} bytes, created by {user(found.uid)})",
+                f"ipcrm -m {found.id}",
+            )
             if key.object is None
             else (f"{key.place} ({found.size} bytes, owned by {user(found.uid)})", f"rm {quoted(key.place)}")
         )
@@ -176,7 +181,11 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
         return errors.LockTimeout(
             f"{store}: others were making or removing it all the time, or somebody of another pid namespace began to make it "
             "and does not go on; try again, with a longer timeout"
-            + (f"; if that does not help, remove it: ipcrm -m {found.id}" if key.object is None and found.id >= 0 else "")
+            + (
+                f"; if that does not help, remove it: ipcrm -m {found.id}"
+                if key.object is None and found.id >= 0
+                else ""
+            )
         )
     if status == lib.SHMS_TIMEOUT:
         return errors.LockTimeout(
@@ -232,7 +241,13 @@ def _timed_out(store: str, handle: int, timeout: str) -> Exception:
             f"it is alive cannot be proved from here; {_UNCHANGED}; continue or kill it there, or share its pid or network "
             "namespace, where deaths can be proved"
         )
-    who = f"process {pid} ({program})" if program else f"process {pid} of another pid namespace" if alive else "another process"
+    who = (
+        f"process {pid} ({program})"
+        if program
+        else f"process {pid} of another pid namespace"
+        if alive
+        else "another process"
+    )
     there = "" if program else " there"
     return errors.LockTimeout(
         f"{store}: gave up after {timeout}: {who} holds a lock that this needs, and is alive "
@@ -286,9 +301,7 @@ def failure(status: int, store: str, handle: int, timeout: str = "", asked: int 
     if status == lib.SHMS_OVERFLOW:
         return OverflowError(f"{store}: the counter would leave 64 signed bits; the value is kept")
     if status == lib.SHMS_NO_CLIENT:
-        return errors.ShmStoreError(
-            f"{store}: every place for a writing process is taken by a living one; close some"
-        )
+        return errors.ShmStoreError(f"{store}: every place for a writing process is taken by a living one; close some")
     return errors.ShmStoreError(f"{store}: the engine failed with status {status}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 
 from shmstore._causes import common, forbidden, locked_too_much, no_room, of_file_system, of_folder, too_large
@@ -117,7 +116,9 @@ def about_mmap(code: int, fd: int, address: int, length: int, offset: int, flags
 
 def _may_write(fd: int) -> bool:
     try:
-        os.write(fd, b"")  # changes nothing; the module fcntl is a file, and cannot be imported where no descriptor is left
+        os.write(
+            fd, b""
+        )  # changes nothing; the module fcntl is a file, and cannot be imported where no descriptor is left
     except OSError as error:
         if is_foreign(error):
             raise

@@ -16,8 +16,8 @@ import struct
 from collections.abc import Collection
 from operator import index
 
-from shmstore._imports import current
 from shmstore._calls import Sized
+from shmstore._imports import current
 from shmstore._shared_memory import SharedMemory
 
 TYPE_CHECKING = False

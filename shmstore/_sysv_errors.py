@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
-from shmstore._causes import common, forbidden, removed_unused, locked_too_much, no_room
+from shmstore._causes import common, forbidden, locked_too_much, no_room, removed_unused
 from shmstore._foreign import is_foreign
 from shmstore._limits import PAGE, free_huge_pages, huge_page_sizes, limit, mapping_at, ulimit
 from shmstore._sysv_flags import (
@@ -76,7 +76,9 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
     name = f"key {key & 0xFFFFFFFF:#010x}"
     if code == errno.ENOENT:
         gone = removed_unused()
-        return f"no segment has {name} in this IPC namespace; pass IPC_CREAT | 0o600 to create one{gone and f' ({gone})'}"
+        return (
+            f"no segment has {name} in this IPC namespace; pass IPC_CREAT | 0o600 to create one{gone and f' ({gone})'}"
+        )
     if code == errno.EPERM and not shmflg & SHM_HUGETLB:
         return forbidden("shmget")
     row = _of_key(key)
@@ -89,7 +91,11 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
         return f"{name} has {row.size} bytes, fewer than the {size} asked for; ask for at most that, or for 0"
     if code == errno.EINVAL and shmflg & SHM_HUGETLB and (power := shmflg >> SHM_HUGE_SHIFT & SHM_HUGE_MASK):
         sizes = huge_page_sizes()
-        known = "sizes that cannot be read" if sizes is None else ", ".join([f"{size // 1024} kB" for size in sizes]) or "none"
+        known = (
+            "sizes that cannot be read"
+            if sizes is None
+            else ", ".join([f"{size // 1024} kB" for size in sizes]) or "none"
+        )
         return f"huge pages of {(1 << power) // 1024} kB asked for; this kernel has: {known}"
     if code == errno.EINVAL:
         smaller = "" if _table() is not None else f", or {name} has fewer (what exists cannot be read)"
@@ -136,7 +142,9 @@ def about_id(code: int, shmid: int, call: str = "shmctl") -> str:
         return f"it is {_told(row) if row else f'segment {shmid}'}; you are uid {os.geteuid()}"
     if code == errno.EINVAL and row is None and _table() is not None:
         gone = removed_unused()
-        return f"no segment has id {shmid} in this IPC namespace: it was removed, or never existed{gone and f' ({gone})'}"
+        return (
+            f"no segment has id {shmid} in this IPC namespace: it was removed, or never existed{gone and f' ({gone})'}"
+        )
     if code == errno.ENOMEM:
         return no_room(row.size if row else 0, _told(row) if row else f"segment {shmid}")
     if code == errno.EAGAIN:

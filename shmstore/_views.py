@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from _collections_abc import ItemsView, KeysView, MappingView, ValuesView  # collections.abc does no more than to rename it, at a price
+from _collections_abc import (  # collections.abc does no more than to rename it, at a price
+    ItemsView,
+    KeysView,
+    MappingView,
+    ValuesView,
+)
 from _weakref import ref  # weakref itself costs a millisecond of import
 
 from shmstore._calls import Sized

@@ -101,4 +101,6 @@ class Waiting(Health):
                 raise error
             return version
         finally:
-            del awaited  # a traceback may keep the frame; an exception that strikes before this does not keep it for long
+            del (
+                awaited
+            )  # a traceback may keep the frame; an exception that strikes before this does not keep it for long

@@ -141,7 +141,9 @@ def _keys_in_use() -> list[Key]:
         if is_foreign(error):
             raise
         if error.errno != errno.ENOENT:
-            raise errors.StoreSystemError(error.errno, f"stores: {error.strerror}: {OBJECTS} cannot be listed") from None
+            raise errors.StoreSystemError(
+                error.errno, f"stores: {error.strerror}: {OBJECTS} cannot be listed"
+            ) from None
         names = []
     objects = [name for name in names if name.startswith(b"shmstore-") and _trusted(name)]
     keys += [Key(0, 2, b"", repr(os.fsdecode(name)), backend="posix", object=name) for name in objects]

@@ -32,24 +32,23 @@ from shmstore._sysv_flags import (
     IPC_RMID,
     IPC_SET,
     IPC_STAT,
-    SHMLBA,
     SHM_DEST,
     SHM_EXEC,
-    SHM_HUGETLB,
-    SHM_HUGE_16GB,
-    SHM_HUGE_16MB,
     SHM_HUGE_1GB,
     SHM_HUGE_1MB,
-    SHM_HUGE_256MB,
     SHM_HUGE_2GB,
     SHM_HUGE_2MB,
+    SHM_HUGE_8MB,
+    SHM_HUGE_16GB,
+    SHM_HUGE_16MB,
     SHM_HUGE_32MB,
+    SHM_HUGE_64KB,
+    SHM_HUGE_256MB,
     SHM_HUGE_512KB,
     SHM_HUGE_512MB,
-    SHM_HUGE_64KB,
-    SHM_HUGE_8MB,
     SHM_HUGE_MASK,
     SHM_HUGE_SHIFT,
+    SHM_HUGETLB,
     SHM_INFO,
     SHM_LOCK,
     SHM_LOCKED,
@@ -62,6 +61,7 @@ from shmstore._sysv_flags import (
     SHM_STAT_ANY,
     SHM_UNLOCK,
     SHM_W,
+    SHMLBA,
 )
 from shmstore._sysv_records import IpcInfo, Segment, ShmidDs, ShmInfo
 from shmstore._sysv_table import segments
@@ -215,7 +215,9 @@ def _attach(shmid: int, wanted: int = 0, shmflg: int = 0) -> Memory:
     if not isinstance(found, tuple):
         return found
     call, code, _ = found
-    raise failure(call, code, about_shmat(code, shmid, wanted, shmflg) if call == "shmat" else about_shmctl(code, shmid, IPC_STAT))
+    raise failure(
+        call, code, about_shmat(code, shmid, wanted, shmflg) if call == "shmat" else about_shmctl(code, shmid, IPC_STAT)
+    )
 
 
 def _create(key: int, size: int, mode: int) -> Memory:

@@ -47,7 +47,9 @@ def give_programs_their_signals() -> None:
     """
     if threading.current_thread() is not threading.main_thread():
         return
-    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN} - {*LEFT_ALONE}
+    ignored = {number for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN} - {
+        *LEFT_ALONE
+    }
     harmless = {int(number) for number in os.environ.get(IGNORED, "").split()} | ignored.intersection(MAY_END_A_RUN)
     for number in harmless:
         signal.signal(number, lambda signum, frame: None)

@@ -20,9 +20,7 @@ static int complete(const volatile char *memory) {
     return 1;
 }
 
-static void nap(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-}
+static void nap(void) { nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL); }
 
 int main(int argc, char **argv) {
     key_t key = (key_t)strtoul(argc > 1 ? argv[1] : "5678", NULL, 0);

@@ -22,9 +22,7 @@ static int complete(const volatile char *memory) {
     return 1;
 }
 
-static void nap(void) {
-    nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-}
+static void nap(void) { nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL); }
 
 int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "/alphabet";

@@ -19,9 +19,7 @@ static const char letters[27] = "abcdefghijklmnopqrstuvwxyz";
 static volatile sig_atomic_t stopped_by;
 
 /* Leaves a note only, so that no signal can come between creating the object and removing it. */
-static void stop(int signum) {
-    stopped_by = signum;
-}
+static void stop(int signum) { stopped_by = signum; }
 
 static int fail(const char *call, const char *name) {
     perror(call);

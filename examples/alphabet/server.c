@@ -19,9 +19,7 @@ static const char letters[27] = "abcdefghijklmnopqrstuvwxyz";
 static volatile sig_atomic_t stopped_by;
 
 /* Leaves a note only, so that no signal can come between creating the segment and removing it. */
-static void stop(int signum) {
-    stopped_by = signum;
-}
+static void stop(int signum) { stopped_by = signum; }
 
 int main(int argc, char **argv) {
     key_t key = (key_t)strtoul(argc > 1 ? argv[1] : "5678", NULL, 0);

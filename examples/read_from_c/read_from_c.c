@@ -21,9 +21,26 @@
 
 enum { LOOKS = 10000, DEPTH = 256 }; /* bounds on what the segment can make us do */
 /* Offsets in the header and in a block, and the parts of a lengths word. */
-enum { MAGIC = 0, STATE = 8, FORMAT = 16, HEADER_SIZE = 20, INCOMPATIBLE = 24, SEGMENT_SIZE = 48, HASH_KEY = 72,
-       NAME_KIND = 160, NAME_LENGTH = 164, SUMMARY = 200, SLOTS = 216, BUCKET_COUNT = 224, ARENA_COUNT = 252,
-       HEAP = 264, ARENA_SIZE = 272, SUMMARY_TOP = 1088, NAME = 4096, HEADER_END = 8192 };
+enum {
+    MAGIC = 0,
+    STATE = 8,
+    FORMAT = 16,
+    HEADER_SIZE = 20,
+    INCOMPATIBLE = 24,
+    SEGMENT_SIZE = 48,
+    HASH_KEY = 72,
+    NAME_KIND = 160,
+    NAME_LENGTH = 164,
+    SUMMARY = 200,
+    SLOTS = 216,
+    BUCKET_COUNT = 224,
+    ARENA_COUNT = 252,
+    HEAP = 264,
+    ARENA_SIZE = 272,
+    SUMMARY_TOP = 1088,
+    NAME = 4096,
+    HEADER_END = 8192
+};
 enum { SEQUENCE = 0, HASH = 8, EXPIRY = 16, LENGTHS = 24, BODY = 40, BLOCK_MIN = 48 };
 enum { EXTENDED = 0x10, BYTES_NAME = 0x08, CODEC = 0x07, MSGPACK = 1 };
 
@@ -101,10 +118,16 @@ static struct store attach(key_t key, const char *name) {
     if (relaxed32(at + FORMAT) != 1 || relaxed(at + INCOMPATIBLE) != 0)
         FAIL("segment %d has a format or feature unknown to this program: use a newer one", id);
 
-    struct store s = {.base = at, .size = relaxed(at + SEGMENT_SIZE), .k0 = relaxed(at + HASH_KEY),
-                      .k1 = relaxed(at + HASH_KEY + 8), .summary = relaxed(at + SUMMARY), .slots = relaxed(at + SLOTS),
-                      .buckets = relaxed(at + BUCKET_COUNT), .arenas = relaxed32(at + ARENA_COUNT),
-                      .arena_size = relaxed(at + ARENA_SIZE), .heap = relaxed(at + HEAP)};
+    struct store s = {.base = at,
+                      .size = relaxed(at + SEGMENT_SIZE),
+                      .k0 = relaxed(at + HASH_KEY),
+                      .k1 = relaxed(at + HASH_KEY + 8),
+                      .summary = relaxed(at + SUMMARY),
+                      .slots = relaxed(at + SLOTS),
+                      .buckets = relaxed(at + BUCKET_COUNT),
+                      .arenas = relaxed32(at + ARENA_COUNT),
+                      .arena_size = relaxed(at + ARENA_SIZE),
+                      .heap = relaxed(at + HEAP)};
     uint64_t length = relaxed32(at + NAME_LENGTH);
     if (relaxed32(at + HEADER_SIZE) != HEADER_END || s.size < HEADER_END || s.size > kernel.shm_segsz ||
         length >= HEADER_END - NAME || s.buckets < 1 || s.buckets > 613566756 || s.arenas < 1 || s.arenas > 16 ||
@@ -273,11 +296,23 @@ static bool show(FILE *out, struct cursor *c, int depth) {
     if (tag >= 0xcc && tag <= 0xcf)
         return fprintf(out, "%" PRIu64, n) > 0;
     if (tag == 0xca)
-        return fprintf(out, "%.9g", (double)((union { uint32_t bits; float real; }){(uint32_t)n}).real) > 0;
+        return fprintf(out, "%.9g",
+                       (double)((union {
+                           uint32_t bits;
+                           float real;
+                       }){(uint32_t)n})
+                           .real) > 0;
     if (tag == 0xcb)
-        return fprintf(out, "%.17g", ((union { uint64_t bits; double real; }){n}).real) > 0;
-    return (tag == 0xc0 || tag == 0xc2 || tag == 0xc3) &&
-           fputs(tag == 0xc0 ? "null" : tag == 0xc2 ? "false" : "true", out) >= 0;
+        return fprintf(out, "%.17g",
+                       ((union {
+                           uint64_t bits;
+                           double real;
+                       }){n})
+                           .real) > 0;
+    return (tag == 0xc0 || tag == 0xc2 || tag == 0xc3) && fputs(tag == 0xc0   ? "null"
+                                                                : tag == 0xc2 ? "false"
+                                                                              : "true",
+                                                                out) >= 0;
 }
 
 static void dump(const uint8_t *bytes, uint64_t length) {

@@ -24,7 +24,8 @@ def table(machine: Machine) -> Finding:
     if machine.exists("/proc/sysvipc/shm"):
         return unread("System V", "/proc/sysvipc/shm", "shmstore ls shows nothing")
     return problem(
-        "System V", "/proc/sysvipc/shm is missing: the kernel lacks CONFIG_SYSVIPC, or /proc is hidden; a store needs the first",
+        "System V",
+        "/proc/sysvipc/shm is missing: the kernel lacks CONFIG_SYSVIPC, or /proc is hidden; a store needs the first",
         "mount -t proc proc /proc, or another kernel (gVisor and old WSL have none)",
     )
 
@@ -39,7 +40,8 @@ def shmmax(machine: Machine) -> Finding:
     total = machine.memory("MemTotal") or 0
     if limit < DEFAULT_SIZE:
         return problem(
-            "shmmax", f"a segment has at most {amount(limit)}, less than a store of the default size ({amount(DEFAULT_SIZE)})",
+            "shmmax",
+            f"a segment has at most {amount(limit)}, less than a store of the default size ({amount(DEFAULT_SIZE)})",
             f"{ROOT_SETS} kernel.shmmax={max(total, 1 << 30)}",
         )
     if limit < total // 2:
@@ -54,7 +56,11 @@ def shmall(machine: Machine) -> Finding:
         return unread("shmall", "kernel.shmall")
     segments = machine.segments()
     if segments is None:
-        return unread("shmall", "/proc/sysvipc/shm", f"how much of the {amount(limit * machine.page)} allowed together is taken is not known")
+        return unread(
+            "shmall",
+            "/proc/sysvipc/shm",
+            f"how much of the {amount(limit * machine.page)} allowed together is taken is not known",
+        )
     taken = sum(-(-segment.size // machine.page) for segment in segments)
     left = max(0, limit - taken) * machine.page
     if limit * machine.page >= UNLIMITED:
@@ -78,7 +84,9 @@ def shmmni(machine: Machine) -> Finding:
     says = f"{count} of {limit} segments exist"
     fix = f"{ROOT_SETS} kernel.shmmni={min(32768, limit * 2)}"
     if count >= limit:
-        return problem("shmmni", f"{says}: no store can be created", f"{fix}; or shmstore ls, and shmstore rm what nobody needs")
+        return problem(
+            "shmmni", f"{says}: no store can be created", f"{fix}; or shmstore ls, and shmstore rm what nobody needs"
+        )
     return note("shmmni", says, fix) if count > limit * 0.8 else ok("shmmni", says)
 
 
@@ -89,7 +97,8 @@ def removed_unused(machine: Machine) -> Finding:
         return unread(topic, "kernel.shm_rmid_forced")
     if forced:
         return problem(
-            topic, "kernel.shm_rmid_forced=1: the kernel removes a store in System V memory as soon as no process is attached to it",
+            topic,
+            "kernel.shm_rmid_forced=1: the kernel removes a store in System V memory as soon as no process is attached to it",
             f'{ROOT_SETS} kernel.shm_rmid_forced=0; or backend="posix", whose stores stay',
         )
     return ok(topic, "a store stays when no process is attached")
@@ -112,18 +121,22 @@ def dev_shm(machine: Machine) -> Finding:
         return unread("/dev/shm", "/proc/self/mounts", "whether /dev/shm is a file system of its own is not known")
     if room is None or "/dev/shm" not in mounts:
         return note(
-            "/dev/shm", 'there is none: backend="posix" will not work; stores in System V memory do',
+            "/dev/shm",
+            'there is none: backend="posix" will not work; stores in System V memory do',
             "as root: mount -t tmpfs -o mode=1777 tmpfs /dev/shm",
         )
     if "ro" in mounts["/dev/shm"][1].split(","):
         return note(
-            "/dev/shm", 'it is mounted read-only: backend="posix" opens nothing for writing; stores in System V memory do',
+            "/dev/shm",
+            'it is mounted read-only: backend="posix" opens nothing for writing; stores in System V memory do',
             "as root: mount -o remount,rw /dev/shm",
         )
     total, free = room
     stores = machine.posix_stores()
     if stores is None:
-        return unread("/dev/shm", "the directory", f"what is in it is not known; {amount(free)} of {amount(total)} are free")
+        return unread(
+            "/dev/shm", "the directory", f"what is in it is not known; {amount(free)} of {amount(total)} are free"
+        )
     size = sum(one.size for one in stores)
     growth = sum(max(0, one.size - one.allocated) for one in stores)
     says = f"{amount(free)} of {amount(total)} are free"
@@ -133,17 +146,20 @@ def dev_shm(machine: Machine) -> Finding:
     enlarge = f"as root: mount -o remount,size={enough} /dev/shm; or docker run --shm-size={enough}"
     if total and free < total // 10:
         return problem(
-            "/dev/shm", f"{says}: POSIX stores refuse (StoreFull), and other programs die (bus error); System V segments are not bound by it",
+            "/dev/shm",
+            f"{says}: POSIX stores refuse (StoreFull), and other programs die (bus error); System V segments are not bound by it",
             f'{enlarge}; or backend="sysv"; or shmstore ls, and shmstore rm what nobody needs',
         )
     if growth > free:
         return problem(
-            "/dev/shm", f"{says}: they will refuse (StoreFull) before they are full; System V segments are not bound by it",
+            "/dev/shm",
+            f"{says}: they will refuse (StoreFull) before they are full; System V segments are not bound by it",
             f'{enlarge}; or backend="sysv"',
         )
     if total and total <= DOCKER_SHM:
         return note(
-            "/dev/shm", f"{says}; it has {amount(total)}, a container's default: more than that no POSIX store holds, whatever its size; "
+            "/dev/shm",
+            f"{says}; it has {amount(total)}, a container's default: more than that no POSIX store holds, whatever its size; "
             "System V segments are not bound by it",
             f'{enlarge}; or backend="sysv", the default',
         )
@@ -170,11 +186,14 @@ def huge_pages(machine: Machine) -> Finding:
     if not total:
         wanted = -(-DEFAULT_SIZE // size)
         return ok(
-            "huge pages", f"none are set aside, so hugepages= is refused; for a store of the default size ({amount(DEFAULT_SIZE)}) "
+            "huge pages",
+            f"none are set aside, so hugepages= is refused; for a store of the default size ({amount(DEFAULT_SIZE)}) "
             f"vm.nr_hugepages would have to be {wanted}, of {amount(size)} each",
         )
     group = machine.number("/proc/sys/vm/hugetlb_shm_group")
-    who = "" if machine.capable(CAP_IPC_LOCK) else f"; in System V memory only root and group {group or 0} may have them"
+    who = (
+        "" if machine.capable(CAP_IPC_LOCK) else f"; in System V memory only root and group {group or 0} may have them"
+    )
     free = (free or 0) - (promised or 0)
     says = f"{free} of {total} are free, {amount(size)} each{who}"
     if not free:
@@ -191,7 +210,8 @@ def locking(machine: Machine) -> Finding:
         return ok("memlock", "any amount of memory may be locked (lock_memory=)")
     if soft < DEFAULT_SIZE:
         return note(
-            "memlock", f"this user may lock {amount(soft)} into memory, less than a store of the default size ({amount(DEFAULT_SIZE)}); only lock_memory= needs it",
+            "memlock",
+            f"this user may lock {amount(soft)} into memory, less than a store of the default size ({amount(DEFAULT_SIZE)}); only lock_memory= needs it",
             "ulimit -l unlimited (as root, or in /etc/security/limits.conf; systemd: LimitMEMLOCK=infinity; docker run --ulimit memlock=-1)",
         )
     return ok("memlock", f"{amount(soft)} may be locked into memory (lock_memory=)")

@@ -29,12 +29,14 @@ def namespaces(machine: Machine) -> Finding:
     inner = [kind for kind, first in FIRST.items() if links[kind] not in (None, f"{kind}:[{first}]")]
     if "ipc" in inner:
         return note(
-            "namespaces", "this is an IPC namespace of its own, as in a container: stores outside are not seen here, nor these there; they end with it",
+            "namespaces",
+            "this is an IPC namespace of its own, as in a container: stores outside are not seen here, nor these there; they end with it",
             "to share stores: docker run --ipc=container:NAME with --network=container:NAME or --pid=container:NAME, so that deaths can be proved; a Kubernetes pod has that",
         )
     if "pid" in inner:
         return note(
-            "namespaces", "this is a pid namespace of its own: whether processes outside live cannot always be proved, so their locks are waited for",
+            "namespaces",
+            "this is a pid namespace of its own: whether processes outside live cannot always be proved, so their locks are waited for",
             "docker run --pid=host, if all who share a store are yours",
         )
     return ok("namespaces", "those of the host: every process on it can share stores")
@@ -46,10 +48,13 @@ def hidden_proc(machine: Machine) -> Finding:
     if mounts is None:
         return unread("/proc", "/proc/self/mounts", "deaths may not be provable: is /proc mounted?")
     options = mounts.get("/proc", ("", ""))[1].split(",")
-    hidden = [option for option in options if option.startswith("hidepid=") and option not in ("hidepid=0", "hidepid=off")]
+    hidden = [
+        option for option in options if option.startswith("hidepid=") and option not in ("hidepid=0", "hidepid=off")
+    ]
     if hidden and machine.uid:
         return note(
-            "/proc", f"mounted with {hidden[0]}: whether other users' processes live cannot always be proved, so their locks are waited for",
+            "/proc",
+            f"mounted with {hidden[0]}: whether other users' processes live cannot always be proved, so their locks are waited for",
             "as root: mount -o remount,hidepid=0 /proc",
         )
     return ok("/proc", "shows all processes")
@@ -66,9 +71,12 @@ def remove_ipc(machine: Machine) -> Finding:
     if not value:
         return ok(topic, f"systemd is told to leave shared memory alone ({where})")
     if user(machine.uid) in machine.names("/var/lib/systemd/linger"):
-        return note(topic, f"RemoveIPC=yes ({where}), but {user(machine.uid)} lingers: stores go only when lingering ends")
+        return note(
+            topic, f"RemoveIPC=yes ({where}), but {user(machine.uid)} lingers: stores go only when lingering ends"
+        )
     return problem(
-        topic, f"RemoveIPC=yes ({where}): when the last session of {user(machine.uid)} ends, systemd removes all of this user's stores, also in use",
+        topic,
+        f"RemoveIPC=yes ({where}): when the last session of {user(machine.uid)} ends, systemd removes all of this user's stores, also in use",
         "run as a system user; or loginctl enable-linger; or as root: mkdir -p /etc/systemd/logind.conf.d && "
         "printf '[Login]\\nRemoveIPC=no\\n' > /etc/systemd/logind.conf.d/ipc.conf && systemctl restart systemd-logind",
     )
@@ -111,14 +119,17 @@ def memory(machine: Machine) -> Finding:
         return unread("memory", "/proc/meminfo")
     segments, objects = machine.segments(), machine.posix_stores()
     if segments is None or objects is None:
-        return unread("memory", "/dev/shm" if segments else "/proc/sysvipc/shm", "how much stores may still grow is not known")
+        return unread(
+            "memory", "/dev/shm" if segments else "/proc/sysvipc/shm", "how much stores may still grow is not known"
+        )
     promised = sum(max(0, segment.size - segment.rss - segment.swap) for segment in segments)
     growth = sum(max(0, one.size - one.allocated) for one in objects)
     promised += min(growth, (machine.room("/dev/shm") or (0, 0))[1])
     says = f"{amount(available)} of {amount(total)} are available; stores and segments may still grow by {amount(promised)}"
     if promised > available:
         return problem(
-            "memory", f"{says}: more than there is, and who touches the last page may be killed",
+            "memory",
+            f"{says}: more than there is, and who touches the last page may be killed",
             "shmstore ls, and shmstore rm what nobody needs; create stores with a smaller size",
         )
     return ok("memory", says)
@@ -131,7 +142,11 @@ def swap(machine: Machine) -> Finding:
         return unread("swap", "/proc/sysvipc/shm" if segments is None else "/proc/meminfo")
     swapped = sum(segment.swap for segment in segments)
     if swapped:
-        return note("swap", f"{amount(swapped)} of shared memory are swapped out: reads there take milliseconds", "as root: swapoff -a && swapon -a, with enough memory free")
+        return note(
+            "swap",
+            f"{amount(swapped)} of shared memory are swapped out: reads there take milliseconds",
+            "as root: swapoff -a && swapon -a, with enough memory free",
+        )
     if not size:
         return ok("swap", "there is none: what is in a store stays in memory")
     return ok("swap", f"{amount(size)}; no shared memory is in it")
@@ -145,7 +160,8 @@ def overcommit(machine: Machine) -> Finding:
     if policy == 2:
         limit, committed = machine.memory("CommitLimit") or 0, machine.memory("Committed_AS") or 0
         return note(
-            "overcommit", f"vm.overcommit_memory=2: the whole size of a store counts at once; {amount(max(0, limit - committed))} are left",
+            "overcommit",
+            f"vm.overcommit_memory=2: the whole size of a store counts at once; {amount(max(0, limit - committed))} are left",
             "as root: sysctl -w vm.overcommit_memory=0",
         )
     return ok("overcommit", "memory is counted when it is touched")
@@ -166,7 +182,11 @@ def control_group(machine: Machine) -> Finding:
     size = sum(segment.size for segment in segments if segment.uid == machine.uid)
     says += f"; your segments have {amount(size)}"
     if size > limit:
-        return problem("control group", f"{says}: filling them would get a process killed", "raise the limit (docker run --memory, systemd MemoryMax=), or make stores smaller")
+        return problem(
+            "control group",
+            f"{says}: filling them would get a process killed",
+            "raise the limit (docker run --memory, systemd MemoryMax=), or make stores smaller",
+        )
     return note("control group", says)
 
 
@@ -178,7 +198,9 @@ def _group_limit(machine: Machine) -> tuple[int | None, str]:
         controllers, _, path = rest.partition(":")
         if controllers and "memory" not in controllers.split(","):
             continue
-        top, file = ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if controllers else ("/sys/fs/cgroup", "memory.max")
+        top, file = (
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if controllers else ("/sys/fs/cgroup", "memory.max")
+        )
         while True:
             limit = machine.number(f"{top}{path.rstrip('/')}/{file}")
             if limit is not None:
@@ -201,7 +223,8 @@ def permissions(machine: Machine) -> Finding:
     if open_:
         ((option, value),) = open_[0].identity().items()
         return problem(
-            "permissions", f"{len(open_)} of your stores and segments can be written by everybody ({open_[0].shown} has mode {mode(open_[0].mode)})",
+            "permissions",
+            f"{len(open_)} of your stores and segments can be written by everybody ({open_[0].shown} has mode {mode(open_[0].mode)})",
             f"shmstore chmod o-w --{option} {shlex.quote(str(value))}",
         )
     return ok("permissions", f"none of your {len(own)} stores and segments can be written by everybody")

@@ -38,7 +38,11 @@ exit codes:
 _REMEDIES: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.StoreForeign, r'pass owner=(\d+) \(or owner="any"\)', r"say --owner \1 (or --owner any)"),
     (errors.NotAStore, r"ipcrm -m (\d+)", r"shmstore rm --id \1 --force"),
-    (errors.StoreCorrupt, r"check\(repair=True\) keeps what can be kept", "shmstore check --repair keeps what can be kept"),
+    (
+        errors.StoreCorrupt,
+        r"check\(repair=True\) keeps what can be kept",
+        "shmstore check --repair keeps what can be kept",
+    ),
     (errors.StoreCorrupt, r"check\(\) says which rule", "shmstore check says which rule"),
     (errors.StoreCorrupt, r"remove it: .*", "shmstore rm --force removes it"),
     (errors.CodecError, r"open the store with decoders=\('pickle',\)", "say --pickle"),
@@ -69,7 +73,12 @@ def explain(error: BaseException) -> tuple[int, str]:
         return FAILED, _for_a_shell(error, sentence)
     if isinstance(error, MemoryError):
         return FAILED, sentence or "out of memory"
-    if error.__class__ is OSError and error.filename is None and error.errno in _WRITING and error.strerror == os.strerror(error.errno):
+    if (
+        error.__class__ is OSError
+        and error.filename is None
+        and error.errno in _WRITING
+        and error.strerror == os.strerror(error.errno)
+    ):
         return FAILED, f"standard output: {error.strerror}"
     if isinstance(error, OSError):
         where = f": {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""

@@ -178,7 +178,9 @@ def settled(found: list[Found]) -> list[Found]:
         if not any(one.attached and not one.clients for one in found):
             break
         time.sleep(SETTLING_NAP)
-        again = [look(place) if one.attached and not one.clients and (place := one.place.again()) else one for one in found]
+        again = [
+            look(place) if one.attached and not one.clients and (place := one.place.again()) else one for one in found
+        ]
         found = [one for one in again if not one.gone]
     return found
 

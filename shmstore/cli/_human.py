@@ -8,7 +8,19 @@ import time
 from shmstore._limits import amount
 from shmstore.cli._failures import WRONG, Failure
 
-__all__ = ["ago", "amount", "clock", "duration", "mode", "moment", "parse_duration", "parse_interval", "parse_user", "positive", "user"]
+__all__ = [
+    "ago",
+    "amount",
+    "clock",
+    "duration",
+    "mode",
+    "moment",
+    "parse_duration",
+    "parse_interval",
+    "parse_user",
+    "positive",
+    "user",
+]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 

@@ -64,6 +64,4 @@ def printable(text: str, keep: str = "") -> str:
     """Write control characters, and what has no shape, as Python escapes them; those in *keep* stay."""
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() or char in keep else repr(char)[1:-1] for char in text
-    )
+    return "".join(char if char.isprintable() or char in keep else repr(char)[1:-1] for char in text)

@@ -32,7 +32,20 @@ _DESCRIPTOR = re.compile(rb"/proc/(\d+|self)/fd/\d+")
 class Object:
     """One file. ``name`` is what it is called in /dev/shm; of a private store, a path that leads to it."""
 
-    __slots__ = ("allocated", "ctime", "gid", "kind", "mode", "mtime", "name", "number", "path", "private", "size", "uid")
+    __slots__ = (
+        "allocated",
+        "ctime",
+        "gid",
+        "kind",
+        "mode",
+        "mtime",
+        "name",
+        "number",
+        "path",
+        "private",
+        "size",
+        "uid",
+    )
     backend, attached, removed, locked = "posix", None, False, False
 
     def __init__(self, path: bytes) -> None:
@@ -158,7 +171,7 @@ def private_objects() -> list[Object]:
     """Files without a name that private stores live in. The kernel lists them nowhere: they are found in the
     descriptors of those processes that this one may look at, its own user's."""
     found: dict[tuple[int, int], Object] = {}
-    for process in sorted((int(name) for name in os.listdir("/proc") if name.isdigit())):
+    for process in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         folder = f"/proc/{process}/fd"
         try:
             paths = [f"{folder}/{name}" for name in sorted(os.listdir(folder), key=int)]

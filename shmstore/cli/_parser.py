@@ -34,7 +34,15 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 # What other tools call a command, where no likeness of letters leads to ours.
-_ELSEWHERE = {"set": "put", "add": "put", "store": "put", "read": "get", "remove": "rm", "destroy": "rm", "help": "--help"}
+_ELSEWHERE = {
+    "set": "put",
+    "add": "put",
+    "store": "put",
+    "read": "get",
+    "remove": "rm",
+    "destroy": "rm",
+    "help": "--help",
+}
 
 
 class Parser(argparse.ArgumentParser):

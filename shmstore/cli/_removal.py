@@ -66,7 +66,9 @@ class Victim:
         place = self.found.place
         self._object(self.objection, force)
         if place.removed and not self.found.private:
-            raise Failure(NOT_THERE, f"{self.label} was removed before; it goes when the {place.attached} attached let go of it")
+            raise Failure(
+                NOT_THERE, f"{self.label} was removed before; it goes when the {place.attached} attached let go of it"
+            )
         if dry_run:
             return
         try:
@@ -160,7 +162,10 @@ def confirm(victims: list[Victim], reasons: tuple[str, str], otherwise: str = ""
     count = f"{len(victims)} {'store' if one else 'stores'}"
     if not (sys.stdin and sys.stderr and sys.stdin.isatty() and sys.stderr.isatty()):
         few = ", ".join(victim.label for victim in victims[:8]) + ", ..." * (len(victims) > 8)
-        raise Failure(UNMET, f"nothing was removed: {count} {reasons[not one]}: {few}; say --yes to remove {'it' if one else 'them'}{otherwise}")
+        raise Failure(
+            UNMET,
+            f"nothing was removed: {count} {reasons[not one]}: {few}; say --yes to remove {'it' if one else 'them'}{otherwise}",
+        )
     for victim in victims:
         stays = f"stays: {victim.objection}" if victim.objection else victim.contents
         print(f"  {victim.label}: {stays}", file=sys.stderr)

@@ -69,8 +69,16 @@ def add_key(parser: argparse.ArgumentParser, *, optional: bool = False, several:
     if optional or several:
         action = "append" if several else "store"
         place = group.add_mutually_exclusive_group()
-        place.add_argument("--id", action=action, type=int, metavar="N", help="the segment with this id (shmid of ipcs -m), instead of KEY")
-        place.add_argument("--object", action=action, metavar="NAME", help="the object of this name, as ls shows it, instead of KEY")
+        place.add_argument(
+            "--id",
+            action=action,
+            type=int,
+            metavar="N",
+            help="the segment with this id (shmid of ipcs -m), instead of KEY",
+        )
+        place.add_argument(
+            "--object", action=action, metavar="NAME", help="the object of this name, as ls shows it, instead of KEY"
+        )
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +86,9 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     add_key(parser)
     group = parser.add_argument_group("opening it")
     group.add_argument("--owner", metavar="USER", help='trust stores of this user, too; "any": of everybody')
-    group.add_argument("--timeout", metavar="TIME", default="5", help="for a lock that somebody stopped holds (default: 5 s)")
+    group.add_argument(
+        "--timeout", metavar="TIME", default="5", help="for a lock that somebody stopped holds (default: 5 s)"
+    )
     add_json(parser)
 
 
@@ -123,7 +133,9 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
     if not readonly:
         hear_warnings()
     try:
-        return Store(key, backend=args.backend, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options)
+        return Store(
+            key, backend=args.backend, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options
+        )
     except errors.StoreNotFound:
         raise no_such(args) from None
     except ValueError as error:

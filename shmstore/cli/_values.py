@@ -26,7 +26,9 @@ def parse_json(text: str | bytes, what: str) -> Any:
     def finite(digits: str) -> float:
         number = float(digits)
         if math.isinf(number):
-            raise Failure(WRONG, f"{what} has {digits}, which is more than a float holds; --typed takes {{\"$float\": \"inf\"}}")
+            raise Failure(
+                WRONG, f'{what} has {digits}, which is more than a float holds; --typed takes {{"$float": "inf"}}'
+            )
         return number
 
     try:

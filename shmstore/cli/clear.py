@@ -21,7 +21,9 @@ shmstore clear quickstart --prefix cache:
 
 
 def add_to(subparsers: Any) -> None:
-    about = "Remove every entry. The store stays; what others put meanwhile may stay, too. shmstore rm removes the store."
+    about = (
+        "Remove every entry. The store stays; what others put meanwhile may stay, too. shmstore rm removes the store."
+    )
     parser = add_command(subparsers, "clear", "remove every entry", about, EXAMPLES)
     add_store(parser)
     parser.add_argument("--prefix", default="", help="only names that begin with this, and are of its type")

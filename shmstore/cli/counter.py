@@ -29,7 +29,9 @@ def add_to(subparsers: Any) -> None:
     add_store(parser)
     parser.add_argument("entry", metavar="NAME", help="the counter's name")
     parser.add_argument("by", metavar="BY", nargs="?", type=int, default=1, help="what to add (default: 1)")
-    parser.add_argument("--initial", type=int, default=0, metavar="N", help="what an absent name counts from (default: 0)")
+    parser.add_argument(
+        "--initial", type=int, default=0, metavar="N", help="what an absent name counts from (default: 0)"
+    )
     add_ttl(parser, "time to live of a new counter; one that is there keeps its own")
     add_creation(parser)
     parser.set_defaults(run=run)

@@ -24,7 +24,9 @@ def add_to(subparsers: Any) -> None:
     about = "Remove entries. The names that are there go, even if others are not; then the exit code is 3."
     parser = add_command(subparsers, "del", "remove entries", about, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entries", metavar="NAME", nargs="+", help="bytes and special names in quotes, as Python writes them")
+    parser.add_argument(
+        "entries", metavar="NAME", nargs="+", help="bytes and special names in quotes, as Python writes them"
+    )
     parser.add_argument("-f", "--force", action="store_true", help="what is not there is no failure")
     parser.set_defaults(run=run)
 

@@ -36,10 +36,18 @@ shmstore get quickstart "b'\\xff'"               # a name that is bytes
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "get", "print a value", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entry", metavar="NAME", help="the entry's name; bytes and special names in quotes, as Python writes them")
+    parser.add_argument(
+        "entry", metavar="NAME", help="the entry's name; bytes and special names in quotes, as Python writes them"
+    )
     parser.add_argument("--raw", action="store_true", help="the bytes of a str or bytes, with no line feed added")
-    parser.add_argument("--wait", metavar="TIME", help="if the name is absent, sleep until it is there, at most so long")
-    parser.add_argument("--pickle", action="store_true", help="read values put with pickle; it can run any code, so only if you trust who put them")
+    parser.add_argument(
+        "--wait", metavar="TIME", help="if the name is absent, sleep until it is there, at most so long"
+    )
+    parser.add_argument(
+        "--pickle",
+        action="store_true",
+        help="read values put with pickle; it can run any code, so only if you trust who put them",
+    )
     parser.set_defaults(run=run)
 
 

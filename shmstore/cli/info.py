@@ -61,7 +61,9 @@ def _what(found: Found) -> str:
         return f"No store, but a {found.block.kind}"
     nouns = {"segment": "a segment", "object": "an object", "special": "a special file"}
     noun = nouns.get(found.place.kind, f"a {found.place.kind}")
-    return f"{noun[0].upper()}{noun[1:]} that you may not read" if found.kind == "unreadable" else f"No store, but {noun}"
+    return (
+        f"{noun[0].upper()}{noun[1:]} that you may not read" if found.kind == "unreadable" else f"No store, but {noun}"
+    )
 
 
 def as_document(found: Found) -> dict[str, Any]:
@@ -133,7 +135,10 @@ def _segment(segment: Segment, size: tuple[str, str]) -> list[tuple[str, str]]:
         ("owner", f"{user(segment.uid)} (uid {segment.uid}, gid {segment.gid})"),
         ("creator", f"{user(segment.cuid)} (uid {segment.cuid}, gid {segment.cgid}), {_process(segment.cpid)}"),
         ("mode", mode(segment.mode)),
-        ("attached", f"{segment.nattch}" + (f", last by {_process(segment.lpid)}" if segment.atime or segment.dtime else "")),
+        (
+            "attached",
+            f"{segment.nattch}" + (f", last by {_process(segment.lpid)}" if segment.atime or segment.dtime else ""),
+        ),
         ("attached last", f"{moment(segment.atime)}"),
         ("detached last", f"{moment(segment.dtime)}"),
         ("changed", f"{moment(segment.ctime)}"),

@@ -33,7 +33,9 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "keys", "list the names in a store", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument("--prefix", default="", help="only names that begin with this, and are of its type")
-    parser.add_argument("-l", "--long", action="store_true", help="with type, size of the stored value, time to live and version")
+    parser.add_argument(
+        "-l", "--long", action="store_true", help="with type, size of the stored value, time to live and version"
+    )
     parser.set_defaults(run=run)
 
 

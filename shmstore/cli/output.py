@@ -169,9 +169,7 @@ class RichOutput:
         for name in header:
             column = name.removeprefix(">")
             right = name != column
-            table.add_column(
-                Text(column), justify="right" if right else "left", no_wrap=right, overflow="fold"
-            )
+            table.add_column(Text(column), justify="right" if right else "left", no_wrap=right, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell, style=_STYLES.get(getattr(cell, "meaning", ""), "")) for cell in row))
         if title and self._begun:

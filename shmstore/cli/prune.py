@@ -40,7 +40,9 @@ shmstore prune --older-than 1h --backend posix --yes
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "prune", "remove the stores that nobody uses", DESCRIPTION, EXAMPLES)
-    parser.add_argument("--older-than", metavar="TIME", default="0", help="only if nobody had it open for writing for so long")
+    parser.add_argument(
+        "--older-than", metavar="TIME", default="0", help="only if nobody had it open for writing for so long"
+    )
     parser.add_argument("--backend", choices=("sysv", "posix"), help="only in System V memory, or in /dev/shm")
     add_questions(parser)
     add_json(parser)
@@ -52,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
 
     age = parse_duration(args.older_than)
     now = time.time()
-    found = settled([one for backend in ("sysv", "posix") if args.backend in (None, backend) for one in stores(backend)])
+    found = settled(
+        [one for backend in ("sysv", "posix") if args.backend in (None, backend) for one in stores(backend)]
+    )
     victims = [_victim(one) for one in found if unused(one, age, now, dry_run=args.dry_run)]
     if victims and not (args.yes or args.dry_run):
         confirm(victims, ("is unused", "are unused"))

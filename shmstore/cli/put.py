@@ -34,12 +34,16 @@ shmstore get first rows --json | shmstore put second rows --typed
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "put", "store a value", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entry", metavar="NAME", help="the entry's name; bytes and special names in quotes, as Python writes them")
+    parser.add_argument(
+        "entry", metavar="NAME", help="the entry's name; bytes and special names in quotes, as Python writes them"
+    )
     parser.add_argument("value", metavar="VALUE", nargs="?", help="JSON; - or nothing: from standard input")
     what = parser.add_argument_group("what it is").add_mutually_exclusive_group()
     what.add_argument("--text", action="store_true", help="a str, as it is")
     what.add_argument("--bytes", action="store_true", help="bytes, as they are")
-    what.add_argument("--typed", action="store_true", help='JSON in which {"$tuple": [...]} and its like stand for other types')
+    what.add_argument(
+        "--typed", action="store_true", help='JSON in which {"$tuple": [...]} and its like stand for other types'
+    )
     parser.add_argument("--file", metavar="PATH", help="read the value from a file")
     add_ttl(parser, "time to live: 30s, 10m, 12h, 7d, or never (the default)")
     when = parser.add_mutually_exclusive_group()
@@ -122,7 +126,9 @@ def read_value(args: argparse.Namespace) -> Any:
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
-            raise Failure(WRONG, f"{what} is no UTF-8 ({error.reason} at byte {error.start}); say --bytes to store it as bytes") from None
+            raise Failure(
+                WRONG, f"{what} is no UTF-8 ({error.reason} at byte {error.start}); say --bytes to store it as bytes"
+            ) from None
     document = parse_json(raw, what)
     if not args.typed:
         return document

@@ -117,7 +117,8 @@ def _watch(store: Store[Any], interval: float, count: int | None, as_json: bool)
 
 def _line(before: Stats, now: Stats, seconds: float) -> str:
     hits, misses, puts, deletes, expirations = (
-        max(0, getattr(now, field) - getattr(before, field)) for field in ("hits", "misses", "puts", "deletes", "expirations")
+        max(0, getattr(now, field) - getattr(before, field))
+        for field in ("hits", "misses", "puts", "deletes", "expirations")
     )
 
     def rate(count: int) -> str:

@@ -15,6 +15,7 @@ from shmstore.codecs import msgpack, raw
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Any
 
     from shmstore.codecs.protocol import Codec
 

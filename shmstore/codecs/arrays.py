@@ -67,7 +67,9 @@ def head_and_memory(array: Any) -> tuple[bytes, Any]:
     """
     np = need("numpy", "numpy")
     if type(array) is not np.ndarray or not array.flags.forc or not array.flags.writeable:
-        raise TypeError(f"get_into() takes a writable, contiguous numpy.ndarray, and this {type(array).__name__} is none")
+        raise TypeError(
+            f"get_into() takes a writable, contiguous numpy.ndarray, and this {type(array).__name__} is none"
+        )
     try:
         pieces, size = ndarray_parts(array)
     except Unsupported as error:

@@ -71,7 +71,9 @@ def arrow_parts(value: Any) -> tuple[list[Any], int]:
     kind = BATCH if type(value) is pa.RecordBatch else TABLE
     stream = write_table(value)
     for field in value.schema:
-        refuse_unknown(pa, field.type, f"column {field.name[:80]!r}", "store its storage: column.combine_chunks().storage")
+        refuse_unknown(
+            pa, field.type, f"column {field.name[:80]!r}", "store its storage: column.combine_chunks().storage"
+        )
     pad = pad_after(2, stream.size)
     return [bytes((kind, len(pad))), pad, stream], 2 + len(pad) + stream.size
 
@@ -112,7 +114,9 @@ def _check_views(pa: Any, table: Any, size: int) -> None:
         array = arrays.pop()
         if str(array.type) in ("string_view", "binary_view"):
             memory = array.buffers()[1]
-            lengths = memoryview(memory).cast("i")[4 * array.offset : 4 * (array.offset + len(array)) : 4] if memory else []
+            lengths = (
+                memoryview(memory).cast("i")[4 * array.offset : 4 * (array.offset + len(array)) : 4] if memory else []
+            )
             left -= sum(lengths)  # the first of four numbers of 32 bits; those of nulls count, too
             if left < 0 or (len(array) and min(lengths) < 0):
                 raise ValueError("its views overlap")

@@ -76,8 +76,7 @@ class CustomCodec:
             if is_foreign(error) or isinstance(error, CodecError):
                 raise
             raise CodecError(
-                f"cannot decode: the codec {self.name!r} failed on {len(data)} bytes: "
-                f"{type(error).__name__}: {error}"
+                f"cannot decode: the codec {self.name!r} failed on {len(data)} bytes: {type(error).__name__}: {error}"
             ) from error
 
 
@@ -89,8 +88,6 @@ def _check_name(name: str) -> None:
             raise
         raise ValueError(f"the codec name {name!r} holds a lone surrogate; use valid Unicode") from None
     if not 0 < size <= NAME_SIZE or "\0" in name:
-        raise ValueError(
-            f"a codec's name takes 1 to {NAME_SIZE} bytes of UTF-8, none of them NUL, not {name[:80]!r}"
-        )
+        raise ValueError(f"a codec's name takes 1 to {NAME_SIZE} bytes of UTF-8, none of them NUL, not {name[:80]!r}")
     if name in BUILTIN:
         raise ValueError(f"the codec name {name!r} is taken by the built-in one; choose another")

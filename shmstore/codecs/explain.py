@@ -234,7 +234,8 @@ def _check_parts(*parts: Any) -> None:
         size = (part if part >= 0 else ~part).bit_length() // 8 + 1
         if size > extensions.PART:
             raise Unsupported(
-                f"a number in it takes {size} bytes, {extensions.PART} is the most", "store the numbers as ints of their own"
+                f"a number in it takes {size} bytes, {extensions.PART} is the most",
+                "store the numbers as ints of their own",
             )
 
 

@@ -107,7 +107,11 @@ class Reader:
     def _codes(self, description: Any, count: int) -> Any:
         """Make an array of places among *count* things; -1 is none."""
         codes = self.array(description)
-        if codes.dtype.kind != "i" or not codes.dtype.isnative or (len(codes) and not -1 <= codes.min() <= codes.max() < count):
+        if (
+            codes.dtype.kind != "i"
+            or not codes.dtype.isnative
+            or (len(codes) and not -1 <= codes.min() <= codes.max() < count)
+        ):
             raise ValueError("codes lead out of what they are of")
         return codes
 

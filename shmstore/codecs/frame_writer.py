@@ -92,7 +92,13 @@ class Writer:
             for at, level in enumerate(index.levels):
                 with self.inside(f".levels[{at}]"):
                     levels.append(self.index(level))
-            return [LEVELS, names, index.sortorder, levels, [self._numpy(self.np.asarray(codes), "") for codes in index.codes]]
+            return [
+                LEVELS,
+                names,
+                index.sortorder,
+                levels,
+                [self._numpy(self.np.asarray(codes), "") for codes in index.codes],
+            ]
         if kind not in index_types(self.pd):
             raise Unsupported("it is of a class derived from pandas.Index", "store one of pandas.Index(x)")
         return [LABELS, self.value(index.name, ".name"), self.freq(index), self.array(index)]
@@ -126,7 +132,7 @@ class Writer:
 
     def _numpy(self, array: Any, element: str) -> list[Any]:
         dtype = array.dtype
-        if dtype == object:
+        if dtype.kind == "O":
             return [OBJECTS, self._cells(array.tolist(), element)]
         described = dtype_to(dtype)
         if dtype.kind not in KINDS or dtype.itemsize == 0:
@@ -216,12 +222,14 @@ _DESCRIBERS: dict[str, Callable[[Writer, Any, str], list[Any]]] = {
     "StringDtype": Writer._texts,
     "ArrowDtype": Writer._arrow,
     "SparseDtype": Writer._sparse,
-    **{name: Writer._masked for name in _MASKED_DTYPES},
+    **dict.fromkeys(_MASKED_DTYPES, Writer._masked),
 }
 
 
 def index_types(pd: Any) -> list[type]:
     """Return the classes of indexes that are described by one array."""
     names = ("Index", "DatetimeIndex", "TimedeltaIndex", "PeriodIndex", "IntervalIndex", "CategoricalIndex")
-    numbers = {type(pd.Index([], dtype=code)) for code in ("int64", "uint64", "float64")}  # pandas 1 has classes for them
+    numbers = {
+        type(pd.Index([], dtype=code)) for code in ("int64", "uint64", "float64")
+    }  # pandas 1 has classes for them
     return [*[getattr(pd, name) for name in names], *numbers]

@@ -128,7 +128,9 @@ def undecodable(size: int, code: int, part: int, why: str | None, cause: Excepti
     if why and why.startswith("more than"):  # a limit of the whole value
         return CodecError(f"cannot decode: {why}; {_FOREIGN}")
     if part or code != -1:
-        error = CodecError(f"cannot decode: extension {code} ({extensions.NAMES.get(code, 'unknown')}) of {part} bytes: {said}")
+        error = CodecError(
+            f"cannot decode: extension {code} ({extensions.NAMES.get(code, 'unknown')}) of {part} bytes: {said}"
+        )
     else:
         error = CodecError(f"cannot decode: {size} bytes: {said}; {_FOREIGN}")
     error.__cause__ = cause

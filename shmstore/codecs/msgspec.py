@@ -195,7 +195,9 @@ def convert(value: Any, kind: Any) -> Any:
     except msgspec.ValidationError as error:
         if is_foreign(error):
             raise
-        raise CodecError(f"cannot decode as {_shown(kind)}: {error}; read it without type= to see what it is") from error
+        raise CodecError(
+            f"cannot decode as {_shown(kind)}: {error}; read it without type= to see what it is"
+        ) from error
 
 
 def _shown(kind: Any) -> str:

@@ -33,7 +33,9 @@ def pack(value: Any, places: Places) -> bytes:
     from shmstore.codecs import explain, msgpack
 
     if _level(pack.__code__) > LEVELS:
-        raise Unsupported(f"more than {LEVELS} objects of pandas inside one another", "store the inner ones by themselves")
+        raise Unsupported(
+            f"more than {LEVELS} objects of pandas inside one another", "store the inner ones by themselves"
+        )
     try:
         return msgpack.encode(value)
     except CodecError as error:

@@ -39,7 +39,11 @@ def zone_to(zone: Any) -> tuple[int, bytes]:
         if type(zone) is type(pytz.FixedOffset(1)):
             return PYTZ_OFFSET, (zone.utcoffset(None) // timedelta(minutes=1)).to_bytes(2, "big", signed=True)
         key: Any = getattr(zone, "zone", None)
-        if isinstance(zone, pytz.BaseTzInfo) and key in pytz.all_timezones_set and type(pytz.timezone(key)) is type(zone):
+        if (
+            isinstance(zone, pytz.BaseTzInfo)
+            and key in pytz.all_timezones_set
+            and type(pytz.timezone(key)) is type(zone)
+        ):
             return PYTZ_KEY, key.encode("ascii")
     try:
         return zones.encode_zone(zone)

@@ -22,14 +22,28 @@ if TYPE_CHECKING:
 else:
     zones = late("shmstore.codecs.zones", needs="datetime")
 
-__all__ = ["FIRST", "LAST", "PARTS", "READERS", "classes", "find", "reader", "register", "unknown", "zone_from", "zone_of"]
+__all__ = [
+    "FIRST",
+    "LAST",
+    "PARTS",
+    "READERS",
+    "classes",
+    "find",
+    "reader",
+    "register",
+    "unknown",
+    "zone_from",
+    "zone_of",
+]
 
 FIRST, LAST = 64, 127  # codes for the types of users
 
 # What grows while the process runs outlives importlib.reload.
 PARTS: dict[int, _Parts] = globals().get("PARTS", {})  # by the id of the type: what to write, as pieces to be joined
 READERS: dict[int, Callable[[Any], Any]] = globals().get("READERS", {})  # by code: what to make an object with
-_ENCODERS: dict[int, tuple[int, Any]] = globals().get("_ENCODERS", {})  # by the id of the type, whose == may be anybody's
+_ENCODERS: dict[int, tuple[int, Any]] = globals().get(
+    "_ENCODERS", {}
+)  # by the id of the type, whose == may be anybody's
 _KEPT: list[type] = globals().get("_KEPT", [])
 _users: dict[int, type] = globals().get("_users", {})  # code: class
 

@@ -19,6 +19,7 @@ import shmstore.cli
 from shmstore import sysv
 from shmstore._keys import parse_key
 from shmstore.cli import _doctor_limits, _doctor_surroundings, _found, _identity, _objects, _segments, _typed  # noqa: F401  a
+
 # forked child that has become another user may not be able to read them any more
 
 NOBODY = 65534

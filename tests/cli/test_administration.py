@@ -25,7 +25,11 @@ def test_stats(store, key, cli):
     rows = [line.split("  ") for line in cli("stats", key).ok().lines]
     assert [row[0].replace(" ", "_") for row in rows] == list(document)  # a label is a field's name
     shown = {row[0]: next(filter(None, row[1:])).strip() for row in rows}
-    assert shown["puts"] == "1" and shown["hit ratio"] == "50.0%" and shown["bytes free"] == f"{store.stats().bytes_free:,}"
+    assert (
+        shown["puts"] == "1"
+        and shown["hit ratio"] == "50.0%"
+        and shown["bytes free"] == f"{store.stats().bytes_free:,}"
+    )
 
 
 def test_no_read_no_hit_ratio(store, key, cli):
@@ -37,7 +41,10 @@ def test_stats_again_and_again(store, key, cli):
     done = cli("stats", key, "--watch", "--count", 3, "--interval", "10ms").ok()
     assert len(done.lines) == 4 and done.lines[0].split()[:2] == ["time", "entries"]
     assert len({len(line) for line in done.lines}) == 1
-    lines = [json.loads(line) for line in cli("stats", key, "--watch", "--count", 2, "--interval", "10ms", "--json").ok().lines]
+    lines = [
+        json.loads(line)
+        for line in cli("stats", key, "--watch", "--count", 2, "--interval", "10ms", "--json").ok().lines
+    ]
     assert lines[0].keys() == {"time", "hit_ratio", *store.stats().as_dict()}
 
 
@@ -223,7 +230,11 @@ def test_a_store_of_another_user(key, cli, as_user):
 
     as_user(NOBODY, make)
     refused = cli("get", key, "a")
-    assert refused.code == 1 and refused.err.endswith(f"say --owner {NOBODY} (or --owner any)\n") and "owner=" not in refused.err
+    assert (
+        refused.code == 1
+        and refused.err.endswith(f"say --owner {NOBODY} (or --owner any)\n")
+        and "owner=" not in refused.err
+    )
     for owner in ("any", NOBODY, "nobody"):
         assert cli("get", key, "a", "--owner", owner).ok().out == "theirs\n"
     assert cli("get", key, "a", "--owner", "no-such-user").code == 2
@@ -245,16 +256,37 @@ def test_a_store_that_may_not_be_read(store, key, nobody):
 
 @pytest.mark.parametrize(
     "count, text",
-    [(0, "0"), (640, "640"), (1023, "1K"), (1024, "1K"), (1536, "1.5K"), (64 << 20, "64M"), (2**64, "16384P"), (1023 << 10, "1M"), (999 << 20, "999M")],
+    [
+        (0, "0"),
+        (640, "640"),
+        (1023, "1K"),
+        (1024, "1K"),
+        (1536, "1.5K"),
+        (64 << 20, "64M"),
+        (2**64, "16384P"),
+        (1023 << 10, "1M"),
+        (999 << 20, "999M"),
+    ],
 )
 def test_amounts(count, text):
     assert amount(count).replace("1.0", "1") == text
 
 
-@pytest.mark.parametrize("seconds, text", [(0, "0 s"), (0.25, "0.2 s"), (5, "5 s"), (59.4, "59 s"), (90, "1 m 30 s"), (3600, "1 h"), (90_000, "1 d 1 h")])
+@pytest.mark.parametrize(
+    "seconds, text",
+    [(0, "0 s"), (0.25, "0.2 s"), (5, "5 s"), (59.4, "59 s"), (90, "1 m 30 s"), (3600, "1 h"), (90_000, "1 d 1 h")],
+)
 def test_durations(seconds, text):
     assert duration(seconds) == text
 
 
 def test_durations_are_read():
-    assert [parse_duration(text) for text in ("90", "1.5s", "250ms", "10m", "12h", "7d", "0")] == [90, 1.5, 0.25, 600, 43200, 604800, 0]
+    assert [parse_duration(text) for text in ("90", "1.5s", "250ms", "10m", "12h", "7d", "0")] == [
+        90,
+        1.5,
+        0.25,
+        600,
+        43200,
+        604800,
+        0,
+    ]

@@ -74,7 +74,9 @@ def test_stores_too(cli, word):
 
 def test_two_dashes_alone_end_the_options(store, key, cli):
     done = cli("get", key, "--")
-    assert done.code == 2 and done.err.endswith("required: NAME; -- ends the options, so what is called -- itself is written -- --\n")
+    assert done.code == 2 and done.err.endswith(
+        "required: NAME; -- ends the options, so what is called -- itself is written -- --\n"
+    )
     assert cli("--", "get", "--", key, "nope").code == 3
     assert cli("--").code == 2
     assert cli("keys", key, "--").ok().out == ""
@@ -100,8 +102,13 @@ def test_short_options_may_be_joined(store, key, cli):
     assert cli("keys", "-ll", key).ok().lines[-1].split() == ["-lf", "int", "1"]
 
 
-@pytest.mark.parametrize("argument, name", [(b"\xff", b"\xff"), (b"\xed\xa0\x80", b"\xed\xa0\x80"), ("é".encode(), "é"), (b"a\nb", "a\nb"), (b"", "")])
-@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}, {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}])
+@pytest.mark.parametrize(
+    "argument, name",
+    [(b"\xff", b"\xff"), (b"\xed\xa0\x80", b"\xed\xa0\x80"), ("é".encode(), "é"), (b"a\nb", "a\nb"), (b"", "")],
+)
+@pytest.mark.parametrize(
+    "locale", [{"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8"}, {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0"}]
+)
 def test_bytes_of_the_command_line(store, key, tmp_path, argument, name, locale):
     """What is UTF-8 is a str, whatever the locale; what is not is refused, with the way to write it."""
     store[name] = "found"
@@ -109,7 +116,9 @@ def test_bytes_of_the_command_line(store, key, tmp_path, argument, name, locale)
     done = subprocess.run([*command, argument], capture_output=True, cwd=tmp_path, env={**without_locale(), **locale})
     if isinstance(name, bytes):
         assert done.returncode == 2 and f"write it as {name!r}" in done.stderr.decode()
-        done = subprocess.run([*command, repr(name).encode()], capture_output=True, cwd=tmp_path, env={**without_locale(), **locale})
+        done = subprocess.run(
+            [*command, repr(name).encode()], capture_output=True, cwd=tmp_path, env={**without_locale(), **locale}
+        )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"found\n", b"")
 
 

@@ -23,7 +23,11 @@ def planted(key, plant, number, as_user):
     """By kind: the id of a segment, or the name of an object."""
     objects = Path("/dev/shm", f"{key}-object"), Path(parse_key(key, "posix").place)
     as_user(NOBODY, lambda: objects[0].write_bytes(bytes(10_000)))
-    with Store(key, size="128K") as store, Store(key, backend="posix", size="256K") as posix, Store(PRIVATE, size="64K") as private:
+    with (
+        Store(key, size="128K") as store,
+        Store(key, backend="posix", size="256K") as posix,
+        Store(PRIVATE, size="64K") as private,
+    ):
         yield {
             "store": store.info().id, "private": private.info().id, "segment": plant(number, 12_345, 0o666, NOBODY),
             "object": objects[0].name, "posix store": objects[1].name,
@@ -75,7 +79,9 @@ def test_the_same_as_the_systems_own_commands(planted, cli, nobody, who):
             assert (row["key"], *ours, row["attached"] - forked, row["destroyed"]) == segments[place], what
         else:
             assert ours == objects[place][:3], what
-        (line,) = [line for line in text if f" {place} " in f" {line}" or (row["name"] and line.startswith(row["name"] + " "))][:1]
+        (line,) = [
+            line for line in text if f" {place} " in f" {line}" or (row["name"] and line.startswith(row["name"] + " "))
+        ][:1]
         assert {0: " root ", NOBODY: " nobody "}[row["uid"]] in line and f" {row['mode']} " in line, line
 
 

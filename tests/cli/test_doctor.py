@@ -89,7 +89,10 @@ def test_dev_shm(machine):
 
 
 def test_huge_pages(machine):
-    info, mighty = "Hugepagesize: 2048 kB\nHugePages_Total: 4\nHugePages_Free: {}\n", {"/proc/self/status": "CapEff:\t0000000000004000\n"}
+    info, mighty = (
+        "Hugepagesize: 2048 kB\nHugePages_Total: 4\nHugePages_Free: {}\n",
+        {"/proc/self/status": "CapEff:\t0000000000004000\n"},
+    )
     none = limits.huge_pages(machine())
     assert level(none, "vm.nr_hugepages would have to be 32, of 2M each") == "ok"
     assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(3), **mighty})), "3 of 4", "2M") == "ok"
@@ -118,7 +121,9 @@ def test_no_system_v(machine, tmp_path):
 
 def test_namespaces(machine):
     def links(**inodes):
-        return lambda path: f"{os.path.basename(path)}:[{inodes.get(os.path.basename(path), surroundings.FIRST[os.path.basename(path)])}]"
+        return lambda path: (
+            f"{os.path.basename(path)}:[{inodes.get(os.path.basename(path), surroundings.FIRST[os.path.basename(path)])}]"
+        )
 
     assert level(surroundings.namespaces(machine(link=links()))) == "ok"
     assert level(surroundings.namespaces(machine(link=links(ipc=4026532000))), "IPC namespace of its own") == "note"
@@ -145,8 +150,14 @@ def test_remove_ipc(machine, tmp_path):
     assert level(check(machine({**SYSTEMD, "/etc/login.defs": "# x\nSYS_UID_MAX 1500\n"}))) == "ok"
     (tmp_path / "etc/login.defs").unlink()
     assert level(check(machine({**SYSTEMD, "/etc/systemd/logind.conf": "[Login]\n#RemoveIPC=no\n"}))) == "problem"
-    assert level(check(machine({"/etc/systemd/logind.conf": "[Login]\nRemoveIPC=no\n"})), "/etc/systemd/logind.conf") == "ok"
-    assert level(check(machine({"/usr/lib/systemd/logind.conf.d/50.conf": "[Login]\nRemoveIPC=yes\n"})), "50.conf") == "problem"
+    assert (
+        level(check(machine({"/etc/systemd/logind.conf": "[Login]\nRemoveIPC=no\n"})), "/etc/systemd/logind.conf")
+        == "ok"
+    )
+    assert (
+        level(check(machine({"/usr/lib/systemd/logind.conf.d/50.conf": "[Login]\nRemoveIPC=yes\n"})), "50.conf")
+        == "problem"
+    )
     assert level(check(machine({"/etc/systemd/logind.conf.d/50.conf": "[Login]\nRemoveIPC=off\n"}))) == "ok"  # shadows
     assert level(check(machine({"/etc/systemd/logind.conf.d/60.conf": "no section\n"}))) == "ok"
     assert level(check(machine({"/etc/systemd/logind.conf.d/70.conf": "[Login]\nRemoveIPC=1\n"}))) == "problem"
@@ -168,11 +179,24 @@ def test_control_groups(machine, tmp_path):
     check, table = surroundings.control_group, "/proc/sysvipc/shm"
     group = {"/proc/self/cgroup": "0::/a/b\n", table: HEADER + row(size=GIB)}
     assert level(check(machine(group))) == "ok"
-    assert level(check(machine({**group, "/sys/fs/cgroup/a/b/memory.max": "max\n", "/sys/fs/cgroup/a/memory.max": 2 * GIB})), "2G", "1G") == "note"
+    assert (
+        level(
+            check(machine({**group, "/sys/fs/cgroup/a/b/memory.max": "max\n", "/sys/fs/cgroup/a/memory.max": 2 * GIB})),
+            "2G",
+            "1G",
+        )
+        == "note"
+    )
     assert level(check(machine({**group, "/sys/fs/cgroup/a/b/memory.max": GIB // 2})), "512M") == "problem"
-    old = {**group, "/proc/self/cgroup": "4:memory:/c\n2:cpu:/a/b\n", "/sys/fs/cgroup/memory/c/memory.limit_in_bytes": 9223372036854771712}
+    old = {
+        **group,
+        "/proc/self/cgroup": "4:memory:/c\n2:cpu:/a/b\n",
+        "/sys/fs/cgroup/memory/c/memory.limit_in_bytes": 9223372036854771712,
+    }
     assert level(check(machine(old))) == "ok"
-    assert level(check(machine({**old, "/sys/fs/cgroup/memory/c/memory.limit_in_bytes": GIB // 4})), "256M") == "problem"
+    assert (
+        level(check(machine({**old, "/sys/fs/cgroup/memory/c/memory.limit_in_bytes": GIB // 4})), "256M") == "problem"
+    )
 
 
 def test_permissions_and_left_overs(machine):
@@ -185,8 +209,12 @@ def test_permissions_and_left_overs(machine):
     assert level(surroundings.permissions(made)) == "ok"
     os.chmod(made.root + "/dev/shm/shmstore-a", 0o666)
     found = surroundings.permissions(made)
-    assert level(found, "shmstore-a has mode 0666") == "problem" and found.fix == "shmstore chmod o-w --object shmstore-a"
-    assert level(surroundings.forgotten(machine({table: HEADER + row(nattch=0, rss=4096)})), "1 of your segments") == "ok"
+    assert (
+        level(found, "shmstore-a has mode 0666") == "problem" and found.fix == "shmstore chmod o-w --object shmstore-a"
+    )
+    assert (
+        level(surroundings.forgotten(machine({table: HEADER + row(nattch=0, rss=4096)})), "1 of your segments") == "ok"
+    )
     assert level(surroundings.forgotten(machine({table: HEADER + row(nattch=0, rss=GIB)})), "1G") == "note"
     assert level(surroundings.forgotten(machine({table: HEADER + row(mode="1600")})), "still attached: 1") == "note"
 
@@ -195,8 +223,16 @@ def test_a_machine_that_says_nothing(tmp_path):
     """Every check stands a machine without /proc, /sys and /etc, and calls nothing fine that it could not read."""
     empty = Machine(str(tmp_path / "nothing"))
     found = [check(empty) for check in (*limits.CHECKS, *surroundings.CHECKS)]
-    assert {one.topic for one in found if one.level == "ok"} <= {"RemoveIPC", "memlock", "file size"}  # no systemd; limits of this process
-    assert all("cannot be read" in one.says for one in found if one.level == "note" and one.topic not in ("memlock", "file size"))
+    assert {one.topic for one in found if one.level == "ok"} <= {
+        "RemoveIPC",
+        "memlock",
+        "file size",
+    }  # no systemd; limits of this process
+    assert all(
+        "cannot be read" in one.says
+        for one in found
+        if one.level == "note" and one.topic not in ("memlock", "file size")
+    )
     assert not any(" 0 " in one.says for one in found)
 
 
@@ -204,7 +240,15 @@ def test_a_table_that_may_not_be_read(machine):
     """A number that the kernel did not tell is not 0."""
     closed = machine({"/proc/sys/kernel/shmmni": 9, "/proc/sys/kernel/shmall": GIB})
     closed.text = lambda path, text=closed.text: None if path == "/proc/sysvipc/shm" else text(path)
-    for check in (limits.table, limits.shmall, limits.shmmni, surroundings.memory, surroundings.swap, surroundings.permissions, surroundings.forgotten):
+    for check in (
+        limits.table,
+        limits.shmall,
+        limits.shmmni,
+        surroundings.memory,
+        surroundings.swap,
+        surroundings.permissions,
+        surroundings.forgotten,
+    ):
         assert level(check(closed), "/proc/sysvipc/shm cannot be read") == "note"
 
 

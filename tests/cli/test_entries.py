@@ -24,7 +24,7 @@ from shmstore.codecs import msgpack
 UTC2 = datetime.timezone(datetime.timedelta(hours=2))
 VALUES = [
     None, True, 0, -1, 2**53, 2**53 + 1, -(2**53), -(2**53) - 1, 2**63, 2**64, -(2**70), [2**70, {"n": 2**60}], {2**60: (2**61,)},
-    {"$int": "1"}, range(0, 2**60), 1.5, math.inf, "", "text\n", "héllo", b"", b"\xff\0", [], [1, [2]], {}, {"a": {"b": 1}},
+    {"$int": "1"}, range(2**60), 1.5, math.inf, "", "text\n", "héllo", b"", b"\xff\0", [], [1, [2]], {}, {"a": {"b": 1}},
     {1: 2, (3, 4): 5}, {"$tuple": [1]}, {"$x": 1, "y": 2}, {b"k": 1}, (), (1, (2, [3])), {1, 2}, frozenset({"a"}),
     complex(1, -2), complex(math.inf, 0), range(1, 10, 3), slice(None, 5, None), datetime.date(2026, 1, 2),
     datetime.datetime(2026, 1, 2, 3, 4, 5, 6), datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc),
@@ -60,7 +60,20 @@ def test_json_stays_plain_where_json_can_say_it():
     assert to_json(object)["type"] == "builtins.type"
 
 
-@pytest.mark.parametrize("document", ['{"$set": {"a": 1}}', '{"$nope": 1}', '{"$bytes": "!"}', '{"$tuple": [1], "x": 2}', '{"$timedelta": [1e400]}', '{"$int": "1_0"}', '{"$int": 5}', '{"$int": "--5"}', '{"$int": ""}'])
+@pytest.mark.parametrize(
+    "document",
+    [
+        '{"$set": {"a": 1}}',
+        '{"$nope": 1}',
+        '{"$bytes": "!"}',
+        '{"$tuple": [1], "x": 2}',
+        '{"$timedelta": [1e400]}',
+        '{"$int": "1_0"}',
+        '{"$int": 5}',
+        '{"$int": "--5"}',
+        '{"$int": ""}',
+    ],
+)
 def test_typed_refuses_what_stands_for_nothing(store, key, cli, document):
     done = cli("put", key, "a", document, "--typed")
     assert done.code == 2 and done.err.startswith("shmstore: ") and len(store) == 0
@@ -74,7 +87,9 @@ def test_plain_json_is_never_reinterpreted(store, key, cli, document):
     assert store["a"] == json.loads(document)
 
 
-@pytest.mark.parametrize("text", ["hello", "NaN", "[1, Infinity]", "{'a': 1}", "01", "", "1e999", "[-1e400]", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["hello", "NaN", "[1, Infinity]", "{'a': 1}", "01", "", "1e999", "[-1e400]", "[" * 100_000]
+)
 def test_what_is_no_json_is_refused(store, key, cli, text):
     done = cli("put", key, "a", stdin=text.encode())
     assert done.code in (1, 2) and any(word in done.err for word in ("JSON", "nested", "more than a float holds"))
@@ -136,12 +151,24 @@ def test_no_number_in_json_is_beyond_what_every_reader_keeps(store, key, cli):
 
     store.update({"n": 2**53 + 1, "edge": 2**53, "values": [2**63, {"a": -(2**53) - 1}], b"b": 2**64, "counter": 2**62})
     outputs = [cli("get", key, name, "--json") for name in ("n", "edge", "values", "b'b'")]
-    outputs += [cli("incr", key, "counter", "--json"), cli("incr", key, "edge", "--json"), cli("keys", key, "--long", "--json")]
+    outputs += [
+        cli("incr", key, "counter", "--json"),
+        cli("incr", key, "edge", "--json"),
+        cli("keys", key, "--long", "--json"),
+    ]
     outputs += [cli("stats", key, "--json"), cli("info", key, "--json"), cli("clients", key, "--json")]
     documents = [json.loads(done.ok().out, parse_int=read) for done in outputs]
-    assert documents[:3] == [{"$int": "9007199254740993"}, 2**53, [{"$int": str(2**63)}, {"a": {"$int": "-9007199254740993"}}]]
+    assert documents[:3] == [
+        {"$int": "9007199254740993"},
+        2**53,
+        [{"$int": str(2**63)}, {"a": {"$int": "-9007199254740993"}}],
+    ]
     assert documents[4]["value"] == str(2**62 + 1) and documents[5]["value"] == "9007199254740993"
-    assert all(row["version"] == str(store.get_versioned(row["name"])[1]) for row in documents[6]["keys"] if row["name"] in ("n", "values"))
+    assert all(
+        row["version"] == str(store.get_versioned(row["name"])[1])
+        for row in documents[6]["keys"]
+        if row["name"] in ("n", "values")
+    )
 
 
 def test_a_deep_value_is_shown(store, key, cli):
@@ -161,7 +188,25 @@ def test_the_type_of_a_stored_value_is_told_without_decoding_it(value):
 
 # ---- names ----
 
-NAMES = ["a", "", "user:1", " x", "a\nb", "'quoted'", 'b"x"', "b'", "'", "''", "日本", "\x1b[31m", "\\", "b'\\xff'", b"", b"\xff'\"", b"a"]
+NAMES = [
+    "a",
+    "",
+    "user:1",
+    " x",
+    "a\nb",
+    "'quoted'",
+    'b"x"',
+    "b'",
+    "'",
+    "''",
+    "日本",
+    "\x1b[31m",
+    "\\",
+    "b'\\xff'",
+    b"",
+    b"\xff'\"",
+    b"a",
+]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)
@@ -214,7 +259,12 @@ def test_keys(store, key, cli):
 
 
 def test_missing_names_are_3(store, key, cli):
-    for command in (["get", key, "nope"], ["ttl", key, "nope"], ["ttl", key, "nope", "5"], ["put", key, "nope", "1", "--replace"]):
+    for command in (
+        ["get", key, "nope"],
+        ["ttl", key, "nope"],
+        ["ttl", key, "nope", "5"],
+        ["put", key, "nope", "1", "--replace"],
+    ):
         done = cli(*command)
         assert (done.code, done.out) == (3, "")
         assert done.err.startswith(f"shmstore: store '{key}' has no 'nope'")
@@ -275,7 +325,14 @@ def test_get_waits(store, key, cli):
 
 
 def test_only_create_creates(key, cli):
-    for command in (["put", key, "a", "1"], ["incr", key, "a"], ["get", key, "a"], ["keys", key], ["del", key, "a"], ["clear", key]):
+    for command in (
+        ["put", key, "a", "1"],
+        ["incr", key, "a"],
+        ["get", key, "a"],
+        ["keys", key],
+        ["del", key, "a"],
+        ["clear", key],
+    ):
         done = cli(*command)
         assert done.code == 3 and done.err.startswith(f"shmstore: there is no store '{key}' ("), command
         assert done.err.endswith("; --create makes one\n") == (command[0] in ("put", "incr")), command

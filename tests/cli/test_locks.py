@@ -60,7 +60,9 @@ def test_who_is_stopped_is_said_once(held, key, cli, command):
 def test_who_died_is_said_once_and_not_in_the_document(held, key, script, command):
     pid = held(signal.SIGKILL)
     name, *options = command.split()
-    out, err = script(name, key, *{"put": ["a", "2"], "incr": ["a"]}.get(name, []), *options, "--json").communicate(timeout=20)
+    out, err = script(name, key, *{"put": ["a", "2"], "incr": ["a"]}.get(name, []), *options, "--json").communicate(
+        timeout=20
+    )
     (line,) = err.decode().splitlines()
     assert line.startswith(f"shmstore: store '{key}': process {pid} died") and out.startswith(b"{")
 

@@ -42,7 +42,9 @@ def ipcs() -> dict[int, list[str]]:
     """What ``ipcs -m`` says, by id: key, owner, mode, bytes, attached, status."""
     if shutil.which("ipcs") is None:
         pytest.skip("ipcs (util-linux) is not installed")
-    out = subprocess.run(["ipcs", "-m"], capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}).stdout
+    out = subprocess.run(
+        ["ipcs", "-m"], capture_output=True, text=True, check=True, env={**os.environ, "LC_ALL": "C"}
+    ).stdout
     rows = [line.split() for line in out.splitlines() if line.startswith("0x")]
     return {int(row[1]): [row[0], *row[2:5], row[5], *row[6:]] for row in rows}
 
@@ -52,7 +54,10 @@ def test_beside_ipcs(planted, cli):
     while True:  # tests beside this one look at all stores, too, and are attached for that moment
         theirs, ours = ipcs(), cli("ls", "--json").ok().json
         rows = {row["id"]: row for row in ours["stores"] + ours["segments"]}
-        if all(rows[shmid]["attached"] == int(theirs[shmid][4]) for shmid in planted.values()) or time.monotonic() > deadline:
+        if (
+            all(rows[shmid]["attached"] == int(theirs[shmid][4]) for shmid in planted.values())
+            or time.monotonic() > deadline
+        ):
             break
     for kind, shmid in planted.items():
         key, owner, mode, size, attached, *status = theirs[shmid]
@@ -72,8 +77,17 @@ def test_what_each_is(planted, cli, key, number):
     assert (store["name"], store["entries"], store["clients"], store["states"]) == (key, 1, 1, [])
     assert 0 < store["bytes_used"] < 1000 < store["bytes_free"] < store["size"] == 1 << 20
     assert (foreign["name"], foreign["states"], foreign["clients"]) == (f"{key}-foreign", ["foreign"], 0)
-    assert (gone["name"], gone["states"], gone["key"], gone["entries"]) == (f"{key}-gone", ["destroyed"], "0x00000000", None)
-    assert (numbered["name"], numbered["name_kind"], numbered["key"]) == (None, "number", f"{number ^ 0x01000000:#010x}")
+    assert (gone["name"], gone["states"], gone["key"], gone["entries"]) == (
+        f"{key}-gone",
+        ["destroyed"],
+        "0x00000000",
+        None,
+    )
+    assert (numbered["name"], numbered["name_kind"], numbered["key"]) == (
+        None,
+        "number",
+        f"{number ^ 0x01000000:#010x}",
+    )
     (raw,) = [row for row in ours["segments"] if row["id"] == planted["raw"]]
     assert (raw["kind"], raw["name"], raw["states"]) == ("segment", None, [])
 
@@ -159,7 +173,11 @@ def test_blocks_have_their_names(blocks, cli, key, plant):
     plant(size=5000)
     block, shared = blocks
     rows = {row["name"]: row for row in cli("ls", "--json").ok().json["segments"]}
-    assert (rows[block.name]["kind"], rows[block.name]["block"], rows[block.name]["states"]) == ("segment", "SharedMemory", [])
+    assert (rows[block.name]["kind"], rows[block.name]["block"], rows[block.name]["states"]) == (
+        "segment",
+        "SharedMemory",
+        [],
+    )
     assert (rows[shared.shm.name]["block"], rows[shared.shm.name]["attached"]) == ("ShareableList", 1)
     assert "block" not in rows[None]
     lines = cli("ls").ok().lines
@@ -169,9 +187,15 @@ def test_blocks_have_their_names(blocks, cli, key, plant):
     shmid = rows[block.name]["id"]
     text = cli("info", "--id", shmid).ok().out
     assert "No store, but a SharedMemory" in text and block.name in text and "1,000 bytes" in text
-    assert cli("info", "--id", shmid, "--json").ok().json["block"] == {"class": "SharedMemory", "name": block.name, "size": 1000}
+    assert cli("info", "--id", shmid, "--json").ok().json["block"] == {
+        "class": "SharedMemory",
+        "name": block.name,
+        "size": 1000,
+    }
     missed = cli("info", block.name)
-    assert missed.code == 3 and missed.err.endswith(f"; segment {shmid} is the SharedMemory of that name: shmstore info --id {shmid} shows it\n")
+    assert missed.code == 3 and missed.err.endswith(
+        f"; segment {shmid} is the SharedMemory of that name: shmstore info --id {shmid} shows it\n"
+    )
     refused = cli("rm", "--id", shmid)
     assert refused.code == 4 and f"it is no store, but the SharedMemory {block.name!r}" in refused.err
 

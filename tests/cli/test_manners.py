@@ -21,7 +21,9 @@ COMMANDS = "ls info get put del keys incr ttl watch stats clients check clear ch
 def on_a_terminal(*argv, columns=80, **environment) -> str:
     """What a command writes to a terminal of so many columns."""
     main, end = pty.openpty()
-    inherited = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")}
+    inherited = {
+        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "shmstore", *map(str, argv)], stdin=end, stdout=end, stderr=end, cwd="/",
         env={**inherited, "TERM": "xterm", "COLUMNS": str(columns), **environment},
@@ -68,7 +70,19 @@ def test_without_a_command_the_help_is_shown(cli):
     assert done.err.splitlines()[-1].startswith("shmstore: error: there is no COMMAND")
 
 
-@pytest.mark.parametrize("argv", [[], ["nope"], ["get"], ["get", "k"], ["ls", "x"], ["ls", "--nope"], ["incr", "k", "n", "x"], ["get", "k", "n", "m"]])
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["nope"],
+        ["get"],
+        ["get", "k"],
+        ["ls", "x"],
+        ["ls", "--nope"],
+        ["incr", "k", "n", "x"],
+        ["get", "k", "n", "m"],
+    ],
+)
 def test_wrong_arguments(cli, argv):
     done = cli(*argv)
     assert done.code == 2 and done.out == "" and done.err.startswith("usage: ")
@@ -205,7 +219,9 @@ def test_an_interrupt_that_was_ignored_before_stays_so(store, key, script, how):
 
 def test_a_demo_whose_children_are_reaped_by_the_kernel(script):
     """SIGCHLD ignored, as some servers leave it: there is no exit code to be had then."""
-    process = script("demo", "--limit", 40, "--workers", 2, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN))
+    process = script(
+        "demo", "--limit", 40, "--workers", 2, preexec_fn=lambda: signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    )
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, b"") and b"The same job twice" in out
 
@@ -217,7 +233,9 @@ def test_colours_only_on_a_terminal(store, key, cli):
     pytest.importorskip("rich")
     store["a"] = 1
     assert "\x1b[" in on_a_terminal("ls")
-    assert "\x1b[" not in on_a_terminal("ls", NO_COLOR="1").replace("\x1b[1m", "").replace("\x1b[2m", "").replace("\x1b[0m", "")
+    assert "\x1b[" not in on_a_terminal("ls", NO_COLOR="1").replace("\x1b[1m", "").replace("\x1b[2m", "").replace(
+        "\x1b[0m", ""
+    )
     assert "\x1b" not in on_a_terminal("ls", TERM="dumb")
     for command in (["ls"], ["info", key], ["stats", key], ["keys", key, "-l"], ["clients", key], ["doctor"]):
         assert "\x1b" not in cli(*command).out
@@ -245,7 +263,9 @@ def test_what_ls_has_no_room_for_is_said(make, key, cli):
         assert shown[-1].startswith("No room for id") and all(column in shown[-1] for column in missing)
         assert any(f" id {shmid} " in line and line.rstrip().endswith("destroyed") for line in shown)
         wide = on_a_terminal("ls", "--stores", columns=200)
-        assert "No room" not in wide and {"id", "mode", "owner"} <= set(re.sub(r"\x1b\[[\d;]*m", "", wide).splitlines()[1].split())
+        assert "No room" not in wide and {"id", "mode", "owner"} <= set(
+            re.sub(r"\x1b\[[\d;]*m", "", wide).splitlines()[1].split()
+        )
     assert cli("ls").ok().lines[0] in ("Stores", "Other System V segments", "Other POSIX objects in /dev/shm")
 
 
@@ -273,7 +293,9 @@ def test_without_rich_it_is_plain_and_aligned(store, key):
         done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, cwd="/")
         assert (done.returncode, done.stderr) == (0, "") or command == ["doctor"], (command, done)
         assert "\x1b" not in done.stdout
-    lines = subprocess.run([sys.executable, "-c", program, "keys", key, "-l"], capture_output=True, text=True, cwd="/").stdout.splitlines()
+    lines = subprocess.run(
+        [sys.executable, "-c", program, "keys", key, "-l"], capture_output=True, text=True, cwd="/"
+    ).stdout.splitlines()
     assert lines[2:] == ["a     str      2", "日本  int      1"]
 
 
@@ -282,8 +304,6 @@ def test_starting_is_quick_to_import():
     program = "import sys, shmstore.cli; print([m for m in ('rich', 'json', 'ast', 'pprint', 'configparser', 'pathlib', 'asyncio') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, cwd="/")
     assert done.stdout.strip() == "[]", done
-
-
 
 
 def test_demo_as_json(script):

@@ -70,13 +70,23 @@ def test_numbers_paths_and_names(tmp_path, cli, number, posix):
 
 
 @pytest.mark.parametrize(
-    "given", [["x", "--object", "x"], ["x", "--id", "1"], ["--id", "1", "--object", "x"], ["--id", "1", *POSIX], [*POSIX], ["--object", "x", "--backend", "sysv"]]
+    "given",
+    [
+        ["x", "--object", "x"],
+        ["x", "--id", "1"],
+        ["--id", "1", "--object", "x"],
+        ["--id", "1", *POSIX],
+        [*POSIX],
+        ["--object", "x", "--backend", "sysv"],
+    ],
 )
 def test_two_answers_to_which_are_one_too_many(cli, given):
     assert cli("info", *given).code == 2
 
 
-@pytest.mark.parametrize("name", ["no-such", "", ".", "..", "../shm/x", "/proc/self/fd/1/x", "/proc/1/environ", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "name", ["no-such", "", ".", "..", "../shm/x", "/proc/self/fd/1/x", "/proc/1/environ", "/etc/passwd"]
+)
 def test_objects_are_files_of_dev_shm(cli, name):
     done = cli("info", "--object", name)
     assert done.code == 3 and "there is no object" in done.err
@@ -160,14 +170,22 @@ def test_who_may_not_read_it(held, posix, nobody):
     document = nobody("ls", "--json").ok().json
     (row,) = [row for row in document["posix"] if row["object"] == path_of(posix).name]
     assert (row["kind"], row["states"]) == ("unreadable", ["unreadable"])
-    for command in (["get", posix, "a"], ["put", posix, "a", "1"], ["stats", posix], ["check", posix], ["watch", posix]):
+    for command in (
+        ["get", posix, "a"],
+        ["put", posix, "a", "1"],
+        ["stats", posix],
+        ["check", posix],
+        ["watch", posix],
+    ):
         done = nobody(*command, *POSIX)
         assert done.code == 1 and "Permission denied" in done.err, command
     assert "An object that you may not read" in nobody("info", posix, *POSIX).ok().out
     hidden = nobody("rm", posix, *POSIX)
     assert hidden.code == 4 and "may not read it" in hidden.err
     assert hidden.err.endswith("; only root can remove it\n") and "--force" not in hidden.err
-    assert nobody("rm", posix, "--force", *POSIX).err.endswith(f"not permitted: {path_of(posix)}; only root can remove it\n")
+    assert nobody("rm", posix, "--force", *POSIX).err.endswith(
+        f"not permitted: {path_of(posix)}; only root can remove it\n"
+    )
     for command in (["rm", posix, "--force"], ["chmod", "0666", posix]):
         denied = nobody(*command, *POSIX)
         assert denied.code == 1 and f"not permitted: {path_of(posix)}" in denied.err, command
@@ -195,7 +213,10 @@ def test_rm(posix, cli):
     reader = Store(posix, backend="posix", readonly=True)
     in_use = cli("rm", posix, *POSIX)
     assert in_use.code == 4 and "2 attachments are using it" in in_use.err
-    assert cli("rm", posix, "--force", *POSIX).ok().out == f"{posix} ({path_of(posix)}) removed; 2 still attached keep its memory\n"
+    assert (
+        cli("rm", posix, "--force", *POSIX).ok().out
+        == f"{posix} ({path_of(posix)}) removed; 2 still attached keep its memory\n"
+    )
     for handle in (store, reader):
         with pytest.raises(shmstore.StoreDestroyed):
             handle.get("a")

@@ -26,7 +26,13 @@ def test_private_stores_are_listed(memory, cli):
         mine = cli("ls", "--json").ok().json["stores"]
         rows = [row for row in mine if "private" in row["states"] and row["backend"] == memory]
         (row,) = [row for row in rows if row["object" if memory == "posix" else "id"] == place(store)]
-        assert (row["name_kind"], row["name"], row["entries"], row["clients"], row["states"]) == ("private", None, 1, 1, ["private"])
+        assert (row["name_kind"], row["name"], row["entries"], row["clients"], row["states"]) == (
+            "private",
+            None,
+            1,
+            1,
+            ["private"],
+        )
         where = ["--object" if memory == "posix" else "--id", place(store)]
         document = cli("info", *where, "--json").ok().json
         assert document["header"]["uuid"] == store.info().uuid and document["stats"]["entries"] == 1
@@ -75,8 +81,14 @@ def test_a_child_shares_its_parents_private_store(cli):
             os.read(reader, 1)
             os._exit(0)
         uuid = store.info().uuid
-        rows = [row for row in cli("ls", "--json").ok().json["stores"] if row["name_kind"] == "private" and row["backend"] == "posix"]
-        found = [row for row in rows if cli("info", "--object", row["object"], "--json").ok().json["header"]["uuid"] == uuid]
+        rows = [
+            row
+            for row in cli("ls", "--json").ok().json["stores"]
+            if row["name_kind"] == "private" and row["backend"] == "posix"
+        ]
+        found = [
+            row for row in rows if cli("info", "--object", row["object"], "--json").ok().json["header"]["uuid"] == uuid
+        ]
         os.close(writer)
         os.waitpid(pid, 0)
         assert len(found) == 1 and found[0]["attached"] == 2

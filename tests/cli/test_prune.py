@@ -110,7 +110,10 @@ def test_older_than_goes_by_the_last_writer(idle, key, pruned, cli):
 def test_what_is_no_business_of_prune_stays(key, pruned, plant, number, as_user, cli):
     plant(number)
     theirs = as_user(65534, lambda: shmstore.Store(f"{key}theirs", size="64K").info().id)
-    with shmstore.Store(shmstore.PRIVATE, size="64K") as private, shmstore.SharedMemory(f"{key}block", create=True, size=10) as block:
+    with (
+        shmstore.Store(shmstore.PRIVATE, size="64K") as private,
+        shmstore.SharedMemory(f"{key}block", create=True, size=10) as block,
+    ):
         private["a"] = 1
         gone = shmstore.Store(f"{key}gone", size="64K")
         gone.destroy()
@@ -136,7 +139,11 @@ def test_without_a_yes_nothing_goes(idle, key, pruned, cli):
     assert done.err.endswith("); say --yes to remove it\n")
     assert pruned("--yes", "--backend", "posix") == []
     text = cli("prune", "-n").ok().out
-    assert text.startswith(f"{key} (segment ") and " would be removed: 1 entry, " in text and ", last open for writing " in text
+    assert (
+        text.startswith(f"{key} (segment ")
+        and " would be removed: 1 entry, " in text
+        and ", last open for writing " in text
+    )
     done = cli("prune", "-y").ok()
     assert done.out.startswith(f"{key} (segment ") and done.out.endswith(") removed\n")
     assert cli("prune").ok().out == "No unused store.\n"

@@ -41,7 +41,11 @@ def left(key):
     """The last words of the names of those that are still there."""
 
     def left(backend="sysv"):
-        return sorted(str(one.name)[len(key) :] for one in shmstore.stores() if one.backend == backend and str(one.name).startswith(key))
+        return sorted(
+            str(one.name)[len(key) :]
+            for one in shmstore.stores()
+            if one.backend == backend and str(one.name).startswith(key)
+        )
 
     return left
 
@@ -125,7 +129,9 @@ def test_a_pattern_removes_what_it_chose_once_somebody_says_yes(stores, key, cli
         f"{made['job-2', 'sysv']}); say --yes to remove them, or --name if '{key}job-?' is a name\n"
     )
     dry = cli("rm", f"{key}job-*", "--dry-run").ok()
-    assert [line.split()[0] for line in dry.lines] == [f"{key}job-{number}" for number in (1, 2, 33)] and len(left()) == 5
+    assert [line.split()[0] for line in dry.lines] == [f"{key}job-{number}" for number in (1, 2, 33)] and len(
+        left()
+    ) == 5
     assert all(" would be removed: 1 entry, " in line for line in dry.lines)
     done = cli("rm", f"{key}job-?", "-y").ok()
     assert [line.split()[0] for line in done.lines] == [f"{key}job-1", f"{key}job-2"]
@@ -142,7 +148,12 @@ def test_a_pattern_leaves_alone_what_is_used_unless_forced(stores, key, cli, lef
     stores("1", "2")
     with shmstore.Store(f"{key}1", create=False, readonly=True):
         done = cli("rm", f"{key}*", "-y")
-        assert done.code == 4 and left() == ["1"] and f"{key}1 (segment" in done.err and "--force removes it even so" in done.err
+        assert (
+            done.code == 4
+            and left() == ["1"]
+            and f"{key}1 (segment" in done.err
+            and "--force removes it even so" in done.err
+        )
         cli("rm", f"{key}*", "-f").ok()
     assert left() == []
 
@@ -222,7 +233,10 @@ def answered(key, *argv, answer):
     return code, written.decode().replace("\r\n", "\n")
 
 
-@pytest.mark.parametrize("answer, goes", [(b"y\n", True), (b"YES\n", True), (b"\n", False), (b"n\n", False), (b"yess\n", False), (b"\x04", False)])
+@pytest.mark.parametrize(
+    "answer, goes",
+    [(b"y\n", True), (b"YES\n", True), (b"\n", False), (b"n\n", False), (b"yess\n", False), (b"\x04", False)],
+)
 @pytest.mark.parametrize("command", ["rm", "prune"])
 def test_on_a_terminal_it_asks(stores, key, left, command, answer, goes):
     made = stores("1", "2")

@@ -29,7 +29,9 @@ def watching(script):
                 assert patience < 10.0, "no line came"
                 return ""
             text = b""
-            while part := os.read(process.stdout.fileno(), 1):  # readline reads on into a buffer that select does not know
+            while part := os.read(
+                process.stdout.fileno(), 1
+            ):  # readline reads on into a buffer that select does not know
                 text += part
                 if part == b"\n":
                     break
@@ -76,7 +78,11 @@ def test_several_names_as_json(store, key, watching):
     until_watching(store, line, "a")
     store["a"] = (1,)
     first = json.loads(line())
-    assert {name: first[name] for name in ("name", "event", "value")} == {"name": "a", "event": "put", "value": {"$tuple": [1]}}
+    assert {name: first[name] for name in ("name", "event", "value")} == {
+        "name": "a",
+        "event": "put",
+        "value": {"$tuple": [1]},
+    }
     assert abs(first["time"] - time.time()) < 60 and int(first["version"]) == store.get_versioned("a")[1]
     store[b"b"] = None
     second = json.loads(line())
@@ -199,7 +205,9 @@ def test_every_put_and_delete_is_seen_or_counted(store, key, backend, watching):
     _, line = watching(key, "--json")
     until_watching(store, line)
     before = store.stats()
-    writers = [multiprocessing.get_context("fork").Process(target=_write, args=(key, backend, seed)) for seed in range(2)]
+    writers = [
+        multiprocessing.get_context("fork").Process(target=_write, args=(key, backend, seed)) for seed in range(2)
+    ]
     for writer in writers:
         writer.start()
     told = {"put": 0, "gone": 0}

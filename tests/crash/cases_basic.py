@@ -76,7 +76,12 @@ case("cas", lambda s, version: s.cas("k1", value("k1", "new"), version), changes
      prepare=lambda s: s.get_versioned("k1")[1])  # fmt: skip
 case("cas of a former version", lambda s, version: s.cas("k1", value("k1", "new"), version),
      prepare=lambda s: s.get_versioned("k2")[1], sampled=False)  # fmt: skip
-case("modify", lambda s, _: s.modify("k1", lambda old: value("k1", "new")), changes={"k1": [value("k1", "new")]}, sampled=False)
+case(
+    "modify",
+    lambda s, _: s.modify("k1", lambda old: value("k1", "new")),
+    changes={"k1": [value("k1", "new")]},
+    sampled=False,
+)
 
 # ---- time
 case("touch", lambda s, _: s.touch("k1", 500))
@@ -93,9 +98,21 @@ def eight_puts(store: Any, _: Any) -> None:
 case("sweep what has expired", eight_puts, changes={"k2": [value("k2", "new")]}, setup=let_expire, never=due)
 case("put over what has expired", lambda s, _: s.put("due0", value("due0", "new")), setup=lambda s: let_expire(s, 1),
      changes={"due0": [value("due0", "new"), None]})  # fmt: skip
-case("delete what has expired", lambda s, _: s.delete("due0"), setup=lambda s: let_expire(s, 1), never=("due0",),
-     changes={"due0": [None]}, sampled=False)
-case("touch what has expired", lambda s, _: s.touch("due0", 50), setup=lambda s: let_expire(s, 1), never=("due0",), sampled=False)
+case(
+    "delete what has expired",
+    lambda s, _: s.delete("due0"),
+    setup=lambda s: let_expire(s, 1),
+    never=("due0",),
+    changes={"due0": [None]},
+    sampled=False,
+)
+case(
+    "touch what has expired",
+    lambda s, _: s.touch("due0", 50),
+    setup=lambda s: let_expire(s, 1),
+    never=("due0",),
+    sampled=False,
+)
 
 # ---- full
 case("put into a full store", lambda s, _: raises(shmstore.StoreFull, s.put, "k1", value("k1", "new", MIDDLE)),
@@ -154,10 +171,20 @@ quiet("incr what is no number, with sleepers", lambda s, _: raises(TypeError, s.
 quiet("delete of a former version, with sleepers", lambda s, version: s._delete_if("k1", version), setup=sleepers,
       prepare=lambda s: s.get_versioned("k2")[1])  # fmt: skip
 quiet("delete what is mortal", lambda s, _: s.delete("mortal"), changes={"mortal": [None]})
-quiet("modify what is mortal", lambda s, _: s.modify("mortal", lambda old: value("mortal", "new")), changes={"mortal": [value("mortal", "new")]})
+quiet(
+    "modify what is mortal",
+    lambda s, _: s.modify("mortal", lambda old: value("mortal", "new")),
+    changes={"mortal": [value("mortal", "new")]},
+)
 for _by in (1, 2**7, 2**15, 2**31, 2**40, 2**62, -300, -(2**20), -(2**40)):
     quiet(f"incr by {_by}", lambda s, _, by=_by: s.incr("count", by), adds=_by, changes={"count": [127 + _by]})
-quiet("incr a mortal number", lambda s, _: s.incr("count"), setup=lambda s: s.put("count", 127, ttl=1000), adds=1, changes={"count": [128]})
+quiet(
+    "incr a mortal number",
+    lambda s, _: s.incr("count"),
+    setup=lambda s: s.put("count", 127, ttl=1000),
+    adds=1,
+    changes={"count": [128]},
+)
 quiet("put a large raw value", lambda s, _: s.put("raw", b"n" * 9000), changes={"raw": [b"n" * 9000]})
 quiet("put with a large extension", lambda s, _: put_own(s, "own", value("own", "new", LARGE)), changes={"own": [value("own", "new", LARGE)]},
       furnish=furnish_own)  # fmt: skip
@@ -187,4 +214,10 @@ for _name, _number in (("add to what is there", 9), ("replace what is absent", 1
     _act = {"add": lambda s, name: s.add(name, 1), "replace": lambda s, name: tried(lambda: s.replace(name, 1)),
             "delete": lambda s, name: s._delete_if(name, 12345)}[_name.split()[0]]  # fmt: skip
     quiet(f"{_name}, far from home", _act, setup=crowd, prepare=lambda s, n=_number: far(s, n), reads_only=True)
-quiet("incr what is no number, far from home", lambda s, name: raises(TypeError, s.incr, name), setup=far_text, prepare=lambda s: far(s, 9), reads_only=True)
+quiet(
+    "incr what is no number, far from home",
+    lambda s, name: raises(TypeError, s.incr, name),
+    setup=far_text,
+    prepare=lambda s: far(s, 9),
+    reads_only=True,
+)

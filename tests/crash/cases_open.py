@@ -59,7 +59,13 @@ refused_open("another mode", mode=0o640, create=None)
 refused_open("what is to be new", create=True, size=SIZE)
 case("open a store that newer ones may write to", lambda key, _: shmstore.Store(key, create=False).close(), opens=True,
      scribble=word(32, 1), mended=True, sampled=False, stops=False)  # fmt: skip
-for _call, _error in (("shmget", errno.EACCES), ("shmctl", errno.EACCES), ("shmctl", errno.EIDRM), ("shmat", errno.ENOMEM), ("shmat", errno.EIDRM)):
+for _call, _error in (
+    ("shmget", errno.EACCES),
+    ("shmctl", errno.EACCES),
+    ("shmctl", errno.EIDRM),
+    ("shmat", errno.ENOMEM),
+    ("shmat", errno.EIDRM),
+):
     case(f"open, {_call} fails with {errno.errorcode[_error]}", lambda key, _: fails(lambda: shmstore.Store(key, create=False, timeout=0.001)),
          opens=True, refused=(Refusal(_call, _error),), sampled=False, stops=False)  # fmt: skip
 case("open without a beacon", lambda key, _: shmstore.Store(key, create=False).close(), opens=True, sampled=False, stops=False,
@@ -68,7 +74,13 @@ case("open when the beacon's name is taken", lambda key, _: shmstore.Store(key, 
      refused=(Refusal("bind", errno.EADDRINUSE),), sampled=False, stops=False)  # fmt: skip
 case("open where /proc hides what is in it", lambda key, _: shmstore.Store(key, create=False).close(), opens=True, sampled=False, stops=False,
      refused=(Refusal("openat", errno.ENOENT, ((2, 0xFFFFFFFF, os.O_CLOEXEC),)), Refusal("readlink", errno.ENOENT)))  # fmt: skip
-case("open and prefault", lambda key, _: shmstore.Store(key, create=False, prefault=True).close(), opens=True, sampled=False, stops=False)
+case(
+    "open and prefault",
+    lambda key, _: shmstore.Store(key, create=False, prefault=True).close(),
+    opens=True,
+    sampled=False,
+    stops=False,
+)
 case("open and lock in memory", lambda key, _: shmstore.Store(key, create=False, lock_memory=True).close(), opens=True,
      sampled=False, stops=False)  # fmt: skip
 case("open, and it cannot be locked", lambda key, _: fails(lambda: shmstore.Store(key, create=False, lock_memory=True)),
@@ -87,7 +99,13 @@ def pickled_of_another(store: Any) -> bytes:
     return pickle.dumps(store).replace(store._uuid, bytes(16))
 
 
-case("open by its identity", lambda s, pickle_: pickle.loads(pickle_).close(), prepare=pickled, sampled=False, stops=False)
+case(
+    "open by its identity",
+    lambda s, pickle_: pickle.loads(pickle_).close(),
+    prepare=pickled,
+    sampled=False,
+    stops=False,
+)
 case("refuse to open another of that name", lambda s, pickle_: fails(lambda: pickle.loads(pickle_)), prepare=pickled_of_another,
      sampled=False, stops=False)  # fmt: skip
 case("close a handle twice, and use it", lambda s, _: (s.close(), s.close(), fails(lambda: s.get("k1")), fails(s.check), fails(s.recover)),
@@ -184,12 +202,29 @@ creates("refuse what is half made by the living", lambda key, _: fails(lambda: m
         beginning=left_behind(by_the_living))  # fmt: skip
 creates("refuse what is half made by one who cannot be seen", lambda key, _: fails(lambda: make(key, timeout=0.001)), mended=True,
         beginning=left_behind(by_one_of_another_namespace))  # fmt: skip
-creates("refuse what is in no known state", lambda key, _: fails(lambda: make(key)), mended=True, beginning=left_behind(magic(7 << 44)))
+creates(
+    "refuse what is in no known state",
+    lambda key, _: fails(lambda: make(key)),
+    mended=True,
+    beginning=left_behind(magic(7 << 44)),
+)
 creates("refuse a blank one with a state", lambda key, _: fails(lambda: make(key)), mended=True,
         beginning=left_behind(lambda: struct.pack("<QQ", 0, READY << 44)))  # fmt: skip
-creates("refuse a blank one of another size", lambda key, _: fails(lambda: make(key)), mended=True, beginning=left_behind(blank, 2 * SIZE))
-creates("refuse what is no store", lambda key, _: fails(lambda: make(key)), mended=True, beginning=left_behind(lambda: b"something"))
-creates("refuse what is too small", lambda key, _: fails(lambda: make(key)), mended=True, beginning=left_behind(blank, 4096))
+creates(
+    "refuse a blank one of another size",
+    lambda key, _: fails(lambda: make(key)),
+    mended=True,
+    beginning=left_behind(blank, 2 * SIZE),
+)
+creates(
+    "refuse what is no store",
+    lambda key, _: fails(lambda: make(key)),
+    mended=True,
+    beginning=left_behind(lambda: b"something"),
+)
+creates(
+    "refuse what is too small", lambda key, _: fails(lambda: make(key)), mended=True, beginning=left_behind(blank, 4096)
+)
 creates("finish what was left before its magic", lambda key, _: make(key), beginning=lambda key: unfinished(key))
 creates("refuse to finish it without the right", lambda key, _: fails(lambda: make(key, readonly=True, timeout=0.001)), mended=True,
         beginning=lambda key: unfinished(key))  # fmt: skip
@@ -204,16 +239,32 @@ creates("create, and it cannot be locked", lambda key, _: fails(lambda: make(key
         refused=(Refusal("shmctl", errno.EPERM, ((1, 0xFF, 11),)),))  # fmt: skip
 creates("create in huge pages that are not there", lambda key, _: fails(lambda: make(key, hugepages=True)),
         refused=(Refusal("shmget", errno.ENOMEM, ((2, 0o4000, 0o4000),)),))  # fmt: skip
-creates("create without randomness", lambda key, _: fails(lambda: make(key)), refused=(Refusal("getrandom", errno.ENOSYS),))
+creates(
+    "create without randomness", lambda key, _: fails(lambda: make(key)), refused=(Refusal("getrandom", errno.ENOSYS),)
+)
 for _call, _error in (("shmget", errno.ENOSPC), ("shmctl", errno.EACCES), ("shmat", errno.ENOMEM)):
-    creates(f"create, {_call} fails", lambda key, _: fails(lambda: make(key, timeout=0.001)), mended=True, refused=(Refusal(_call, _error),))
+    creates(
+        f"create, {_call} fails",
+        lambda key, _: fails(lambda: make(key, timeout=0.001)),
+        mended=True,
+        refused=(Refusal(_call, _error),),
+    )
 creates("create, and somebody always is faster", lambda key, _: fails(lambda: make(key, timeout=0.001)), mended=True,
         refused=(Refusal("shmget", errno.EEXIST, ((2, 0o1000, 0o1000),)), Refusal("shmget", errno.ENOENT, ((2, 0o1000, 0),))))  # fmt: skip
-creates("open what somebody else made", lambda key, _: fails(lambda: make(key)), mended=True, beginning=lambda key: by_a_stranger(key))
+creates(
+    "open what somebody else made",
+    lambda key, _: fails(lambda: make(key)),
+    mended=True,
+    beginning=lambda key: by_a_stranger(key),
+)
 creates("open what another user made, trusting it", lambda key, _: make(key, owner="any"), mended=True,
         beginning=lambda key: by_a_stranger(key))  # fmt: skip
-creates("create with a number for a name", lambda key, _: numbered(), beginning=lambda key: remove_number(), mended=True)
-creates("open with a number for a name", lambda key, _: numbered(), beginning=lambda key: numbered().close(), mended=True)
+creates(
+    "create with a number for a name", lambda key, _: numbered(), beginning=lambda key: remove_number(), mended=True
+)
+creates(
+    "open with a number for a name", lambda key, _: numbered(), beginning=lambda key: numbered().close(), mended=True
+)
 creates("destroy", lambda key, _: make(key).destroy(), beginning=empty_store)
 creates("refuse to destroy", lambda key, _: fails(lambda: make(key).destroy()), beginning=empty_store,
         refused=(Refusal("shmctl", errno.EPERM, ((1, 0xFF, 0),)),))  # fmt: skip
@@ -279,5 +330,15 @@ def on_the_way_to_a_time_namespace(_: Any) -> None:
     ctypes.CDLL(None).unshare(CLONE_NEWTIME)
 
 
-for _what, _prepare in (("in a time namespace", in_a_time_namespace), ("in one time namespace, with children in another", on_the_way_to_a_time_namespace)):
-    case(f"open {_what}", lambda key, _: shmstore.Store(key, create=False).close(), opens=True, prepare=_prepare, sampled=False, stops=False)
+for _what, _prepare in (
+    ("in a time namespace", in_a_time_namespace),
+    ("in one time namespace, with children in another", on_the_way_to_a_time_namespace),
+):
+    case(
+        f"open {_what}",
+        lambda key, _: shmstore.Store(key, create=False).close(),
+        opens=True,
+        prepare=_prepare,
+        sampled=False,
+        stops=False,
+    )

@@ -53,16 +53,37 @@ def make(key: Any, **options: Any) -> Any:
 on_posix("put a new name in a full /dev/shm", lambda s, _: s.put("new", value("new", "new")), refused=FULL, changes=new)
 on_posix("put what does not fit into a full /dev/shm", lambda s, _: raises(shmstore.StoreFull, s.put, "new", b"n" * 30000),
          refused=FULL)  # fmt: skip
-on_posix("put over in a full /dev/shm", lambda s, _: s.put("k2", value("k2", "new")), refused=FULL, changes={"k2": [value("k2", "new")]})
+on_posix(
+    "put over in a full /dev/shm",
+    lambda s, _: s.put("k2", value("k2", "new")),
+    refused=FULL,
+    changes={"k2": [value("k2", "new")]},
+)
 on_posix("put into a full /dev/shm with broken lists", lambda s, _: fails(lambda: s.put("new", b"n" * 30000)), refused=FULL,
          scribble=break_lists, changes={"new": [b"n" * 30000]})  # fmt: skip
-on_posix("put into an empty store in a full /dev/shm", lambda s, _: fails(lambda: s.put("new", value("new", "new"))), refused=FULL, furnish=nothing)
+on_posix(
+    "put into an empty store in a full /dev/shm",
+    lambda s, _: fails(lambda: s.put("new", value("new", "new"))),
+    refused=FULL,
+    furnish=nothing,
+)
 on_posix("put into a full /dev/shm where blocks are read", lambda s, _: fails(lambda: s.put("new", b"n" * 30000)), refused=FULL,
          setup=two_zombies, kept=1)  # fmt: skip
 on_posix("put where pages were given back, in a full /dev/shm", lambda s, _: tried(lambda: s.put("huge", b"g" * (1 << 20))),
          furnish=furnish_given_back, size=ROOMY, unread=("huge",), refused=FULL)  # fmt: skip
-on_posix("rebuild in a full /dev/shm", lambda s, _: s.recover(), refused=FULL, after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})
-on_posix("put, interrupted by signals", lambda s, _: s.put("new", b"n" * 20000), refused=INTERRUPTED, changes={"new": [b"n" * 20000]})
+on_posix(
+    "rebuild in a full /dev/shm",
+    lambda s, _: s.recover(),
+    refused=FULL,
+    after=("put over", "freeing"),
+    changes={"k2": [value("k2", "new")]},
+)
+on_posix(
+    "put, interrupted by signals",
+    lambda s, _: s.put("new", b"n" * 20000),
+    refused=INTERRUPTED,
+    changes={"new": [b"n" * 20000]},
+)
 on_posix("open when there is no page for another client", lambda key, _: fails(lambda: shmstore.Store(key, create=False, backend=POSIX)),
          opens=True, refused=FULL)  # fmt: skip
 
@@ -71,12 +92,21 @@ for _what, _options in (
     ("open, POSIX", {}), ("open readonly, POSIX", {"readonly": True, "create": None}), ("open and prefault, POSIX", {"prefault": True}),
     ("open and lock in memory, POSIX", {"lock_memory": True}),
 ):  # fmt: skip
-    on_posix(_what, lambda key, _, o=_options: shmstore.Store(key, **{"create": False, "backend": POSIX, **o}), opens=True)
+    on_posix(
+        _what, lambda key, _, o=_options: shmstore.Store(key, **{"create": False, "backend": POSIX, **o}), opens=True
+    )
 on_posix("open and prefault in a full /dev/shm", lambda key, _: fails(lambda: shmstore.Store(key, create=False, prefault=True, backend=POSIX)),
          opens=True, refused=FULL)  # fmt: skip
 on_posix("open, and it cannot be locked, POSIX", lambda key, _: fails(lambda: shmstore.Store(key, create=False, lock_memory=True, backend=POSIX)),
          opens=True, refused=(Refusal("mlock2", errno.EPERM),))  # fmt: skip
-for _call, _error in (("openat", errno.EACCES), ("mmap", errno.ENOMEM), ("fcntl", errno.ENOLCK), ("fstatfs", errno.EIO), ("pread64", errno.EIO), ("dup3", errno.EMFILE)):
+for _call, _error in (
+    ("openat", errno.EACCES),
+    ("mmap", errno.ENOMEM),
+    ("fcntl", errno.ENOLCK),
+    ("fstatfs", errno.EIO),
+    ("pread64", errno.EIO),
+    ("dup3", errno.EMFILE),
+):
     _arguments = ((2, 0o3, 0o2),) if _call == "openat" else ((3, 0x1, 0x1),) if _call == "mmap" else ()
     on_posix(f"open, {_call} fails, POSIX", lambda key, _: tried(lambda: shmstore.Store(key, create=False, backend=POSIX).close()),
              opens=True, refused=(Refusal(_call, _error, _arguments),))  # fmt: skip
@@ -128,10 +158,16 @@ creates("create in a full /dev/shm", lambda key, _: fails(lambda: make(key)), re
 creates("refuse what is to be new, POSIX", lambda key, _: fails(lambda: make(key, create=True)), beginning=empty_store)
 creates("open what is absent, POSIX", lambda key, _: fails(lambda: make(key, create=False)))
 creates("refuse a size that is too small, POSIX", lambda key, _: fails(lambda: make(key, size=100)))
-creates("refuse a size that is too small where a store is, POSIX", lambda key, _: tried(lambda: make(key, size=100)), beginning=empty_store)
+creates(
+    "refuse a size that is too small where a store is, POSIX",
+    lambda key, _: tried(lambda: make(key, size=100)),
+    beginning=empty_store,
+)
 creates("destroy, POSIX", lambda key, _: make(key).destroy(), beginning=empty_store, sampled=True)
 creates("destroy what was removed, POSIX", lambda key, _: removed_under(key, False), beginning=empty_store)
-creates("destroy what was removed and made again, POSIX", lambda key, _: removed_under(key, True), beginning=empty_store)
+creates(
+    "destroy what was removed and made again, POSIX", lambda key, _: removed_under(key, True), beginning=empty_store
+)
 creates("refuse to destroy, POSIX", lambda key, _: fails(lambda: make(key).destroy()), beginning=empty_store,
         refused=(Refusal("unlink", errno.EPERM),))  # fmt: skip
 creates("destroy where locks fail, POSIX", lambda key, _: fails(lambda: make(key).destroy()), beginning=empty_store,
@@ -139,7 +175,9 @@ creates("destroy where locks fail, POSIX", lambda key, _: fails(lambda: make(key
 creates("private, POSIX", lambda key, _: shmstore.Store(shmstore.PRIVATE, size=SIZE, backend=POSIX).close())
 creates("private in huge pages, POSIX", lambda key, _: fails(lambda: shmstore.Store(shmstore.PRIVATE, size=SIZE, backend=POSIX, hugepages=True)),
         refused=(Refusal("memfd_create", errno.ENOMEM),))  # fmt: skip
-creates("open what somebody else made, POSIX", lambda key, _: tried(lambda: make(key)), beginning=by_a_stranger, mended=True)
+creates(
+    "open what somebody else made, POSIX", lambda key, _: tried(lambda: make(key)), beginning=by_a_stranger, mended=True
+)
 for _what, _leave in (("a file of zeros", file_instead(bytes(SIZE))), ("a small file", file_instead(b"something")),
                       ("a link", file_instead(b"", "link")), ("a pipe", file_instead(b"", "pipe"))):  # fmt: skip
     creates(f"refuse {_what}, POSIX", lambda key, _: fails(lambda: make(key)), beginning=_leave, mended=True)
@@ -170,15 +208,45 @@ def close_and_wait(store: Any) -> Any:
     time.sleep(1.1)  # a second of use: it is found again
 
 
-on_posix("put when the descriptor was closed", lambda s, _: s.put("new", value("new", "new")), prepare=close_under, changes=new)
-on_posix("put a large one when the descriptor was closed", lambda s, _: s.put("new", b"n" * 20000), prepare=close_under, changes={"new": [b"n" * 20000]})
-on_posix("put when the descriptor was closed a second ago", lambda s, _: s.put("new", value("new", "new")), prepare=close_and_wait, changes=new, thin=97)
+on_posix(
+    "put when the descriptor was closed",
+    lambda s, _: s.put("new", value("new", "new")),
+    prepare=close_under,
+    changes=new,
+)
+on_posix(
+    "put a large one when the descriptor was closed",
+    lambda s, _: s.put("new", b"n" * 20000),
+    prepare=close_under,
+    changes={"new": [b"n" * 20000]},
+)
+on_posix(
+    "put when the descriptor was closed a second ago",
+    lambda s, _: s.put("new", value("new", "new")),
+    prepare=close_and_wait,
+    changes=new,
+    thin=97,
+)
 on_posix("close when the descriptor was closed", lambda s, _: s.close(), prepare=close_under)
-on_posix("fork when the descriptor was closed", divide, prepare=close_under, follow=1, changes={"k1": [value("k1", "new")]})
+on_posix(
+    "fork when the descriptor was closed", divide, prepare=close_under, follow=1, changes={"k1": [value("k1", "new")]}
+)
 on_posix("recover when the descriptor was closed", lambda s, _: s.recover(), prepare=close_under)
-on_posix("say what it is when the descriptor was closed", lambda s, _: (s.info(), s.stats(), s.clients()), prepare=close_under)
-creates("use what was made again when the descriptor was closed, POSIX", lambda key, _: made_again_under(key), beginning=empty_store)
-on_posix("say what a private store is when its descriptor was closed", lambda _, own: (own.info(), own.stats()), prepare=lambda _: private_and_closed())
+on_posix(
+    "say what it is when the descriptor was closed",
+    lambda s, _: (s.info(), s.stats(), s.clients()),
+    prepare=close_under,
+)
+creates(
+    "use what was made again when the descriptor was closed, POSIX",
+    lambda key, _: made_again_under(key),
+    beginning=empty_store,
+)
+on_posix(
+    "say what a private store is when its descriptor was closed",
+    lambda _, own: (own.info(), own.stats()),
+    prepare=lambda _: private_and_closed(),
+)
 
 
 def made_again_under(key: str) -> str:

@@ -54,7 +54,13 @@ case("close with a view, and end it", close_and_release, prepare=hold, sampled=F
 case("open", lambda key, _: shmstore.Store(key, create=False), opens=True)
 case("open readonly", lambda key, _: shmstore.Store(key, readonly=True), opens=True)
 case("close", lambda s, _: s.close())
-case("create", lambda key, _: shmstore.Store(key, size=SIZE, max_entries=MAX_ENTRIES), opens=True, creates=True, furnish=nothing)
+case(
+    "create",
+    lambda key, _: shmstore.Store(key, size=SIZE, max_entries=MAX_ENTRIES),
+    opens=True,
+    creates=True,
+    furnish=nothing,
+)
 
 
 def divide(store: Any, _: Any) -> None:
@@ -89,7 +95,13 @@ case("rebuild", lambda s, _: s.recover(), after=("put over", "freeing"), changes
 case("rebuild with zombies", lambda s, _: s.recover(), setup=two_zombies, kept=1, after=("put over", "freeing"),
      changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
 case("check", lambda s, _: s.check())
-case("check after a death", lambda s, _: s.check(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]}, sampled=False)
+case(
+    "check after a death",
+    lambda s, _: s.check(),
+    after=("put over", "freeing"),
+    changes={"k2": [value("k2", "new")]},
+    sampled=False,
+)
 case("open where only the dead leave a place", lambda key, _: shmstore.Store(key, create=False), opens=True,
      setup=crowd_registry, stops=False, after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})  # fmt: skip
 

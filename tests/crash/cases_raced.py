@@ -54,8 +54,17 @@ def asleep(store: Any) -> None:
 
 for _what in ("put over", "delete", "touch", "incr", "replace"):
     _act, _may = OPERATIONS[_what]
-    raced(f"{_what}, and others fall asleep meanwhile", _act, asleep, changes={"count" if _what == "incr" else "k2": _may})
-raced("sweep, and others fall asleep meanwhile", eight_puts, asleep, setup=let_expire, never=due, changes={"k2": [value("k2", "new")]})
+    raced(
+        f"{_what}, and others fall asleep meanwhile", _act, asleep, changes={"count" if _what == "incr" else "k2": _may}
+    )
+raced(
+    "sweep, and others fall asleep meanwhile",
+    eight_puts,
+    asleep,
+    setup=let_expire,
+    never=due,
+    changes={"k2": [value("k2", "new")]},
+)
 
 
 def recovered(store: Any) -> None:
@@ -66,10 +75,24 @@ def dies_again(name: str, **changes: Any) -> None:
     """Another finder is faster, or others fall asleep on what is being taken over."""
     for what, meanwhile in (("and another finder is faster", recovered), ("and others fall asleep meanwhile", asleep)):
         base = CASES[name]
-        raced(f"{name}, {what}", base.act, meanwhile, after=base.after, changes=base.changes, setup=base.setup, kept=base.kept)
+        raced(
+            f"{name}, {what}",
+            base.act,
+            meanwhile,
+            after=base.after,
+            changes=base.changes,
+            setup=base.setup,
+            kept=base.kept,
+        )
 
 
-for _name in ("rebuild", "takeover of an arena", "takeover of a bucket", "recover one who owned a block", "recover a claimant"):
+for _name in (
+    "rebuild",
+    "takeover of an arena",
+    "takeover of a bucket",
+    "recover one who owned a block",
+    "recover a claimant",
+):
     dies_again(_name)
 
 
@@ -86,7 +109,14 @@ def beside_what_is_waited_for(store: Any) -> None:
 
 
 raced("wait, and others fall asleep meanwhile", lambda s, _: tried(lambda: s.wait("absent", timeout=0.02)), asleep)
-raced("sweep, and the slot is emptied meanwhile", eight_puts, emptied("due0"), setup=let_expire, never=due, changes={"k2": [value("k2", "new")]})
+raced(
+    "sweep, and the slot is emptied meanwhile",
+    eight_puts,
+    emptied("due0"),
+    setup=let_expire,
+    never=due,
+    changes={"k2": [value("k2", "new")]},
+)
 for _spin in (0, 0.02):
     raced(f"wait{' and look' * bool(_spin)}, and others write beside it", lambda s, _, spin=_spin: tried(lambda: s.wait("absent", timeout=0.03, spin=spin)),
           beside_what_is_waited_for)  # fmt: skip
@@ -163,7 +193,12 @@ for _maker, _backend, _changes in ((make, "sysv", {}), (make_posix, POSIX, {"bac
             destroyed(_backend), beginning=made(_maker), **_changes)  # fmt: skip
     at_once(f"open, and it is made again meanwhile{_said}", lambda key, _, m=_maker: tried(lambda: m(key, timeout=0.001)),
             made_again(_maker, _backend), beginning=made(_maker), **_changes)  # fmt: skip
-    at_once(f"create, and another is faster{_said}", lambda key, _, m=_maker: tried(lambda: m(key, timeout=0.001)), created(_maker), **_changes)
+    at_once(
+        f"create, and another is faster{_said}",
+        lambda key, _, m=_maker: tried(lambda: m(key, timeout=0.001)),
+        created(_maker),
+        **_changes,
+    )
     at_once(f"create, and it is destroyed meanwhile{_said}", lambda key, _, m=_maker: tried(lambda: m(key, timeout=0.001)),
             destroyed(_backend), **_changes)  # fmt: skip
     at_once(f"wait, and it is destroyed meanwhile{_said}", lambda key, _, m=_maker: tried(lambda: m(key).wait("absent", timeout=0.005)),

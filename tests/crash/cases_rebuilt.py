@@ -17,6 +17,7 @@ from words import HEADS, Segment, break_lists, get, put, suspect
 import shmstore
 from shmstore._core import lib
 
+
 # ---- rebuilding: pins, records and slots that name the same, or what overlaps
 def suspected(store: Any) -> Any:
     held = hold(store)
@@ -32,8 +33,21 @@ def only_a_zombie(store: Any) -> Any:
     return held
 
 
-quiet("rebuild beside a view", lambda s, _: s.put("k2", value("k2", "new")), setup=suspected, kept=1, changes={"k2": [value("k2", "new")]})
-quiet("rebuild of nothing but a zombie", lambda s, _: s.put("new", value("new", "new")), furnish=nothing, setup=only_a_zombie, kept=1, changes=new)
+quiet(
+    "rebuild beside a view",
+    lambda s, _: s.put("k2", value("k2", "new")),
+    setup=suspected,
+    kept=1,
+    changes={"k2": [value("k2", "new")]},
+)
+quiet(
+    "rebuild of nothing but a zombie",
+    lambda s, _: s.put("new", value("new", "new")),
+    furnish=nothing,
+    setup=only_a_zombie,
+    kept=1,
+    changes=new,
+)
 quiet("rebuild of nothing", lambda s, _: s.put("new", value("new", "new")), furnish=nothing, setup=suspect, changes=new)
 
 
@@ -44,7 +58,9 @@ def pin_into_the_midst(g: Segment) -> None:
 
 
 def segment_put_pins(g: Segment, at: int) -> None:
-    number = next(i + 1 for i in range(get(g.memory, 192, 4)) if get(g.memory, place_of(g, i + 1)) & 0xFFFFFFFF == os.getpid())
+    number = next(
+        i + 1 for i in range(get(g.memory, 192, 4)) if get(g.memory, place_of(g, i + 1)) & 0xFFFFFFFF == os.getpid()
+    )
     put(g.memory, place_of(g, number) + 448, at)
 
 
@@ -69,7 +85,9 @@ def two_slots_one_block(g: Segment) -> None:
 
 
 def record_of_a_published(g: Segment) -> None:
-    number = next(i + 1 for i in range(get(g.memory, 192, 4)) if get(g.memory, place_of(g, i + 1)) & 0xFFFFFFFF == os.getpid())
+    number = next(
+        i + 1 for i in range(get(g.memory, 192, 4)) if get(g.memory, place_of(g, i + 1)) & 0xFFFFFFFF == os.getpid()
+    )
     put(g.memory, place_of(g, number) + 192 + 16, g.block("k1"))
     put(g.memory, place_of(g, number) + 192 + 32 + 16, g.block("k1") + 16)
     g.set_arena(72, 1)
@@ -82,9 +100,16 @@ scribbled("rebuild where two slots name one block", two_slots_one_block, lambda 
 scribbled("rebuild where a record names what is published", record_of_a_published, lambda s, _: s.put("k2", value("k2", "new")),
           changes={"k2": [value("k2", "new")]})  # fmt: skip
 for _at, _what in ((0, "nothing"), (8, "no granule"), (1 << 50, "nowhere")):
-    mends(f"rebuild where the retiring block is {_what}", lambda g, at=_at: (g.set_arena(104, at), g.set_arena(72, 1))[0])
+    mends(
+        f"rebuild where the retiring block is {_what}", lambda g, at=_at: (g.set_arena(104, at), g.set_arena(72, 1))[0]
+    )
 mends("sweep where the lists are broken", lambda g: cases_broken(g), eight_puts, setup=let_expire, never=due)
-mends("delete where the zombies are broken", lambda g: cases_broken(g), lambda s, _: s.delete("between1"), changes={"between1": [None]})
+mends(
+    "delete where the zombies are broken",
+    lambda g: cases_broken(g),
+    lambda s, _: s.delete("between1"),
+    changes={"between1": [None]},
+)
 
 
 def cases_broken(g: Segment) -> None:

@@ -19,8 +19,8 @@ from words import (
     SL_MAP,
     TOP,
     USED,
-    ZOMBIES,
     ZOMBIE_COUNT,
+    ZOMBIES,
     Segment,
     arena_of_nobody,
     far,
@@ -32,11 +32,22 @@ from words import (
 
 import shmstore
 
+
 # ---- each broken invariant
-def found(name: str, scribble: Callable[[Segment], None], lost: dict[str, list[Any]] | None = None, **changes: Any) -> None:
+def found(
+    name: str, scribble: Callable[[Segment], None], lost: dict[str, list[Any]] | None = None, **changes: Any
+) -> None:
     """lost: what the names that cannot be kept may be, beside what they were."""
     scribbled(f"check finds {name}", scribble, lambda s, _: fails(s.check), **changes)
-    scribbled(f"repair {name}", scribble, lambda s, _: s.check(repair=True), mended=False, repaired=True, changes=lost or {}, **changes)
+    scribbled(
+        f"repair {name}",
+        scribble,
+        lambda s, _: s.check(repair=True),
+        mended=False,
+        repaired=True,
+        changes=lost or {},
+        **changes,
+    )
 
 
 def at_run(at: int, number: int, size: int = 8) -> Callable[[Segment], None]:
@@ -95,7 +106,11 @@ found("a list of what is no run", lambda g: put(g.memory, g.run()[0], g.block("k
 found("a list that goes back elsewhere", at_run(16, 4096))
 found("a run in no list", lose_run)
 found("a slot that names no block", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) + 1), lost=K1)
-found("a slot that points out of the heap", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) | (2**40 - 1)), lost=K1)
+found(
+    "a slot that points out of the heap",
+    lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) | (2**40 - 1)),
+    lost=K1,
+)
 found("impossible lengths", at_block("k1", 24, (1 << 63) | 2 << 8), lost=K1)
 found("another hash", at_block("k1", 8, 12345), lost=K1)
 found("another slot", at_block("k1", 32, 3, 4))
@@ -108,7 +123,11 @@ found("a zombie that is no block", lambda g: g.set_arena(ZOMBIES, 16 + g.block("
 found("a miscount of zombies", lambda g: g.set_arena(ZOMBIE_COUNT, 5))
 found("a lock of nobody", lambda g: put(g.memory, g.slots + 64 * home_of(g.store, "k2"), 9, 2))
 found("a page that is not in the summary", lambda g: put(g.memory, g.summary, 0))
-found("a reach that is too short", lambda g: [put(g.memory, g.slots + 64 * i + 2, 0, 1) for i in range(g.buckets)], setup=crowd)
+found(
+    "a reach that is too short",
+    lambda g: [put(g.memory, g.slots + 64 * i + 2, 0, 1) for i in range(g.buckets)],
+    setup=crowd,
+)
 
 
 def first_of_heap(g: Segment) -> None:
@@ -126,7 +145,12 @@ found("a gap too small for a run at the heap's beginning", first_of_heap, lost={
 BOTH: dict[str, Any] = {"furnish": furnish_both, "size": WIDE, "never": due}
 found("another hash, two arenas", at_block("k1", 8, 12345), lost=K1, **BOTH)
 found("the same name twice, two arenas", twice, lost={**K1, "k2": [value("k1", "old")]}, **BOTH)
-found("a reach that is too short, two arenas", lambda g: [put(g.memory, g.slots + 64 * i + 2, 0, 1) for i in range(g.buckets)], setup=crowd, **BOTH)
+found(
+    "a reach that is too short, two arenas",
+    lambda g: [put(g.memory, g.slots + 64 * i + 2, 0, 1) for i in range(g.buckets)],
+    setup=crowd,
+    **BOTH,
+)
 
 
 # ---- repair where nothing is broken, where somebody stands in the way, and where a name was put anew meanwhile
@@ -140,10 +164,22 @@ def former(g: Segment) -> None:
 
 REPAIR: dict[str, Any] = {"sampled": False, "stops": False}
 case("repair what is sound", lambda s, _: s.check(repair=True), **REPAIR)
-case("repair what is sound, two arenas", lambda s, _: s.check(repair=True), furnish=furnish_both, size=WIDE, never=due, **REPAIR)
+case(
+    "repair what is sound, two arenas",
+    lambda s, _: s.check(repair=True),
+    furnish=furnish_both,
+    size=WIDE,
+    never=due,
+    **REPAIR,
+)
 case("repair what is sound, POSIX", lambda s, _: s.check(repair=True), backend="posix", **REPAIR)
 case("repair with views", lambda s, _: s.check(repair=True), setup=two_zombies, kept=1, **REPAIR)
-case("repair readonly", lambda key, _: fails(lambda: shmstore.Store(key, readonly=True).check(repair=True)), opens=True, **REPAIR)
+case(
+    "repair readonly",
+    lambda key, _: fails(lambda: shmstore.Store(key, readonly=True).check(repair=True)),
+    opens=True,
+    **REPAIR,
+)
 case("repair behind a held bucket", lambda s, _: s.check(repair=True), behind=("put over", "bucket"), timeout=patience,
      changes={"k2": [value("k2", "new")]}, thin=17, **REPAIR)  # fmt: skip
 case("repair behind a held arena", lambda s, _: fails(lambda: s.check(repair=True)), behind=("put over", "freeing"), timeout=patience,
@@ -174,11 +210,23 @@ def with_no_arena_held(meanwhile: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return do
 
 
-raced("repair, and the slot is emptied meanwhile", repairs, with_no_arena_held(emptied("k2")), changes={"k2": [None]}, **THIN)
+raced(
+    "repair, and the slot is emptied meanwhile",
+    repairs,
+    with_no_arena_held(emptied("k2")),
+    changes={"k2": [None]},
+    **THIN,
+)
 raced("repair, and others fall asleep meanwhile", repairs, asleep, **THIN)
 raced("repair, and others fall asleep meanwhile, two arenas", repairs, asleep, **BOTH, **THIN)
 for _arena in (True, False):
-    raced(f"repair, and {'the arena' if _arena else 'a bucket'} is held meanwhile", repairs, holds(_arena), timeout=0.001, **THIN)
+    raced(
+        f"repair, and {'the arena' if _arena else 'a bucket'} is held meanwhile",
+        repairs,
+        holds(_arena),
+        timeout=0.001,
+        **THIN,
+    )
 
 
 def out_of_reach(g: Segment) -> None:
@@ -207,8 +255,18 @@ def put_anew_and_sleep(store: Any) -> None:
 NEARER: dict[str, Any] = {**THIN, "scribble": lambda store: out_of_reach(Segment(store)), "repaired": True,
                           "changes": {name: [value(name, "old"), value(name, "anew"), None] for name in ("k0", "k1")}}  # fmt: skip
 raced("repair, and a name out of reach is put anew meanwhile", repairs, with_no_arena_held(put_anew), **NEARER)
-raced("repair, and a name out of reach is put anew meanwhile, two arenas", repairs, with_no_arena_held(put_anew), **{**BOTH, **NEARER})
-raced("repair, and a name out of reach is put anew meanwhile, with sleepers", repairs, with_no_arena_held(put_anew_and_sleep), **NEARER)
+raced(
+    "repair, and a name out of reach is put anew meanwhile, two arenas",
+    repairs,
+    with_no_arena_held(put_anew),
+    **{**BOTH, **NEARER},
+)
+raced(
+    "repair, and a name out of reach is put anew meanwhile, with sleepers",
+    repairs,
+    with_no_arena_held(put_anew_and_sleep),
+    **NEARER,
+)
 
 
 # ---- check beside others, and rebuilding much
@@ -223,7 +281,13 @@ case("check, two arenas", lambda s, _: s.check(), furnish=furnish_both, size=WID
 case("check readonly", lambda key, _: shmstore.Store(key, readonly=True).check(), opens=True, sampled=False)
 case("check behind a held arena", lambda s, _: fails(s.check), stops=False, behind=("put over", "freeing"), timeout=patience,
      changes={"k2": [value("k2", "new")]}, sampled=False, thin=97)  # fmt: skip
-case("check where the arena's lock is nobody's", lambda s, _: s.check(), scribble=arena_of_nobody, sampled=False, stops=False)
+case(
+    "check where the arena's lock is nobody's",
+    lambda s, _: s.check(),
+    scribble=arena_of_nobody,
+    sampled=False,
+    stops=False,
+)
 case("check with views", lambda s, _: s.check(), setup=two_zombies, kept=1, sampled=False, stops=False)
 quiet("check readonly behind a held arena", lambda key, _: fails(shmstore.Store(key, readonly=True, timeout=0.001).check), opens=True,
       behind=("put over", "freeing"), changes={"k2": [value("k2", "new")]})  # fmt: skip

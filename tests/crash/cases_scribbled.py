@@ -37,19 +37,36 @@ def at_block(name: str, at: int, number: int, size: int = 8) -> Callable[[Segmen
 
 
 # ---- writing where the lists and tags are wrong: the arena is made anew
-def mends(name: str, scribble: Callable[[Segment], None], act: Any = lambda s, _: s.put("k2", value("k2", "new")), **changes: Any) -> None:
+def mends(
+    name: str,
+    scribble: Callable[[Segment], None],
+    act: Any = lambda s, _: s.put("k2", value("k2", "new")),
+    **changes: Any,
+) -> None:
     scribbled(name, scribble, act, **{"mended": False, "changes": {"k2": [value("k2", "new")]}, **changes})
 
 
 mends("put where the top is outside", lambda g: (lose_all(g), g.set_arena(TOP, 1 << 40))[0])
 mends("put where the top is no granule", lambda g: (lose_all(g), g.set_arena(TOP, g.arena(TOP) - 8))[0])
 mends("put where a list begins with a block", lambda g: every_list(g, lambda at, run: put(g.memory, at, g.block("k1"))))
-mends("put where a run goes on in a block", lambda g: every_list(g, lambda at, run: put(g.memory, run + 8, g.block("k1"))))
-mends("put where a list says it is not empty", lambda g: [put(g.memory, g.arenas + SL_MAP + 2 * fl, 0xFFFF, 2) for fl in range(34)])
+mends(
+    "put where a run goes on in a block", lambda g: every_list(g, lambda at, run: put(g.memory, run + 8, g.block("k1")))
+)
+mends(
+    "put where a list says it is not empty",
+    lambda g: [put(g.memory, g.arenas + SL_MAP + 2 * fl, 0xFFFF, 2) for fl in range(34)],
+)
 mends("put where the bits lead nowhere", lambda g: g.set_arena(FL_MAP, 1 << 60))
 mends("delete where the tag in front is wrong", lambda g: put(g.memory, g.block("between1") - 8, 1 << 50),
       lambda s, _: s.delete("between1"), changes={"between1": [None]})  # fmt: skip
-mends("put where the old block has no size", tag("k2", lambda t: t & 0x40000000), changes={"k2": [value("k2", "new"), None], }, mended=True)
+mends(
+    "put where the old block has no size",
+    tag("k2", lambda t: t & 0x40000000),
+    changes={
+        "k2": [value("k2", "new"), None],
+    },
+    mended=True,
+)
 
 
 def lose_all(g: Segment) -> None:
@@ -127,7 +144,9 @@ def collide(g: Segment) -> None:
 
 
 scribbled("get where another has the same tag", collide, lambda s, _: s.get("k1"), changes={"k1": [None]})
-scribbled("add where another has the same tag", collide, lambda s, _: s.add("k1", value("k1", "new")), changes={"k1": [None]})
+scribbled(
+    "add where another has the same tag", collide, lambda s, _: s.add("k1", value("k1", "new")), changes={"k1": [None]}
+)
 
 # ---- what is derived of expiry
 scribbled("sweep where the entry says another slot", lambda g: [put(g.memory, g.block(f"due{i}") + 32, 1, 4) for i in range(4)], eight_puts,

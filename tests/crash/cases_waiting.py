@@ -12,6 +12,7 @@ from words import names_of_home, sleepers
 import shmstore
 from shmstore._core import ffi, lib
 
+
 # ---- waiting
 def times_out(call: Any) -> str:
     return raises(TimeoutError, call)
@@ -26,21 +27,39 @@ quiet("wait for what does not change, beside sleepers", lambda s, v: times_out(l
 quiet("wait for what expires", lambda s, v: times_out(lambda: s.wait("mortal", after=v, timeout=0.002)),
       prepare=lambda s: s.get_versioned("mortal")[1])  # fmt: skip
 quiet("wait and look", lambda s, _: times_out(lambda: s.wait("absent", timeout=0.02, spin=0.01)))
-quiet("wait and look, readonly", lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.03, spin=0.01)), opens=True)
+quiet(
+    "wait and look, readonly",
+    lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.03, spin=0.01)),
+    opens=True,
+)
 quiet("wait and look for what expires", lambda s, v: tried(lambda: s.wait("brief", after=v, timeout=0.05, spin=0.005)),
       prepare=lambda s: s.put("brief", 1, ttl=0.02), changes={"brief": [1, None]})  # fmt: skip
 quiet("wait in a page that nobody used", lambda s, names: [times_out(lambda n=n: s.wait(n, timeout=0.001)) for n in names], furnish=furnish_for_ever,
       entries=1200, size=1 << 20, prepare=lambda s: [names_of_home(s, home, 1)[0] for home in (70, 130)])  # fmt: skip
 quiet("wait readonly", lambda s, _: times_out(lambda: s.wait("absent", timeout=0.005)),
       prepare=lambda s: s, furnish=furnish)  # fmt: skip
-quiet("open readonly and wait", lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.03)), opens=True)
+quiet(
+    "open readonly and wait",
+    lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.03)),
+    opens=True,
+)
 quiet("open an empty store readonly and wait", lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.005)),
       opens=True, furnish=nothing)  # fmt: skip
-quiet("wait in a full /dev/shm", lambda s, _: times_out(lambda: s.wait("absent", timeout=0.005)), furnish=nothing, refused=FULL, backend=POSIX)
+quiet(
+    "wait in a full /dev/shm",
+    lambda s, _: times_out(lambda: s.wait("absent", timeout=0.005)),
+    furnish=nothing,
+    refused=FULL,
+    backend=POSIX,
+)
 
 # ---- walking
 # Each short: a second of stepping, and the operation looks around, which a victim that runs to its instruction does not.
-for _what, _prefix in (("list by prefix", "k"), ("list by a prefix that none has", "absent"), ("list by a prefix of bytes", b"k")):
+for _what, _prefix in (
+    ("list by prefix", "k"),
+    ("list by a prefix that none has", "absent"),
+    ("list by a prefix of bytes", b"k"),
+):
     quiet(_what, lambda s, _, prefix=_prefix: list(s.keys(prefix)))
 for _what, _act in (("list", lambda s, _: list(s)), ("count", lambda s, _: len(s))):
     quiet(f"{_what} in a nearly empty table", _act, furnish=furnish_for_ever, entries=1200, size=1 << 20)
@@ -56,7 +75,11 @@ quiet("list long names", lambda s, _: len(list(s)), furnish=long_names, size=1 <
 quiet("list, and close in the midst", lambda s, names: tried(lambda: (next(names), s.close(), list(names))), furnish=long_names, size=1 << 18,
       prepare=lambda s: iter(s))  # fmt: skip
 quiet("say what it is", lambda s, _: (s.info(), s.stats(), s.clients(), s.closed))
-quiet("open names of every length", lambda key, _: [fails(lambda n=n: shmstore.Store("~" * n, create=False)) for n in range(1, 18)], opens=True)
+quiet(
+    "open names of every length",
+    lambda key, _: [fails(lambda n=n: shmstore.Store("~" * n, create=False)) for n in range(1, 18)],
+    opens=True,
+)
 
 
 def use_what_is_closed(store: Any, _: Any) -> None:

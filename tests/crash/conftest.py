@@ -47,7 +47,9 @@ def thousands_of_deaths() -> Iterator[None]:
 
 
 SEEN: set[int] = set()
-LOOK = 150  # instructions of looking around: in a recording that took a second, and in no victim that was run to its place
+LOOK = (
+    150  # instructions of looking around: in a recording that took a second, and in no victim that was run to its place
+)
 
 
 def seen_before() -> set[int]:

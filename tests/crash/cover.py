@@ -67,7 +67,10 @@ def main() -> None:
                 print(f"{name}: {type(error).__name__}: {error}", flush=True)
                 failed = True
                 continue
-            print(f"{name}: {result.instructions} instructions, {len(result.reached)} different, {result.seconds:.1f} s", flush=True)
+            print(
+                f"{name}: {result.instructions} instructions, {len(result.reached)} different, {result.seconds:.1f} s",
+                flush=True,
+            )
             (arguments.directory / result.file_name()).write_text(json.dumps(result.as_dict()))
     sys.exit(failed)
 

@@ -43,7 +43,7 @@ struct victim {
     pid_t other;                   /* the other of the two after a fork, unwatched */
     uint64_t temporary[TEMPORARY]; /* breakpoints at return addresses; 0 = none */
     uint64_t pc, sp;
-    int status;                    /* how it ended */
+    int status; /* how it ended */
 };
 
 static bool inside(uint64_t pc) { return pc - text_start < text_size; }
@@ -122,8 +122,8 @@ static int wait_stop(struct victim *v, int *sig) {
     *sig = WSTOPSIG(status);
     int event = status >> 16;
     return event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE ? 2
-           : event == PTRACE_EVENT_STOP                                                               ? 3
-                                                                                                      : 1;
+           : event == PTRACE_EVENT_STOP                                                             ? 3
+                                                                                                    : 1;
 }
 
 /* At a fork one of the two goes on unwatched, without our breakpoints. */

@@ -99,7 +99,9 @@ def by_kind(figures: list[dict[str, Any]]) -> None:
             row.update({figure["mode"]: figure["acted"], "failures": len(figure["failures"])})
             row["further"] += figure["states"] if figure["mode"] == "race" else 0
             row.update(cases=figure["mode"] != "two" and figure["mode"] != "stop")  # whatever is stopped is killed, too
-    print("| operation | cases | killed at | stopped at | raced, then killed | two killed | failures |\n|---|---|---|---|---|---|---|")
+    print(
+        "| operation | cases | killed at | stopped at | raced, then killed | two killed | failures |\n|---|---|---|---|---|---|---|"
+    )
     for name, row in sorted(rows.items()):
         count = {what: f"{number:,}" if number else "" for what, number in row.items()}
         raced = f"{count['race']}, {row['further']:,}" if row["race"] else ""

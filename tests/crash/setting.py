@@ -63,7 +63,9 @@ class Setting(Survivors):
         ground, case = self.ground, self.case
         self.store = shmstore.Store(ground.key, create=True, size=case.size, max_entries=case.entries, timeout=5.0,
                                         decoders=(furniture.Own(),), **case.where())  # fmt: skip
-        self.impatient = shmstore.Store(ground.key, create=False, timeout=0.004, decoders=(furniture.Own(),), **case.where())
+        self.impatient = shmstore.Store(
+            ground.key, create=False, timeout=0.004, decoders=(furniture.Own(),), **case.where()
+        )
         base = CASES[first_state[0]] if first_state else case
         base.furnish(self.store)
         self.held = base.setup(self.store)
@@ -123,13 +125,16 @@ class Setting(Survivors):
 
     def _keep(self) -> None:
         """The snapshot: all but what lies far above the tops of the heaps, which nobody has used."""
+
         def u64(at: int) -> int:
             return int.from_bytes(self.memory[at : at + 8], "little")
 
         arenas, heap, size = u64(256), u64(264), u64(272)
         tops = [u64(arenas + 4736 * a + 32) + (64 << 10) for a in range((len(self.memory) - heap) // size)]
         self.size = min(tops[0], len(self.memory))
-        ends = [(0, self.size)] + [(heap + a * size, min(top, heap + (a + 1) * size)) for a, top in enumerate(tops) if a]
+        ends = [(0, self.size)] + [
+            (heap + a * size, min(top, heap + (a + 1) * size)) for a, top in enumerate(tops) if a
+        ]
         self.start = [(at, bytes(self.memory[at:end])) for at, end in ends]
 
     def restore(self) -> None:
@@ -333,7 +338,10 @@ class Setting(Survivors):
                 if self.case.meanwhile is furniture.nothing:
                     allowed, undo = self._beside(n, self.driver.pid(victim)), None
                 else:
-                    allowed, undo = self.allowed, self.case.meanwhile(self.ground.key if self.case.creates else self.store)
+                    allowed, undo = (
+                        self.allowed,
+                        self.case.meanwhile(self.ground.key if self.case.creates else self.store),
+                    )
                 took = self.driver.go_on(victim, further or 60_000)
             finally:
                 self._end(victim)
@@ -358,5 +366,12 @@ class Setting(Survivors):
             answer = self.ground.answer.read_text()
         except FileNotFoundError:
             raise Broken("the victim went on and ended without an answer") from None
-        if answer.split()[0] in ("StoreCorrupt", "StoreDestroyed", "StoreClosed", "ShmStoreError", "LockTimeout", *also):
+        if answer.split()[0] in (
+            "StoreCorrupt",
+            "StoreDestroyed",
+            "StoreClosed",
+            "ShmStoreError",
+            "LockTimeout",
+            *also,
+        ):
             raise Broken(f"the victim went on and got {answer}")

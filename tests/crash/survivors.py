@@ -125,7 +125,9 @@ class Survivors:
         if any(held):  # its blocks can be neither replaced nor deleted; new ones are made in the other
             heap, size = (struct.unpack_from("<Q", self.memory, at)[0] for at in (264, 272))
             blocks = blocks_by_name(self.memory)
-            blocked |= {name for name in names if name.encode() in blocks and held[(blocks[name.encode()] - heap) // size]}
+            blocked |= {
+                name for name in names if name.encode() in blocks and held[(blocks[name.encode()] - heap) // size]
+            }
         return blocked
 
     def _beside(self, n: int, pid: int) -> dict[str, list[Any]]:

@@ -21,7 +21,9 @@ class Block:
 
 def documents() -> list[Path]:
     """Every Markdown file of the project."""
-    found = (path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts))
+    found = (
+        path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
+    )
     return sorted(path for path in found if not NOT_OURS & set(path.relative_to(ROOT).parts))
 
 

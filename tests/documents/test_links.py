@@ -17,7 +17,9 @@ SOURCES = [
     if path.is_file() and "build" not in path.parts
 ]  # fmt: skip
 # Paths as a text mentions them: from the root of the project, with a suffix.
-MENTIONED = re.compile(r"(?<![\w/.-])(?:docs|tests|benchmarks|examples|shmstore)/[\w./-]*\w\.(?:md|txt|py|pml|svg|json|[ch])\b")
+MENTIONED = re.compile(
+    r"(?<![\w/.-])(?:docs|tests|benchmarks|examples|shmstore)/[\w./-]*\w\.(?:md|txt|py|pml|svg|json|[ch])\b"
+)
 
 
 def broken(document: Path) -> list[str]:
@@ -55,7 +57,9 @@ def test_a_broken_link_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     page, other = tmp_path / "page.md", tmp_path / "other.md"
     other.write_text("# One\n\n## A *second* `heading`, with [a link](page.md)!\n\n## One\n\n```\n# no heading\n```\n")
     assert anchors(other) == {"one", "a-second-heading-with-a-link", "one-1"}
-    page.write_text("[a](other.md) [b](other.md#one-1) [c](#none) ![d](gone.svg) [e](other.md#no-heading) `[f](gone.md)`")
+    page.write_text(
+        "[a](other.md) [b](other.md#one-1) [c](#none) ![d](gone.svg) [e](other.md#no-heading) `[f](gone.md)`"
+    )
     assert broken(page) == [
         "#none: there is no such heading",
         "gone.svg: there is no such file",

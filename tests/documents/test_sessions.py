@@ -123,8 +123,12 @@ def test_false_examples_are_found(tmp_path: Path) -> None:
     assert "no command" in failing(tmp_path, "console", "1\n")
     assert "3" in failing(tmp_path, "pycon", ">>> 1 + 1\n3\n")
     assert "ZeroDivisionError" in failing(tmp_path, "pycon", ">>> 1 / 0\n")
-    assert "raised nothing" in failing(tmp_path, "pycon", ">>> 1\nTraceback (most recent call last):\n  ...\nKeyError: 1\n")
-    assert "KeyError: 2" in failing(tmp_path, "pycon", ">>> {}[2]\nTraceback (most recent call last):\n  ...\nKeyError: 1\n")
+    assert "raised nothing" in failing(
+        tmp_path, "pycon", ">>> 1\nTraceback (most recent call last):\n  ...\nKeyError: 1\n"
+    )
+    assert "KeyError: 2" in failing(
+        tmp_path, "pycon", ">>> {}[2]\nTraceback (most recent call last):\n  ...\nKeyError: 1\n"
+    )
     assert "'1'" in failing(tmp_path, "python", "print(1)  # 2\n")
 
 
@@ -132,11 +136,17 @@ def test_a_command_goes_on_beside_the_prompt(tmp_path: Path) -> None:
     """The shell's command is killed from the prompt, as in the tutorial."""
     with Session(tmp_path, {}) as session:
         for language, text in [
-            ("python", "# loop.py\nimport os\nprint('process', os.getpid())\nopen('pid', 'w').write(str(os.getpid()))\n"
-                       "open('ready', 'w')\nwhile True: pass\n"),
+            (
+                "python",
+                "# loop.py\nimport os\nprint('process', os.getpid())\nopen('pid', 'w').write(str(os.getpid()))\n"
+                "open('ready', 'w')\nwhile True: pass\n",
+            ),
             ("console", "$ python loop.py\nprocess 1\n...\n"),
-            ("pycon", ">>> import os, signal, time\n>>> while not os.path.exists('ready'): time.sleep(0.01)\n"
-                      ">>> os.kill(int(open('pid').read()), signal.SIGKILL)\n"),
+            (
+                "pycon",
+                ">>> import os, signal, time\n>>> while not os.path.exists('ready'): time.sleep(0.01)\n"
+                ">>> os.kill(int(open('pid').read()), signal.SIGKILL)\n",
+            ),
             ("console", "...\nKilled\n$ echo next\nnext\n"),
         ]:
             session.run(documents.Block(language, text, 1))

@@ -53,7 +53,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 @pytest.fixture
-def finish() -> Callable[["subprocess.Popen[str]"], tuple[int, str, str]]:
+def finish() -> Callable[[subprocess.Popen[str]], tuple[int, str, str]]:
     """Wait for a program and all that write to its pipes; give its exit code and what they wrote."""
 
     def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:

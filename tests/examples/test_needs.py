@@ -25,7 +25,9 @@ def test_it_says_what_to_install(examples, start, finish, segments_of, tmp_path,
 
 def test_the_others_need_nothing(examples):
     for path in examples.rglob("*.py"):
-        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))]
+        imports = [
+            node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))
+        ]
         names = {node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports}
         others = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"shmstore"}
         assert others == {NEEDS[path.name]} if path.name in NEEDS else not others, path

@@ -58,9 +58,7 @@ static void prepare(void) {
     signal(SIGVTALRM, died);
 }
 
-static void watch(void) {
-    setitimer(ITIMER_VIRTUAL, &(struct itimerval){.it_value.tv_sec = CPU_SECONDS_MAX}, NULL);
-}
+static void watch(void) { setitimer(ITIMER_VIRTUAL, &(struct itimerval){.it_value.tv_sec = CPU_SECONDS_MAX}, NULL); }
 
 #ifdef LIBFUZZER
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
@@ -117,8 +115,8 @@ static int loop(uint64_t seed, uint64_t cases, double limit) {
         double took = seconds() - before;
         slowest = took > slowest ? took : slowest;
     }
-    printf("%llu cases in %.1f s, the slowest %.1f ms, seed %llu\n", (unsigned long long)n, seconds() - start, slowest * 1e3,
-           (unsigned long long)seed);
+    printf("%llu cases in %.1f s, the slowest %.1f ms, seed %llu\n", (unsigned long long)n, seconds() - start,
+           slowest * 1e3, (unsigned long long)seed);
     return 0;
 }
 

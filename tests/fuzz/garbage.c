@@ -40,13 +40,13 @@ const uint8_t *garbage_data;
 size_t garbage_length;
 static uint8_t *room; /* SIZE_MAX_OF_ALL bytes, guarded on both sides; a store stands at its end */
 
-#define MUST(condition)                                                                                    \
-    do {                                                                                                   \
-        if (!(condition)) {                                                                                \
-            char what_[160];                                                                               \
-            snprintf(what_, sizeof what_, "%s:%d: %s", __FILE__, __LINE__, #condition);                    \
-            garbage_failed(what_);                                                                         \
-        }                                                                                                  \
+#define MUST(condition)                                                                 \
+    do {                                                                                \
+        if (!(condition)) {                                                             \
+            char what_[160];                                                            \
+            snprintf(what_, sizeof what_, "%s:%d: %s", __FILE__, __LINE__, #condition); \
+            garbage_failed(what_);                                                      \
+        }                                                                               \
     } while (0)
 
 /* ---- what an entry should be */
@@ -57,7 +57,7 @@ struct entry {
     int64_t number;
     uint64_t length;
     uint8_t seed;
-    uint32_t slot;  /* where it lies in the template */
+    uint32_t slot; /* where it lies in the template */
     uint64_t block, bytes;
 };
 
@@ -67,7 +67,9 @@ struct template {
     uint32_t entries;
     struct entry entry[ENTRIES_MAX];
     uint32_t runs;
-    struct { uint64_t at, bytes; } run[RUNS_MAX];
+    struct {
+        uint64_t at, bytes;
+    } run[RUNS_MAX];
     uint32_t used_slots;
     uint64_t used_slot[ENTRIES_MAX];
     bool busy; /* somebody holds something there */
@@ -85,10 +87,14 @@ static struct shms_key name_of(const struct shms_store *s, const struct entry *e
 #define PATIENCE 3
 
 static bool may_be(int rc, const char *allowed) {
-    static const struct { char letter; int rc; } known[] = {
-        {'o', SHMS_OK}, {'m', SHMS_MISS}, {'u', SHMS_UNMET}, {'b', SHMS_BUSY}, {'a', SHMS_AGAIN}, {'f', SHMS_FULL},
-        {'t', SHMS_TABLE_FULL}, {'l', SHMS_TOO_LARGE}, {'c', SHMS_CORRUPT}, {'n', SHMS_NOT_INT}, {'v', SHMS_OVERFLOW},
-        {'d', SHMS_DESTROYED}, {'p', SHMS_NO_CLIENT}, {'w', SHMS_TIMEOUT}, {'s', SHMS_CONTENDED}, {'r', SHMS_READ_ONLY},
+    static const struct {
+        char letter;
+        int rc;
+    } known[] = {
+        {'o', SHMS_OK},        {'m', SHMS_MISS},    {'u', SHMS_UNMET},      {'b', SHMS_BUSY},
+        {'a', SHMS_AGAIN},     {'f', SHMS_FULL},    {'t', SHMS_TABLE_FULL}, {'l', SHMS_TOO_LARGE},
+        {'c', SHMS_CORRUPT},   {'n', SHMS_NOT_INT}, {'v', SHMS_OVERFLOW},   {'d', SHMS_DESTROYED},
+        {'p', SHMS_NO_CLIENT}, {'w', SHMS_TIMEOUT}, {'s', SHMS_CONTENDED},  {'r', SHMS_READ_ONLY},
         {'k', SHMS_FORKED}, /* robbed of its place, and there is no other */
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -96,14 +102,14 @@ static bool may_be(int rc, const char *allowed) {
             return true;
     return false;
 }
-#define MAY_BE(rc, allowed)                                                                                \
-    do {                                                                                                   \
-        int rc_ = (rc);                                                                                    \
-        if (!may_be(rc_, (allowed))) {                                                                     \
-            char what_[160];                                                                               \
-            snprintf(what_, sizeof what_, "%s:%d: %d from %s", __FILE__, __LINE__, rc_, #rc);              \
-            garbage_failed(what_);                                                                         \
-        }                                                                                                  \
+#define MAY_BE(rc, allowed)                                                                   \
+    do {                                                                                      \
+        int rc_ = (rc);                                                                       \
+        if (!may_be(rc_, (allowed))) {                                                        \
+            char what_[160];                                                                  \
+            snprintf(what_, sizeof what_, "%s:%d: %d from %s", __FILE__, __LINE__, rc_, #rc); \
+            garbage_failed(what_);                                                            \
+        }                                                                                     \
     } while (0)
 
 static uint8_t copied[SIZE_MAX_OF_ALL];
@@ -172,12 +178,14 @@ static int put(struct shms_store *s, const struct entry *e, const struct wish *w
             break;
         op.number = e->number;
         op.initial = 0;
-        rc = shms_op_reserve(&op, e->is_number ? SHMS_NUMBER_MAX : e->length, e->is_number ? SHMS_CODEC_MSGPACK : w->codec,
-                             total ? extension : NULL, total, w->ttl ? shms_os_now() + w->ttl : 0);
+        rc = shms_op_reserve(&op, e->is_number ? SHMS_NUMBER_MAX : e->length,
+                             e->is_number ? SHMS_CODEC_MSGPACK : w->codec, total ? extension : NULL, total,
+                             w->ttl ? shms_os_now() + w->ttl : 0);
         op.keep_expiry = w->keep;
         MAY_BE(rc, "obflc");
         if (rc == SHMS_OK) {
-            MUST(op.block >= s->heap_offset && op.block < s->heap_end && op.value + op.value_length <= s->base + s->heap_end);
+            MUST(op.block >= s->heap_offset && op.block < s->heap_end &&
+                 op.value + op.value_length <= s->base + s->heap_end);
             for (uint64_t i = 0; !e->is_number && i < e->length; i++)
                 op.value[i] = pattern(e->seed, i);
             rc = shms_op_publish(&op, w->mode, w->expected);
@@ -335,15 +343,20 @@ static struct entry *add_entry(struct template *t, struct shms_store *s, uint64_
     MUST(t->entries < ENTRIES_MAX);
     struct entry *e = &t->entry[t->entries];
     snprintf(e->key, sizeof e->key, "k%u%s", t->entries, &"..............."[15 - t->entries % 16]);
-    *e = (struct entry){.key_length = (uint32_t)strlen(e->key), .kind = t->entries % 3 ? 0 : SHMS_FLAG_BYTES_KEY,
-                        .present = true, .length = length, .seed = (uint8_t)(t->entries * 37 + 11), .mortal = ttl != 0};
+    *e = (struct entry){.key_length = (uint32_t)strlen(e->key),
+                        .kind = t->entries % 3 ? 0 : SHMS_FLAG_BYTES_KEY,
+                        .present = true,
+                        .length = length,
+                        .seed = (uint8_t)(t->entries * 37 + 11),
+                        .mortal = ttl != 0};
     snprintf(e->key, sizeof e->key, "k%u%s", t->entries, &"..............."[15 - t->entries % 16]);
     e->key_length = (uint32_t)strlen(e->key);
     if (length == 0 && t->entries % 2) {
         e->is_number = true;
         e->number = (int64_t)t->entries * 1000;
     }
-    struct wish w = {.mode = e->is_number ? SHMS_INCR : SHMS_SET, .ttl = ttl, .codec = codec, .extension_length = extension};
+    struct wish w = {
+        .mode = e->is_number ? SHMS_INCR : SHMS_SET, .ttl = ttl, .codec = codec, .extension_length = extension};
     if (put(s, e, &w) != SHMS_OK)
         return NULL;
     t->entries++;
@@ -404,9 +417,14 @@ static struct shms_store *create_store(struct template *t, const struct shms_geo
 }
 
 /* As shms_geometry_plan would, but of any shape. */
-static struct shms_geometry shape(uint32_t clients, uint32_t client_size, uint64_t buckets, uint32_t arenas, uint32_t pages) {
-    struct shms_geometry g = {.client_count = clients, .client_size = client_size, .namespace_count = 2,
-                              .bucket_count = buckets, .arena_count = arenas, .arena_size = (uint64_t)pages * SHMS_PAGE};
+static struct shms_geometry shape(uint32_t clients, uint32_t client_size, uint64_t buckets, uint32_t arenas,
+                                  uint32_t pages) {
+    struct shms_geometry g = {.client_count = clients,
+                              .client_size = client_size,
+                              .namespace_count = 2,
+                              .bucket_count = buckets,
+                              .arena_count = arenas,
+                              .arena_size = (uint64_t)pages * SHMS_PAGE};
     uint64_t at = SHMS_HEADER_SIZE;
     uint64_t table = (buckets + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
     g.pin_bits = at, at += SHMS_ALIGN_UP((clients + 63) / 64 * 8, SHMS_LINE);
@@ -439,8 +457,8 @@ static void done_with(struct template *t, struct shms_store *s, bool sound) {
 void garbage_prepare(void) {
     for (uint64_t behind = GUARD_BEHIND; !room && behind >= 1 << 20; behind /= 2) {
         uint64_t before = shms_min(GUARD_BEFORE, behind);
-        uint8_t *all = mmap(NULL, before + SIZE_MAX_OF_ALL + behind, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                            -1, 0);
+        uint8_t *all = mmap(NULL, before + SIZE_MAX_OF_ALL + behind, PROT_NONE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (all != MAP_FAILED && mprotect(all + before, SIZE_MAX_OF_ALL, PROT_READ | PROT_WRITE) == 0)
             room = all + before;
     }
@@ -504,9 +522,11 @@ void garbage_prepare(void) {
             drop(s, &t->entry[i], 0);
     }
     struct shms_op op;
-    MUST(shms_op_begin(other, &op, "unpublished", 11, 0) == SHMS_OK && shms_op_reserve(&op, 100, 0, NULL, 0, 0) == SHMS_OK);
+    MUST(shms_op_begin(other, &op, "unpublished", 11, 0) == SHMS_OK &&
+         shms_op_reserve(&op, 100, 0, NULL, 0, 0) == SHMS_OK);
     MUST(attach_to(2, s->base, s->size, false, &status));
-    MUST(shms_op_begin(&handles[2].s, &op, "lost", 4, 0) == SHMS_OK && shms_op_reserve(&op, 200, 0, NULL, 0, 0) == SHMS_OK);
+    MUST(shms_op_begin(&handles[2].s, &op, "lost", 4, 0) == SHMS_OK &&
+         shms_op_reserve(&op, 200, 0, NULL, 0, 0) == SHMS_OK);
     remember(t, s, false);
     struct shms_client *dead = (struct shms_client *)(t->image + ((uint8_t *)handles[2].s.me - s->base));
     shms_store_relaxed(&dead->owner, (shms_load_relaxed(&dead->owner) & ~0xffffffffull) | 4004); /* nobody's number */
@@ -605,14 +625,46 @@ static uint64_t where(const struct template *t, uint32_t kind, uint32_t i) {
 /* A value at a boundary of something, or one that means something elsewhere. */
 static uint64_t boundary(const struct template *t, uint64_t own, uint32_t kind, uint32_t i) {
     const struct shms_header *h = (const struct shms_header *)t->image;
-    static const uint64_t plain[] = {0, 1, 2, 7, 15, 16, 48, 255, 256, 4095, 4096, 1ull << 31, (1ull << 32) - 1, 1ull << 32,
-                                     1ull << 40, (1ull << 40) - 1, 1ull << 44, 1ull << 62, 1ull << 63, UINT64_MAX,
-                                     UINT64_MAX - 15, UINT64_MAX - 63, UINT64_MAX - 4095, UINT64_MAX - 65535,
-                                     UINT64_MAX - 0xfffff, 0xcccccccccccccccdull, 0x5555555555555555ull,
+    static const uint64_t plain[] = {0,
+                                     1,
+                                     2,
+                                     7,
+                                     15,
+                                     16,
+                                     48,
+                                     255,
+                                     256,
+                                     4095,
+                                     4096,
+                                     1ull << 31,
+                                     (1ull << 32) - 1,
+                                     1ull << 32,
+                                     1ull << 40,
+                                     (1ull << 40) - 1,
+                                     1ull << 44,
+                                     1ull << 62,
+                                     1ull << 63,
+                                     UINT64_MAX,
+                                     UINT64_MAX - 15,
+                                     UINT64_MAX - 63,
+                                     UINT64_MAX - 4095,
+                                     UINT64_MAX - 65535,
+                                     UINT64_MAX - 0xfffff,
+                                     0xcccccccccccccccdull,
+                                     0x5555555555555555ull,
                                      0xffff000000000000ull};
     uint64_t arena = h->heap_offset + i % h->arena_count * h->arena_size;
-    const uint64_t edges[] = {0, 8, SHMS_HEADER_SIZE, h->heap_offset, arena, arena + h->arena_size, h->slots_offset,
-                              h->heap_offset + h->arena_count * h->arena_size, t->size, h->arenas_offset, h->clients_offset};
+    const uint64_t edges[] = {0,
+                              8,
+                              SHMS_HEADER_SIZE,
+                              h->heap_offset,
+                              arena,
+                              arena + h->arena_size,
+                              h->slots_offset,
+                              h->heap_offset + h->arena_count * h->arena_size,
+                              t->size,
+                              h->arenas_offset,
+                              h->clients_offset};
     static const int64_t steps[] = {0, 1, -1, 8, -8, 16, -16, 40, -40, 48, -48, 64, -64, 4096, -4096};
     uint64_t offset;
     switch (kind % 12) {
@@ -630,12 +682,15 @@ static uint64_t boundary(const struct template *t, uint64_t own, uint32_t kind, 
     case 6:
         return own ^ 1ull << i % 64;
     case 7: /* the offset of a block or run, or what lies near it */
-        offset = i % 2 && t->runs ? t->run[i / 2 % t->runs].at : t->entries ? t->entry[i / 2 % t->entries].block : arena;
+        offset = i % 2 && t->runs ? t->run[i / 2 % t->runs].at
+                 : t->entries     ? t->entry[i / 2 % t->entries].block
+                                  : arena;
         return offset + (uint64_t)steps[i / 512 % 15];
     case 8: /* a slot's word, with another's tag or block */
         offset = t->used_slots ? word_at(t->image, t->used_slot[i % t->used_slots]) : 0;
-        return i % 3 == 0 ? offset : i % 3 == 1 ? (own & ~SHMS_SLOT_OFFSET_MASK) | (offset & SHMS_SLOT_OFFSET_MASK)
-                                                : (own & SHMS_SLOT_OFFSET_MASK) | (offset & ~SHMS_SLOT_OFFSET_MASK);
+        return i % 3 == 0   ? offset
+               : i % 3 == 1 ? (own & ~SHMS_SLOT_OFFSET_MASK) | (offset & SHMS_SLOT_OFFSET_MASK)
+                            : (own & SHMS_SLOT_OFFSET_MASK) | (offset & ~SHMS_SLOT_OFFSET_MASK);
     case 9: /* a lock word: any owner, any reach, waiters */
         return (own & ~0x1ffffffull) | (uint64_t)(i & 1) << 24 | (uint64_t)(i >> 1 & 0xff) << 16 |
                (i >> 9) % (h->client_count + 2u);
@@ -779,8 +834,8 @@ static bool outside_runs_same(const struct template *t, const uint8_t *base, boo
         for (uint64_t at = h->heap_offset + a * h->arena_size, top = shms_load_relaxed(&arena->top); at < top;) {
             struct shms_block *b = (struct shms_block *)(view_of.base + at);
             uint32_t tag = shms_load_relaxed(&b->tag);
-            uint64_t bytes = tag & SHMS_TAG_FREE ? shms_load_relaxed(&b->lengths)
-                                                 : (uint64_t)(tag & SHMS_TAG_UNITS) * SHMS_GRANULE;
+            uint64_t bytes =
+                tag & SHMS_TAG_FREE ? shms_load_relaxed(&b->lengths) : (uint64_t)(tag & SHMS_TAG_UNITS) * SHMS_GRANULE;
             if (!(tag & SHMS_TAG_FREE)) {
                 if (!same(t, base, at, SHMS_BLOCK_HEADER))
                     return false;
@@ -800,8 +855,7 @@ static struct survey survey_of(const struct template *t, const uint8_t *base, ui
         return v;
     v.header = true;
     v.table = same(t, base, h->slots_offset, h->bucket_count * SHMS_LINE) && same(t, base, h->summary_offset, 8);
-    v.mild = v.table && !t->busy &&
-             same(t, base, h->pin_bits_offset, (h->client_count + 63) / 64 * 8) &&
+    v.mild = v.table && !t->busy && same(t, base, h->pin_bits_offset, (h->client_count + 63) / 64 * 8) &&
              same(t, base, h->clients_offset, (uint64_t)h->client_count * h->client_size) &&
              same(t, base, h->due_offset, (h->bucket_count + 7) / 8 * 8) && outside_runs_same(t, base, &bodies);
     for (uint32_t a = 0; a < h->arena_count; a++)
@@ -877,7 +931,8 @@ static struct entry spoken_of(const struct template *t, uint64_t random) {
 }
 
 /* An operation on any of two attachments. model: what should be where, or NULL if nobody can know. */
-static void operate(const struct template *t, struct shms_handle **h, uint32_t attached, uint64_t random, struct entry *model) {
+static void operate(const struct template *t, struct shms_handle **h, uint32_t attached, uint64_t random,
+                    struct entry *model) {
     uint32_t i = (uint32_t)(random >> 8) % attached;
     struct shms_store *s = &h[i]->s;
     struct entry fresh = spoken_of(t, random >> 16), *e = model ? &model[(random >> 16) % NAMES] : &fresh;
@@ -905,7 +960,8 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
         MAY_BE(rc, "oubftlc");
         if (model) {
             bool holds = w.mode == SHMS_ADD ? !e->present : w.mode == SHMS_REPLACE ? e->present : true;
-            MUST(rc == SHMS_FULL || rc == SHMS_TABLE_FULL || rc == SHMS_TOO_LARGE || rc == (holds ? SHMS_OK : SHMS_UNMET));
+            MUST(rc == SHMS_FULL || rc == SHMS_TABLE_FULL || rc == SHMS_TOO_LARGE ||
+                 rc == (holds ? SHMS_OK : SHMS_UNMET));
             if (rc == SHMS_OK)
                 *e = new;
         }
@@ -963,8 +1019,8 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
             shms_handle_recheck(h[i]);
         break;
     case 13:
-        if (shms_w_wait(number_of(i), e->key, e->key_length, e->kind, r & 1, r % 3 ? r : 0, 1000000, r & 2 ? 1000 : 0, &seen) ==
-            SHMS_CLOSED)
+        if (shms_w_wait(number_of(i), e->key, e->key_length, e->kind, r & 1, r % 3 ? r : 0, 1000000, r & 2 ? 1000 : 0,
+                        &seen) == SHMS_CLOSED)
             MUST(!"closed");
         break;
     case 14:
@@ -1160,7 +1216,8 @@ void garbage_under_scribbles(uint64_t seed, _Atomic bool *stop) {
                 look_at_everything(1);
         }
         atomic_store(&may_scribble, false);
-        while (atomic_load(&scribbling)) /* the other thread may be in the midst of it; then the segment goes elsewhere */
+        while (
+            atomic_load(&scribbling)) /* the other thread may be in the midst of it; then the segment goes elsewhere */
             shms_pause();
         detach_from(h[0]);
         detach_from(h[1]);

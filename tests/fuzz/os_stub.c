@@ -42,9 +42,11 @@ enum shms_life shms_os_process_life(uint32_t pid, uint64_t start_time) {
     pass(1000);
     if (pid == STUB_PID)
         return start_time == 77 || start_time == 0 ? SHMS_ALIVE : SHMS_GONE;
-    return pid % 4 == 0 ? SHMS_GONE : pid % 4 == 1 ? SHMS_ALIVE : pid % 4 == 2 ? SHMS_UNKNOWN
-                                  : start_time == 77                           ? SHMS_ALIVE
-                                                                               : SHMS_GONE;
+    return pid % 4 == 0       ? SHMS_GONE
+           : pid % 4 == 1     ? SHMS_ALIVE
+           : pid % 4 == 2     ? SHMS_UNKNOWN
+           : start_time == 77 ? SHMS_ALIVE
+                              : SHMS_GONE;
 }
 bool shms_os_no_such_process(uint32_t pid) { return pid % 4 == 0; }
 int shms_os_process_maps(uint32_t pid, int id) { return (int)(pid % 3) - 1; }
@@ -54,8 +56,12 @@ bool shms_os_process_name(uint32_t pid, char *name, size_t size) {
     return true;
 }
 
-int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return client % 2 ? 1000 : -1; }
-int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation) { return (int)(generation % 3) - 1; }
+int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+    return client % 2 ? 1000 : -1;
+}
+int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+    return (int)(generation % 3) - 1;
+}
 bool shms_os_descriptor_is_socket(int fd, uint64_t inode) { return fd >= 0; }
 uint64_t shms_os_descriptor_inode(int fd) { return 1; }
 void shms_os_close(int fd) {}

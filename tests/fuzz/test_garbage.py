@@ -102,7 +102,12 @@ CASE = st.builds(
 class Asked:
     def __init__(self, garbage):
         environment = {**os.environ, **engine_build.ENVIRONMENT}
-        self.command = {"args": [garbage, "ask"], "env": environment, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.command = {
+            "args": [garbage, "ask"],
+            "env": environment,
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+        }
         self.process = None
 
     def survives(self, case):

@@ -171,7 +171,10 @@ class Key:
                 raise NotLinearizable(f"no answer at all: {op}")
             if op.version and op.completed:
                 value = op.value if op.kind == h.PUT else op.result
-                if values.setdefault(op.version, value) != value or versions.setdefault(value, op.version) != op.version:
+                if (
+                    values.setdefault(op.version, value) != value
+                    or versions.setdefault(value, op.version) != op.version
+                ):
                     raise NotLinearizable(f"version and value belong to others, too: {op}")
         return values
 

@@ -170,6 +170,7 @@ def test_bad_among_others(name):
 
 def brute_force(operations):
     """Every order that keeps to time, tried: for a handful of completed calls on one key."""
+
     def explain(state, left):
         if not left:
             return True
@@ -193,7 +194,9 @@ def test_as_brute_force_says():
         for value in values[: rng.randrange(3, 7)]:
             start = rng.randrange(40)
             end = start + rng.randrange(1, 25)
-            kind = rng.choice((h.GET, h.PUT, h.ADD, h.REPLACE, h.DELETE, h.POP, h.MODIFY, h.SETDEFAULT, h.INCR, h.TOUCH))
+            kind = rng.choice(
+                (h.GET, h.PUT, h.ADD, h.REPLACE, h.DELETE, h.POP, h.MODIFY, h.SETDEFAULT, h.INCR, h.TOUCH)
+            )
             outcome, result = rng.choice((h.YES, h.YES, h.NO)), rng.choice(values[:3])
             if kind in (h.PUT, h.MODIFY, h.SETDEFAULT, h.INCR):
                 outcome = h.YES

@@ -20,7 +20,14 @@ import shmstore
 from shmstore._core import ffi, lib
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-NAMESPACES = {"time": 0x80, "mount": 0x20000, "ipc": 0x8000000, "user": 0x10000000, "pid": 0x20000000, "net": 0x40000000}
+NAMESPACES = {
+    "time": 0x80,
+    "mount": 0x20000,
+    "ipc": 0x8000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "net": 0x40000000,
+}
 MS_PRIVATE_REC = 1 << 18 | 1 << 14
 MNT_DETACH = 2
 SYS_EXIT = 60 if os.uname().machine == "x86_64" else 93
@@ -67,7 +74,9 @@ def hold(store, name):
     number = next(client.number for client in store.clients() if client.is_me)
     hash = lib.shms_hash(raw, len(raw), *struct.unpack_from("<QQ", memory, HASH_KEY))
     home = (hash >> 32) * struct.unpack_from("<Q", memory, BUCKETS)[0] >> 32
-    entry = struct.unpack_from("<Q", memory, CLIENTS)[0] + (number - 1) * struct.unpack_from("<I", memory, CLIENT_SIZE)[0]
+    entry = (
+        struct.unpack_from("<Q", memory, CLIENTS)[0] + (number - 1) * struct.unpack_from("<I", memory, CLIENT_SIZE)[0]
+    )
     lock = struct.unpack_from("<Q", memory, SLOTS)[0] + home * 64
     struct.pack_into("<Q", memory, entry + RECORDS, home + 1)
     assert struct.unpack_from("<H", memory, lock)[0] == 0
@@ -267,6 +276,7 @@ class Actor:
 
     def do_leader_exits(self):
         """The main thread goes; another one goes on answering."""
+
         def answer():
             while True:
                 name, arguments = self.mine.recv()

@@ -19,7 +19,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:This process:DeprecationWarning"),
     pytest.mark.sample,  # minutes together: CI runs them once, beside the suite
 ]
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: mounts, becomes another user, chooses process ids")
+needs_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="needs root: mounts, becomes another user, chooses process ids"
+)
 
 SHARED_IPC = [("pid",), ("pid", "time")]  # a Kubernetes pod shares ipc and net between containers
 
@@ -88,7 +90,9 @@ def test_a_pod(pair, namespaces):
     observer.ask("call", "check")
 
 
-@pytest.mark.parametrize("observer, victim", [((), ("pid",)), (("pid",), ())], ids=["from the host", "from a container"])
+@pytest.mark.parametrize(
+    "observer, victim", [((), ("pid",)), (("pid",), ())], ids=["from the host", "from a container"]
+)
 def test_a_container_and_its_host(pair, observer, victim):
     """An id of the host's is another one's in the container, and the other way round."""
     observer, victim = pair(observer, victim)
@@ -117,7 +121,9 @@ def test_nothing_shared_but_ipc(pair):
     assert None in observer.ask("others") and False not in observer.ask("others")
     victim.kill()
     assert observer.ask("recover_within", UNMARKED + 1) is None
-    with pytest.raises(shmstore.LockTimeout, match=r"process 1 \(its number where it runs\) .*cannot be proved from here"):
+    with pytest.raises(
+        shmstore.LockTimeout, match=r"process 1 \(its number where it runs\) .*cannot be proved from here"
+    ):
         observer.ask("call", "incr", "k")
     assert observer.ask("call", "get", "k") == 1
 
@@ -146,6 +152,7 @@ def test_another_ipc_namespace_has_other_stores(make, actor, key):
 
 
 # ---- the same process id
+
 
 def once_more(pid, seconds=5):
     """Fork until the child has this id; as in a container, where ids are few."""
@@ -230,6 +237,7 @@ def test_a_process_id_that_was_given_away(key, actor, monkeypatch, within_a_tick
 
 # ---- not dead, or not quite
 
+
 def test_a_zombie(pair):
     observer, victim = pair()
     victim.kill(reap=False)
@@ -285,6 +293,7 @@ def test_a_traced_process(pair):
 
 # ---- /proc hidden
 
+
 @needs_root
 def test_a_proc_that_hides_others(make, key, actor):
     """hidepid=2 and another user: of others' processes only their existence can be learnt."""
@@ -323,6 +332,7 @@ def test_no_proc_at_all(make, actor, reap):
 
 # ---- time
 
+
 @pytest.mark.parametrize("offset", [3_000_000.25, 1000.123456789, -600.001], ids=str)
 def test_expiry_in_a_time_namespace(make, actor, offset):
     """Its CLOCK_BOOTTIME is ahead, or behind; the store's clock is the host's."""
@@ -360,6 +370,7 @@ def test_start_times_in_time_namespaces(make, actor, offsets):
 
 
 # ---- what outlives a process without being it
+
 
 @pytest.mark.parametrize("namespaces", [(), ("pid",)], ids=["by id", "by beacon"])
 def test_a_child_that_never_calls_the_store(pair, namespaces):

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-import shmstore
 from shmstore._core import ffi, lib
 
 pytestmark = pytest.mark.sample  # minutes together: CI runs them once, beside the suite
@@ -118,7 +117,9 @@ def test_pages_are_given_back(make, size):
         for i in range(count):
             del store[f"{i}"]
         rest = resident(store)
-        print(f"round {round}: {full // MIB} MiB with {count} x {size // MIB} MiB, {rest // MIB} MiB after deleting them")
+        print(
+            f"round {round}: {full // MIB} MiB with {count} x {size // MIB} MiB, {rest // MIB} MiB after deleting them"
+        )
         if round == 0:
             assert rest - empty < (full - empty) / 2
     store.check()
@@ -185,7 +186,9 @@ def entries_rebuilt(make, count):
     filled, before, used = time.process_time() - began, resident(store), store.stats().bytes_used
     took = rebuild(store, other)
     assert store.stats().entries == 2 * half + 1
-    print(f"{count} entries: filled in {filled:.1f} s of processor time, both arenas rebuilt in {took:.2f} s, {before // MIB} MiB resident")
+    print(
+        f"{count} entries: filled in {filled:.1f} s of processor time, both arenas rebuilt in {took:.2f} s, {before // MIB} MiB resident"
+    )
     assert abs(resident(store) - before) < MIB
     assert store.stats().bytes_used - used == 48
     store.check()

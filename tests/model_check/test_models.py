@@ -45,7 +45,9 @@ class Run:
 
 
 def runs_of(model: str, quick: list[str], full: list[str], mutations: list[str], slow: list[str]) -> list[Run]:
-    return [Run(model, defines, defines in quick or defines in mutations) for defines in quick + full + mutations + slow]
+    return [
+        Run(model, defines, defines in quick or defines in mutations) for defines in quick + full + mutations + slow
+    ]
 
 
 RUNS = [
@@ -53,8 +55,16 @@ RUNS = [
         "table",
         quick=["-DBKEY=0 -DSOPS=0 -DCR=6 -DNCR=2"],
         full=["", "-DPRE=2", "-DPRE=3", "-DBKEY=0", "-DPRE=2 -DCR=2 -DNCR=1", "-DPRE=2 -DCR=10 -DNCR=2"],
-        mutations=["-DM_NO_MISMATCH -DPRE=2", "-DM_NO_SEQ -DBKEY=0", "-DM_NO_SLOT -DBKEY=0", "-DM_OW_NOSEQ -DPRE=2",
-                   "-DM_FREE_FIRST -DCR=2 -DNCR=1", "-DM_REACH_LOW -DPRE=3", "-DM_STORE -DPRE=3", "-DM_KEEP_SEQ"],
+        mutations=[
+            "-DM_NO_MISMATCH -DPRE=2",
+            "-DM_NO_SEQ -DBKEY=0",
+            "-DM_NO_SLOT -DBKEY=0",
+            "-DM_OW_NOSEQ -DPRE=2",
+            "-DM_FREE_FIRST -DCR=2 -DNCR=1",
+            "-DM_REACH_LOW -DPRE=3",
+            "-DM_STORE -DPRE=3",
+            "-DM_KEEP_SEQ",
+        ],
         slow=["-DM_SLOT_LATE -DAOPS=2 -DBKEY=0", "-DM_REACH_LATE -DPRE=3", "-DM_NO_RETIRE -DCR=2 -DNCR=1"],
     ),
     Run("table", "-DSTOPPED -DCR=2 -DNCR=1 -DBKEY=0 -DSOPS=0", quick=False, live=True),
@@ -62,45 +72,76 @@ RUNS = [
     Run("table", "-DSTOPPED -DCR=2 -DNCR=1 -DBKEY=0 -DSOPS=0 -DM_WAITS", quick=False, live=True),
     *runs_of(
         "recovery",
-        quick=["", "-DCR=18 -DNCR=2 -DWITHG=1 -DWITHS=0 -DWITHB=0",
-               "-DCR=66 -DNCR=2 -DWITHN=1 -DADOPT -DWITHS=0 -DWITHB=0"],
-        full=[TWO.strip(), TWO + "-DWITHG=1 -DWITHN=1 -DWITHS=0 -DWITHB=0", TWO + "-DWITHN=1 -DADOPT -DWITHS=0",
-              "-DCR=18 -DNCR=2 -DNSUSP=1 -DWITHB=0", "-DCR=6 -DNCR=2"],
-        mutations=["-DM_SLOTS_FIRST -DNSUSP=1 -DWITHS=0", "-DM_SWEEP_BLIND -DNSUSP=1",
-                   "-DM_FASTER " + TWO + "-DWITHG=1 -DWITHS=0 -DWITHB=0",
-                   "-DM_MARK_NOGEN " + TWO + "-DWITHG=1 -DWITHN=1 -DWITHS=0 -DWITHB=0",
-                   "-DM_FREE_EARLY " + TWO + "-DWITHN=1 -DWITHS=0 -DWITHB=0"],
-        slow=["-DM_NO_WANTED " + TWO + "-DWITHS=0 -DWITHB=0", "-DM_DEAD_ROOTS " + TWO + "-DWITHS=0 -DWITHB=0",
-              "-DM_ZERO_LATE " + TWO + "-DWITHN=1 -DWITHS=0 -DNSUSP=1 -DWITHB=0",
-              "-DM_CLEAR " + TWO + "-DWITHG=1 -DWITHN=1 -DWITHS=0 -DWITHB=0",
-              "-DM_ADOPT_ANYWAY " + TWO + "-DADOPT -DWITHN=1 -DWITHS=0 -DWITHF=0",
-              "-DM_SWEEP_NOSLOT -DWITHB=0", "-DM_REC_LATE -DNSUSP=1", "-DM_REC_EARLY -DNSUSP=1 -DWITHS=0",
-              "-DM_NOTE_LATE -DNSUSP=1 -DWITHS=0", "-DM_GIVE_LATE -DNSUSP=1 -DWITHS=0"],
+        quick=[
+            "",
+            "-DCR=18 -DNCR=2 -DWITHG=1 -DWITHS=0 -DWITHB=0",
+            "-DCR=66 -DNCR=2 -DWITHN=1 -DADOPT -DWITHS=0 -DWITHB=0",
+        ],
+        full=[
+            TWO.strip(),
+            TWO + "-DWITHG=1 -DWITHN=1 -DWITHS=0 -DWITHB=0",
+            TWO + "-DWITHN=1 -DADOPT -DWITHS=0",
+            "-DCR=18 -DNCR=2 -DNSUSP=1 -DWITHB=0",
+            "-DCR=6 -DNCR=2",
+        ],
+        mutations=[
+            "-DM_SLOTS_FIRST -DNSUSP=1 -DWITHS=0",
+            "-DM_SWEEP_BLIND -DNSUSP=1",
+            "-DM_FASTER " + TWO + "-DWITHG=1 -DWITHS=0 -DWITHB=0",
+            "-DM_MARK_NOGEN " + TWO + "-DWITHG=1 -DWITHN=1 -DWITHS=0 -DWITHB=0",
+            "-DM_FREE_EARLY " + TWO + "-DWITHN=1 -DWITHS=0 -DWITHB=0",
+        ],
+        slow=[
+            "-DM_NO_WANTED " + TWO + "-DWITHS=0 -DWITHB=0",
+            "-DM_DEAD_ROOTS " + TWO + "-DWITHS=0 -DWITHB=0",
+            "-DM_ZERO_LATE " + TWO + "-DWITHN=1 -DWITHS=0 -DNSUSP=1 -DWITHB=0",
+            "-DM_CLEAR " + TWO + "-DWITHG=1 -DWITHN=1 -DWITHS=0 -DWITHB=0",
+            "-DM_ADOPT_ANYWAY " + TWO + "-DADOPT -DWITHN=1 -DWITHS=0 -DWITHF=0",
+            "-DM_SWEEP_NOSLOT -DWITHB=0",
+            "-DM_REC_LATE -DNSUSP=1",
+            "-DM_REC_EARLY -DNSUSP=1 -DWITHS=0",
+            "-DM_NOTE_LATE -DNSUSP=1 -DWITHS=0",
+            "-DM_GIVE_LATE -DNSUSP=1 -DWITHS=0",
+        ],
     ),
     *runs_of(
-        "locks", quick=[""], full=["-DDOPS=3 -DFOPS=3"],
+        "locks",
+        quick=[""],
+        full=["-DDOPS=3 -DFOPS=3"],
         mutations=["-DM_NO_COUNT", "-DM_REUSE_EARLY", "-DM_NO_OWNER", "-DM_NOGEN", "-DM_HOLDER_ONLY"],
         slow=["-DM_OWNER_FIRST", "-DM_RECORD_LATE", "-DM_FREE_STORE"],
     ),
     *runs_of(
-        "pins", quick=["-DCRW=1 -DNR=1", "-DCRR=1 -DNR=1", "-DSTOPPED"], full=["", "-DCRR=1"],
+        "pins",
+        quick=["-DCRW=1 -DNR=1", "-DCRR=1 -DNR=1", "-DSTOPPED"],
+        full=["", "-DCRR=1"],
         mutations=["-DM_UNPIN_FREES", "-DM_UNPIN_LOCKS -DSTOPPED", "-DM_BLIND", "-DM_LOOK_FIRST", "-DM_NO_PINS"],
         slow=["-DM_CHECK_FIRST", "-DM_PIN_IS_USED", "-DM_BIT_LATE -DNR=1"],
     ),
     *runs_of(
-        "expiry", quick=["-DPRE -DWITHB=0 -DNSW=1"], full=["-DWITHB=0 -DCR=1 -DNSW=1", "-DWITHB=0", "-DNSW=1"],
-        mutations=["-DM_RAISE -DWITHB=0 -DNSW=1", "-DM_EXPIRY_FIRST -DPRE -DWITHB=0 -DNSW=1",
-                   "-DM_NO_SUSPECT -DCR=1 -DWITHB=0 -DNSW=1"],
+        "expiry",
+        quick=["-DPRE -DWITHB=0 -DNSW=1"],
+        full=["-DWITHB=0 -DCR=1 -DNSW=1", "-DWITHB=0", "-DNSW=1"],
+        mutations=[
+            "-DM_RAISE -DWITHB=0 -DNSW=1",
+            "-DM_EXPIRY_FIRST -DPRE -DWITHB=0 -DNSW=1",
+            "-DM_NO_SUSPECT -DCR=1 -DWITHB=0 -DNSW=1",
+        ],
         slow=["-DM_NO_COUNT -DPRE -DWITHB=0 -DNSW=1", "-DM_NOTE_FIRST -DWITHB=0", "-DM_LATE_LOOK -DWITHB=0 -DNSW=1"],
     ),
     *runs_of(
-        "create", quick=["", "-DDESTROY"], full=["-DNCR=2", "-DNOP=3 -DTRIES=3"],
+        "create",
+        quick=["", "-DDESTROY"],
+        full=["-DNCR=2", "-DNOP=3 -DTRIES=3"],
         mutations=["-DM_READY_FIRST", "-DM_TRUSTS", "-DM_NO_FINISH", "-DM_ONE_LOOK"],
         slow=["-DM_NO_EXCL -DNOP=3"],
     ),
     *runs_of(
-        "sleep", quick=[""], full=["-DDIE -DTIMED"],
-        mutations=["-DM_NO_COUNT", "-DM_FLAG_LATE", "-DM_LOOK_FIRST"], slow=["-DM_WAKE_BLIND", "-DM_DIE_UNTIMED"],
+        "sleep",
+        quick=[""],
+        full=["-DDIE -DTIMED"],
+        mutations=["-DM_NO_COUNT", "-DM_FLAG_LATE", "-DM_LOOK_FIRST"],
+        slow=["-DM_WAKE_BLIND", "-DM_DIE_UNTIMED"],
     ),
 ]
 
@@ -134,7 +175,11 @@ def check(run: Run, directory: Path) -> Outcome:
     states = re.search(r"([\d.e+]+) states, stored", text)  # "1.04e+08" where there are many
     complete = "Search not completed" not in text and "max search depth too small" not in text
     return Outcome(
-        int(errors[1]) if errors else -1, int(float(states[1])) if states else 0, time.monotonic() - began, complete, text
+        int(errors[1]) if errors else -1,
+        int(float(states[1])) if states else 0,
+        time.monotonic() - began,
+        complete,
+        text,
     )
 
 
@@ -155,7 +200,8 @@ def one(run: Run) -> tuple[Run, Outcome]:
 
 
 @pytest.mark.parametrize(
-    "run", [pytest.param(run, id=str(run), marks=pytest.mark.model if run.quick else pytest.mark.model_full) for run in RUNS]
+    "run",
+    [pytest.param(run, id=str(run), marks=pytest.mark.model if run.quick else pytest.mark.model_full) for run in RUNS],
 )
 def test_model(run: Run, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if not run.quick and "model_full" not in (request.config.getoption("-m") or ""):
@@ -181,7 +227,9 @@ def main(arguments: list[str]) -> int:
             problem = verdict(run, outcome)
             wrong += bool(problem)
             said = problem.upper() or ("caught" if run.mutation else "holds")
-            print(f"| {run.model} | `{run.defines}` | {outcome.states:,} | {outcome.seconds:.0f} | {said} |", flush=True)
+            print(
+                f"| {run.model} | `{run.defines}` | {outcome.states:,} | {outcome.seconds:.0f} | {said} |", flush=True
+            )
     print(f"\n{len(chosen)} runs, {wrong} not as they should be, {time.monotonic() - began:.0f} s")
     return 1 if wrong else 0
 

@@ -2,7 +2,9 @@
  * first arena and does not go on: the others must not stay locked for that. */
 #include "harness.h"
 
-static uint32_t owner(struct shms_store *s, uint32_t a) { return SHMS_LOCK_HOLDER(shms_load_relaxed(&s->arenas[a].lock)); }
+static uint32_t owner(struct shms_store *s, uint32_t a) {
+    return SHMS_LOCK_HOLDER(shms_load_relaxed(&s->arenas[a].lock));
+}
 
 static void dies_holding_all_but_the_first(struct shms_store *s) {
     struct shms_op op;

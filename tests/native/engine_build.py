@@ -33,9 +33,7 @@ ENVIRONMENT = {
 def engine(without: Iterable[str] = ()) -> list[Path]:
     """The engine's files, but for the glue to Python."""
     return [
-        source
-        for source in sorted(CSRC.rglob("*.c"))
-        if source.name not in without and source.parent.name != "python"
+        source for source in sorted(CSRC.rglob("*.c")) if source.name not in without and source.parent.name != "python"
     ]
 
 
@@ -99,7 +97,19 @@ def static_program(directory: Path, story: str, cc: str, *more: str | Path) -> P
             run("ar", "rcs", archive, *objects)
         if not program.exists():
             here = CSRC.parents[1] / "tests" / "native"
-            run(cc, *FLAGS, "-O2", f"-I{here}", "-static", "-o", program, here / f"{story}.c", *more, archive, "-lpthread")
+            run(
+                cc,
+                *FLAGS,
+                "-O2",
+                f"-I{here}",
+                "-static",
+                "-o",
+                program,
+                here / f"{story}.c",
+                *more,
+                archive,
+                "-lpthread",
+            )
     return program
 
 

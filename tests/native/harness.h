@@ -33,12 +33,12 @@
 #define MS 1000000ull
 #define SECOND (1000 * MS)
 
-#define EXPECT(condition)                                                                                  \
-    do {                                                                                                   \
-        if (!(condition)) {                                                                                \
-            fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition);                       \
-            exit(1);                                                                                       \
-        }                                                                                                  \
+#define EXPECT(condition)                                                            \
+    do {                                                                             \
+        if (!(condition)) {                                                          \
+            fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
+            exit(1);                                                                 \
+        }                                                                            \
     } while (0)
 
 static int32_t story_key;
@@ -61,8 +61,14 @@ static inline void begin_story(int argc, char **argv) {
 enum { OPEN_OR_CREATE, CREATE, ATTACH }; /* as in shms_open_request.create */
 
 static inline struct shms_open_request wish_for(uint64_t size, uint32_t create) {
-    return (struct shms_open_request){.key = story_key, .name_kind = 2, .name = "", .create = create, .size = size,
-                                   .mode = 0600, .owner = -1, .timeout = SECOND};
+    return (struct shms_open_request){.key = story_key,
+                                      .name_kind = 2,
+                                      .name = "",
+                                      .create = create,
+                                      .size = size,
+                                      .mode = 0600,
+                                      .owner = -1,
+                                      .timeout = SECOND};
 }
 
 /* An attachment as another process would have it; size 0: attach to what is there. */

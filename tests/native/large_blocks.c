@@ -61,9 +61,9 @@ int main(int argc, char **argv) {
     struct shms_store *s = open_store(STORE);
     a_rest_too_small(s);
     const uint64_t large = SHMS_LARGE_FROM, page = SHMS_PAGE;
-    const uint64_t sizes[] = {large - page, large - 32, large - 16, large - 1, large, large + 1, large + page - 1,
-                              large + page, large + page + 1, 5ull << 30, (5ull << 30) + 16, 9ull << 30, 1ull << 30,
-                              48 << 20, 8192};
+    const uint64_t sizes[] = {large - page,      large - 32,       large - 16,   large - 1,        large,
+                              large + 1,         large + page - 1, large + page, large + page + 1, 5ull << 30,
+                              (5ull << 30) + 16, 9ull << 30,       1ull << 30,   48 << 20,         8192};
     uint64_t have[NAMES] = {0}, got;
     int above = 0, full = 0;
     EXPECT(s->arena_size > 9ull << 30);

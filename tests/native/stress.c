@@ -296,7 +296,11 @@ static void operate(struct worker *w) {
     bool everything = true;
     char name[16];
     switch (r % 32) {
-    case 0: case 1: case 2: case 3: case 4:
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+    case 4:
         put_value(w, key, SHMS_SET, 0, 0);
         break;
     case 5:
@@ -309,19 +313,25 @@ static void operate(struct worker *w) {
         version = get_value(w, key);
         put_value(w, key, SHMS_CAS, version, 0);
         break;
-    case 8: case 9: case 10:
+    case 8:
+    case 9:
+    case 10:
         change(w, key, 0, true);
         break;
     case 11:
         change(w, key, shms_os_now() + (r >> 32) % (5 * MS), false);
         break;
-    case 12: case 13: case 14:
+    case 12:
+    case 13:
+    case 14:
         add(w, key % COUNTERS);
         break;
-    case 15: case 16:
+    case 15:
+    case 16:
         hold(w, key);
         break;
-    case 17: case 18:
+    case 17:
+    case 18:
         let_go(w);
         break;
     case 19:
@@ -544,8 +554,9 @@ int main(int argc, char **argv) {
     }
     finish(s);
     printf("%llu operations, %llu values found whole, %llu held in place, %llu deaths\n",
-           (unsigned long long)shms_load_relaxed(&tally->operations), (unsigned long long)shms_load_relaxed(&tally->hits),
-           (unsigned long long)shms_load_relaxed(&tally->holds), (unsigned long long)shms_load_relaxed(&tally->deaths));
+           (unsigned long long)shms_load_relaxed(&tally->operations),
+           (unsigned long long)shms_load_relaxed(&tally->hits), (unsigned long long)shms_load_relaxed(&tally->holds),
+           (unsigned long long)shms_load_relaxed(&tally->deaths));
     close_store(s);
     return 0;
 }

@@ -29,7 +29,15 @@ HEADERS = [
     "sys/random.h", "sys/shm.h", "sys/socket.h", "sys/stat.h", "sys/syscall.h", "sys/sysmacros.h", "sys/un.h", "sys/vfs.h",
     "time.h", "unistd.h",
 ]  # fmt: skip
-STRICT = ["-std=c11", "-D_GNU_SOURCE", "-pedantic", *engine_build.WARNINGS, "-Werror", "-fsyntax-only", f"-I{engine_build.CSRC}"]
+STRICT = [
+    "-std=c11",
+    "-D_GNU_SOURCE",
+    "-pedantic",
+    *engine_build.WARNINGS,
+    "-Werror",
+    "-fsyntax-only",
+    f"-I{engine_build.CSRC}",
+]
 SCENARIOS = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in ("stress", "emulated_proc"))
 CANNOT_TELL = 77
 
@@ -62,7 +70,7 @@ def test_the_engine_compiles_with_an_old_glibc(tmp_path, names):
 def test_an_old_glibc_lacks_what_is_taken_away(tmp_path):
     """The test above would find a name that compat.h does not have."""
     source = tmp_path / "source.c"
-    for use in ("int x = MADV_POPULATE_WRITE;", "int x = O_TMPFILE;", "int f(void) { return memfd_create(\"\", 0); }"):
+    for use in ("int x = MADV_POPULATE_WRITE;", "int x = O_TMPFILE;", 'int f(void) { return memfd_create("", 0); }'):
         source.write_text(old_glibc() + use)
         with pytest.raises(AssertionError):
             engine_build.run(engine_build.compiler("cc", "gcc"), *STRICT, source)
@@ -72,9 +80,13 @@ def test_the_numbers_are_those_of_the_system(tmp_path):
     cc = engine_build.compiler("cc", "gcc")
     linux = ["linux/futex.h", "linux/magic.h"]
     source = tmp_path / "numbers.c"
-    real = "".join(f"#ifdef {name}\nconst unsigned long long real_{name} = {name};\n#else\n#define NO_{name}\n#endif\n" for name in NAMES)
+    real = "".join(
+        f"#ifdef {name}\nconst unsigned long long real_{name} = {name};\n#else\n#define NO_{name}\n#endif\n"
+        for name in NAMES
+    )
     same = "".join(
-        f'#ifndef NO_{name}\n    known++;\n    if (real_{name} != (unsigned long long){name})\n        puts("{name}");\n#endif\n' for name in NAMES
+        f'#ifndef NO_{name}\n    known++;\n    if (real_{name} != (unsigned long long){name})\n        puts("{name}");\n#endif\n'
+        for name in NAMES
     )
     source.write_text(
         included(HEADERS + linux) + real + old_glibc() + '#include "os/compat.h"\n'

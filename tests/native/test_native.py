@@ -124,7 +124,9 @@ def test_hashes(toolchain, number):
         pytest.skip(f"this Python hashes by {sys.hash_info.algorithm}")
     program = "print(*(hash(bytes(i % 256 for i in range(n))) for n in range(257)))"
     environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    theirs = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    theirs = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
     for n, value in enumerate(theirs.stdout.split()):
         if n > sys.hash_info.cutoff and int(value) not in (0, -2):  # nothing hashes to 0, and -1 means an error
             assert int(value) % 2**64 == ours[n][1], n

@@ -17,13 +17,24 @@ PAGE = (ROOT / "docs" / "api.md").read_text()
 ROWS = [re.split(r" *(?<!\\)\| *", line)[1:-1] for line in PAGE.splitlines() if line.startswith("| `")]
 SPANS = re.findall(r"`([^`]+)`", PAGE)
 
-SPOKEN_OF = {"shmstore": shmstore, "store": Store, "block": SharedMemory, "shared": ShareableList, "sysv": sysv, "posix": posix}
+SPOKEN_OF = {
+    "shmstore": shmstore,
+    "store": Store,
+    "block": SharedMemory,
+    "shared": ShareableList,
+    "sysv": sysv,
+    "posix": posix,
+}
 RECORDS = {
     name: getattr(module, name)
     for module, names in [(shmstore, "Stats StoreInfo ClientInfo"), (posix, "Mapping"),
                           (sysv, "Attachment Segment ShmidDs IpcInfo ShmInfo")] for name in names.split()
 }  # fmt: skip
-ERRORS = [name for name in shmstore.__all__ if isinstance(getattr(shmstore, name), type) and issubclass(getattr(shmstore, name), Exception)]
+ERRORS = [
+    name
+    for name in shmstore.__all__
+    if isinstance(getattr(shmstore, name), type) and issubclass(getattr(shmstore, name), Exception)
+]
 OPERATORS = {
     "store[name]": "__getitem__", "store[name] = value": "__setitem__", "del store[name]": "__delitem__",
     "name in store": "__contains__", "iter(store)": "__iter__", "len(store)": "__len__", "bool(store)": "__bool__",
@@ -95,7 +106,11 @@ def test_every_public_name_is_there_and_no_other():
     modules = (shmstore, sysv, posix)
     assert not {name for module in modules for name in module.__all__} - words
     capitals = {word for word in words if word[0].isupper() and not keyword.iskeyword(word)}
-    assert not [word for word in capitals if not any(hasattr(place, word) for place in (*modules, builtins, pathlib, _sentinels))]
+    assert not [
+        word
+        for word in capitals
+        if not any(hasattr(place, word) for place in (*modules, builtins, pathlib, _sentinels))
+    ]
     for span in SPANS:
         for prefix, name in re.findall(r"\b(shmstore|store|sysv|posix|block|shared)\.(\w+)", span):
             assert hasattr(SPOKEN_OF[prefix], name), span

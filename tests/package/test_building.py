@@ -27,7 +27,9 @@ def checkout(copied):
 def copied(tmp_path_factory):
     """A copy to build in, of the files that are in git or could be."""
     copy = tmp_path_factory.mktemp("building") / "copy"
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name in listed.splitlines():
         if (ROOT / name).is_file():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -74,7 +76,10 @@ def test_an_old_python_that_runs_setup_py(checkout, python):
         pytest.skip("needs Python 3.6 to 3.9 in ~/.pyenv/versions")
     version = python.parts[-3].rpartition(".")[0]
     for command in ("build", "install", "egg_info", "--version"):
-        assert last_line(python, "setup.py", command, folder=checkout) == f"shmstore needs Python 3.10 or later: this is {version}."
+        assert (
+            last_line(python, "setup.py", command, folder=checkout)
+            == f"shmstore needs Python 3.10 or later: this is {version}."
+        )
 
 
 @pytest.mark.parametrize("missing", ["cffi", "setuptools"])
@@ -133,7 +138,9 @@ exec {gcc} "$@"
 )  # fmt: skip
 def test_what_the_compiler_lacks(checkout, tools, tmp_path, compiler, refused, sentence):
     """What cffi generates includes Python.h, so each of these refuses that, too."""
-    said = last_line(sys.executable, "-c", BUILD, tmp_path, folder=checkout, PYTHONPATH=str(tools), CC=compiler(refused))
+    said = last_line(
+        sys.executable, "-c", BUILD, tmp_path, folder=checkout, PYTHONPATH=str(tools), CC=compiler(refused)
+    )
     assert re.fullmatch(sentence, said), said
 
 
@@ -181,7 +188,9 @@ def test_what_pip_of_an_old_python_shows(checkout, tmp_path, python):
         pytest.skip("needs Python 3.6 to 3.9 in ~/.pyenv/versions")
     subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
     done = subprocess.run(
-        [tmp_path / "venv" / "bin" / "python", "-m", "pip", "install", "--no-deps", checkout], capture_output=True, text=True
+        [tmp_path / "venv" / "bin" / "python", "-m", "pip", "install", "--no-deps", checkout],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "shmstore needs Python 3.10 or later: this is 3." in done.stdout + done.stderr
@@ -192,6 +201,8 @@ def test_what_pip_of_an_old_python_shows(checkout, tmp_path, python):
 def test_flags_of_the_user(checkout, tools, tmp_path, flags):
     """-Werror is for warnings that another compiler may have; ours are looked at in the tests of the engine."""
     environment = {**os.environ, "PYTHONPATH": str(tools), "CFLAGS": flags}
-    done = subprocess.run([sys.executable, "-c", BUILD, tmp_path], cwd=checkout, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, tmp_path], cwd=checkout, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.fullmatch(r"shmstore-[\d.]+-cp310-abi3-linux_\w+\.whl", done.stdout.splitlines()[-1])

@@ -47,7 +47,9 @@ def test_the_hook_names_every_module_of_the_library():
     }
     left_out = files - modules
     assert {"codecs.arrays", "codecs.pickle", "_memory_errors", "store", ""} <= modules
-    assert all(name.split(".")[0] in ("cli", "demo", "_demo_parent", "__main__", "__pyinstaller") for name in left_out), left_out
+    assert all(
+        name.split(".")[0] in ("cli", "demo", "_demo_parent", "__main__", "__pyinstaller") for name in left_out
+    ), left_out
 
 
 def test_a_zip_says_what_to_use_instead(tmp_path):
@@ -59,13 +61,18 @@ def test_a_zip_says_what_to_use_instead(tmp_path):
                 program.write(path, Path("shmstore") / path.relative_to(INSTALLED))
     done = subprocess.run([sys.executable, tmp_path / "program.pyz"], capture_output=True, text=True, cwd="/")
     assert done.returncode == 1
-    assert f"cannot be imported from within the file {tmp_path / 'program.pyz'}" in done.stderr and "pex or PyInstaller" in done.stderr
+    assert (
+        f"cannot be imported from within the file {tmp_path / 'program.pyz'}" in done.stderr
+        and "pex or PyInstaller" in done.stderr
+    )
 
 
 def test_a_program_that_was_packed_without_cffi_says_how_to_pack_it():
     program = "import sys; sys.frozen = True; sys.modules['_cffi_backend'] = None; import shmstore"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd="/")
-    assert done.returncode == 1 and "packed without cffi's module _cffi_backend" in done.stderr.splitlines()[-1], done.stderr
+    assert done.returncode == 1 and "packed without cffi's module _cffi_backend" in done.stderr.splitlines()[-1], (
+        done.stderr
+    )
 
 
 def said(*command, cwd):

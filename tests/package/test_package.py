@@ -80,7 +80,9 @@ def test_open_has_the_parameters_of_store():
     assert "size: 'int | str' = '64M', " in str(opens) and "mode: 'int' = 0o600, " in str(opens)
     tree = ast.parse(inspect.getsource(shmstore.open))
     (call,) = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "Store"]
-    assert [(word.arg, ast.unparse(word.value)) for word in call.keywords] == [(name, name) for name in list(opens.parameters)[1:]]
+    assert [(word.arg, ast.unparse(word.value)) for word in call.keywords] == [
+        (name, name) for name in list(opens.parameters)[1:]
+    ]
 
 
 def test_the_stub_names_what_the_compiled_module_has():
@@ -107,7 +109,9 @@ def test_types_are_those_of_the_running_package(outside):
 
 def test_types_know_the_options_of_open(outside):
     program = outside / "options.py"
-    program.write_text("import shmstore\nshmstore.open('k', size=1, ttl=None, codec='raw')\nshmstore.open('k', sise='1M', ttl='1')\n")
+    program.write_text(
+        "import shmstore\nshmstore.open('k', size=1, ttl=None, codec='raw')\nshmstore.open('k', sise='1M', ttl='1')\n"
+    )
     done = subprocess.run([sys.executable, "-m", "mypy", "--strict", program, "--cache-dir", outside / "cache"],
                           cwd=outside, capture_output=True, text=True, timeout=300)  # fmt: skip
     wrong = [line for line in done.stdout.splitlines() if ": error: " in line]
@@ -124,7 +128,9 @@ def test_the_wheel_and_the_sdist(outside):
     build = f"import setuptools.build_meta as b; print(b.build_sdist({str(outside / 'dist')!r}))"
     copy = outside / "copy"
     run("git", "clone", "--quiet", ROOT, copy)
-    sdist = run(sys.executable, "-c", build, cwd=copy, env={**os.environ, "PYTHONPATH": str(outside / "tools")}).splitlines()[-1]
+    sdist = run(
+        sys.executable, "-c", build, cwd=copy, env={**os.environ, "PYTHONPATH": str(outside / "tools")}
+    ).splitlines()[-1]
     run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", outside / "wheels", outside / "dist" / sdist, cwd=outside)
     (wheel,) = (outside / "wheels").glob("*.whl")
     assert re.fullmatch(r"shmstore-[\d.]+-cp310-abi3-linux_\w+\.whl", wheel.name)

@@ -8,9 +8,9 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
-import shmstore
 from strikes import is_struck
 
+import shmstore
 from shmstore import ShareableList, SharedMemory, Store, posix, sysv
 
 

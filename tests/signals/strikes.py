@@ -62,7 +62,10 @@ def _is(caught: BaseException, kind: type[BaseException]) -> bool:
     return type(caught) is kind or (generated and type(caught.__cause__) is kind)
 
 
-BEGINS, RAISED = -1, -2  # instead of an instruction: the function, or a clause in Python 3.10, begins; the last one raised
+BEGINS, RAISED = (
+    -1,
+    -2,
+)  # instead of an instruction: the function, or a clause in Python 3.10, begins; the last one raised
 OLD = sys.version_info < (3, 11)  # looks when it enters a clause, too
 # Not CALL_INTRINSIC, SEND or JUMP_BACKWARD_NO_INTERRUPT: an exception behind those would be one that no signal can make.
 LOOKING = (
@@ -226,7 +229,11 @@ def footprint() -> dict[str, Any]:
     """What a process has of the kernel's that this package takes: descriptors, mappings, segments and files."""
     gc.collect()
     with open("/proc/self/maps") as maps:
-        shared = sorted(line.split(maxsplit=5)[-1].strip() for line in maps if "/SYSV" in line or "/dev/shm" in line or "memfd" in line)
+        shared = sorted(
+            line.split(maxsplit=5)[-1].strip()
+            for line in maps
+            if "/SYSV" in line or "/dev/shm" in line or "memfd" in line
+        )
     with open("/proc/sysvipc/shm") as table:
         segments = sorted(row[1] for row in map(str.split, list(table)[1:]) if row[4] == str(os.getpid()))
     descriptors = {}
@@ -235,7 +242,9 @@ def footprint() -> dict[str, Any]:
             descriptors[number] = os.readlink(f"/proc/self/fd/{number}")
         except OSError:
             pass  # that of the listing
-    files = sorted(name for name in os.listdir("/dev/shm") if str(os.getpid()) in name)  # those of tests have it in their names
+    files = sorted(
+        name for name in os.listdir("/dev/shm") if str(os.getpid()) in name
+    )  # those of tests have it in their names
     return {"descriptors": descriptors, "mappings": shared, "segments": segments, "files": files}
 
 

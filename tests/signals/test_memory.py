@@ -15,7 +15,9 @@ import shmstore
 from shmstore import ShareableList, SharedMemory, Store, posix, sysv
 
 CASES = [(f"{name} {at}" if at else name, call) for name, calls in MEMORY.items() for at, call in enumerate(calls)]
-OF_PACKAGE = [(f"{name} {at}" if at else name, call) for name, calls in PACKAGE.items() for at, call in enumerate(calls)]
+OF_PACKAGE = [
+    (f"{name} {at}" if at else name, call) for name, calls in PACKAGE.items() for at, call in enumerate(calls)
+]
 COUNTS: dict[str, int] = {}
 BOUNDED = 25  # places of each call in the quick tier
 

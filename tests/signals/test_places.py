@@ -42,7 +42,9 @@ def pins(store: Store[Any]) -> int:
         return len(views)
 
 
-def strike(store: Store[Any], name: str, call: Callable[[Store[Any]], Any], most: int | None, expected: Any = ()) -> None:
+def strike(
+    store: Store[Any], name: str, call: Callable[[Store[Any]], Any], most: int | None, expected: Any = ()
+) -> None:
     call_warm = _expecting(call, expected)
     call_warm(store)  # imports what it needs
     fill(store)

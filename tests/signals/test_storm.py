@@ -19,7 +19,12 @@ import shmstore
 from shmstore import CodecError, Store
 
 # asyncio logs what comes up in a callback of its own, and goes on without it
-CASES = [(f"{name} {at}" if at else name, call) for name, calls in CALLS.items() if name != "wait_async" for at, call in enumerate(calls)]
+CASES = [
+    (f"{name} {at}" if at else name, call)
+    for name, calls in CALLS.items()
+    if name != "wait_async"
+    for at, call in enumerate(calls)
+]
 OF_MEMORY = [(f"{name} {at}" if at else name, call) for name, calls in MEMORY.items() for at, call in enumerate(calls)]
 QUICK, FULL = 6, 150  # strikes on each call
 COUNTS = {"delivered": 0, "struck": 0, "calls": 0}
@@ -41,7 +46,9 @@ def store(key: str) -> Iterator[Store[Any]]:
         store.destroy()
 
 
-def storm(call: Callable[[], Any], strikes: int, seed: int, prepare: Callable[[], Any], check: Callable[[], bool]) -> None:
+def storm(
+    call: Callable[[], Any], strikes: int, seed: int, prepare: Callable[[], Any], check: Callable[[], bool]
+) -> None:
     with Storm(seed) as weather:
         for made in range(strikes * 20):
             if weather.struck >= strikes:

@@ -21,9 +21,11 @@ int leak(int n) { char *p = malloc(8); if (!p) return 0; p[0] = (char)n; return 
 
 def analyze(source):
     compiler = shutil.which("gcc")
-    if not compiler or "Free Software Foundation" not in subprocess.run(
-        [compiler, "--version"], capture_output=True, text=True
-    ).stdout:
+    if (
+        not compiler
+        or "Free Software Foundation"
+        not in subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
+    ):
         pytest.skip("needs gcc: the package gcc")
     command = [
         compiler, "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-fanalyzer", "-Wall", "-Wextra", "-Wno-unused-parameter",

@@ -13,8 +13,6 @@ import sys
 import threading
 import time
 
-import shmstore
-
 # Forks a writer for each line that it reads, and prints its process id; nobody waits for them, so they leave no zombies.
 NURSERY = """
 import hashlib, os, random, signal, sys

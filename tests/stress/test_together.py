@@ -35,9 +35,7 @@ def test_three_processes_meet(key):
     """Barrier, each other's values, one exact counter; and a helper is killed on the way."""
     helper = "import sys, shmstore\ns = shmstore.Store(sys.argv[1], size='4M')\nwhile True: s.put('noise', [1] * 99)"
     victim = subprocess.Popen([sys.executable, "-c", helper, key], cwd="/")
-    parts = [
-        subprocess.Popen([sys.executable, "-c", WORKER, key, str(i), "3", str(ROUNDS)], cwd="/") for i in range(3)
-    ]
+    parts = [subprocess.Popen([sys.executable, "-c", WORKER, key, str(i), "3", str(ROUNDS)], cwd="/") for i in range(3)]
     with shmstore.Store(key, size="4M") as store:
         store.wait("noise", timeout=60)
         victim.kill()

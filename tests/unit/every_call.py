@@ -177,7 +177,9 @@ def of_a_store(package):
         "setdefault": lambda: store.setdefault("fill3", 9) == 3 and store.setdefault("fill3", 9) == 3,
         "modify": modified,
         "incr": lambda: store.incr("n", 5) - store.decr("n", 2) == 2,
-        "touch and ttl": lambda: store.touch("fill4", 60) and 50 < store.ttl("fill4") <= 60 and store.touch("fill4", None),
+        "touch and ttl": lambda: (
+            store.touch("fill4", 60) and 50 < store.ttl("fill4") <= 60 and store.touch("fill4", None)
+        ),
         "ttl of nothing": lambda: raises(KeyError, lambda: store.ttl("absent")),
         "put_many, add_many, get_many": batches,
         "update": lambda: store.update({"u": (1,)}) is None and store["u"] == (1,),

@@ -23,7 +23,10 @@ ARRAYS = "?bhilqBHILQefdgFDG"
 
 
 def corners(packages):
-    yield "plain", {"n": None, "b": [True, False], "i": -(2**63), "f": -0.0, "s": "é\U0001f600", "y": b"\0\xff", 7: 2**64 - 1}
+    yield (
+        "plain",
+        {"n": None, "b": [True, False], "i": -(2**63), "f": -0.0, "s": "é\U0001f600", "y": b"\0\xff", 7: 2**64 - 1},
+    )
     yield "tuple", (1, ("x", ()))
     yield "set", {(1, 2)}
     yield "frozenset", frozenset({"a"})
@@ -88,10 +91,12 @@ class Source(Random):
         return found if found == found else 0.5  # nan is not equal to itself
 
     def int(self):
-        return (self.getrandbits(1 + self.upto(200)) * (1 - 2 * self.getrandbits(1)))
+        return self.getrandbits(1 + self.upto(200)) * (1 - 2 * self.getrandbits(1))
 
     def leaf(self):
-        return [self.text, self.bytes, self.float, self.int, lambda: None, lambda: bool(self.getrandbits(1))][self.upto(5)]()
+        return [self.text, self.bytes, self.float, self.int, lambda: None, lambda: bool(self.getrandbits(1))][
+            self.upto(5)
+        ]()
 
     def tree(self, depth):
         kind = self.upto(5) if depth else 5
@@ -127,7 +132,10 @@ def generated(source, packages):
     yield "any offset", datetime.datetime.combine(date, time, datetime.timezone(minutes, source.text() or "x"))
     yield "any zone", datetime.datetime.combine(date, time, zoneinfo.ZoneInfo(zone))
     yield "any timedelta", datetime.timedelta(source.upto(10**9), source.upto(86_399), source.upto(999_999))
-    yield "any decimal", decimal.Decimal((source.upto(1), [source.upto(9) for _ in range(1 + source.upto(40))], source.upto(900) - 450))
+    yield (
+        "any decimal",
+        decimal.Decimal((source.upto(1), [source.upto(9) for _ in range(1 + source.upto(40))], source.upto(900) - 450)),
+    )
     yield "any fraction", fractions.Fraction(source.int(), 1 + abs(source.int()))
     yield "any uuid", uuid.UUID(int=source.getrandbits(128))
     for code in "bBhHiIlLqQ":
@@ -153,8 +161,16 @@ def generated_arrays(source):
         yield f"any numpy {char}", made
         yield f"any scalar {char}", np.dtype(char).type(source.upto(100))
     yield "any numpy U", np.array([source.text().strip("\0") for _ in range(3)])
-    yield "any numpy M", np.array([source.upto(10**9) for _ in range(3)], ["M8[s]", "M8[25ns]", "m8[us]"][source.upto(2)])
-    yield "any numpy V", np.array([(source.upto(99), source.float())], np.dtype([("a", ">i4"), ("b", "f8")], align=bool(source.upto(1))))
+    yield (
+        "any numpy M",
+        np.array([source.upto(10**9) for _ in range(3)], ["M8[s]", "M8[25ns]", "m8[us]"][source.upto(2)]),
+    )
+    yield (
+        "any numpy V",
+        np.array(
+            [(source.upto(99), source.float())], np.dtype([("a", ">i4"), ("b", "f8")], align=bool(source.upto(1)))
+        ),
+    )
 
 
 def generated_tables(source, pandas):

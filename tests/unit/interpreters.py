@@ -26,7 +26,11 @@ def create(isolated=False):
 
 def run(interpreter, program, **shared):
     """Run a program there, which may use every_call and this module; raise what it raises."""
-    program = f"import sys; sys.path.insert(0, {HERE!r}); import every_call, interpreters\n" + "".join(f"{k} = {v!r}\n" for k, v in shared.items()) + program
+    program = (
+        f"import sys; sys.path.insert(0, {HERE!r}); import every_call, interpreters\n"
+        + "".join(f"{k} = {v!r}\n" for k, v in shared.items())
+        + program
+    )
     failed = _interpreters.run_string(interpreter, program)  # from 3.13 on it returns what was raised
     if failed is not None:
         raise AssertionError(failed.formatted)
@@ -87,6 +91,7 @@ class User:
 
     def __init__(self, key, name):
         import every_call
+
         import shmstore
 
         self.package = shmstore

@@ -19,7 +19,29 @@ UNITS = ("s", "ms", "us", "ns") if hasattr(pd.Timestamp("2026"), "unit") else ("
 MANY = 2000  # rows that no test looks at one by one
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 FIXED = datetime.timezone(datetime.timedelta(hours=-5), "EST")
-NUMBERS = ["bool", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "g", "F", "D", "G", "q", "Q", ">i4", ">f8", "S3"]
+NUMBERS = [
+    "bool",
+    "i1",
+    "i2",
+    "i4",
+    "i8",
+    "u1",
+    "u2",
+    "u4",
+    "u8",
+    "f2",
+    "f4",
+    "f8",
+    "g",
+    "F",
+    "D",
+    "G",
+    "q",
+    "Q",
+    ">i4",
+    ">f8",
+    "S3",
+]
 MASKED = ["boolean", "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "Float32", "Float64"]
 PERIODS = ["M", "Q-FEB", "W-WED", "D", "2D", "B"]
 OFFSETS = [
@@ -36,26 +58,52 @@ def arrays():
     for unit in UNITS:
         yield f"M8[{unit}]", np.array([0, 5, "NaT", -(2**40), 2**40], f"M8[{unit}]")
         yield f"m8[{unit}]", np.array([0, 5, "NaT", -(2**40), 2**40], f"m8[{unit}]")
-        yield f"M8[{unit}, zone]", pd.DatetimeIndex(np.array([0, 5, "NaT", 10**6, 1], f"M8[{unit}]")).tz_localize(BERLIN).array
-    for name, zone in (("key", "America/New_York"), ("utc", "UTC"), ("timezone", datetime.timezone.utc), ("fixed", FIXED), ("+90", "+01:30")):
+        yield (
+            f"M8[{unit}, zone]",
+            pd.DatetimeIndex(np.array([0, 5, "NaT", 10**6, 1], f"M8[{unit}]")).tz_localize(BERLIN).array,
+        )
+    for name, zone in (
+        ("key", "America/New_York"),
+        ("utc", "UTC"),
+        ("timezone", datetime.timezone.utc),
+        ("fixed", FIXED),
+        ("+90", "+01:30"),
+    ):
         try:
-            yield f"zone {name}", pd.DatetimeIndex(["2026-10-25 01:30", "2026-10-25 00:30", None, "1970", "2200"], tz="UTC").tz_convert(zone).array
+            yield (
+                f"zone {name}",
+                pd.DatetimeIndex(["2026-10-25 01:30", "2026-10-25 00:30", None, "1970", "2200"], tz="UTC")
+                .tz_convert(zone)
+                .array,
+            )
         except KeyError:
             pass  # pandas 1 takes no offsets for zones
     yield "object", np.array(["a", None, np.nan, (1, {2}), [1, {"x": pd.NaT}]], object)
     yield "object texts", np.array(["a", "b", "", "é\0", "a"], object)
     yield "object numbers", np.array([1, 2.5, 2**70, True, Decimal("1.50")], object)
-    yield "object times", np.array([datetime.date(2026, 1, 1), datetime.datetime(1, 1, 1), pd.Timestamp("2026"), pd.NaT, pd.Timedelta(1)], object)
+    yield (
+        "object times",
+        np.array(
+            [datetime.date(2026, 1, 1), datetime.datetime(1, 1, 1), pd.Timestamp("2026"), pd.NaT, pd.Timedelta(1)],
+            object,
+        ),
+    )
     yield "object others", np.array([pd.NA, pd.Period("2026-01", "M"), pd.Interval(0, 1), np.float32(1), b"x"], object)
     yield "object arrays", np.fromiter([np.array([1, 2]), np.array(3), np.array([4, 5]), (), []], object, 5)
     for name in MASKED:
         yield name, pd.array([1, None, 0, 1, None], dtype=name)
     for name in PERIODS:
-        yield f"period {name}", pd.period_range("2026-01-05", periods=4, freq=name).append(pd.PeriodIndex(["NaT"], freq=name)).array
+        yield (
+            f"period {name}",
+            pd.period_range("2026-01-05", periods=4, freq=name).append(pd.PeriodIndex(["NaT"], freq=name)).array,
+        )
     for closed in ("left", "right", "both", "neither"):
         yield f"interval {closed}", pd.interval_range(0, 5, closed=closed).array
     yield "interval floats", pd.arrays.IntervalArray.from_tuples([(0, 1.5), (1, 2), np.nan, (2, 2), (-1.0, 0)])
-    yield "interval times", pd.interval_range(pd.Timestamp("2026"), periods=5, freq="36h" if pd.__version__ >= "2.2" else "36H").array
+    yield (
+        "interval times",
+        pd.interval_range(pd.Timestamp("2026"), periods=5, freq="36h" if pd.__version__ >= "2.2" else "36H").array,
+    )
     yield "interval zone", pd.interval_range(pd.Timestamp("2026", tz=BERLIN), periods=5).array
     yield "interval durations", pd.interval_range(pd.Timedelta(0), periods=5).array
     yield from categoricals()
@@ -70,7 +118,10 @@ def categoricals():
     yield "cut labels", pd.cut([1, 7, 5, 4, 6], 3, labels=["bad", "medium", "good"])
     yield "qcut", pd.qcut([1, 7, 5, 4, np.nan], 2)
     for ordered in (False, True):
-        yield f"category str {ordered}", pd.Categorical(["a", "b", None, "a", "c"], categories=["c", "b", "a", "z"], ordered=ordered)
+        yield (
+            f"category str {ordered}",
+            pd.Categorical(["a", "b", None, "a", "c"], categories=["c", "b", "a", "z"], ordered=ordered),
+        )
         yield f"category int {ordered}", pd.Categorical([3, 1, 2, 3, None], categories=[3, 2, 1], ordered=ordered)
     yield "category times", pd.Categorical(pd.date_range("2026", periods=5, name="day"))
     yield "category zone", pd.Categorical(pd.date_range("2026", periods=5, tz=BERLIN))
@@ -134,13 +185,23 @@ def of_arrow():
         "fixed": (pa.binary(2), [b"ab"]),
     }  # fmt: skip
     for name, (kind, cells) in kinds.items():
-        yield f"arrow {name}", pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array([*cells, None], kind), pa.array([*cells, None, None], kind)]))
+        yield (
+            f"arrow {name}",
+            pd.arrays.ArrowExtensionArray(
+                pa.chunked_array([pa.array([*cells, None], kind), pa.array([*cells, None, None], kind)])
+            ),
+        )
 
 
 def labels():
     """Name and index of five labels, of every type that there is."""
     for name, array in arrays():
-        if len(array) == 5 and "arrays" not in name and name != "object" and not (pd.__version__ < "2" and name in ("arrow list", "arrow map")):
+        if (
+            len(array) == 5
+            and "arrays" not in name
+            and name != "object"
+            and not (pd.__version__ < "2" and name in ("arrow list", "arrow map"))
+        ):
             try:
                 yield f"index {name}", pd.Index(array, name="name", tupleize_cols=False)
             except (NotImplementedError, TypeError, ValueError):
@@ -164,9 +225,19 @@ def multi():
     yield "multi sorted", pairs.sort_values()
     yield "multi unused", pairs.append(pairs)[5:].set_names(["p", "q"])
     yield "multi NaN", pd.MultiIndex.from_arrays([[1, np.nan, 2, None, 1], pd.date_range("2026", periods=5, tz=BERLIN)])
-    yield "multi category", pd.MultiIndex.from_arrays([pd.cut(range(5), 2), pd.period_range("2026", periods=5, freq="D")], names=["cut", ("p", 1)])
+    yield (
+        "multi category",
+        pd.MultiIndex.from_arrays(
+            [pd.cut(range(5), 2), pd.period_range("2026", periods=5, freq="D")], names=["cut", ("p", 1)]
+        ),
+    )
     yield "multi product", pd.MultiIndex.from_product([pd.date_range("2026", periods=1, freq="D"), ["a"], range(5)])
-    yield "multi objects", pd.MultiIndex.from_arrays([np.array([1, "a", (1, 2), None, 2.5], object), pd.array([1, None, 2, 3, 4], "Int64")])
+    yield (
+        "multi objects",
+        pd.MultiIndex.from_arrays(
+            [np.array([1, "a", (1, 2), None, 2.5], object), pd.array([1, None, 2, 3, 4], "Int64")]
+        ),
+    )
     yield "multi one", pd.MultiIndex.from_arrays([list("abcde")])
 
 
@@ -296,7 +367,12 @@ def same_value(a, b):
     elif a is pd.NA or a is pd.NaT:
         assert a is b
     elif isinstance(a, (pd.Timestamp, pd.Timedelta)):
-        assert a == b and repr(a) == repr(b) and getattr(a, "unit", None) == getattr(b, "unit", None) and a.asm8.view("i8") == b.asm8.view("i8")
+        assert (
+            a == b
+            and repr(a) == repr(b)
+            and getattr(a, "unit", None) == getattr(b, "unit", None)
+            and a.asm8.view("i8") == b.asm8.view("i8")
+        )
         if isinstance(a, pd.Timestamp):
             assert a.fold == b.fold and type(a.tz) is type(b.tz) and a.tz == b.tz and a.nanosecond == b.nanosecond
     else:

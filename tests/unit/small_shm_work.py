@@ -1,6 +1,6 @@
 """What test_small_shm.py runs in a mount namespace of its own, where /dev/shm has the megabytes that it says.
 
-    python small_shm_work.py MEGABYTES FUNCTION
+python small_shm_work.py MEGABYTES FUNCTION
 """
 
 import json
@@ -188,7 +188,9 @@ def system_v_is_not_bound():
 
 def doctor() -> tuple[str, str, str]:
     """What it says of /dev/shm: level, words, command."""
-    done = subprocess.run([sys.executable, "-m", "shmstore", "doctor", "--json"], capture_output=True, text=True, cwd="/")
+    done = subprocess.run(
+        [sys.executable, "-m", "shmstore", "doctor", "--json"], capture_output=True, text=True, cwd="/"
+    )
     (check,) = [check for check in json.loads(done.stdout)["checks"] if check["topic"] == "/dev/shm"]
     assert done.returncode == 1 or check["level"] != "problem"
     return check["level"], check["says"], check["fix"] or ""
@@ -198,13 +200,22 @@ def doctor_says_which_and_why():
     """Two stores of 512 MB, one of each kind; then the doctor's command is obeyed."""
     level, says, fix = doctor()
     assert level == "note" and "it has 64M, a container's default: more than that no POSIX store holds" in says, says
-    with Store("small", backend="posix", size="512M", max_entries=2000, codec="raw") as store, Store("large", size="512M", codec="raw") as large:
+    with (
+        Store("small", backend="posix", size="512M", max_entries=2000, codec="raw") as store,
+        Store("large", size="512M", codec="raw") as large,
+    ):
         level, says, fix = doctor()
-        assert level == "problem" and "POSIX stores: 1, of 512M together" in says and "before they are full" in says, says
+        assert level == "problem" and "POSIX stores: 1, of 512M together" in says and "before they are full" in says, (
+            says
+        )
         count, said = full(lambda i: store.put(f"k{i}", bytes(M)))
         assert 50 < count < 64 and "/dev/shm has 67108864 bytes (64M)" in said
         level, says, fix = doctor()
-        assert level == "problem" and "POSIX stores refuse (StoreFull)" in says and "System V segments are not bound" in says, says
+        assert (
+            level == "problem"
+            and "POSIX stores refuse (StoreFull)" in says
+            and "System V segments are not bound" in says
+        ), says
         store.delete("k0")
         store["k0"] = bytes(M)
         for i in range(400):

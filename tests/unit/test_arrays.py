@@ -5,9 +5,10 @@ import sys
 import tracemalloc
 
 import pytest
-import shmstore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import shmstore
 from shmstore.codecs import msgpack as codec
 from shmstore.errors import CodecError
 
@@ -50,7 +51,12 @@ simple = st.one_of(
     hnp.timedelta64_dtypes(),
     st.sampled_from(["V0", "V7", "U0", "S0", "M8", "m8", "M8[25s]", ">m8[7D]", "M8[as]"]).map(np.dtype),
 )
-dtypes = st.one_of(simple, hnp.nested_dtypes(simple.filter(lambda dtype: dtype.itemsize), max_leaves=5).filter(lambda dtype: dtype.subdtype is None))
+dtypes = st.one_of(
+    simple,
+    hnp.nested_dtypes(simple.filter(lambda dtype: dtype.itemsize), max_leaves=5).filter(
+        lambda dtype: dtype.subdtype is None
+    ),
+)
 shapes = hnp.array_shapes(min_dims=0, max_dims=5, min_side=0, max_side=4)
 
 
@@ -118,7 +124,10 @@ def test_texts_keep_the_zeros_at_their_end():
 
 
 def test_what_derives_from_built_in_types_survives_anywhere():
-    value = {np.str_("k"): [(np.bytes_(b"x"), np.float64(1.5)), {np.str_("m"), np.complex128(1j)}], np.int8(3): slice(np.bool_(1))}
+    value = {
+        np.str_("k"): [(np.bytes_(b"x"), np.float64(1.5)), {np.str_("m"), np.complex128(1j)}],
+        np.int8(3): slice(np.bool_(1)),
+    }
     back = codec.decode(codec.encode(value))
     assert back == value
     assert [type(key) for key in back] == [np.str_, np.int8]
@@ -279,7 +288,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("description", HOSTILE, ids=lambda value: repr(value)[:40])
 def test_dtypes_outside_the_grammar_are_refused(description):
-    for data in (array_of(description, (1,), b"\0" * 8), array_of(description, (0,)), array_of([description, [1]], (1,), b"\0" * 8)):
+    for data in (
+        array_of(description, (1,), b"\0" * 8),
+        array_of(description, (0,)),
+        array_of([description, [1]], (1,), b"\0" * 8),
+    ):
         with pytest.raises(CodecError, match=r"^cannot decode: extension 18 "):
             codec.decode(data)
 

@@ -7,6 +7,7 @@ import sys
 from decimal import Decimal
 
 import pytest
+
 import shmstore  # noqa: F401  puts the compiled walks in place
 from shmstore.codecs import msgpack as codec
 from shmstore.errors import CodecError
@@ -33,8 +34,12 @@ def tables():
     yield table
     yield table.replace_schema_metadata({"key": "value"})
     yield pa.concat_tables([table, table.slice(1, 2)])
-    yield pa.table({"t": pa.array([1, 2], pa.timestamp("ns", "Europe/Berlin")), "b": pa.array([b"x", None], pa.large_binary())})
-    yield pa.table({"n": pa.nulls(3), "m": pa.array([Decimal("1.5"), None, Decimal(2)]), "x": [{"a": 1}, None, {"a": 2}]})
+    yield pa.table(
+        {"t": pa.array([1, 2], pa.timestamp("ns", "Europe/Berlin")), "b": pa.array([b"x", None], pa.large_binary())}
+    )
+    yield pa.table(
+        {"n": pa.nulls(3), "m": pa.array([Decimal("1.5"), None, Decimal(2)]), "x": [{"a": 1}, None, {"a": 2}]}
+    )
     yield pa.table({"a": pa.array([], pa.int32())})
     yield pa.table({})
     yield pa.table([[1], [2]], names=["same", "same"])
@@ -80,7 +85,10 @@ class Own(pa.ExtensionType):
 
 def test_what_arrow_would_not_know_again_is_refused():
     column = pa.ExtensionArray.from_storage(Own(), pa.array([1, 2]))
-    with pytest.raises(CodecError, match=r"^cannot encode \$\.t: pyarrow\.lib\.Table: column 'o' has the type 'shmstore.*; store its storage"):
+    with pytest.raises(
+        CodecError,
+        match=r"^cannot encode \$\.t: pyarrow\.lib\.Table: column 'o' has the type 'shmstore.*; store its storage",
+    ):
         codec.encode({"t": pa.table({"o": column})})
     with pytest.raises(CodecError, match=r"put it into a table"):
         codec.encode(pa.array([1]))
@@ -134,7 +142,9 @@ def test_views_of_one_text_are_bounded():
     text = pa.array(["x" * 100_000], pa.string_view())
     _, view, *texts = text.buffers()
     for count, taken in ((20, True), (20_000, False)):
-        views = pa.Array.from_buffers(pa.string_view(), count, [None, pa.py_buffer(view.to_pybytes()[:16] * count), *texts])
+        views = pa.Array.from_buffers(
+            pa.string_view(), count, [None, pa.py_buffer(view.to_pybytes()[:16] * count), *texts]
+        )
         nested = pa.ListArray.from_arrays(pa.array([0, count], pa.int32()), views)
         for array in (views, nested):
             packed = ext(20, b"\1\0" + stream(array))
@@ -172,7 +182,9 @@ def fuzz(values, rounds):
     """In another process, with 4 GB of addresses: a crash there is a failure here."""
     seed = random.randrange(1 << 30)
     lines = "\n".join(codec.encode(value).hex() for value in values)
-    run = subprocess.run([sys.executable, "-c", FUZZ, str(seed), str(rounds)], input=lines, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(
+        [sys.executable, "-c", FUZZ, str(seed), str(rounds)], input=lines, capture_output=True, text=True, timeout=120
+    )
     assert run.returncode == 0, (seed, run.returncode, run.stderr[-2000:])
     found, refused = map(int, run.stdout.split())
     assert found + refused == rounds and refused > 0

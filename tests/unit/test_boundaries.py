@@ -16,8 +16,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import shmstore  # noqa: E402
-from boundary_values import KINDS, Reader, same  # noqa: E402
+from boundary_values import KINDS, Reader, same
+
+import shmstore
 
 pytest.importorskip("msgspec")
 

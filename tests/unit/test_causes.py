@@ -21,7 +21,7 @@ from shmstore import PRIVATE, SharedMemory, Store, posix, sysv
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "crash"))
 
-import refuse  # noqa: E402
+import refuse
 
 CREATES, HUGETLB = (2, 0o1000, 0o1000), (2, 0o4000, 0o4000)  # of shmget's flags
 OFD_SETLK, ADD_SEALS, REMOVE, POPULATE_WRITE, STAT = 37, 1033, 0, 23, 2
@@ -53,15 +53,27 @@ SYSV = {  # which call, with which error: what the message says
     "a sandbox without shmget": (refusal("shmget", "EPERM"), SANDBOX + r".*backend=\"posix\""),
     "a sandbox that makes none": (refusal("shmget", "EPERM", CREATES), SANDBOX + r".*backend=\"posix\""),
     "a key that is not for us": (refusal("shmget", "EACCES"), r"key 0x[0-9a-f]{8} is .*ask its owner for a mode"),
-    "no open file in the system": (refusal("shmget", "ENFILE", CREATES), r"whole system has no open file left: fs\.file-max is \d+"),
-    "too large, or too small": (refusal("shmget", "EINVAL", CREATES), r"1048576 bytes asked for; a new segment has 1 to shmmax bytes"),
-    "segments or pages used up": (refusal("shmget", "ENOSPC", CREATES), r"kernel\.shmmni is \d+ segments, \d+ exist; kernel\.shmall is \d+"),
+    "no open file in the system": (
+        refusal("shmget", "ENFILE", CREATES),
+        r"whole system has no open file left: fs\.file-max is \d+",
+    ),
+    "too large, or too small": (
+        refusal("shmget", "EINVAL", CREATES),
+        r"1048576 bytes asked for; a new segment has 1 to shmmax bytes",
+    ),
+    "segments or pages used up": (
+        refusal("shmget", "ENOSPC", CREATES),
+        r"kernel\.shmmni is \d+ segments, \d+ exist; kernel\.shmall is \d+",
+    ),
     "no memory for it": (refusal("shmget", "ENOMEM", CREATES), r"kernel\.shmmax is \d+, vm\.overcommit_memory is \d"),
     "it may not be looked at": (refusal("shmctl", "EACCES", (1, 0xFFFFFFFF, STAT)), SANDBOX),
     "a sandbox without shmctl": (refusal("shmctl", "EPERM", (1, 0xFFFFFFFF, STAT)), SANDBOX),
     "it may not be attached": (refusal("shmat", "EACCES"), SANDBOX),
     "a sandbox without shmat": (refusal("shmat", "EPERM"), SANDBOX),
-    "no addresses for it": (refusal("shmat", "ENOMEM"), r"no room for 1M more: ulimit -v is unlimited, vm\.max_map_count is \d+, \d+ mappings exist"),
+    "no addresses for it": (
+        refusal("shmat", "ENOMEM"),
+        r"no room for 1M more: ulimit -v is unlimited, vm\.max_map_count is \d+, \d+ mappings exist",
+    ),
     "locked mappings": (refusal("shmat", "EAGAIN"), r"locks what it maps \(mlockall.*ulimit -l is"),
     "no open file for the mapping": (refusal("shmat", "ENFILE"), r"whole system has no open file left"),
     "no random bytes": (refusal("getrandom", "ENOSYS"), SANDBOX),
@@ -85,7 +97,9 @@ def test_opening_in_system_v_memory(cause, key, in_child):
 def test_finding_in_system_v_memory(call, key, in_child):
     with Store(key, size="1M"):
         code, text = told(in_child, lambda: Store(key, create=False), refusal(call, "EACCES"))
-    assert code == errno.EACCES and re.search(r"of uid 0, mode 0600, 1048576 bytes; you are uid 0; ask its owner for a mode", text), text
+    assert code == errno.EACCES and re.search(
+        r"of uid 0, mode 0600, 1048576 bytes; you are uid 0; ask its owner for a mode", text
+    ), text
 
 
 def test_a_mode_that_keeps_its_creator_out(key, in_child):
@@ -104,21 +118,39 @@ def sysv_of(key):
 
 POSIX = {
     "no descriptor": (refusal("openat", "EMFILE", TMPFILE), r"no file descriptor left: ulimit -n is \d+; close"),
-    "no open file in the system": (refusal("openat", "ENFILE", TMPFILE), r"whole system has no open file left: fs\.file-max is"),
-    "not mounted": (refusal("openat", "ENOENT", TMPFILE), r"/dev/shm is missing; as root: mount -t tmpfs.*backend=\"sysv\""),
+    "no open file in the system": (
+        refusal("openat", "ENFILE", TMPFILE),
+        r"whole system has no open file left: fs\.file-max is",
+    ),
+    "not mounted": (
+        refusal("openat", "ENOENT", TMPFILE),
+        r"/dev/shm is missing; as root: mount -t tmpfs.*backend=\"sysv\"",
+    ),
     "no directory": (refusal("openat", "ENOTDIR", TMPFILE), r"/dev/shm is missing"),
     "no tmpfs": (refusal("openat", "EOPNOTSUPP", TMPFILE), r"/dev/shm is no tmpfs"),
     "an old kernel's answer": (refusal("openat", "EISDIR", TMPFILE), r"/dev/shm is no tmpfs"),
-    "read-only": (refusal("openat", "EROFS", TMPFILE), r"/dev/shm is mounted read-only; as root: mount -o remount,rw /dev/shm"),
+    "read-only": (
+        refusal("openat", "EROFS", TMPFILE),
+        r"/dev/shm is mounted read-only; as root: mount -o remount,rw /dev/shm",
+    ),
     "no inode or page": (refusal("openat", "ENOSPC", TMPFILE), r"/dev/shm has \d+ bytes.*remove what nobody needs"),
     "a quota": (refusal("openat", "EDQUOT", TMPFILE), r"uid 0 has used its quota of /dev/shm"),
     "a sandbox makes no files": (refusal("openat", "EPERM", TMPFILE), SANDBOX),
     "a security module": (refusal("openat", "EACCES", TMPFILE), SANDBOX),
     "a mode that cannot be set": (refusal("fchmod", "EPERM"), SANDBOX),
-    "a file too large": (refusal("ftruncate", "EFBIG"), r"1048576 bytes are more than a file of this file system may have"),
+    "a file too large": (
+        refusal("ftruncate", "EFBIG"),
+        r"1048576 bytes are more than a file of this file system may have",
+    ),
     "no memory for the size": (refusal("ftruncate", "ENOSPC"), r"/dev/shm has \d+ bytes"),
-    "no addresses for it": (refusal("mmap", "ENOMEM", (3, 0x3, mmap.MAP_SHARED), (1, 0xFFFFFFFF, 1 << 20)), r"no room for 1M more: ulimit -v"),
-    "locked mappings": (refusal("mmap", "EAGAIN", (3, 0x3, mmap.MAP_SHARED), (1, 0xFFFFFFFF, 1 << 20)), r"locks what it maps"),
+    "no addresses for it": (
+        refusal("mmap", "ENOMEM", (3, 0x3, mmap.MAP_SHARED), (1, 0xFFFFFFFF, 1 << 20)),
+        r"no room for 1M more: ulimit -v",
+    ),
+    "locked mappings": (
+        refusal("mmap", "EAGAIN", (3, 0x3, mmap.MAP_SHARED), (1, 0xFFFFFFFF, 1 << 20)),
+        r"locks what it maps",
+    ),
     "pages used up": (refusal("fallocate", "ENOSPC"), r"no page left for it: /dev/shm has"),
     "pages of a quota": (refusal("fallocate", "EDQUOT"), r"uid 0 has used its quota of /dev/shm"),
     "pages of no tmpfs": (refusal("fallocate", "EOPNOTSUPP"), r"/dev/shm is no tmpfs"),
@@ -149,7 +181,10 @@ FINDING = {
     "no descriptor": (refusal("openat", "EMFILE", WRITES), r"no file descriptor left"),
     "no open file in the system": (refusal("openat", "ENFILE", WRITES), r"whole system has no open file left"),
     "read-only": (refusal("openat", "EROFS", WRITES), r"mounted read-only"),
-    "not ours": (refusal("openat", "EACCES", WRITES), r"/dev/shm/shmstore-\S+ is of uid 0, mode 0600, 1048576 bytes; you are uid 0"),
+    "not ours": (
+        refusal("openat", "EACCES", WRITES),
+        r"/dev/shm/shmstore-\S+ is of uid 0, mode 0600, 1048576 bytes; you are uid 0",
+    ),
     "a sandbox": (refusal("openat", "EPERM", WRITES), SANDBOX),
     "it cannot be read": (refusal("pread64", "EIO"), r"pread: Input/output error: /dev/shm/shmstore-"),
     "it may not be read": (refusal("pread64", "EPERM"), SANDBOX),
@@ -241,7 +276,9 @@ def test_ulimit_f(key, in_child, name, disposition):
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN if disposition == "ignored" else signal.SIG_DFL)
         limit(resource.RLIMIT_FSIZE, 1 << 19)()
 
-    code, text = told(in_child, lambda: Store(key if name == "named" else PRIVATE, backend="posix", size="1M"), before=before)
+    code, text = told(
+        in_child, lambda: Store(key if name == "named" else PRIVATE, backend="posix", size="1M"), before=before
+    )
     assert code == errno.EFBIG
     assert "1048576 bytes asked for; ulimit -f is 524288 bytes (512K)" in text and "ulimit -f unlimited" in text
     assert ('backend="sysv"' in text) == (name == "named")
@@ -270,7 +307,9 @@ def test_ulimit_f_does_not_matter_in_system_v_memory(key, in_child):
 
 @pytest.mark.parametrize("backend", ["sysv", "posix"])
 def test_ulimit_v(key, in_child, backend):
-    code, text = told(in_child, lambda: Store(key, backend=backend, size="64G"), before=limit(resource.RLIMIT_AS, 4 << 30))
+    code, text = told(
+        in_child, lambda: Store(key, backend=backend, size="64G"), before=limit(resource.RLIMIT_AS, 4 << 30)
+    )
     assert code == errno.ENOMEM
     assert "no room for 64G more: ulimit -v is 4294967296 bytes (4G)" in text and "raise ulimit -v" in text
 
@@ -309,7 +348,10 @@ def test_a_process_that_locks_what_it_maps(key, in_child):
         ("size=64K,nr_inodes=1", r"/dev/shm has .*1 files of which 0 are free; remove .*nr_inodes=\.\."),
         ("size=4K", r"/dev/shm has 4096 bytes \(4K\), .*mount -o remount,size=\.\."),
         ("ro", r"/dev/shm is mounted read-only"),
-        ("mode=0755", r"uid 54321 may make no files in /dev/shm, which is of uid 0, mode 0755; as root: chmod 1777 /dev/shm"),
+        (
+            "mode=0755",
+            r"uid 54321 may make no files in /dev/shm, which is of uid 0, mode 0755; as root: chmod 1777 /dev/shm",
+        ),
         ("mode=0700", r"uid 54321 may make no files in /dev/shm, which is of uid 0, mode 0700"),
     ],
 )
@@ -357,7 +399,10 @@ def test_a_noexec_dev_shm_is_as_good(key, in_child, small_dev_shm):
     ("limits", "says"),
     [
         ({"shmmax": 4096}, r"shmget\(IPC_CREAT\): .*a new segment has 1 to shmmax bytes: kernel\.shmmax is 4096"),
-        ({"shmall": 16}, r"kernel\.shmall is 16 pages of 4096 bytes, 0 are taken; remove .*sysctl -w kernel\.shmall=\.\."),
+        (
+            {"shmall": 16},
+            r"kernel\.shmall is 16 pages of 4096 bytes, 0 are taken; remove .*sysctl -w kernel\.shmall=\.\.",
+        ),
         ({"shmmni": 0}, r"kernel\.shmmni is 0 segments, 0 exist; remove .*sysctl -w kernel\.shmmni=\.\."),
     ],
 )
@@ -380,11 +425,16 @@ def test_memfd_noexec(in_child):
         "except shmstore.StoreSystemError as error: print(error)"
     )
     done = subprocess.run(
-        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program], capture_output=True, text=True, cwd="/"
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd="/",
     )
     if "unshare" in done.stderr:
         pytest.skip(done.stderr)
-    assert done.stdout.startswith("1\n") and "mode=0o700 lets it be executed, which vm.memfd_noexec forbids" in done.stdout, done
+    assert (
+        done.stdout.startswith("1\n") and "mode=0o700 lets it be executed, which vm.memfd_noexec forbids" in done.stdout
+    ), done
 
 
 # ---- segments that the kernel removes by itself
@@ -406,7 +456,10 @@ def test_a_store_that_the_kernel_removed(key, in_child, unshare_ipc):
         return said
 
     for text in in_child(open_again, before=lambda: forced(unshare_ipc)):
-        assert "kernel.shm_rmid_forced is 1 here: the kernel removes System V memory as soon as no process is attached" in text
+        assert (
+            "kernel.shm_rmid_forced is 1 here: the kernel removes System V memory as soon as no process is attached"
+            in text
+        )
         assert "sysctl -w kernel.shm_rmid_forced=0" in text and 'backend="posix"' in text
     assert len(in_child(open_again, before=lambda: forced(unshare_ipc))) == 2
 

@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import msgpack
 import pytest
+
 import shmstore  # noqa: F401  puts the compiled walks in place
 from shmstore.codecs import extensions, registry
 from shmstore.codecs import msgpack as codec
@@ -271,7 +272,5 @@ print(value)
         datetime(2026, 1, 1, tzinfo=BERLIN),
         fractions.Fraction(2),
     ]
-    run = subprocess.run(
-        [sys.executable, "-c", script, codec.encode(value).hex()], capture_output=True, text=True
-    )
+    run = subprocess.run([sys.executable, "-c", script, codec.encode(value).hex()], capture_output=True, text=True)
     assert run.stdout == f"{value}\n", run.stderr

@@ -4,11 +4,12 @@ import collections
 from fractions import Fraction
 
 import pytest
+
 import shmstore  # noqa: F401  puts the compiled walks in place
-from shmstore.codecs import raw, resolve
-from shmstore.codecs.custom import CustomCodec
 from shmstore.codecs import msgpack as codec
 from shmstore.codecs import pickle as pickle_codec
+from shmstore.codecs import raw, resolve
+from shmstore.codecs.custom import CustomCodec
 from shmstore.errors import CodecError
 
 
@@ -110,9 +111,7 @@ def test_a_codec_needs_callables():
 
 def test_what_custom_codecs_raise_becomes_codec_error():
     upper, _ = resolve(Upper())
-    with pytest.raises(
-        CodecError, match=r"'upper' failed on an object of type int: AttributeError"
-    ) as caught:
+    with pytest.raises(CodecError, match=r"'upper' failed on an object of type int: AttributeError") as caught:
         upper.encode(1)
     assert isinstance(caught.value.__cause__, AttributeError)
     with pytest.raises(CodecError, match=r"the codec 'upper' failed on 1 bytes: UnicodeDecodeError"):

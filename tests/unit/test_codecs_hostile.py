@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import msgpack
 import pytest
+
 import shmstore  # noqa: F401  puts the compiled walks in place
 from shmstore.codecs import msgpack as codec
 from shmstore.codecs import registry
@@ -202,7 +203,6 @@ def test_want_of_memory_is_not_blamed_on_the_value(monkeypatch):
             codec.decode(data)
 
 
-
 @pytest.mark.parametrize("head", ["array", "map", "tuple", "set", "frozenset", "mixed"])
 def test_nested_containers_are_no_larger_than_the_bytes_can_fill(head):
     """250 levels, each of which claims all bytes that are left: the second one is refused."""
@@ -248,7 +248,9 @@ def test_keys_of_one_hash_are_limited(kind):
     few, many = CROWDS[kind](1000), CROWDS[kind](6000 if kind == "ints" else 3500)
     assert codec.decode(codec.encode(few)) == few
     for value in (many, [many], {"a": (many,)} if kind != "keys" else [many]):
-        with pytest.raises(CodecError, match=r"^cannot encode \$.*too many keys or members have one hash; store a list of pairs"):
+        with pytest.raises(
+            CodecError, match=r"^cannot encode \$.*too many keys or members have one hash; store a list of pairs"
+        ):
             codec.encode(value)
     packed = codec.encode(list(many) * 2 if kind != "keys" else [x for pair in many.items() for x in pair])
     count, body = len(many), packed[3:]

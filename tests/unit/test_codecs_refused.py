@@ -15,6 +15,7 @@ from fractions import Fraction
 
 import msgpack
 import pytest
+
 import shmstore  # noqa: F401  puts the compiled walks in place
 from shmstore.codecs import msgpack as codec
 from shmstore.errors import CodecError
@@ -86,9 +87,7 @@ NOON = datetime(2026, 1, 1, 12)
 
 def a_zone_file():
     """The smallest TZif file: UTC, no transitions."""
-    head = (
-        b"TZif" + b"\0" * 16 + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 0, 0, 0) + b"UTC\0"
-    )
+    head = b"TZif" + b"\0" * 16 + struct.pack(">6l", 0, 0, 0, 0, 1, 4) + struct.pack(">lbb", 0, 0, 0) + b"UTC\0"
     return io.BytesIO(head)
 
 

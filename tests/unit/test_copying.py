@@ -98,7 +98,7 @@ def ways():
         "dict with more": lambda store: {k: v for k, v in dict(store, more=1).items() if k != "more"},
         "update": starred_update,
         "**": lambda store: {**store},
-        "two of **": lambda store: {**{}, **store, **store},
+        "two of **": lambda store: {**store, **store},
         "f(**)": lambda store: accept(**store),
         "|=": in_place_or,
         "OrderedDict": lambda store: dict(collections.OrderedDict(store)),

@@ -31,7 +31,16 @@ GIVEN = [
     (34 * 365 * 86_400, 34 * 365 * 86_400 * SECOND),
 ]  # fmt: skip
 NOT_POSITIVE = [0, 0.0, -0.0, Decimal(0), Decimal("-0"), Fraction(0), timedelta(0)]
-NEGATIVE = [-1, -1e-300, -math.inf, -(10**5000), Decimal("-1e-999999"), Decimal("-Infinity"), Fraction(-1, 10**400), timedelta(microseconds=-1)]
+NEGATIVE = [
+    -1,
+    -1e-300,
+    -math.inf,
+    -(10**5000),
+    Decimal("-1e-999999"),
+    Decimal("-Infinity"),
+    Fraction(-1, 10**400),
+    timedelta(microseconds=-1),
+]
 NAN = [math.nan, Half("nan"), Decimal("NaN"), Decimal("sNaN")]
 OUT_OF_RANGE = [*NOT_POSITIVE, *NEGATIVE, *NAN]
 NO_DURATION = [True, False, "1", b"1", 1j, [1], (), (5,), (None,), object()]
@@ -97,7 +106,9 @@ def test_every_call_has_the_rule(store: shmstore.Store[Any], call: int) -> None:
     assert store["k"] == 1 and "new" not in store
 
 
-@pytest.mark.parametrize("ttl", [2, 2.0, Decimal(2), Fraction(2), timedelta(seconds=2)], ids=lambda ttl: type(ttl).__name__)
+@pytest.mark.parametrize(
+    "ttl", [2, 2.0, Decimal(2), Fraction(2), timedelta(seconds=2)], ids=lambda ttl: type(ttl).__name__
+)
 def test_ttl_is_kept(store: shmstore.Store[Any], ttl: Any) -> None:
     store.put("k", 1, ttl=ttl)
     left = store.ttl("k")

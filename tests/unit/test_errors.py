@@ -19,7 +19,7 @@ import pytest
 
 import shmstore
 from shmstore import Store, errors, sysv
-from shmstore._core import ffi, lib
+from shmstore._core import lib
 from shmstore._native import failure
 
 HEADER = {
@@ -1105,7 +1105,7 @@ def test_a_batch_that_fails_says_how_far_it_came(make, key):
     with pytest.raises(shmstore.StoreFull) as caught:
         store.put_many(dict.fromkeys(names, 1))
     says(caught, repr(key), f"{len(store)} of 50 items were stored before")
-    assert list(sorted(store)) == sorted(names[: len(store)])
+    assert sorted(store) == sorted(names[: len(store)])
 
 
 # ---- a handle in any state can be shown ----

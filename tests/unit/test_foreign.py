@@ -6,7 +6,6 @@ import ast
 import functools
 import signal
 import sys
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -138,7 +137,8 @@ def looks_at_its_caller():
 
 
 @pytest.mark.parametrize(
-    "call", [lambda: int("x"), looks_at_its_caller, lambda: uuid.UUID(bytes=b"1"), lambda: {}["k"], lambda: b"\xff".decode()]
+    "call",
+    [lambda: int("x"), looks_at_its_caller, lambda: uuid.UUID(bytes=b"1"), lambda: {}["k"], lambda: b"\xff".decode()],
 )
 def test_what_a_call_raises_is_not(call, install):
     install(raises)
@@ -186,14 +186,22 @@ def test_an_error_within_a_handler_is_converted_there_and_passes_outside(key, in
 # Classes that nothing but the package's own code raises, so that no handler's is one of them.
 OWN = {"Unsupported", "Refused", "Foreign"}
 IN_A_THREAD = {"sleeper"}  # of wait_async: no handler runs there
-LIBRARY = [path for path in sorted(PACKAGE.rglob("*.py")) if "cli" not in path.relative_to(PACKAGE).parts and "demo" not in path.name]
+LIBRARY = [
+    path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if "cli" not in path.relative_to(PACKAGE).parts and "demo" not in path.name
+]
 
 
 def asks_first(clause):
     """Its first statement is ``raise``, or raises again what is foreign, or it cleans up and raises what it caught."""
     first, last = clause.body[0], clause.body[-1]
     if isinstance(first, ast.If):
-        asks = [node for node in ast.walk(first.test) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "is_foreign"]
+        asks = [
+            node
+            for node in ast.walk(first.test)
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "is_foreign"
+        ]
         first = first.body[0] if asks and not isinstance(first.test, ast.UnaryOp) else None
     bare = [isinstance(node, ast.Raise) and node.exc is None for node in (first, last)]
     return bare[0] or (bare[1] and getattr(clause.type, "id", "") == "BaseException")

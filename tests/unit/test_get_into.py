@@ -47,7 +47,9 @@ def test_what_does_not_fit_changes_nothing(make):
     assert buffer == bytes(99)
 
 
-@pytest.mark.parametrize("buffer", [b"abc", memoryview(b"abc"), memoryview(bytearray(8))[::2], np.zeros(8)[::2], "abc", 5])
+@pytest.mark.parametrize(
+    "buffer", [b"abc", memoryview(b"abc"), memoryview(bytearray(8))[::2], np.zeros(8)[::2], "abc", 5]
+)
 def test_other_buffers_are_refused(make, buffer):
     store = make()
     store["k"] = b"x"

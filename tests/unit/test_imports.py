@@ -3,7 +3,6 @@ mod_wsgi and uWSGI make them. Every public call is made by each import while oth
 
 from __future__ import annotations
 
-import importlib
 import pkgutil
 import re
 import subprocess

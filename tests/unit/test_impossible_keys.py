@@ -141,7 +141,9 @@ def test_storing_refuses_and_says_why(make, call, codec):
         assert store._key.shown in said and f"a key is str or bytes, not {type(key).__name__} (" in said
         assert not isinstance(caught.value, shmstore.ShmStoreError)
     for key in INVALID:
-        with pytest.raises(InvalidKey, match="a key at most 32768; use a hash" if len(key) > 100 else "lone surrogate") as caught:
+        with pytest.raises(
+            InvalidKey, match="a key at most 32768; use a hash" if len(key) > 100 else "lone surrogate"
+        ) as caught:
             stores(store)[call](key)
         said = str(caught.value)
         assert store._key.shown in said and repr(key[:60]) in said and len(said) < 400
@@ -247,6 +249,12 @@ def test_a_handle_that_cannot_is_said_first(make, bad):
         with pytest.raises(shmstore.ReadOnlyStore):
             call(bad)
     reader.close()
-    for call in (lambda key: key in reader, reader.get, reader.__getitem__, reader.delete, lambda key: reader.get_many([key])):
+    for call in (
+        lambda key: key in reader,
+        reader.get,
+        reader.__getitem__,
+        reader.delete,
+        lambda key: reader.get_many([key]),
+    ):
         with pytest.raises(shmstore.StoreClosed):
             call(bad)

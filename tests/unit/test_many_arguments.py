@@ -21,14 +21,16 @@ WRITE = ["put_many", "add_many", "update"]
 @pytest.mark.parametrize("keys", SINGLE, ids=lambda keys: f"{type(keys).__name__} of {len(keys)}")
 @pytest.mark.parametrize("method", [*READ, *WRITE])
 def test_a_single_key_is_a_type_error(store: shmstore.Store[Any], method: str, keys: Any) -> None:
-    letters = {letter: 1 for letter in "user:1"}
+    letters = dict.fromkeys("user:1", 1)
     store.update(letters)
     with pytest.raises(TypeError, match=f"{method}\\(\\) takes .* single {type(keys).__name__}; write {method}"):
         getattr(store, method)(keys)
     assert dict(store) == letters
 
 
-@pytest.mark.parametrize("items", [["ab", "cd"], [b"ab"], (("a", 1), "cd"), {"ab"}], ids=["strs", "bytes", "one of two", "set"])
+@pytest.mark.parametrize(
+    "items", [["ab", "cd"], [b"ab"], (("a", 1), "cd"), {"ab"}], ids=["strs", "bytes", "one of two", "set"]
+)
 @pytest.mark.parametrize("method", WRITE)
 def test_a_str_is_no_pair(store: shmstore.Store[Any], method: str, items: Any) -> None:
     with pytest.raises(TypeError, match="pairs of a key and a value"):

@@ -19,7 +19,9 @@ NOBODY = 65534
 M = 1 << 20
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="locks more memory than users may")
 BOTH = pytest.mark.parametrize("memory", ["sysv", "posix"])
-HUGE = pytest.mark.parametrize("options", [{}, {"key": PRIVATE}, {"key": PRIVATE, "backend": "posix"}], ids=["named", "private", "memfd"])
+HUGE = pytest.mark.parametrize(
+    "options", [{}, {"key": PRIVATE}, {"key": PRIVATE, "backend": "posix"}], ids=["named", "private", "memfd"]
+)
 
 
 def mapping(store: Store) -> dict[str, int]:
@@ -86,7 +88,10 @@ def test_too_few_huge_pages_and_the_command_that_helps(huge_pages, key, options)
     with pytest.raises(shmstore.StoreSystemError) as refused:
         Store(**wish)
     said = str(refused.value)
-    assert "hugepages='2M' takes 4 of them; vm.nr_hugepages is 1, 1 free; set more aside: sysctl -w vm.nr_hugepages=4" in said
+    assert (
+        "hugepages='2M' takes 4 of them; vm.nr_hugepages is 1, 1 free; set more aside: sysctl -w vm.nr_hugepages=4"
+        in said
+    )
     name, count = re.search(r"sysctl -w (\S+)=(\d+)", said).groups()
     assert name == "vm.nr_hugepages"
     huge_pages.set_aside(int(count))
@@ -209,7 +214,9 @@ def test_who_may_not_lock(key, memory, limit, amount, in_child):
     with pytest.raises(OSError) as refused:
         in_child(lambda: Store(key, backend=memory, size="4M", lock_memory=True).close(), uid=NOBODY, before=limited)
     said = str(refused.value)
-    assert f"lock_memory=True wants 4M, ulimit -l is {amount}; raise it (ulimit -l 4096" in said and "CAP_IPC_LOCK" in said
+    assert (
+        f"lock_memory=True wants 4M, ulimit -l is {amount}; raise it (ulimit -l 4096" in said and "CAP_IPC_LOCK" in said
+    )
     with pytest.raises(shmstore.StoreNotFound):  # nothing is left of it
         Store(key, backend=memory, create=False)
 

@@ -419,7 +419,11 @@ class AgainstTwoArenas(Against):
 
 
 SETTINGS = settings(  # fmt: skip
-    deadline=None, max_examples=100, stateful_step_count=40, suppress_health_check=list(HealthCheck), database=None,
+    deadline=None,
+    max_examples=100,
+    stateful_step_count=40,
+    suppress_health_check=list(HealthCheck),
+    database=None,
     report_multiple_bugs=False,
 )
 TestModel = Against.TestCase

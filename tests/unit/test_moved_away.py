@@ -25,7 +25,10 @@ class Places:
     def __init__(self, store):
         size = ffi.new("uint64_t *")
         self.memory = ffi.buffer(lib.shms_memory(store._handle, size), store.info().size)
-        (self.first,), (self.size,) = struct.unpack_from("<Q", self.memory, 184), struct.unpack_from("<I", self.memory, 196)
+        (self.first,), (self.size,) = (
+            struct.unpack_from("<Q", self.memory, 184),
+            struct.unpack_from("<I", self.memory, 196),
+        )
 
     def take_away(self, index):
         """What whoever holds its tenant for dead leaves: the generation, and nobody."""
@@ -150,7 +153,9 @@ store.destroy()
 
 
 def in_a_new_namespace(kind, script, *arguments):
-    done = subprocess.run(["unshare", kind, sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd="/")
+    done = subprocess.run(
+        ["unshare", kind, sys.executable, "-c", script, *arguments], capture_output=True, text=True, cwd="/"
+    )
     if done.returncode and "unshare" in done.stderr.splitlines()[-1]:
         pytest.skip(done.stderr.strip())
     assert done.returncode == 0, done.stderr

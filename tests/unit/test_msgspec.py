@@ -9,7 +9,7 @@ import uuid
 from typing import Any, Literal
 
 import pytest
-import shmstore
+
 from shmstore.codecs import msgpack as plain
 from shmstore.errors import CodecError
 
@@ -74,7 +74,11 @@ def slow(fast, make):
     ids=lambda struct: type(struct).__name__,
 )  # fmt: skip
 def test_structs_come_back_as_they_were(fast, slow, struct):
-    for value, kind in ((struct, type(struct)), ([struct, struct], list[type(struct)]), ({"k": struct}, dict[str, type(struct)])):
+    for value, kind in (
+        (struct, type(struct)),
+        ([struct, struct], list[type(struct)]),
+        ({"k": struct}, dict[str, type(struct)]),
+    ):
         fast["s"] = value
         assert fast.get("s", type=kind) == value
         assert fast.get_many(["s", "none"], type=kind) == {"s": value}
@@ -139,7 +143,11 @@ def test_another_type_is_codec_error(fast, value, kind, message):
 
 def test_type_needs_the_codec(store):
     store["u"] = {"name": "x"}
-    for call in (lambda: store.get("u", type=User), lambda: store.get_many(["u"], type=User), lambda: store.get("no", type=User)):
+    for call in (
+        lambda: store.get("u", type=User),
+        lambda: store.get_many(["u"], type=User),
+        lambda: store.get("no", type=User),
+    ):
         with pytest.raises(TypeError, match=r"type= is for handles opened with codec='msgspec'"):
             call()
 
@@ -174,7 +182,12 @@ def test_fields_follow_the_rules_of_all_values(fast):
 
 
 def test_hostile_bytes_take_no_memory():
-    for data in (b"\xdd\xff\xff\xff\xff", b"\x91\xdf\x7f\xff\xff\xff", b"\xdd\x00\x98\x96\x80" * 40, b"\x91" * 300 + b"\xc0"):
+    for data in (
+        b"\xdd\xff\xff\xff\xff",
+        b"\x91\xdf\x7f\xff\xff\xff",
+        b"\xdd\x00\x98\x96\x80" * 40,
+        b"\x91" * 300 + b"\xc0",
+    ):
         for read in (codec.decode, lambda data: codec.decode_as(data, list[Any])):
             with pytest.raises(CodecError):
                 read(data)

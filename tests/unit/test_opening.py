@@ -33,8 +33,19 @@ def test_the_creators_choices(key):
         store.destroy()
 
 
-@pytest.mark.parametrize("bad, error", [("", ValueError), ("a\0b", ValueError), ("x" * 256, ValueError), (0, ValueError),
-                                        (2**32, ValueError), (1.5, TypeError), (None, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    "bad, error",
+    [
+        ("", ValueError),
+        ("a\0b", ValueError),
+        ("x" * 256, ValueError),
+        (0, ValueError),
+        (2**32, ValueError),
+        (1.5, TypeError),
+        (None, TypeError),
+        (True, TypeError),
+    ],
+)
 def test_bad_keys(bad, error):
     with pytest.raises(error):
         Store(bad)
@@ -106,9 +117,7 @@ def test_destroyed_under_others(key):
 
 def test_racing_creators_get_one_store(key):
     program = (
-        "import shmstore, sys\n"
-        "s = shmstore.Store(sys.argv[1], size='1M')\n"
-        "print(s.incr('opened'), s.info().uuid)\n"
+        "import shmstore, sys\ns = shmstore.Store(sys.argv[1], size='1M')\nprint(s.incr('opened'), s.info().uuid)\n"
     )
     racers = [subprocess.Popen([sys.executable, "-c", program, key], stdout=subprocess.PIPE, text=True, cwd="/")
               for _ in range(6)]  # fmt: skip

@@ -23,8 +23,10 @@ scalars = (
 )  # fmt: skip
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=20)
-    | st.dictionaries(st.text(max_size=40) | st.integers(-5, 5) | st.binary(max_size=4), inner, max_size=20),
+    lambda inner: (
+        st.lists(inner, max_size=20)
+        | st.dictionaries(st.text(max_size=40) | st.integers(-5, 5) | st.binary(max_size=4), inner, max_size=20)
+    ),
     max_leaves=60,
 )
 

@@ -14,9 +14,10 @@ import pytest
 pd = pytest.importorskip("pandas", reason="pandas is not installed")
 
 import numpy as np  # noqa: E402
-import shmstore  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+
+import shmstore  # noqa: E402
 from shmstore.codecs import msgpack as codec  # noqa: E402
 from shmstore.errors import CodecError  # noqa: E402
 
@@ -94,7 +95,11 @@ def frames():
     yield pd.DataFrame({"a": [1]}).rename_axis(columns="columns", index="rows").rename_axis(index=[("rows", 1)])
     yield pd.DataFrame({"a": [1, 2]}, index=[1.5, np.nan])
     yield pd.DataFrame({"a": [1, 2]}).set_flags(allows_duplicate_labels=False)
-    yield pd.DataFrame({"a": range(9), "b": list("abcabcabc")}).groupby(["b", pd.cut(range(9), 2)], observed=False).agg(["sum", "mean"])
+    yield (
+        pd.DataFrame({"a": range(9), "b": list("abcabcabc")})
+        .groupby(["b", pd.cut(range(9), 2)], observed=False)
+        .agg(["sum", "mean"])
+    )
     attributes = pd.DataFrame({"a": [1.5]})
     attributes.attrs = {"unit": ("m", 1), 2: [datetime.date(2026, 1, 1), pd.NaT]}
     yield attributes
@@ -126,7 +131,9 @@ def test_there_is_a_number_for_each_frame():
 @given(st.data())
 def test_any_frame(data):
     """Columns, rows and labels in all combinations, whole or in part, in any container."""
-    native = [name for name in sorted(ARRAYS) if len(ARRAYS[name]) == 5 and ">" not in name]  # pandas does not take from others
+    native = [
+        name for name in sorted(ARRAYS) if len(ARRAYS[name]) == 5 and ">" not in name
+    ]  # pandas does not take from others
     names = data.draw(st.lists(st.sampled_from(native), max_size=5))
     rows = LABELS[data.draw(st.sampled_from(sorted(LABELS)))]
     columns = LABELS[data.draw(st.sampled_from([name for name in sorted(LABELS) if ">" not in name]))]
@@ -197,7 +204,14 @@ def test_through_a_store(make, key, other):
 
 @pytest.mark.parametrize("rows", [10, 100_000])
 def test_what_comes_back_can_be_changed(rows):
-    frame = pd.DataFrame({"a": range(rows), "s": ["x"] * rows, "n": pd.array([1] * rows, "Int64"), "c": pd.Categorical(["x", "y"] * (rows // 2))})
+    frame = pd.DataFrame(
+        {
+            "a": range(rows),
+            "s": ["x"] * rows,
+            "n": pd.array([1] * rows, "Int64"),
+            "c": pd.Categorical(["x", "y"] * (rows // 2)),
+        }
+    )
     packed = codec.encode(frame)
     for back in (codec.decode(packed), codec.decode([bytearray, bytes][rows < 100](packed))):
         back.loc[0, "a"] = 7
@@ -252,13 +266,17 @@ def test_damaged_bytes_crash_nobody():
     seed = random.randrange(1 << 30)
     values = [*SCALARS.values(), *map(series, ARRAYS), *LABELS.values(), *list(frames())[:13]]
     lines = "\n".join(ext(payload(value)).hex() for value in values)
-    run = subprocess.run([sys.executable, "-c", FUZZ, str(seed), "20000"], input=lines, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(
+        [sys.executable, "-c", FUZZ, str(seed), "20000"], input=lines, capture_output=True, text=True, timeout=300
+    )
     assert run.returncode == 0, (seed, run.returncode, run.stderr[-2000:])
     found, refused = map(int, run.stdout.split())
     assert found + refused == 20000 and refused > 1000
 
 
-@pytest.mark.parametrize("name", ["Timestamp 2026-10-25 02:30:00.123456789", "Timedelta 1D", "NaT", "NA", "Period", "Interval (0, 1)"])
+@pytest.mark.parametrize(
+    "name", ["Timestamp 2026-10-25 02:30:00.123456789", "Timedelta 1D", "NaT", "NA", "Period", "Interval (0, 1)"]
+)
 def test_scalars_have_no_byte_too_few_or_too_many(name):
     good = payload(SCALARS[name])
     same(SCALARS[name], codec.decode(ext(good)))
@@ -318,7 +336,11 @@ print([name for name in ("pyarrow", "pandas") if name in sys.modules])
     assert run(script) == "[]\n"
 
 
-@pytest.mark.parametrize("value", [pd.DataFrame({"a": [1]}), pd.NaT, pd.Timestamp("2026"), [{"t": pd.NA}]], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "value",
+    [pd.DataFrame({"a": [1]}), pd.NaT, pd.Timestamp("2026"), [{"t": pd.NA}]],
+    ids=lambda value: type(value).__name__,
+)
 def test_without_pandas_the_error_says_what_to_install(value):
     script = """
 import sys

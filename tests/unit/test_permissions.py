@@ -184,8 +184,12 @@ def test_destroy_of_another_users_store_says_what_helps(key, memory):
         assert caught.value.errno == errno.EPERM
         assert repr(key) in said and "uid 0 (root)" in said and "runs as uid 65534 (nobody)" in said
         if memory == "sysv":
-            assert said.endswith(f"only one of them or root may remove it: shmstore rm, or ipcrm -m {store.info().id}, as that user")
+            assert said.endswith(
+                f"only one of them or root may remove it: shmstore rm, or ipcrm -m {store.info().id}, as that user"
+            )
         else:
             path = f"/dev/shm/shmstore-{key}"
-            assert said.endswith(f"only the owner of that file, or of the directory, or root may remove it: rm {path} as that user")
+            assert said.endswith(
+                f"only the owner of that file, or of the directory, or root may remove it: rm {path} as that user"
+            )
         store["k"] = 1  # nothing was destroyed

@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from shmstore.codecs import pickle as codec
 from shmstore.errors import CodecError
 
@@ -21,11 +22,19 @@ class Big:
 
 
 def test_memory_of_all_kinds_comes_back():
-    value = [Big(b"r" * 100_000), Big(bytearray(b"w" * 70_000)), Big(b"small"), "x" * 100_000, Big(bytearray(codec.LARGE))]
+    value = [
+        Big(b"r" * 100_000),
+        Big(bytearray(b"w" * 70_000)),
+        Big(b"small"),
+        "x" * 100_000,
+        Big(bytearray(codec.LARGE)),
+    ]
     packed = codec.encode(value)
     assert packed.startswith(b"shmpkl5\0") and packed.count(b"r" * 100_000) == 1
     back = codec.decode(packed)
-    assert [bytes(big.memory) for big in back if type(big) is Big] == [bytes(big.memory) for big in value if type(big) is Big]
+    assert [bytes(big.memory) for big in back if type(big) is Big] == [
+        bytes(big.memory) for big in value if type(big) is Big
+    ]
     assert memoryview(back[0].memory).readonly and not memoryview(back[1].memory).readonly
     assert packed.index(b"r" * 100_000) % 64 == packed.index(b"w" * 70_000) % 64 == 0
     back[1].memory[:2] = b"no"

@@ -17,7 +17,7 @@ from shmstore._limits import free_huge_pages, huge_page_sizes, room_for_mappings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "crash"))
 
-import refuse  # noqa: E402
+import refuse
 
 STRANGER = 54321
 F_OFD_GETLK, F_OFD_SETLK = 36, 37
@@ -168,7 +168,10 @@ def test_stores_where_nobody_lists_them(key, in_child, without_proc):
         without_proc()
         refused(refuse.Refusal("shmctl", errno.EPERM))()
 
-    with Store(key, size="1M"), pytest.raises(OSError, match="neither the kernel's table nor /proc/sysvipc/shm") as caught:
+    with (
+        Store(key, size="1M"),
+        pytest.raises(OSError, match="neither the kernel's table nor /proc/sysvipc/shm") as caught,
+    ):
         in_child(shmstore.stores, before=before)
     assert caught.value.errno == errno.EPERM
 
@@ -192,7 +195,11 @@ def test_segments_after_dropping_privileges(key, in_child):
     with Store(key, size="1M", mode=0o600) as store:
         shmid = store.info().id
         rows = in_child(
-            lambda: [(row.readable, row.stat.nattch, row.stat.mode & 0o777) for row in sysv.segments() if row.stat and row.stat.id == shmid],
+            lambda: [
+                (row.readable, row.stat.nattch, row.stat.mode & 0o777)
+                for row in sysv.segments()
+                if row.stat and row.stat.id == shmid
+            ],
             uid=STRANGER,
         )
         assert rows == [(False, 2, 0o600)]

@@ -8,6 +8,7 @@ import threading
 from decimal import Decimal
 
 import pytest
+
 import shmstore
 from shmstore import _calls
 from shmstore.codecs import extensions, registry
@@ -195,7 +196,7 @@ def test_an_encoder_may_remove_items_of_the_dict_that_is_packed(one_at_a_time):
         packed.pop(next(iter(packed))) if one_at_a_time else packed.clear()
         return b""
 
-    packed = {number: None for number in range(40)}
+    packed = dict.fromkeys(range(40))
     shmstore.register(64, Key, encode, lambda data: Key())
     packed.update({Key(): number for number in range(40)})
     if one_at_a_time:  # items that were packed already: the value is what the dict was

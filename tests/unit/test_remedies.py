@@ -15,6 +15,7 @@ import warnings
 from decimal import Decimal
 
 import pytest
+
 from shmstore.codecs import msgpack as codec
 from shmstore.codecs import pickle as pickle_codec
 from shmstore.errors import CodecError
@@ -51,7 +52,11 @@ def check(value, expression, names=None):
         codec.encode({"k": [value]})
     said = str(caught.value)
     assert said.startswith("cannot encode $.k[0]") and "; " in said
-    written = expression.replace("x.encode(", "s.encode(") if isinstance(value, str) else expression.replace("x.value", "its .value")
+    written = (
+        expression.replace("x.encode(", "s.encode(")
+        if isinstance(value, str)
+        else expression.replace("x.value", "its .value")
+    )
     assert written in said
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -216,7 +221,9 @@ def test_paths_lead_into_objects_of_pandas(text, path):
     value = eval(text, {"pd": pd, "x": unknown, "with_attrs": with_attrs})
     with pytest.raises(CodecError) as caught:
         codec.encode([value])
-    assert str(caught.value).startswith(f"cannot encode $[0]{path}: objects of type ") and "Unknown" in str(caught.value)
+    assert str(caught.value).startswith(f"cannot encode $[0]{path}: objects of type ") and "Unknown" in str(
+        caught.value
+    )
     if ".a" not in path[:7] and ".k" not in path:  # keys of dicts, which are written as attributes
         assert eval(f"value{path}") is unknown
 

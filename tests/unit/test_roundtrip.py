@@ -17,11 +17,12 @@ from decimal import Decimal
 
 import msgpack
 import pytest
-import shmstore  # noqa: F401  puts the compiled walks in place
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shmstore.codecs import msgpack as codec
+
+import shmstore  # noqa: F401  puts the compiled walks in place
 from shmstore import _calls
+from shmstore.codecs import msgpack as codec
 from shmstore.errors import CodecError
 
 RELAXED = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
@@ -90,9 +91,7 @@ def can_be_hashed(value):
     return True
 
 
-edges = st.sampled_from(
-    [2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 127, 128, -32, -33, -128, -129]
-)
+edges = st.sampled_from([2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 127, 128, -32, -33, -128, -129])
 offsets = st.timedeltas(timedelta(hours=-24, microseconds=1), timedelta(hours=24, microseconds=-1))
 zones = st.one_of(
     st.none(),
@@ -131,9 +130,7 @@ leaves = st.one_of(
     st.builds(lambda u, safe: uuid.UUID(int=u.int, is_safe=safe), st.uuids(), st.sampled_from(uuid.SafeUUID)),
     st.dates(),
     st.timedeltas(),
-    st.builds(
-        lambda d, zone, fold: d.replace(tzinfo=zone, fold=fold), st.datetimes(), zones, st.integers(0, 1)
-    ),
+    st.builds(lambda d, zone, fold: d.replace(tzinfo=zone, fold=fold), st.datetimes(), zones, st.integers(0, 1)),
     st.builds(lambda t, zone, fold: t.replace(tzinfo=zone, fold=fold), st.times(), zones, st.integers(0, 1)),
     st.builds(range, numbers, numbers, numbers.filter(bool)),
     st.builds(slice, numbers, st.none() | st.text(max_size=3), st.none() | numbers),
@@ -239,14 +236,11 @@ def edit(data, edits):
 
 
 edits = st.lists(
-    st.tuples(
-        st.integers(0, 10_000), st.sampled_from(["set", "insert", "delete", "double"]), st.integers(0, 255)
-    ),
+    st.tuples(st.integers(0, 10_000), st.sampled_from(["set", "insert", "delete", "double"]), st.integers(0, 255)),
     max_size=4,
 )
 tags = st.sampled_from(
-    bytes.fromhex("80 81 90 91 9f a1 c0 c4 c7 c8 c9 cb cf d4 d5 d6 d7 d8 d9 dc dd de df ff")
-    + bytes(range(16))
+    bytes.fromhex("80 81 90 91 9f a1 c0 c4 c7 c8 c9 cb cf d4 d5 d6 d7 d8 d9 dc dd de df ff") + bytes(range(16))
 )
 payloads = st.builds(
     lambda code, data: msgpack.packb(msgpack.ExtType(code, data)),

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from shmstore import SharedMemory, ShareableList
+from shmstore import ShareableList, SharedMemory
 
 VALUES = ["howdy", b"HoWdY", -273.154, 100, None, True, 42]
 

@@ -175,7 +175,8 @@ if __name__ == "__main__":
 
 def test_a_store_that_sys_holds_is_closed_in_order(end, store):
     """sys is the last to go, when the globals of all modules are None. What is in C still works."""
-    assert end("""
+    assert end(
+        """
 import os, shmstore, sys
 class Last:
     def __init__(self, store):
@@ -184,5 +185,7 @@ class Last:
         self.store.put("a", [1, {"b": 2}])
         write(1, b"done\\n" if self.store["a"] == [1, {"b": 2}] and self.store.incr("n") == 1 else b"wrong\\n")
 sys.last = Last(shmstore.open(sys.argv[2], create=False))
-""", store.info().name) == ["done"]
+""",
+        store.info().name,
+    ) == ["done"]
     assert [client.is_me for client in store.clients()] == [True] and store.recover() == 0

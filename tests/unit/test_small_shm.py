@@ -9,7 +9,9 @@ import pytest
 
 WORK = Path(__file__).with_name("small_shm_work.py")
 CANNOT = subprocess.run(
-    ["unshare", "-m", "-i", "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/dev/shm"], capture_output=True, text=True
+    ["unshare", "-m", "-i", "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", "/dev/shm"],
+    capture_output=True,
+    text=True,
 )
 
 

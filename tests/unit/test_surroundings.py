@@ -39,9 +39,21 @@ def ignore_and_block(names):
 @pytest.mark.parametrize("names", ["SIGINT", "SIGINT SIGHUP SIGQUIT SIGTERM SIGCHLD SIGALRM SIGUSR1"])
 def test_signals_that_were_ignored_before_a_run(names, workers, request):
     """As nohup does it, and a shell for what it starts in the background."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", str(workers), f"{request.path}::test_programs_have_default_signals"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-n",
+        str(workers),
+        f"{request.path}::test_programs_have_default_signals",
+    ]
     environment = {**os.environ, MAY_COME: " ".join(set(names.split()) & {"SIGINT", "SIGHUP", "SIGQUIT", "SIGTERM"})}
-    environment = {name: value for name, value in environment.items() if not name.startswith(("PYTEST_", "SHMSTORE_TEST_I"))}
+    environment = {
+        name: value for name, value in environment.items() if not name.startswith(("PYTEST_", "SHMSTORE_TEST_I"))
+    }
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment,
         preexec_fn=ignore_and_block(names.split()),

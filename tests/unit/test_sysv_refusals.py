@@ -225,7 +225,7 @@ def test_eidrm_of_an_id_that_is_going(monkeypatch, in_child, call):
     """
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two processors")
-    monkeypatch.setattr(_sysv_errors, "rows_of_proc", lambda: [])  # no message for the rest: that takes longer
+    monkeypatch.setattr(_sysv_errors, "rows_of_proc", list)  # no message for the rest: that takes longer
     box = mmap.mmap(-1, 16)
     until = time.monotonic() + 20
     child = os.fork()

@@ -236,7 +236,10 @@ def end_many(store, how, times):
         pair = [
             subprocess.Popen(
                 [sys.executable, "-X", "faulthandler", "-c", ENDING, name, how, str(0.003 * (i + j))],
-                cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                cwd="/",
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
             )  # fmt: skip
             for j in range(2)
         ]

@@ -53,7 +53,6 @@ def test_only_what_changed_is_said_to_have_changed():
 # ---- in full -----------------------------------------------------------------------------------------------
 
 
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "path"),
@@ -66,7 +65,9 @@ def test_four_gibibytes_are_refused(key, make, path, codec_name):
     needs(13)
     with shmstore.open(key, size="1M", codec=codec_name) as store:
         value = make()
-        with pytest.raises(shmstore.CodecError, match=rf"cannot encode {path}: .*: \d+ bytes, and msgpack holds at most {LIMIT} "):
+        with pytest.raises(
+            shmstore.CodecError, match=rf"cannot encode {path}: .*: \d+ bytes, and msgpack holds at most {LIMIT} "
+        ):
             store["k"] = value
 
 
@@ -76,7 +77,9 @@ def test_an_array_of_four_gibibytes_is_refused(key):
     needs(5)
     with shmstore.open(key, size="1M") as store:
         for value, path in ((np.zeros(LIMIT - 10, "u1"), r"\$"), ([np.zeros((2, LIMIT), "u1")], r"\$\[0\]")):
-            with pytest.raises(shmstore.CodecError, match=rf"cannot encode {path}: numpy.ndarray: \d+ bytes, and msgpack holds"):
+            with pytest.raises(
+                shmstore.CodecError, match=rf"cannot encode {path}: numpy.ndarray: \d+ bytes, and msgpack holds"
+            ):
                 store["k"] = value
 
 

@@ -11,7 +11,7 @@ import os
 import random
 import subprocess
 import sys
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ def run(*command: object) -> str:
     return done.stdout
 
 
-@lru_cache(maxsize=None)
+@cache
 def about(python: str) -> list[str]:
     """Version and packages of an interpreter; nothing if it has no shmstore of this kind."""
     try:

@@ -201,15 +201,22 @@ def test_infinity_is_a_number_of_seconds(store):
 def test_destroy_wakes_everybody(store, make, patient):
     version = store.put("k", 1)
     reader = make(readonly=True)
-    sleepers = [Sleeper(store, "k", after=version), Sleeper(reader, "never"), *(Sleeper(store, f"n{i}") for i in range(9))]
-    there = elsewhere(store, """
+    sleepers = [
+        Sleeper(store, "k", after=version),
+        Sleeper(reader, "never"),
+        *(Sleeper(store, f"n{i}") for i in range(9)),
+    ]
+    there = elsewhere(
+        store,
+        """
 shmstore._waiting.SLICE = 10**12
 print("ready", flush=True)
 try:
     store.wait("never", timeout=60)
 except shmstore.StoreDestroyed:
     print("destroyed")
-""")
+""",
+    )
     assert there.stdout.readline() == "ready\n"
     asleep(0.1)
     store.destroy()
@@ -381,7 +388,9 @@ def test_fifty_sleepers_on_different_names_of_one_bucket(make, patient):
 def test_many_sleepers_on_one_name(store, patient):
     sleepers = [Sleeper(store, "k") for _ in range(60)]
     others = [
-        elsewhere(store, "shmstore._waiting.SLICE = 10**12\nprint('ready', flush=True)\nprint(store.wait('k', timeout=60))")
+        elsewhere(
+            store, "shmstore._waiting.SLICE = 10**12\nprint('ready', flush=True)\nprint(store.wait('k', timeout=60))"
+        )
         for _ in range(3)
     ]
     for other in others:
@@ -574,12 +583,20 @@ def test_a_loop_that_ends_before_its_waits(store, no_thread_stays):
         await asyncio.sleep(0.03)
 
     asyncio.run(main())
-    assert finished(elsewhere(store, """
+    assert (
+        finished(
+            elsewhere(
+                store,
+                """
 import asyncio
 async def main():
     tasks = [asyncio.create_task(store.wait_async("never")) for _ in range(5)]
     await asyncio.sleep(0.03)
 asyncio.run(main())
-""")) == ""
+""",
+            )
+        )
+        == ""
+    )
     store.recover()
     store.check()

@@ -99,7 +99,8 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     if (rc != SHMS_OK)
         return rc;
     struct shms_store *s = &h->s;
-    uint64_t sum[SHMS_CLIENT_COUNTERS] = {0}, high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
+    uint64_t sum[SHMS_CLIENT_COUNTERS] = {0},
+             high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     memset(stats, 0, sizeof *stats);
     for (uint32_t i = 0; i < high; i++) {
         struct shms_client *c = shms_client_at(s, i);
@@ -111,7 +112,8 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
         sum[k] += shms_load_relaxed(&s->own_counters[k]);
     for (uint32_t a = 0; a < s->arena_count; a++) {
         uint64_t used = shms_min(shms_load_relaxed(&s->arenas[a].used), s->arena_size);
-        uint64_t blocks = shms_load_relaxed(&s->arenas[a].blocks), zombies = shms_load_relaxed(&s->arenas[a].zombie_count);
+        uint64_t blocks = shms_load_relaxed(&s->arenas[a].blocks),
+                 zombies = shms_load_relaxed(&s->arenas[a].zombie_count);
         stats->bytes_used += used;
         stats->bytes_free += s->arena_size - used;
         stats->largest_free = shms_max(stats->largest_free, shms_arena_largest_free(s, a));
@@ -175,7 +177,7 @@ int64_t shms_count_entries(int64_t handle, uint32_t any) {
 }
 
 int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
-                    uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
+                   uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
     struct shms_handle *h;
     int rc = usable(handle, &h);
     *filled = 0;

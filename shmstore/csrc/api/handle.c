@@ -42,7 +42,8 @@ void shms_handle_note_lock_holder(struct shms_handle *h, _Atomic uint64_t *busy)
     struct shms_store *s = &h->s;
     uint32_t holder = busy ? (uint32_t)(shms_load_acquire(busy) & 0xffff) : 0;
     bool known = holder && holder <= s->client_count;
-    shms_store_relaxed(&h->lock_holder_pid, known ? SHMS_OWNER_PID(shms_load_acquire(&shms_client_at(s, holder - 1)->owner)) : 0);
+    shms_store_relaxed(&h->lock_holder_pid,
+                       known ? SHMS_OWNER_PID(shms_load_acquire(&shms_client_at(s, holder - 1)->owner)) : 0);
 }
 
 void shms_handle_view_add(struct shms_handle *h) {
@@ -70,7 +71,8 @@ static void forget_parents_calls(struct shms_handle *h) {
 }
 
 bool shms_handle_has_events(const struct shms_handle *h) {
-    return shms_load_acquire(&h->s.takeovers) != h->deaths_logged || shms_load_relaxed(&h->s.rebuilds) != h->rebuilds_logged;
+    return shms_load_acquire(&h->s.takeovers) != h->deaths_logged ||
+           shms_load_relaxed(&h->s.rebuilds) != h->rebuilds_logged;
 }
 
 bool shms_handle_take_events(struct shms_handle *h) {
@@ -134,7 +136,8 @@ int64_t shms_handle_add(const struct shms_store *s) {
             return SHMS_NO_MEMORY;
         uint64_t w = shms_load_acquire(&h->word), generation = (w >> 32) + 1;
         /* In use, or closed and not yet detached: s.base is the last thing that a detach stores. */
-        if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) || __atomic_load_n(&h->s.base, __ATOMIC_ACQUIRE))
+        if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) ||
+            __atomic_load_n(&h->s.base, __ATOMIC_ACQUIRE))
             continue;
         shms_cas_acq_rel(&first_free, &first, index + 1); /* fails if a lower index has become free meanwhile */
         h->s = *s;

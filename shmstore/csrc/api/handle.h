@@ -17,10 +17,10 @@ struct shms_handle {
     _Atomic uint64_t word; /* generation 32 | closing 1 | calls in progress 31 */
     uint64_t timeout, ttl; /* ns; ttl 0: never expires */
     uint32_t codec;
-    _Atomic uint32_t lock_holder_pid; /* also written by calls that have released the GIL */
-    uint32_t index;        /* in the table */
-    uint32_t views;        /* open ones; each counts as a call in progress */
-    uint32_t counted_in;   /* the fork epoch in which the calls in `word` were counted */
+    _Atomic uint32_t lock_holder_pid;        /* also written by calls that have released the GIL */
+    uint32_t index;                          /* in the table */
+    uint32_t views;                          /* open ones; each counts as a call in progress */
+    uint32_t counted_in;                     /* the fork epoch in which the calls in `word` were counted */
     uint64_t deaths_logged, rebuilds_logged; /* how many of s.takeovers and s.rebuilds were logged */
 };
 #define SHMS_HANDLE_CLOSING (1ull << 31)
@@ -72,7 +72,8 @@ int shms_handle_recheck(struct shms_handle *h);
 static inline int shms_handle_usable(struct shms_handle *h) {
     struct shms_store *s = &h->s;
     if (SHMS_UNLIKELY(SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) != SHMS_STATE_READY ||
-                      s->fork_epoch != shms_fork_epoch || shms_os_now_coarse() - shms_load_relaxed(&s->validated_at) > SHMS_SECOND))
+                      s->fork_epoch != shms_fork_epoch ||
+                      shms_os_now_coarse() - shms_load_relaxed(&s->validated_at) > SHMS_SECOND))
         return shms_handle_recheck(h);
     return SHMS_OK;
 }

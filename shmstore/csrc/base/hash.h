@@ -9,12 +9,22 @@
 #include "base/base.h"
 
 #define SHMS_ROTL(x, b) (((x) << (b)) | ((x) >> (64 - (b))))
-#define SHMS_SIPROUND                                              \
-    do {                                                           \
-        v0 += v1; v1 = SHMS_ROTL(v1, 13); v1 ^= v0; v0 = SHMS_ROTL(v0, 32); \
-        v2 += v3; v3 = SHMS_ROTL(v3, 16); v3 ^= v2;                \
-        v0 += v3; v3 = SHMS_ROTL(v3, 21); v3 ^= v0;                \
-        v2 += v1; v1 = SHMS_ROTL(v1, 17); v1 ^= v2; v2 = SHMS_ROTL(v2, 32); \
+#define SHMS_SIPROUND           \
+    do {                        \
+        v0 += v1;               \
+        v1 = SHMS_ROTL(v1, 13); \
+        v1 ^= v0;               \
+        v0 = SHMS_ROTL(v0, 32); \
+        v2 += v3;               \
+        v3 = SHMS_ROTL(v3, 16); \
+        v3 ^= v2;               \
+        v0 += v3;               \
+        v3 = SHMS_ROTL(v3, 21); \
+        v3 ^= v0;               \
+        v2 += v1;               \
+        v1 = SHMS_ROTL(v1, 17); \
+        v1 ^= v2;               \
+        v2 = SHMS_ROTL(v2, 32); \
     } while (0)
 
 static inline uint64_t shms_siphash13(const void *data, size_t length, uint64_t k0, uint64_t k1) {

@@ -63,7 +63,7 @@ enum {
     SHMS_CLIENT_ADOPTING = 4 /* a new owner recovers what the dead client held (clients.h) */
 };
 enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, SHMS_STATE_DESTROYED = 3 };
-#define SHMS_OWNER(generation, state, tag, pid)                                                              \
+#define SHMS_OWNER(generation, state, tag, pid)                                                                    \
     (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0xfffu) << 32) | \
      (uint32_t)(pid))
 #define SHMS_OWNER_GENERATION(w) ((uint32_t)((w) >> 48))
@@ -72,7 +72,9 @@ enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, 
 #define SHMS_OWNER_PID(w) ((uint32_t)(w))
 #define SHMS_OWNER_WITH_STATE(w, state) (((w) & ~(0xfull << 44)) | ((uint64_t)(state) << 44))
 /* 12 bits of a pid namespace, for words that are too narrow for its inode. Different tags mean different namespaces. */
-static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52); }
+static inline uint32_t shms_namespace_tag(uint64_t pid_ns) {
+    return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52);
+}
 
 /* ---- lock word of buckets and arenas
  *   63               32 31     25   24     23     16 15        0
@@ -100,7 +102,7 @@ static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)((
 #define SHMS_GROUP_BUCKETS 8u /* buckets that share one due word */
 
 struct shms_bucket {
-    _Atomic uint64_t lock;                    /* [any] by read-modify-write */
+    _Atomic uint64_t lock;                     /* [any] by read-modify-write */
     _Atomic uint64_t slots[SHMS_BUCKET_SLOTS]; /* [any] by compare-and-swap; the rules are in table.h and publish.c */
 };
 static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line");
@@ -130,16 +132,16 @@ static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
 #define SHMS_ALIGNED_FROM 4096u
 #define SHMS_ALIGNED_HEAD 5u
 /* Where a large value begins that could begin at `at`. kind: the lower byte of the lengths word. */
-#define SHMS_ALIGN_VALUE(at, kind)                                                                          \
-    (((kind) & SHMS_CODEC_MASK) == SHMS_CODEC_MSGPACK                                                        \
-         ? SHMS_ALIGN_UP((at) + SHMS_ALIGNED_HEAD, SHMS_LINE) - SHMS_ALIGNED_HEAD                            \
+#define SHMS_ALIGN_VALUE(at, kind)                                                \
+    (((kind) & SHMS_CODEC_MASK) == SHMS_CODEC_MSGPACK                             \
+         ? SHMS_ALIGN_UP((at) + SHMS_ALIGNED_HEAD, SHMS_LINE) - SHMS_ALIGNED_HEAD \
          : SHMS_ALIGN_UP((at), SHMS_LINE))
 #define SHMS_VALUE_MAX ((1ull << 40) - 1)
 #define SHMS_LENGTHS(value, key, codec) (((uint64_t)(value) << 24) | ((uint64_t)(key) << 8) | (codec))
 #define SHMS_LENGTHS_VALUE(w) ((w) >> 24)
 #define SHMS_LENGTHS_KEY(w) ((uint32_t)((w) >> 8) & 0xffffu)
 #define SHMS_LENGTHS_KIND(w) ((uint32_t)(w) & 0xffu)
-#define SHMS_CODEC_MASK 0x07u /* enum shms_codec in codec.cdef.h */
+#define SHMS_CODEC_MASK 0x07u     /* enum shms_codec in codec.cdef.h */
 #define SHMS_FLAG_BYTES_KEY 0x08u /* the key was bytes, not str */
 #define SHMS_FLAG_EXTENDED 0x10u  /* an extension stands between header and key */
 /* Boundary tag: capacity in granules, or in pages if SHMS_TAG_LARGE is set. */
@@ -164,7 +166,14 @@ struct shms_record {
 #define SHMS_CLIENT_RECORDS 8u
 #define SHMS_CLIENT_COUNTERS 16u
 enum {
-    SHMS_HITS, SHMS_MISSES, SHMS_PUTS, SHMS_DELETES, SHMS_EVICTIONS, SHMS_EXPIRATIONS, SHMS_RETRIES, SHMS_TAKEOVERS
+    SHMS_HITS,
+    SHMS_MISSES,
+    SHMS_PUTS,
+    SHMS_DELETES,
+    SHMS_EVICTIONS,
+    SHMS_EXPIRATIONS,
+    SHMS_RETRIES,
+    SHMS_TAKEOVERS
 };
 
 /* ---- client slot: number n - 1 in the client table belongs to client n */
@@ -223,9 +232,9 @@ static_assert(sizeof(struct shms_arena) % SHMS_LINE == 0, "arenas on lines of th
 /* ---- header */
 #define SHMS_SUMMARY_TOP_WORDS 16u
 struct shms_header {
-    _Atomic uint64_t magic;   /* [create] after everything else */
-    _Atomic uint64_t state;   /* [any] by compare-and-swap: the creation word (create.c) */
-    uint32_t format;          /* [create], and so is everything down to `dynamic` */
+    _Atomic uint64_t magic; /* [create] after everything else */
+    _Atomic uint64_t state; /* [any] by compare-and-swap: the creation word (create.c) */
+    uint32_t format;        /* [create], and so is everything down to `dynamic` */
     uint32_t header_size;
     uint64_t incompatible, read_compatible, compatible;
     uint64_t segment_size;
@@ -233,14 +242,14 @@ struct shms_header {
     uint64_t hash_key[2];
     uint64_t sequence_multiplier; /* odd */
     uint64_t sequence_xor;
-    uint64_t created;         /* ns since the epoch */
+    uint64_t created; /* ns since the epoch */
     /* Identity of the initialising process. It counts only while creator_word equals the creation word. */
     _Atomic uint64_t creator_start, creator_word;
     uint64_t creator_ipc_ns, creator_pid_ns, creator_time_ns;
     uint32_t creator_pid, creator_uid;
-    uint32_t name_kind;       /* 1 str, 2 int, 3 path, 4 private */
-    uint32_t name_length;     /* the name is at SHMS_NAME_OFFSET */
-    uint64_t max_entries;     /* as asked for; 0 = from the size */
+    uint32_t name_kind;   /* 1 str, 2 int, 3 path, 4 private */
+    uint32_t name_length; /* the name is at SHMS_NAME_OFFSET */
+    uint64_t max_entries; /* as asked for; 0 = from the size */
     uint64_t pin_bits_offset;
     uint64_t clients_offset;
     uint32_t client_count, client_size;

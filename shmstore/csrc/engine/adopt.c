@@ -13,7 +13,7 @@ static bool claim_dead(struct shms_store *s) {
         if (SHMS_OWNER_STATE(w) != SHMS_CLIENT_DEAD)
             continue;
         uint64_t mine = SHMS_OWNER(SHMS_OWNER_GENERATION(w) + 1, SHMS_CLIENT_ADOPTING,
-                                 shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
+                                   shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
         if (!shms_cas_acq_rel(&c->owner, &w, mine))
             continue;
         s->number = i + 1;

@@ -24,9 +24,9 @@
 
 #define KEEP_FIRST (16ull << 20)
 #define ZOMBIES_LOOKED_AT 8
-#define FIT_STEPS 256                /* in the list that also holds smaller runs, while there is other memory */
-#define FIT_STEPS_AT_LAST (1u << 24) /* the same, before the result is SHMS_FULL */
-#define WARM_STEPS (1u << 16)        /* each cold run costs a system call */
+#define FIT_STEPS 256                 /* in the list that also holds smaller runs, while there is other memory */
+#define FIT_STEPS_AT_LAST (1u << 24)  /* the same, before the result is SHMS_FULL */
+#define WARM_STEPS (1u << 16)         /* each cold run costs a system call */
 #define COMMIT_AHEAD (16 * SHMS_PAGE) /* a system call for each single page would cost more than the page */
 
 uint64_t shms_arena_capacity(uint64_t bytes) {
@@ -177,7 +177,8 @@ int shms_arena_alloc(struct shms_store *s, uint32_t a, uint64_t bytes, uint64_t 
 /* Which pages of the free memory [from, to) should go back: those behind the first `keep` bytes, if its pages exceed
  * `keep` by a quarter. Returns the first offset to give back, or 0. cold: bytes that have no pages already. */
 static uint64_t too_much(struct shms_store *s, uint32_t a, uint64_t from, uint64_t to, uint64_t cold) {
-    uint64_t keep = shms_min(shms_max(shms_load_relaxed(&s->arenas[a].keep), KEEP_FIRST), 1ull << 60); /* no sum wraps */
+    uint64_t keep =
+        shms_min(shms_max(shms_load_relaxed(&s->arenas[a].keep), KEEP_FIRST), 1ull << 60); /* no sum wraps */
     if (SHMS_LIKELY(to - from <= cold || to - from - cold <= keep + keep / 4) || !s->memory->may_give_back(s))
         return 0;
     return SHMS_ALIGN_UP(from + keep, SHMS_PAGE);
@@ -205,7 +206,8 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
     /* Join the run before the block, which PREV_FREE and its footer lead to (R2), and the run behind it. */
     if (shms_load_relaxed(&b->tag) & SHMS_TAG_PREV_FREE) {
         uint64_t before = shms_load_relaxed(shms_run_footer(s, offset));
-        if (before > offset || shms_run_size(s, a, offset - before) != before || !shms_run_unlink(s, a, offset - before, before))
+        if (before > offset || shms_run_size(s, a, offset - before) != before ||
+            !shms_run_unlink(s, a, offset - before, before))
             return shms_arena_suspect(s, a);
         start -= before;
         cold += shms_load_relaxed(&shms_run_at(s, start)->slot);
@@ -241,7 +243,7 @@ static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
 void shms_arena_add_zombie(struct shms_store *s, uint32_t a, uint64_t offset) {
     struct shms_arena *arena = &s->arenas[a];
     shms_store_relaxed(&shms_run_at(s, offset)->sequence, 0); /* readers without a pin must discard their copy */
-    shms_fence_release(); /* [block-life] before the link */
+    shms_fence_release();                                     /* [block-life] before the link */
     shms_store_relaxed(&shms_run_at(s, offset)->hash, shms_load_relaxed(&arena->zombies));
     shms_store_relaxed(&arena->zombies, offset);
     shms_store_relaxed(&arena->zombie_count, shms_load_relaxed(&arena->zombie_count) + 1);

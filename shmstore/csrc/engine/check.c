@@ -186,8 +186,8 @@ static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_
     uint64_t distance = (bucket + s->bucket_count - k.home) % s->bucket_count;
     if (distance > SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[k.home].lock)))
         return BROKEN(c, "I4: slot %llu lies beyond the reach of its home", (unsigned long long)slot);
-    if (shms_find_locked(s, &k, &first, &others) == SHMS_OK && first.number != slot &&
-        shms_load_acquire(e.slot) == w && shms_load_acquire(first.slot) == first.word)
+    if (shms_find_locked(s, &k, &first, &others) == SHMS_OK && first.number != slot && shms_load_acquire(e.slot) == w &&
+        shms_load_acquire(first.slot) == first.word)
         return BROKEN(c, "I5: slots %llu and %u hold the same key", (unsigned long long)slot, first.number);
     if (!due_in_time(s, bucket, k.home, shms_load_acquire(&e.block->expiry)) && shms_load_acquire(e.slot) == w)
         return BROKEN(c, "I11: the entry in slot %llu expires before its group is due", (unsigned long long)slot);

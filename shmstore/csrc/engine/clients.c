@@ -60,7 +60,7 @@ int shms_client_claim_free(struct shms_store *s) {
         if (SHMS_OWNER_STATE(w) != SHMS_CLIENT_FREE)
             continue;
         uint64_t claim = SHMS_OWNER(SHMS_OWNER_GENERATION(w) + 1, SHMS_CLIENT_CLAIMING,
-                                  shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
+                                    shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
         raise_high(s, i + 1); /* before the claim: a death from here on is found */
         if (shms_cas_acq_rel(&c->owner, &w, claim) && shms_client_become_live(s, i, claim))
             return SHMS_OK;

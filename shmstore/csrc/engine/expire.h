@@ -27,6 +27,8 @@ void shms_expire_some(struct shms_store *s);
  * passed over because a lock was busy. */
 uint64_t shms_expire_all(struct shms_store *s, bool *everything);
 
-static inline bool shms_any_expiry(const struct shms_store *s) { return shms_load_relaxed(&s->header->has_expiry) != 0; }
+static inline bool shms_any_expiry(const struct shms_store *s) {
+    return shms_load_relaxed(&s->header->has_expiry) != 0;
+}
 
 #endif

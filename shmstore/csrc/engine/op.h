@@ -40,21 +40,21 @@ enum shms_mode { SHMS_SET, SHMS_ADD, SHMS_REPLACE, SHMS_CAS, SHMS_INCR };
 struct shms_op {
     struct shms_store *s;
     struct shms_key key;
-    uint32_t epoch;             /* of the process that began it: a forked child owns nothing of it */
-    int index;                  /* of the record; -1 = none */
+    uint32_t epoch; /* of the process that began it: a forked child owns nothing of it */
+    int index;      /* of the record; -1 = none */
     struct shms_record *record;
-    uint64_t block;             /* allocated and not published; 0 = none */
-    uint8_t *value;             /* where the value goes */
+    uint64_t block; /* allocated and not published; 0 = none */
+    uint8_t *value; /* where the value goes */
     uint64_t value_length;
-    uint64_t asked;             /* bytes that the block must hold */
+    uint64_t asked; /* bytes that the block must hold */
     uint64_t expiry;
-    uint64_t wanted;            /* the expiry asked for. With keep_expiry, `expiry` may become the old entry's */
+    uint64_t wanted; /* the expiry asked for. With keep_expiry, `expiry` may become the old entry's */
     uint32_t kind;
-    bool keep_expiry;           /* keep the expiry of the old entry, if there is one */
-    _Atomic uint64_t *busy;     /* after SHMS_BUSY: the lock to await; NULL = there is none, try again */
+    bool keep_expiry;       /* keep the expiry of the old entry, if there is one */
+    _Atomic uint64_t *busy; /* after SHMS_BUSY: the lock to await; NULL = there is none, try again */
     uint64_t seen;
-    uint64_t version;           /* after success: the new one. After UNMET: the one found, 0 = absent */
-    int64_t number;             /* incr: the amount, then the result */
+    uint64_t version; /* after success: the new one. After UNMET: the one found, 0 = absent */
+    int64_t number;   /* incr: the amount, then the result */
     int64_t initial;
 };
 

@@ -44,10 +44,10 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
         return SHMS_EXISTS;
     if (r->created)
         return SHMS_OK;
-    const char *differs = a->size_given && r->size != g->size                       ? "size"
+    const char *differs = a->size_given && r->size != g->size                    ? "size"
                           : a->entries_given && r->max_entries != a->max_entries ? "max_entries"
-                          : a->mode_given && r->mode != a->mode                     ? "mode"
-                                                                                    : NULL;
+                          : a->mode_given && r->mode != a->mode                  ? "mode"
+                                                                                 : NULL;
     if (differs) {
         snprintf(r->what, sizeof r->what, "%s", differs);
         return SHMS_MISMATCH;

@@ -87,7 +87,7 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
             uint64_t w = shms_load_relaxed(lock); /* the reach is raised before the entry can be seen (I4) */
             while (SHMS_LOCK_REACH(w) < d && !shms_cas_acq_rel(lock, &w, (w & ~0xff0000ull) | (uint64_t)d << 16))
                 ;
-            if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with the load in probe (table.c) */
+            if (shms_cas_acq_rel(slot, &empty, word)) {    /* [publish] pairs with the load in probe (table.c) */
                 shms_store_release(&op->record->block, 0); /* [records-then-slots] after publishing */
                 op->block = 0;
                 return (int)d;

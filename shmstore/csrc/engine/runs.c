@@ -14,10 +14,13 @@ void shms_run_classify(uint64_t bytes, uint32_t *fl, uint32_t *sl) {
 }
 
 uint64_t shms_run_size(struct shms_store *s, uint32_t a, uint64_t offset) {
-    if (!shms_run_inside(s, a, offset, SHMS_BLOCK_MIN) || !(shms_load_relaxed(&shms_run_at(s, offset)->tag) & SHMS_TAG_FREE))
+    if (!shms_run_inside(s, a, offset, SHMS_BLOCK_MIN) ||
+        !(shms_load_relaxed(&shms_run_at(s, offset)->tag) & SHMS_TAG_FREE))
         return 0;
     uint64_t bytes = shms_load_relaxed(&shms_run_at(s, offset)->lengths);
-    return shms_run_inside(s, a, offset, bytes) && shms_load_relaxed(shms_run_footer(s, offset + bytes)) == bytes ? bytes : 0;
+    return shms_run_inside(s, a, offset, bytes) && shms_load_relaxed(shms_run_footer(s, offset + bytes)) == bytes
+               ? bytes
+               : 0;
 }
 
 void shms_run_set_prev_free(struct shms_store *s, uint32_t a, uint64_t offset, bool free) {
@@ -55,7 +58,8 @@ void shms_run_insert(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t
 
 bool shms_run_unlink(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes) {
     struct shms_arena *arena = &s->arenas[a];
-    uint64_t next = shms_load_relaxed(&shms_run_at(s, offset)->hash), previous = shms_load_relaxed(&shms_run_at(s, offset)->expiry);
+    uint64_t next = shms_load_relaxed(&shms_run_at(s, offset)->hash),
+             previous = shms_load_relaxed(&shms_run_at(s, offset)->expiry);
     uint32_t fl, sl;
     shms_run_classify(bytes, &fl, &sl);
     if (next && (!shms_run_size(s, a, next) || shms_load_relaxed(&shms_run_at(s, next)->expiry) != offset))

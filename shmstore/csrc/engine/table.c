@@ -15,8 +15,8 @@ void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *b
 
 /* Fills *e from the block's header. Every length is checked against the heap. False: the lengths are impossible. The
  * block may be reused meanwhile, so they may be wrong without damage: only step 5 tells. */
-static inline bool measure(const struct shms_store *s, struct shms_block *b, struct shms_entry *e,
-                           const uint8_t **key, uint32_t *key_length) {
+static inline bool measure(const struct shms_store *s, struct shms_block *b, struct shms_entry *e, const uint8_t **key,
+                           uint32_t *key_length) {
     uint64_t lengths = shms_load_relaxed(&b->lengths);
     uint64_t at = (uint64_t)((uint8_t *)b - s->base) + SHMS_BLOCK_HEADER;
     e->kind = SHMS_LENGTHS_KIND(lengths);

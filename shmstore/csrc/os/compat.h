@@ -81,7 +81,9 @@
 #endif
 
 static inline ssize_t shms_getrandom(void *to, size_t bytes) { return syscall(SYS_getrandom, to, bytes, 0); }
-static inline int shms_memfd_create(const char *name, unsigned flags) { return (int)syscall(SYS_memfd_create, name, flags); }
+static inline int shms_memfd_create(const char *name, unsigned flags) {
+    return (int)syscall(SYS_memfd_create, name, flags);
+}
 static inline int shms_mlock2(const void *from, size_t bytes, unsigned flags) {
     return (int)syscall(SYS_mlock2, from, bytes, flags);
 }

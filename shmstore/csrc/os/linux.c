@@ -29,7 +29,7 @@ static uint64_t clock_ns(clockid_t clock) {
 /* What is read from /proc once per process. A process cannot move to another time or pid namespace, but its children
  * can be in another one, so a forked child reads again. Several threads may read at once; they store equal values. */
 static _Atomic int64_t time_offset = INT64_MIN; /* INT64_MIN: not read yet */
-static _Atomic int proc_is_mine = -1; /* -1: not read yet */
+static _Atomic int proc_is_mine = -1;           /* -1: not read yet */
 
 static _Atomic uint32_t known_pid; /* the process whose identity is in known_start and known_pid_ns; 0 = none */
 

@@ -19,7 +19,7 @@ void shms_os_after_fork(void);
 /* The identity of this process, in terms that another process can verify. */
 struct shms_identity {
     uint32_t pid;
-    uint64_t start_time; /* clock ticks since boot by the host's clock; 0 = unknown */
+    uint64_t start_time;     /* clock ticks since boot by the host's clock; 0 = unknown */
     uint64_t pid_ns, net_ns; /* inodes; 0 = unknown */
 };
 /* Reads the parts that cannot change from /proc once per process. */
@@ -45,7 +45,7 @@ bool shms_os_process_name(uint32_t pid, char *name, size_t size);
 
 /* The liveness socket is an abstract socket. The kernel removes its name when the last descriptor is closed. So every
  * process in the same network namespace can see that its owner has ended, whatever pid namespace the owner is in. */
-int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation); /* a descriptor, or -1 */
+int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation);   /* a descriptor, or -1 */
 int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation); /* 1, 0, -1 unknown */
 bool shms_os_descriptor_is_socket(int fd, uint64_t inode);
 uint64_t shms_os_descriptor_inode(int fd);

@@ -27,9 +27,7 @@ static_assert(MAP_FIXED_NOREPLACE == 0x100000, "posix.py: MAP_FIXED_NOREPLACE");
 static_assert(RLIMIT_FSIZE == 1 && RLIMIT_NOFILE == 7 && RLIMIT_MEMLOCK == 8 && RLIMIT_AS == 9, "_limits.py: RLIMIT_*");
 static_assert(sizeof(off_t) == 8, "lengths and offsets are passed as int64_t");
 
-static int32_t status(int result) {
-    return result == -1 ? -errno : result;
-}
+static int32_t status(int result) { return result == -1 ? -errno : result; }
 
 /* Would the file grow beyond the limit of ulimit -f? The system call itself would also send SIGXFSZ. */
 static bool grows_too_large(int32_t fd, int64_t offset, int64_t length) {
@@ -43,9 +41,7 @@ int32_t shms_posix_shm_open(const char *name, int32_t oflag, uint32_t mode) {
     return status(shm_open(name, oflag, (mode_t)mode));
 }
 
-int32_t shms_posix_shm_unlink(const char *name) {
-    return status(shm_unlink(name));
-}
+int32_t shms_posix_shm_unlink(const char *name) { return status(shm_unlink(name)); }
 
 int32_t shms_w_posix_ftruncate(int32_t fd, int64_t length) {
     return grows_too_large(fd, 0, length) ? -EFBIG : status(ftruncate(fd, length));
@@ -76,6 +72,4 @@ uint64_t shms_posix_getrlimit(int32_t resource) {
     return getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
 }
 
-int32_t shms_w_posix_munmap(void *addr, uint64_t length) {
-    return status(munmap(addr, length));
-}
+int32_t shms_w_posix_munmap(void *addr, uint64_t length) { return status(munmap(addr, length)); }

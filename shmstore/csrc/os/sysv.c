@@ -28,21 +28,17 @@ static_assert(SHM_HUGE_SHIFT == 26 && SHM_HUGE_MASK == 0x3f, "_sysv_flags.py: SH
 #endif
 static_assert(sizeof(key_t) == 4, "keys are passed as int32_t");
 
-static int32_t status(int result) {
-    return result == -1 ? -errno : result;
-}
+static int32_t status(int result) { return result == -1 ? -errno : result; }
 
 int64_t shms_sysv_ftok(const char *pathname, int32_t proj_id) {
-    errno = 0;  /* -1 may be a key; only errno tells it from a failure */
+    errno = 0; /* -1 may be a key; only errno tells it from a failure */
     key_t key = ftok(pathname, proj_id);
     if (key == -1 && errno != 0)
         return -errno;
     return (uint32_t)key;
 }
 
-int32_t shms_sysv_shmget(int32_t key, uint64_t size, int32_t shmflg) {
-    return status(shmget(key, size, shmflg));
-}
+int32_t shms_sysv_shmget(int32_t key, uint64_t size, int32_t shmflg) { return status(shmget(key, size, shmflg)); }
 
 void *shms_sysv_shmat(int32_t shmid, uint64_t shmaddr, int32_t shmflg, int32_t *ret_error) {
     void *address = shmat(shmid, (const void *)(uintptr_t)shmaddr, shmflg);
@@ -50,16 +46,14 @@ void *shms_sysv_shmat(int32_t shmid, uint64_t shmaddr, int32_t shmflg, int32_t *
         *ret_error = -errno;
         return NULL;
     }
-    if (address == NULL) {  /* root may get it with SHM_RND, but then every stray NULL would point to memory */
+    if (address == NULL) { /* root may get it with SHM_RND, but then every stray NULL would point to memory */
         shmdt(address);
         *ret_error = -EINVAL;
     }
     return address;
 }
 
-int32_t shms_sysv_shmdt(const void *shmaddr) {
-    return status(shmdt(shmaddr));
-}
+int32_t shms_sysv_shmdt(const void *shmaddr) { return status(shmdt(shmaddr)); }
 
 static struct shms_sysv_stat fixed_width(const struct shmid_ds *ds, int32_t shmid) {
     return (struct shms_sysv_stat){
@@ -89,16 +83,14 @@ int32_t shms_sysv_ipc_stat(int32_t shmid, struct shms_sysv_stat *ret) {
 }
 
 int32_t shms_sysv_ipc_set(int32_t shmid, uint32_t uid, uint32_t gid, uint32_t mode) {
-    struct shmid_ds ds = {0};  /* the kernel reads only these three fields */
+    struct shmid_ds ds = {0}; /* the kernel reads only these three fields */
     ds.shm_perm.uid = uid;
     ds.shm_perm.gid = gid;
     ds.shm_perm.mode = (unsigned short)mode;
     return status(shmctl(shmid, IPC_SET, &ds));
 }
 
-int32_t shms_sysv_ipc_rmid(int32_t shmid) {
-    return status(shmctl(shmid, IPC_RMID, NULL));
-}
+int32_t shms_sysv_ipc_rmid(int32_t shmid) { return status(shmctl(shmid, IPC_RMID, NULL)); }
 
 int32_t shms_w_sysv_shm_lock(int32_t shmid, int32_t lock) {
     return status(shmctl(shmid, lock ? SHM_LOCK : SHM_UNLOCK, NULL));

@@ -6,7 +6,7 @@
 
 #include "python/types.h"
 
-#define BASE 8u     /* units of any comparison */
+#define BASE 8u       /* units of any comparison */
 #define LONG_INT 256u /* bytes: from here on making digits of it takes longer than all else */
 
 /* Keys of one hash: the first stands in the table, several have a group. */
@@ -70,16 +70,19 @@ static void spend(struct shms_keys_of *k, uint64_t units) {
     k->work->spent += units;
 }
 
-enum shms_counted shms_key_end(struct shms_keys_of *k, const struct shms_work *before, PyObject *key, uint64_t packed_bytes) {
+enum shms_counted shms_key_end(struct shms_keys_of *k, const struct shms_work *before, PyObject *key,
+                               uint64_t packed_bytes) {
     struct shms_work *w = k->work;
     bool is_int = Py_TYPE(key) == &PyLong_Type;
     w->inside--;
-    if (k->keys < 2 || (is_int && packed_bytes <= 9) || Py_TYPE(key) == &PyFloat_Type || Py_TYPE(key) == &PyBool_Type || key == Py_None)
+    if (k->keys < 2 || (is_int && packed_bytes <= 9) || Py_TYPE(key) == &PyFloat_Type || Py_TYPE(key) == &PyBool_Type ||
+        key == Py_None)
         return SHMS_COUNTED;
     uint64_t inner = w->spent - before->spent, squares = w->squares - before->squares;
     bool decimal = w->decimals != before->decimals;
     uint64_t size = BASE + packed_bytes / (is_int ? 16 : 1) + (w->slow - before->slow) + inner;
-    if (!k->table && !before->inside && k->keys <= SHMS_WORK_FEW && packed_bytes <= SHMS_WORK_SHORT && !inner && !decimal) {
+    if (!k->table && !before->inside && k->keys <= SHMS_WORK_FEW && packed_bytes <= SHMS_WORK_SHORT && !inner &&
+        !decimal) {
         k->uncounted++;
         return SHMS_COUNTED;
     }

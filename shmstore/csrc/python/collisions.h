@@ -30,8 +30,8 @@
 
 #define SHMS_WORK_FREE 128000000u /* less than half a second */
 #define SHMS_WORK_EACH 32u
-#define SHMS_WORK_FEW 32u      /* keys of a container that is not counted ... */
-#define SHMS_WORK_SHORT 1024u  /* ... and bytes of each */
+#define SHMS_WORK_FEW 32u     /* keys of a container that is not counted ... */
+#define SHMS_WORK_SHORT 1024u /* ... and bytes of each */
 
 /* What one walk, over a value or over bytes, knows of the keys so far. */
 struct shms_work {
@@ -82,6 +82,7 @@ static inline struct shms_work shms_key_begin(struct shms_keys_of *k) {
 }
 enum shms_counted { SHMS_COUNTED, SHMS_UNHASHABLE, SHMS_UNCOUNTED };
 /* UNHASHABLE: with an exception. UNCOUNTED: no memory. */
-enum shms_counted shms_key_end(struct shms_keys_of *k, const struct shms_work *before, PyObject *key, uint64_t packed_bytes);
+enum shms_counted shms_key_end(struct shms_keys_of *k, const struct shms_work *before, PyObject *key,
+                               uint64_t packed_bytes);
 
 #endif

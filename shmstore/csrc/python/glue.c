@@ -35,9 +35,9 @@ static int tell(struct shms_call *c) {
     struct shms_store *s = &c->h->s;
     if (!shms_handle_take_events(c->h))
         return SHMS_OK;
-    PyObject *r = PyObject_CallMethod(
-        c->store, "_log_news", "IKK", (unsigned)shms_load_relaxed(&s->last_dead_pid),
-        (unsigned long long)shms_load_acquire(&s->takeovers), (unsigned long long)shms_load_relaxed(&s->rebuilds));
+    PyObject *r = PyObject_CallMethod(c->store, "_log_news", "IKK", (unsigned)shms_load_relaxed(&s->last_dead_pid),
+                                      (unsigned long long)shms_load_acquire(&s->takeovers),
+                                      (unsigned long long)shms_load_relaxed(&s->rebuilds));
     Py_XDECREF(r);
     return r ? SHMS_OK : SHMS_RAISED;
 }

@@ -13,8 +13,8 @@ struct shms_signature {
     int count, least, positional;
 };
 
-static inline bool shms_parse_keyword(const struct shms_signature *s, Py_ssize_t given, PyObject *keyword, PyObject *value,
-                          PyObject **out) {
+static inline bool shms_parse_keyword(const struct shms_signature *s, Py_ssize_t given, PyObject *keyword,
+                                      PyObject *value, PyObject **out) {
     for (int k = 0; k < s->count; k++)
         if (PyUnicode_CompareWithASCIIString(keyword, s->names[k]) == 0) {
             if (k < given) {
@@ -28,8 +28,8 @@ static inline bool shms_parse_keyword(const struct shms_signature *s, Py_ssize_t
     return false;
 }
 
-static inline bool shms_parse(const struct shms_signature *s, PyObject *const *args, Py_ssize_t given, PyObject *keywords,
-                  PyObject **out) {
+static inline bool shms_parse(const struct shms_signature *s, PyObject *const *args, Py_ssize_t given,
+                              PyObject *keywords, PyObject **out) {
     if (SHMS_UNLIKELY(given > s->positional)) {
         PyErr_Format(PyExc_TypeError, "%s() takes at most %d positional arguments (%zd given)", s->method,
                      s->positional, given);

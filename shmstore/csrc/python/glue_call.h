@@ -21,18 +21,19 @@
 
 #define SHMS_CODEC_NAME_MAX 64
 #define SHMS_CODEC_EXTENSION (8 + 4 + SHMS_CODEC_NAME_MAX + 4) /* bytes of an extension with a codec's name */
-#define SHMS_RAISED (-1000)          /* a Python exception is pending */
-#define SHMS_NO_KEY (-1001)          /* an object that no entry can have as its key; no exception is pending */
+#define SHMS_RAISED (-1000)                                    /* a Python exception is pending */
+#define SHMS_NO_KEY (-1001)             /* an object that no entry can have as its key; no exception is pending */
 #define SHMS_RELEASE_GIL_MIN (8u << 20) /* bytes: shorter copies keep the GIL (docs/performance.md) */
 
 /* The state of the module of one interpreter, or of one import of several (glue_module.c). No call shares it with
  * another interpreter, so whatever it owns is that interpreter's own. */
 struct shms_module {
-    PyObject *module;       /* borrowed: the state is part of it */
+    PyObject *module;                 /* borrowed: the state is part of it */
     struct shms_store_object *stores; /* all that live, open or not; borrowed: each takes itself out */
-    PyObject *fallback;     /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
+    PyObject *fallback; /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
     PyObject *memory_type, *walk_type, *keys_type; /* glue_memory.h, glue_walk.c */
-    PyObject *decode, *encode_parts, *hand_over; /* names of methods: PyObject_CallMethod would make them anew each time */
+    PyObject *decode, *encode_parts,
+        *hand_over;                  /* names of methods: PyObject_CallMethod would make them anew each time */
     PyObject *refused, *undecodable; /* codecs/msgpack.py: what makes an exception of a failure to pack or unpack */
     struct shms_types types;
     struct shms_kept_key keys[SHMS_KEYS_KEPT];
@@ -40,9 +41,8 @@ struct shms_module {
 
 /* An instance of StoreCalls, the base type of stores (glue_type.c). It owns a reference to the module. */
 struct shms_store_object {
-    PyObject_HEAD
-    long long handle;
-    struct shms_module *state; /* never NULL, and immutable */
+    PyObject_HEAD long long handle;
+    struct shms_module *state;              /* never NULL, and immutable */
     struct shms_store_object *next, **link; /* in state->stores; *link is what points here */
     PyObject *copies; /* a dict of what is being copied (shmstore/_copying.py); NULL before the handle is open */
 };
@@ -52,7 +52,7 @@ static inline struct shms_module *shms_module_of(PyObject *self) { return ((stru
 /* One call on one store: handle, deadline, and whether it is counted as inside. */
 struct shms_call {
     struct shms_handle *h;
-    PyObject *store; /* borrowed from the caller */
+    PyObject *store;   /* borrowed from the caller */
     uint64_t deadline; /* 0: nothing was waited for yet */
     uint32_t epoch;    /* the process that the call began in: a signal handler may fork during a wait */
     bool counted;
@@ -102,12 +102,12 @@ struct shms_into {
 #define SHMS_VALUE_INLINE 2048u
 struct shms_value {
     struct shms_into *into; /* the copy goes there (glue_into.c); NULL: into what follows */
-    PyObject *bytes;  /* owns the copy; NULL: it stands in `small` */
+    PyObject *bytes;        /* owns the copy; NULL: it stands in `small` */
     uint64_t length;
     uint64_t version;
     uint32_t codec;
-    bool is_object;   /* `bytes` is the object itself, its msgpack head taken off */
-    bool writable;    /* `bytes` is a bytearray: what is made of it may use its memory */
+    bool is_object; /* `bytes` is the object itself, its msgpack head taken off */
+    bool writable;  /* `bytes` is a bytearray: what is made of it may use its memory */
     uint32_t extension_length;
     uint8_t small[SHMS_VALUE_INLINE];
     uint8_t extension[SHMS_EXT_MAX];
@@ -131,10 +131,10 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *nam
 /* One put, from reserve to publish: SHMS_OK with *version, SHMS_UNMET with the version in the way, or a status. */
 struct shms_put {
     const char *body;
-    uint64_t length;          /* of head and body */
-    const void *head;         /* stands before the body */
+    uint64_t length;  /* of head and body */
+    const void *head; /* stands before the body */
     uint64_t head_length;
-    uint8_t bin[5];           /* the head of plain bytes */
+    uint8_t bin[5]; /* the head of plain bytes */
     uint32_t codec;
     const void *extension;
     uint32_t extension_length;

@@ -25,7 +25,8 @@ static PyObject *count_up(PyObject *self, PyObject *name, long long by, long lon
 
 /* Raises what store._no_count makes of a number that is none of 64 bits. An __index__ of Python's may run first, and
  * what it raises passes as it is. */
-static bool integer(PyObject *self, const char *method, PyObject *name, const char *what, PyObject *object, long long *n) {
+static bool integer(PyObject *self, const char *method, PyObject *name, const char *what, PyObject *object,
+                    long long *n) {
     if (!object)
         return true;
     int overflow = 1;
@@ -41,8 +42,8 @@ static bool integer(PyObject *self, const char *method, PyObject *name, const ch
     return !overflow;
 }
 
-static bool count_arguments(PyObject *self, const char *method, PyObject *const *args, Py_ssize_t count, PyObject *keywords,
-                            PyObject **name, long long *by, long long *initial) {
+static bool count_arguments(PyObject *self, const char *method, PyObject *const *args, Py_ssize_t count,
+                            PyObject *keywords, PyObject **name, long long *by, long long *initial) {
     static const char *const names[] = {"name", "by", "initial"};
     struct shms_signature signature = {method, names, 3, 1, 2};
     PyObject *a[3] = {NULL, NULL, NULL};
@@ -55,8 +56,9 @@ static bool count_arguments(PyObject *self, const char *method, PyObject *const 
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     PyObject *name;
     long long by = 1, initial = 0;
-    return count_arguments(self, "incr", args, count, keywords, &name, &by, &initial) ? count_up(self, name, by, initial)
-                                                                               : NULL;
+    return count_arguments(self, "incr", args, count, keywords, &name, &by, &initial)
+               ? count_up(self, name, by, initial)
+               : NULL;
 }
 
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {

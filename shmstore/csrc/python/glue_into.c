@@ -24,9 +24,9 @@ int shms_copy_into(struct shms_call *c, const struct shms_entry *f, struct shms_
     uint32_t codec = f->kind & SHMS_CODEC_MASK, head = into->head_length;
     v->bytes = NULL;
     v->length = 0;
-    if (into->head_length ? codec != SHMS_CODEC_MSGPACK || !fits_head(f, into)
-                          : codec != SHMS_CODEC_RAW &&
-                                (codec != SHMS_CODEC_MSGPACK || (head = shms_bytes_head(f)) == 0))
+    if (into->head_length
+            ? codec != SHMS_CODEC_MSGPACK || !fits_head(f, into)
+            : codec != SHMS_CODEC_RAW && (codec != SHMS_CODEC_MSGPACK || (head = shms_bytes_head(f)) == 0))
         return SHMS_UNMET;
     v->length = f->value_length - head;
     if (v->length > into->room)

@@ -86,8 +86,8 @@ struct item {
 };
 
 /* Encodes them all into one buffer, but for those that are bytes already. */
-static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct item *items,
-                      struct shms_packed *buffer, uint8_t *extension) {
+static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct item *items, struct shms_packed *buffer,
+                      uint8_t *extension) {
     Py_ssize_t count = PyTuple_Size(values);
     for (Py_ssize_t i = 0; i < count; i++) {
         struct item *item = &items[i];

@@ -18,14 +18,13 @@ static int detach(struct shms_memory *m) { return shms_sysv_shmdt(m->owned.mappi
 
 static int unmap(struct shms_memory *m) {
     int code;
-    Py_BEGIN_ALLOW_THREADS
-    code = shms_w_posix_munmap(m->owned.mapping.start, m->owned.mapping.length);
-    Py_END_ALLOW_THREADS
-    return code;
+    Py_BEGIN_ALLOW_THREADS code = shms_w_posix_munmap(m->owned.mapping.start, m->owned.mapping.length);
+    Py_END_ALLOW_THREADS return code;
 }
 
 /* From here on it owns the mapping. */
-static PyObject *own(struct shms_memory *m, void *start, uint64_t length, bool readonly, int (*give_back)(struct shms_memory *)) {
+static PyObject *own(struct shms_memory *m, void *start, uint64_t length, bool readonly,
+                     int (*give_back)(struct shms_memory *)) {
     m->owned.mapping.start = start;
     m->owned.mapping.length = length;
     m->address = (uintptr_t)start;
@@ -88,10 +87,8 @@ PyObject *shms_map_memory(PyObject *module, PyObject *args) {
     void *start = NULL;
     if (!m)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    start = shms_w_posix_mmap(address, length, prot, flags, fd, offset, &code);
-    Py_END_ALLOW_THREADS
-    return start ? own(m, start, length, readonly, unmap) : failed(m, "mmap", code);
+    Py_BEGIN_ALLOW_THREADS start = shms_w_posix_mmap(address, length, prot, flags, fd, offset, &code);
+    Py_END_ALLOW_THREADS return start ? own(m, start, length, readonly, unmap) : failed(m, "mmap", code);
 }
 
 /* ---- shm_open: a number has no owner, so the whole function is C: what a handler raises either finds no descriptor, or
@@ -100,7 +97,8 @@ PyObject *shms_map_memory(PyObject *module, PyObject *args) {
 static int open_object(PyObject *converted) {
     const char *name;
     int flags, mode;
-    return PyArg_ParseTuple(converted, "yii", &name, &flags, &mode) ? shms_posix_shm_open(name, flags, (uint32_t)mode) : SHMS_RAISED;
+    return PyArg_ParseTuple(converted, "yii", &name, &flags, &mode) ? shms_posix_shm_open(name, flags, (uint32_t)mode)
+                                                                    : SHMS_RAISED;
 }
 
 /* self: convert(name, oflag, mode) -> their values in C, and failure(errno, name, oflag, mode) -> exception */
@@ -117,12 +115,15 @@ static PyObject *call_shm_open(PyObject *self, PyObject *args, PyObject *keyword
     return fd >= 0 ? PyLong_FromLong(fd) : NULL;
 }
 
-PyDoc_STRVAR(shm_open_doc, "shm_open(name, oflag, mode=0o600)\n--\n\n"
-"Open an object, or create one with ``O_CREAT | O_RDWR``, and return a descriptor, for ``os.close``.\n\n"
-"A name is a slash and up to 255 bytes without one; the slash may be left out. A new object has 0 bytes. The\n"
-"process's umask applies to ``mode``. The descriptor is not inherited by programs that this one starts.\n\n"
-"Raises: OSError: ENOENT, EEXIST (O_EXCL), EACCES, EINVAL and ENAMETOOLONG (name), ENOSPC, EMFILE.");
-static PyMethodDef shm_open_method = {"shm_open", (PyCFunction)(void (*)(void))call_shm_open, METH_VARARGS | METH_KEYWORDS, shm_open_doc};
+PyDoc_STRVAR(
+    shm_open_doc,
+    "shm_open(name, oflag, mode=0o600)\n--\n\n"
+    "Open an object, or create one with ``O_CREAT | O_RDWR``, and return a descriptor, for ``os.close``.\n\n"
+    "A name is a slash and up to 255 bytes without one; the slash may be left out. A new object has 0 bytes. The\n"
+    "process's umask applies to ``mode``. The descriptor is not inherited by programs that this one starts.\n\n"
+    "Raises: OSError: ENOENT, EEXIST (O_EXCL), EACCES, EINVAL and ENAMETOOLONG (name), ENOSPC, EMFILE.");
+static PyMethodDef shm_open_method = {"shm_open", (PyCFunction)(void (*)(void))call_shm_open,
+                                      METH_VARARGS | METH_KEYWORDS, shm_open_doc};
 
 PyObject *shms_make_shm_open(PyObject *module, PyObject *args) {
     PyObject *name = PyUnicode_FromString("shmstore.posix");

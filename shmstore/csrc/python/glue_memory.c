@@ -122,9 +122,11 @@ static PyObject *new_view(struct shms_memory *m) {
 PyDoc_STRVAR(view_doc, "view($self, /)\n--\n\nMake a memoryview of the memory, which end() respects.");
 static PyObject *view(PyObject *self, PyObject *none) { return new_view((struct shms_memory *)self); }
 
-PyDoc_STRVAR(end_doc, "end($self, holder, attribute, /)\n--\n\n"
-"Give the memory back now, and end holder.attribute, the memoryview of it: 0 or -errno; None if it had ended.\n\n"
-"Raises: BufferError while somebody looks at it. Then all stays, with a new memoryview in holder.attribute.");
+PyDoc_STRVAR(
+    end_doc,
+    "end($self, holder, attribute, /)\n--\n\n"
+    "Give the memory back now, and end holder.attribute, the memoryview of it: 0 or -errno; None if it had ended.\n\n"
+    "Raises: BufferError while somebody looks at it. Then all stays, with a new memoryview in holder.attribute.");
 static PyObject *end(PyObject *self, PyObject *args) {
     struct shms_memory *m = (struct shms_memory *)self;
     PyObject *holder, *held, *released;
@@ -152,7 +154,8 @@ static PyObject *end(PyObject *self, PyObject *args) {
     return NULL;
 }
 
-PyDoc_STRVAR(keep_doc, "keep($self, whether, /)\n--\n\nKeep the segment that was made here, or remove it with this object.");
+PyDoc_STRVAR(keep_doc,
+             "keep($self, whether, /)\n--\n\nKeep the segment that was made here, or remove it with this object.");
 static PyObject *keep(PyObject *self, PyObject *whether) {
     ((struct shms_memory *)self)->is_removed = whether == Py_False;
     Py_RETURN_NONE;
@@ -173,12 +176,8 @@ static PyMemberDef members[] = {
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot slots[] = {
-    {Py_tp_dealloc, unmake},
-    {Py_tp_traverse, traverse},
-    {Py_tp_methods, methods},
-    {Py_tp_members, members},
-    {Py_bf_getbuffer, get_buffer},
-    {0, NULL},
+    {Py_tp_dealloc, unmake},  {Py_tp_traverse, traverse},    {Py_tp_methods, methods},
+    {Py_tp_members, members}, {Py_bf_getbuffer, get_buffer}, {0, NULL},
 };
 static PyType_Spec spec = {
     .name = "shmstore._calls.Memory",

@@ -10,13 +10,12 @@
 #include "python/glue_call.h"
 
 struct shms_memory {
-    PyObject_HEAD
-    unsigned long long address; /* what is shown of it; 0 and nothing, once it has ended */
+    PyObject_HEAD unsigned long long address; /* what is shown of it; 0 and nothing, once it has ended */
     Py_ssize_t size;
-    Py_ssize_t shown;           /* how many other objects of this type show it: see view() */
+    Py_ssize_t shown; /* how many other objects of this type show it: see view() */
     char readonly, ended;
-    char is_removed;            /* with the segment, which was made here and nobody knows yet */
-    int segment;                /* System V: its id */
+    char is_removed;                        /* with the segment, which was made here and nobody knows yet */
+    int segment;                            /* System V: its id */
     int (*give_back)(struct shms_memory *); /* 0 or -errno; NULL: nothing is owned */
     union {
         struct {

@@ -59,7 +59,8 @@ static PyObject *raise(PyObject *error) {
 }
 
 /* culprit: NULL, or the container that the result is about. */
-static PyObject *pack_raise(struct shms_module *state, PyObject *value, enum shms_pack_result result, PyObject *culprit) {
+static PyObject *pack_raise(struct shms_module *state, PyObject *value, enum shms_pack_result result,
+                            PyObject *culprit) {
     PyObject *cause = result == SHMS_PACK_RAISED ? shms_take_exception() : NULL;
     PyObject *error = !state->refused ? shms_call_python(NULL, NULL, NULL)
                                       : PyObject_CallFunction(state->refused, "OOiO", value, cause ? cause : Py_None,
@@ -70,8 +71,10 @@ static PyObject *pack_raise(struct shms_module *state, PyObject *value, enum shm
 
 PyObject *shms_unpack_raise(struct shms_module *state, size_t length, const struct shms_unpack_error *e) {
     PyObject *cause = shms_take_exception();
-    PyObject *error = !state->undecodable ? shms_call_python(NULL, NULL, NULL) : PyObject_CallFunction(state->undecodable, "ninzO", (Py_ssize_t)length, e->code, (Py_ssize_t)e->bytes,
-                                            cause ? NULL : e->why, cause ? cause : Py_None);
+    PyObject *error = !state->undecodable
+                          ? shms_call_python(NULL, NULL, NULL)
+                          : PyObject_CallFunction(state->undecodable, "ninzO", (Py_ssize_t)length, e->code,
+                                                  (Py_ssize_t)e->bytes, cause ? NULL : e->why, cause ? cause : Py_None);
     Py_XDECREF(cause);
     return raise(error);
 }
@@ -154,7 +157,8 @@ static PyObject *check(PyObject *module, PyObject *packed) {
 static PyObject *set_codec(PyObject *module, PyObject *arguments) {
     struct shms_module *state = PyModule_GetState(module);
     struct shms_types *t = &state->types;
-    PyObject **places[] = {&t->find, &t->leaf, &t->zone_of, &t->zone_from, &t->classes, &state->refused, &state->undecodable};
+    PyObject **places[] = {&t->find,    &t->leaf,        &t->zone_of,        &t->zone_from,
+                           &t->classes, &state->refused, &state->undecodable};
     if (PyTuple_Size(arguments) != 7) {
         PyErr_SetString(PyExc_TypeError, "set_codec takes seven functions");
         return NULL;
@@ -204,18 +208,23 @@ static PyMethodDef functions[] = {
     {"set_codec", set_codec, METH_VARARGS, "set_codec(...): Python's part of the codec"},
     {"forget_types", forget_types, METH_NOARGS, "forget_types(): ask for every type anew"},
     {"shmat", shms_attach_segment, METH_VARARGS, "shmat(id, address, flags) -> Memory, or (call, errno, Memory)"},
-    {"create", shms_create_segment, METH_VARARGS, "create(key, size, flags) -> Memory of a new segment, or (call, errno, Memory)"},
-    {"mmap", shms_map_memory, METH_VARARGS, "mmap(address, length, prot, flags, fd, offset, readonly) -> Memory, or (call, errno, Memory)"},
+    {"create", shms_create_segment, METH_VARARGS,
+     "create(key, size, flags) -> Memory of a new segment, or (call, errno, Memory)"},
+    {"mmap", shms_map_memory, METH_VARARGS,
+     "mmap(address, length, prot, flags, fd, offset, readonly) -> Memory, or (call, errno, Memory)"},
     {"make_shm_open", shms_make_shm_open, METH_VARARGS, "make_shm_open(convert, failure) -> posix.shm_open"},
     {"settle", settle, METH_VARARGS, "settle(future, result): give a future its result, unless it is done"},
-    {"set_default", set_default, METH_O, "set_default(object): the argument that stands for what a handle was opened with"},
+    {"set_default", set_default, METH_O,
+     "set_default(object): the argument that stands for what a handle was opened with"},
     {NULL, NULL, 0, NULL},
 };
 
 static int execute(PyObject *module) {
     struct shms_module *state = PyModule_GetState(module);
     PyObject *type = shms_make_type(module), *kept = kept_by_interpreter();
-    int rc = type && kept && PyModule_AddObjectRef(module, "StoreCalls", type) == 0 ? PyModule_AddObjectRef(module, "kept", kept) : -1;
+    int rc = type && kept && PyModule_AddObjectRef(module, "StoreCalls", type) == 0
+                 ? PyModule_AddObjectRef(module, "kept", kept)
+                 : -1;
     if (rc == 0)
         use_default(state, PyDict_GetItemString(kept, "DEFAULT"));
     PyObject *codec = kept ? PyDict_GetItemString(kept, "codec") : NULL;
@@ -234,12 +243,14 @@ static int execute(PyObject *module) {
     if (!sized || PyModule_AddObjectRef(module, "Sized", sized) < 0)
         rc = -1;
     Py_XDECREF(sized);
-    if (!state->memory_type || !state->walk_type || !state->keys_type || PyModule_AddObjectRef(module, "Memory", state->memory_type) < 0)
+    if (!state->memory_type || !state->walk_type || !state->keys_type ||
+        PyModule_AddObjectRef(module, "Memory", state->memory_type) < 0)
         return -1;
     state->decode = PyUnicode_InternFromString("_decode");
     state->encode_parts = PyUnicode_InternFromString("_encode_parts");
     state->hand_over = PyUnicode_InternFromString("_hand_over");
-    if (rc == 0 && (PyModule_AddIntConstant(module, "DEPTH", SHMS_DEPTH) || PyModule_AddIntConstant(module, "NODES", SHMS_NODES)))
+    if (rc == 0 &&
+        (PyModule_AddIntConstant(module, "DEPTH", SHMS_DEPTH) || PyModule_AddIntConstant(module, "NODES", SHMS_NODES)))
         rc = -1;
     return state->decode && state->encode_parts && state->hand_over && shms_types_init(&state->types) ? rc : -1;
 }
@@ -248,8 +259,9 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
     struct shms_module *state = PyModule_GetState(module);
     if (state) {
         struct shms_types *t = &state->types;
-        PyObject *others[] = {state->fallback, state->refused, state->undecodable, state->memory_type, state->walk_type, state->keys_type, t->find, t->leaf, t->zone_of, t->zone_from,
-                              t->classes};
+        PyObject *others[] = {
+            state->fallback, state->refused, state->undecodable, state->memory_type, state->walk_type, state->keys_type,
+            t->find,         t->leaf,        t->zone_of,         t->zone_from,       t->classes};
         for (size_t i = 0; i < sizeof others / sizeof *others; i++)
             Py_VISIT(others[i]);
         for (uint32_t i = 0; i < SHMS_TYPES_KEPT; i++) {
@@ -266,8 +278,8 @@ static int clear(PyObject *module) {
     struct shms_module *state = PyModule_GetState(module);
     if (state) {
         struct shms_types *t = &state->types;
-        PyObject **others[] = {&state->fallback, &state->refused, &state->undecodable, &t->find, &t->leaf, &t->zone_of,
-                               &t->zone_from, &t->classes};
+        PyObject **others[] = {&state->fallback, &state->refused, &state->undecodable, &t->find,
+                               &t->leaf,         &t->zone_of,     &t->zone_from,       &t->classes};
         for (size_t i = 0; i < sizeof others / sizeof *others; i++)
             Py_CLEAR(*others[i]);
     }
@@ -291,18 +303,14 @@ static void release(void *module) {
 
 /* Interpreters that share a GIL may use the engine at the same time: what keeps threads apart keeps them apart, too.
  * Those that have one each may not, and Python refuses it to them. Before 3.12 none had, and the slot is unknown. */
-#define MULTIPLE_INTERPRETERS 3      /* Py_mod_multiple_interpreters */
+#define MULTIPLE_INTERPRETERS 3         /* Py_mod_multiple_interpreters */
 #define SUPPORTED ((void *)(intptr_t)1) /* Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED: with a shared GIL */
 static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {MULTIPLE_INTERPRETERS, SUPPORTED}, {0, NULL}};
 static PyModuleDef_Slot slots_before_3_12[] = {{Py_mod_exec, execute}, {0, NULL}};
 
 PyModuleDef shms_module_definition = {
-    PyModuleDef_HEAD_INIT,
-    .m_name = "shmstore._calls",
-    .m_size = sizeof(struct shms_module),
-    .m_methods = functions,
-    .m_traverse = traverse,
-    .m_clear = clear,
+    PyModuleDef_HEAD_INIT,  .m_name = "shmstore._calls", .m_size = sizeof(struct shms_module),
+    .m_methods = functions, .m_traverse = traverse,      .m_clear = clear,
     .m_free = release,
 };
 

@@ -11,10 +11,8 @@ PyObject *shms_open_store(PyObject *self, PyObject *args) {
     void *opened;
     if (!PyArg_ParseTuple(args, "KK", &request, &result))
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    opened = shms_w_open((void *)(uintptr_t)request, (void *)(uintptr_t)result, &status);
-    Py_END_ALLOW_THREADS
-    int64_t handle = opened ? shms_adopt(opened) : status;
+    Py_BEGIN_ALLOW_THREADS opened = shms_w_open((void *)(uintptr_t)request, (void *)(uintptr_t)result, &status);
+    Py_END_ALLOW_THREADS int64_t handle = opened ? shms_adopt(opened) : status;
     if (handle < 0)
         return PyLong_FromLongLong(handle);
     shms_close(store->handle); /* of an __init__ before this one */

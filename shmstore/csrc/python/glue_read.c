@@ -87,8 +87,9 @@ static int copy_value(struct shms_call *c, const struct shms_entry *f, bool whol
         if (SHMS_UNLIKELY(!head && v->length >= WRITABLE_FROM)) {
             uint32_t behind;
             int code = extension_code(f, &behind);
-            v->writable = (code == EXT_BYTEARRAY || code == EXT_MEMORYVIEW || code == EXT_NDARRAY || code == EXT_PANDAS) &&
-                          v->length - behind >= WRITABLE_FROM;
+            v->writable =
+                (code == EXT_BYTEARRAY || code == EXT_MEMORYVIEW || code == EXT_NDARRAY || code == EXT_PANDAS) &&
+                v->length - behind >= WRITABLE_FROM;
             head = v->writable && code == EXT_BYTEARRAY ? behind : 0;
         }
         v->is_object = head != 0;
@@ -198,9 +199,8 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *nam
     if (v->is_object)
         return v->bytes;
     if (v->codec == SHMS_CODEC_MSGPACK && !v->writable) {
-        PyObject *object =
-            shms_unpack(v->bytes ? (uint8_t *)PyBytes_AsString(v->bytes) : v->small, (size_t)v->length, &state->types,
-                        state->keys, &error);
+        PyObject *object = shms_unpack(v->bytes ? (uint8_t *)PyBytes_AsString(v->bytes) : v->small, (size_t)v->length,
+                                       &state->types, state->keys, &error);
         Py_XDECREF(v->bytes);
         if (SHMS_LIKELY(object))
             return object;

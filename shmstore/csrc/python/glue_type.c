@@ -57,11 +57,12 @@ static PyObject *get_value(PyObject *self, PyObject *name) {
 }
 
 PyDoc_STRVAR(get_doc, "get($self, name, default=None, *, type=None)\n--\n\n"
-"Return a copy of the value, or *default* if the name is absent or expired.\n\n"
-"Atomic: the value as it was at one moment of the call. Waits for no writer.\n"
-"type: read the value as this type, a msgspec.Struct say; for handles of codec \"msgspec\".\n\n"
-"Cost: the decoder's, and some 100 ns.\n\n"
-"Raises: CodecError for a value of a codec that this handle was not opened with, or of another type; StoreClosed, StoreDestroyed.");
+                      "Return a copy of the value, or *default* if the name is absent or expired.\n\n"
+                      "Atomic: the value as it was at one moment of the call. Waits for no writer.\n"
+                      "type: read the value as this type, a msgspec.Struct say; for handles of codec \"msgspec\".\n\n"
+                      "Cost: the decoder's, and some 100 ns.\n\n"
+                      "Raises: CodecError for a value of a codec that this handle was not opened with, or of another "
+                      "type; StoreClosed, StoreDestroyed.");
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "default", "type"};
     static const struct shms_signature signature = {"get", names, 3, 1, 2};
@@ -77,14 +78,17 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     return a[1];
 }
 
-PyDoc_STRVAR(get_into_doc, "get_into($self, name, buffer, /)\n--\n\n"
-"Copy a value into memory of yours; return how many bytes that took.\n\n"
-"buffer: a writable one, of bytes. It takes bytes and bytearrays, from its beginning, and keeps what lies behind them.\n"
-"A numpy array, contiguous in either order, takes an array of its dtype, shape and order.\n\n"
-"Atomic: when this returns, what was copied is one value, whole. If it raises, the buffer may hold parts of one that\n"
-"was overwritten or deleted meanwhile.\n\n"
-"Cost: one copy; above 8 MB other threads run meanwhile.\n\n"
-"Raises: KeyError; ValueError for bytes that are more than the buffer's; TypeError for other values.");
+PyDoc_STRVAR(get_into_doc,
+             "get_into($self, name, buffer, /)\n--\n\n"
+             "Copy a value into memory of yours; return how many bytes that took.\n\n"
+             "buffer: a writable one, of bytes. It takes bytes and bytearrays, from its beginning, and keeps what lies "
+             "behind them.\n"
+             "A numpy array, contiguous in either order, takes an array of its dtype, shape and order.\n\n"
+             "Atomic: when this returns, what was copied is one value, whole. If it raises, the buffer may hold parts "
+             "of one that\n"
+             "was overwritten or deleted meanwhile.\n\n"
+             "Cost: one copy; above 8 MB other threads run meanwhile.\n\n"
+             "Raises: KeyError; ValueError for bytes that are more than the buffer's; TypeError for other values.");
 
 /* For a copy that C code is making: the value that was listed with this key. NULL without an exception: it is for no copy. */
 static PyObject *handed_over(PyObject *self, PyObject *name) {
@@ -102,18 +106,20 @@ static PyObject *value_and_version(PyObject *self, PyObject *name) {
     int rc = shms_call_read(self, name, false, &v);
     if (rc != SHMS_OK)
         return rc == SHMS_MISS ? NULL : fail(self, name, rc, NOT_ASKED);
-    PyObject *value = shms_value_object(&v, self, name), *version = value ? PyLong_FromUnsignedLongLong(v.version) : NULL;
+    PyObject *value = shms_value_object(&v, self, name),
+             *version = value ? PyLong_FromUnsignedLongLong(v.version) : NULL;
     PyObject *both = version ? PyTuple_Pack(2, value, version) : NULL;
     Py_XDECREF(value);
     Py_XDECREF(version);
     return both;
 }
 
-PyDoc_STRVAR(get_versioned_doc, "get_versioned($self, name, /)\n--\n\n"
-"Return the value and its version, both of one moment.\n\n"
-"A version is an opaque int above 0 that never comes twice in the store's life; no order is promised.\n\n"
-"Cost: as get().\n\n"
-"Raises: KeyError, CodecError.");
+PyDoc_STRVAR(get_versioned_doc,
+             "get_versioned($self, name, /)\n--\n\n"
+             "Return the value and its version, both of one moment.\n\n"
+             "A version is an opaque int above 0 that never comes twice in the store's life; no order is promised.\n\n"
+             "Cost: as get().\n\n"
+             "Raises: KeyError, CodecError.");
 static PyObject *get_versioned(PyObject *self, PyObject *name) {
     PyObject *both = value_and_version(self, name);
     if (!both && !PyErr_Occurred())
@@ -259,8 +265,8 @@ struct condition {
 };
 static const struct condition always = {SHMS_SET, 0, false};
 
-static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl_given, const struct condition *condition,
-                     uint64_t *version) {
+static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl_given,
+                     const struct condition *condition, uint64_t *version) {
     struct shms_call c;
     struct shms_put p;
     struct shms_encoded e;
@@ -292,31 +298,35 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
 }
 
 /* For methods that tell whether their condition held. */
-static PyObject *put_if(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl, const struct condition *condition) {
+static PyObject *put_if(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl,
+                        const struct condition *condition) {
     uint64_t version;
     int rc = put_value(self, name, value, ttl, condition, &version);
     return rc == SHMS_RAISED ? NULL : PyBool_FromLong(rc == SHMS_OK);
 }
 
-PyDoc_STRVAR(put_doc, "put($self, name, value, *, ttl=...)\n--\n\n"
-"Store a copy of *value* under *name*, replacing what is there; return its version.\n\n"
-"Atomic: others see the old value or the new one, whole. A put that fails changes nothing.\n"
-"ttl: seconds to live; None for ever; by default the handle's.\n\n"
-"Cost: the encoder's, and some 200 ns.\n\n"
-"Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.");
+PyDoc_STRVAR(put_doc,
+             "put($self, name, value, *, ttl=...)\n--\n\n"
+             "Store a copy of *value* under *name*, replacing what is there; return its version.\n\n"
+             "Atomic: others see the old value or the new one, whole. A put that fails changes nothing.\n"
+             "ttl: seconds to live; None for ever; by default the handle's.\n\n"
+             "Cost: the encoder's, and some 200 ns.\n\n"
+             "Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.");
 static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "value", "ttl"};
     static const struct shms_signature signature = {"put", names, 3, 2, 2};
     PyObject *a[3] = {NULL, NULL, NULL};
     uint64_t version;
-    if (!shms_parse(&signature, args, count, keywords, a) || put_value(self, a[0], a[1], a[2], &always, &version) != SHMS_OK)
+    if (!shms_parse(&signature, args, count, keywords, a) ||
+        put_value(self, a[0], a[1], a[2], &always, &version) != SHMS_OK)
         return NULL;
     return PyLong_FromUnsignedLongLong(version);
 }
 
-PyDoc_STRVAR(add_doc, "add($self, name, value, *, ttl=...)\n--\n\n"
-"Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds.\n\n"
-"Cost and errors: as put().");
+PyDoc_STRVAR(add_doc,
+             "add($self, name, value, *, ttl=...)\n--\n\n"
+             "Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds.\n\n"
+             "Cost and errors: as put().");
 static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "value", "ttl"};
     static const struct shms_signature signature = {"add", names, 3, 2, 2};
@@ -326,8 +336,8 @@ static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
 }
 
 PyDoc_STRVAR(replace_doc, "replace($self, name, value, *, ttl=...)\n--\n\n"
-"Store *value* only if the name is present; tell whether it was.\n\n"
-"Cost and errors: as put().");
+                          "Store *value* only if the name is present; tell whether it was.\n\n"
+                          "Cost and errors: as put().");
 static PyObject *replace(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "value", "ttl"};
     static const struct shms_signature signature = {"replace", names, 3, 2, 2};
@@ -348,14 +358,15 @@ static bool parse_version(PyObject *self, const char *method, PyObject *name, Py
 }
 
 PyDoc_STRVAR(cas_doc, "cas($self, name, value, version, *, ttl=...)\n--\n\n"
-"Store *value* only if the name still has *version* (0: is absent); tell whether it had.\n\n"
-"Cost and errors: as put().");
+                      "Store *value* only if the name still has *version* (0: is absent); tell whether it had.\n\n"
+                      "Cost and errors: as put().");
 static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "value", "version", "ttl"};
     static const struct shms_signature signature = {"cas", names, 4, 3, 3};
     struct condition unchanged = {SHMS_CAS, 0, false};
     PyObject *a[4] = {NULL, NULL, NULL, NULL};
-    if (!shms_parse(&signature, args, count, keywords, a) || !parse_version(self, "cas", a[0], a[2], &unchanged.expected))
+    if (!shms_parse(&signature, args, count, keywords, a) ||
+        !parse_version(self, "cas", a[0], a[2], &unchanged.expected))
         return NULL;
     return put_if(self, a[0], a[1], a[3], &unchanged);
 }
@@ -367,7 +378,9 @@ static PyObject *swap(PyObject *self, PyObject *const *args, Py_ssize_t count) {
         PyErr_SetString(PyExc_TypeError, "_swap() takes a name, a value and a version");
         return NULL;
     }
-    return parse_version(self, "modify", args[0], args[2], &unchanged.expected) ? put_if(self, args[0], args[1], NULL, &unchanged) : NULL;
+    return parse_version(self, "modify", args[0], args[2], &unchanged.expected)
+               ? put_if(self, args[0], args[1], NULL, &unchanged)
+               : NULL;
 }
 
 /* True gone, False was not there, -1 raised */
@@ -406,17 +419,18 @@ static int assign(PyObject *self, PyObject *name, PyObject *value) {
 /* ---- the rest is made elsewhere */
 
 PyDoc_STRVAR(incr_doc, "incr($self, name, by=1, *, initial=0)\n--\n\n"
-"Add to an integer, atomically, and return the sum; an absent name starts at *initial*.\n\n"
-"64 bits, signed. The entry keeps its time to live; a new one gets the handle's.\n\n"
-"Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.");
+                       "Add to an integer, atomically, and return the sum; an absent name starts at *initial*.\n\n"
+                       "64 bits, signed. The entry keeps its time to live; a new one gets the handle's.\n\n"
+                       "Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.");
 PyDoc_STRVAR(decr_doc, "decr($self, name, by=1, *, initial=0)\n--\n\n"
-"Subtract from an integer; otherwise as incr().");
-PyDoc_STRVAR(wait_doc, "wait($self, name, *, after=None, timeout=None, spin=0.0)\n--\n\n"
-"Sleep until the name exists with a version other than *after*; return that version.\n\n"
-"With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by\n"
-"the change. *spin*: seconds to look without sleeping first, for answers in less than a microsecond.\n\n"
-"Ctrl-C ends it at once, and other threads run meanwhile.\n\n"
-"Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.");
+                       "Subtract from an integer; otherwise as incr().");
+PyDoc_STRVAR(wait_doc,
+             "wait($self, name, *, after=None, timeout=None, spin=0.0)\n--\n\n"
+             "Sleep until the name exists with a version other than *after*; return that version.\n\n"
+             "With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by\n"
+             "the change. *spin*: seconds to look without sleeping first, for answers in less than a microsecond.\n\n"
+             "Ctrl-C ends it at once, and other threads run meanwhile.\n\n"
+             "Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.");
 static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"name", "after", "timeout", "spin"};
     static const struct shms_signature signature = {"wait", names, 4, 1, 1};
@@ -487,18 +501,21 @@ static void unmake(PyObject *object) {
     Py_DECREF(module);
 }
 
-PyDoc_STRVAR(view_doc, "view($self, name)\n--\n\n"
-"Return the memory of a value that is bytes, in place and read-only: nothing is copied.\n\n"
-"The bytes stay as they are while the memoryview, or anything made from it, is alive, whatever happens to\n"
-"the entry, the handle or the store meanwhile; `with store.view(name) as memory:` ends it early. Until\n"
-"then an overwritten or deleted value keeps its room in the store. A view ends at a fork: what the child\n"
-"sees there lasts only as long as the parent holds it.\n\n"
-"Cost: some 500 ns, whatever the size. A process can hold some 200 views of one store.\n\n"
-"Raises: KeyError; TypeError if the value is not bytes; ReadOnlyStore, for a view leaves a mark in the\n"
-"store; StoreFull if too many views are open.");
+PyDoc_STRVAR(
+    view_doc,
+    "view($self, name)\n--\n\n"
+    "Return the memory of a value that is bytes, in place and read-only: nothing is copied.\n\n"
+    "The bytes stay as they are while the memoryview, or anything made from it, is alive, whatever happens to\n"
+    "the entry, the handle or the store meanwhile; `with store.view(name) as memory:` ends it early. Until\n"
+    "then an overwritten or deleted value keeps its room in the store. A view ends at a fork: what the child\n"
+    "sees there lasts only as long as the parent holds it.\n\n"
+    "Cost: some 500 ns, whatever the size. A process can hold some 200 views of one store.\n\n"
+    "Raises: KeyError; TypeError if the value is not bytes; ReadOnlyStore, for a view leaves a mark in the\n"
+    "store; StoreFull if too many views are open.");
 
-PyDoc_STRVAR(close_doc, "close($self, /)\n--\n\n"
-"Let go of the store, which lives on. Other threads inside finish or get StoreClosed. Idempotent.");
+PyDoc_STRVAR(close_doc,
+             "close($self, /)\n--\n\n"
+             "Let go of the store, which lives on. Other threads inside finish or get StoreClosed. Idempotent.");
 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
 static PyMethodDef methods[] = {

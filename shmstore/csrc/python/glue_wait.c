@@ -80,10 +80,10 @@ PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObjec
     if (PyErr_CheckSignals())
         return NULL;
     PyObject *none = spin ? NULL : PyFloat_FromDouble(0);
-    PyObject *version = !spin && !none ? NULL
-                                       : PyObject_CallMethod(self, "_wait", "OOOOOK", name, after, timeout,
-                                                             spin ? spin : none, Py_None,
-                                                             (unsigned long long)(w.start ? shms_os_now() - w.start : 0));
+    PyObject *version = !spin && !none
+                            ? NULL
+                            : PyObject_CallMethod(self, "_wait", "OOOOOK", name, after, timeout, spin ? spin : none,
+                                                  Py_None, (unsigned long long)(w.start ? shms_os_now() - w.start : 0));
     Py_XDECREF(none);
     return version;
 }

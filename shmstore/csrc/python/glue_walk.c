@@ -9,9 +9,8 @@
 
 /* Also of type Keys, which never begins. */
 struct walk {
-    PyObject_HEAD
-    PyObject *store, *prefix, *batch; /* a batch is NULL before the first */
-    Py_ssize_t next;                  /* in the batch */
+    PyObject_HEAD PyObject *store, *prefix, *batch; /* a batch is NULL before the first */
+    Py_ssize_t next;                                /* in the batch */
     uint64_t cursor;
     uint32_t kind;
 };
@@ -96,13 +95,15 @@ static PyObject *new(PyObject *type_object, PyObject *store, PyObject *prefix, u
 PyObject *shms_walk_keys(PyObject *self, PyObject *args) {
     PyObject *prefix;
     unsigned kind;
-    return PyArg_ParseTuple(args, "SI", &prefix, &kind) ? new(shms_module_of(self)->walk_type, self, prefix, kind) : NULL;
+    return PyArg_ParseTuple(args, "SI", &prefix, &kind) ? new(shms_module_of(self)->walk_type, self, prefix, kind)
+                                                        : NULL;
 }
 
 PyObject *shms_keys_of(PyObject *self, PyObject *args) {
     PyObject *prefix;
     unsigned kind;
-    return PyArg_ParseTuple(args, "SI", &prefix, &kind) ? new(shms_module_of(self)->keys_type, self, prefix, kind) : NULL;
+    return PyArg_ParseTuple(args, "SI", &prefix, &kind) ? new(shms_module_of(self)->keys_type, self, prefix, kind)
+                                                        : NULL;
 }
 
 static PyObject *iterate(PyObject *self) {
@@ -154,11 +155,7 @@ static PyType_Spec spec = {
 PyObject *shms_make_walk_type(PyObject *module) { return PyType_FromModuleAndSpec(module, &spec, NULL); }
 
 static PyType_Slot slots_of_keys[] = {
-    {Py_tp_dealloc, unmake},
-    {Py_tp_traverse, traverse},
-    {Py_tp_iter, iterate},
-    {Py_mp_length, length},
-    {0, NULL},
+    {Py_tp_dealloc, unmake}, {Py_tp_traverse, traverse}, {Py_tp_iter, iterate}, {Py_mp_length, length}, {0, NULL},
 };
 static PyType_Spec spec_of_keys = {
     .name = "shmstore._calls.Keys",

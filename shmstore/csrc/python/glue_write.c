@@ -10,7 +10,8 @@ int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds) {
     if (ttl == fallback || ttl == Py_None)
         return SHMS_OK;
     if (SHMS_LIKELY(PyFloat_CheckExact(ttl) || PyLong_CheckExact(ttl))) {
-        double seconds = PyFloat_AsDouble(ttl); /* of an int of a thousand bits: -1 and an exception, and Python knows better */
+        double seconds =
+            PyFloat_AsDouble(ttl); /* of an int of a thousand bits: -1 and an exception, and Python knows better */
         if (seconds > 0) {
             *nanoseconds = seconds > LONGEST ? (uint64_t)LONGEST * SHMS_SECOND : (uint64_t)(seconds * 1e9) + 1;
             return SHMS_OK;
@@ -89,11 +90,12 @@ static int put_once(struct shms_call *c, const char *name, uint32_t length, uint
 }
 
 /* There is no room; but was it needed? add, replace and cas say what they would have said with room. */
-static int without_room(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, const struct shms_put *put,
-                        int rc) {
+static int without_room(struct shms_call *c, const char *name, uint32_t length, uint32_t kind,
+                        const struct shms_put *put, int rc) {
     struct shms_key n;
     struct shms_entry f;
-    if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) || (put->mode != SHMS_ADD && put->mode != SHMS_REPLACE && put->mode != SHMS_CAS))
+    if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) ||
+        (put->mode != SHMS_ADD && put->mode != SHMS_REPLACE && put->mode != SHMS_CAS))
         return rc;
     shms_key_init(&c->h->s, &n, name, length, kind);
     int found = shms_find(&c->h->s, &n, &f);
@@ -194,8 +196,8 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
     p.expected = PyLong_AsUnsignedLongLong(args[4]);
     p.keep_expiry = args[5] == Py_True;
-    if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK || parse_codec(args[6], &p, extension) != SHMS_OK ||
-        PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
+    if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK ||
+        parse_codec(args[6], &p, extension) != SHMS_OK || PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
         return NULL;
     p.body = body;
     p.length = (uint64_t)bytes;

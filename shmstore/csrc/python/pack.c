@@ -163,7 +163,8 @@ static enum shms_pack_result pack_list(struct shms_pack *w, PyObject *list, int 
     return rc == SHMS_PACKED && PyList_Size(list) != count ? SHMS_PACK_REFUSED : rc; /* changed meanwhile */
 }
 
-static enum shms_pack_result count_key(struct shms_keys_of *keys, const struct shms_work *before, PyObject *key, size_t bytes) {
+static enum shms_pack_result count_key(struct shms_keys_of *keys, const struct shms_work *before, PyObject *key,
+                                       size_t bytes) {
     switch (shms_key_end(keys, before, key, bytes)) {
     case SHMS_COUNTED:
         return SHMS_PACKED;
@@ -249,7 +250,8 @@ static enum shms_pack_result pack_set(struct shms_pack *w, PyObject *set, int de
 static enum shms_pack_result pack_slice(struct shms_pack *w, PyObject *slice, int depth) {
     enum shms_pack_result rc = head(w->to, 0x93, 0, 0);
     for (int i = 0; i < 3 && rc == SHMS_PACKED; i++) {
-        PyObject *part = PyObject_GetAttr(slice, w->types->words[(int[]){SHMS_WORD_START, SHMS_WORD_STOP, SHMS_WORD_STEP}[i]]);
+        PyObject *part =
+            PyObject_GetAttr(slice, w->types->words[(int[]){SHMS_WORD_START, SHMS_WORD_STOP, SHMS_WORD_STEP}[i]]);
         rc = part ? pack_node(w, part, depth) : SHMS_PACK_RAISED;
         Py_XDECREF(part);
     }

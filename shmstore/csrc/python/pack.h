@@ -34,7 +34,7 @@
 struct shms_packed {
     uint8_t *bytes;
     size_t length, room;
-    PyObject *culprit; /* owned, or NULL: the container that CROWDED or TOO_LARGE is about */
+    PyObject *culprit;               /* owned, or NULL: the container that CROWDED or TOO_LARGE is about */
     uint8_t first[SHMS_PACK_INLINE]; /* most values need no memory of their own */
 };
 
@@ -50,8 +50,14 @@ void shms_packed_free(struct shms_packed *p);
  * ENDLESS: refused for more than SHMS_NODES objects; CROWDED: for too many keys of one hash; TOO_LARGE: for a container that is
  * packed as one piece and has more than 2^32 - 1 bytes. codecs/explain.py has these numbers. IN_PARTS: the value is of a type whose memory need not be gathered first; its function in Python gives the parts. */
 enum shms_pack_result {
-    SHMS_PACKED, SHMS_PACK_REFUSED, SHMS_PACK_ENDLESS, SHMS_PACK_CROWDED, SHMS_PACK_TOO_LARGE, SHMS_PACK_NO_MEMORY,
-    SHMS_PACK_RAISED, SHMS_PACK_IN_PARTS
+    SHMS_PACKED,
+    SHMS_PACK_REFUSED,
+    SHMS_PACK_ENDLESS,
+    SHMS_PACK_CROWDED,
+    SHMS_PACK_TOO_LARGE,
+    SHMS_PACK_NO_MEMORY,
+    SHMS_PACK_RAISED,
+    SHMS_PACK_IN_PARTS
 };
 /* Appends the value to *p. After anything but SHMS_PACKED what was appended is to be thrown away. */
 enum shms_pack_result shms_pack(struct shms_packed *p, PyObject *value, struct shms_types *types);
@@ -68,7 +74,7 @@ struct shms_pack {
     uint32_t nodes; /* still allowed: a list that holds another one twice, thirty levels deep, has no end */
     bool plain;     /* no extension is allowed */
     struct shms_work work;
-    uint64_t most;  /* units that one container's keys cost */
+    uint64_t most; /* units that one container's keys cost */
 };
 
 /* pack_types.c: an object that C knows by its code, tuples and other containers excepted. */
@@ -123,8 +129,8 @@ PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *ty
 /* Whether bytes are one value within the limits, for a decoder that has none: NULL, or why not. */
 const char *shms_unpack_check(const uint8_t *bytes, size_t length);
 /* The object of an extension, from its whole payload, for a decoder that leaves extensions to others. */
-PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
-                                struct shms_unpack_error *error);
+PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, struct shms_types *types,
+                                struct shms_kept_key *keys, struct shms_unpack_error *error);
 /* unpack_types.c: the object of an extension that C knows, from its whole payload. NULL with u->error->why, or with an
  * exception. */
 PyObject *shms_unpack_leaf(struct shms_unpack *u, int code, const uint8_t *bytes, size_t length);

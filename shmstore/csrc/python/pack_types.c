@@ -92,7 +92,8 @@ static enum shms_pack_result pack_ints(struct shms_pack *w, int code, PyObject *
 }
 
 /* The attributes of `value` with these names, all of them asked for. */
-static enum shms_pack_result pack_attributes(struct shms_pack *w, PyObject *value, int code, const enum shms_word names[], int count) {
+static enum shms_pack_result pack_attributes(struct shms_pack *w, PyObject *value, int code,
+                                             const enum shms_word names[], int count) {
     PyObject *numbers[3];
     for (int i = 0; i < count; i++)
         numbers[i] = i && !numbers[i - 1] ? NULL : PyObject_GetAttr(value, w->types->words[names[i]]);
@@ -172,7 +173,8 @@ static bool sample_lies_as_expected(PyObject *type, bool time_too) {
     size_t bytes = time_too ? sizeof expected : 4;
     PyObject *size = PyObject_GetAttrString(type, "__basicsize__");
     bool well = size && PyLong_AsSize_t(size) >= offsetof(struct in_place, fields) + bytes;
-    PyObject *fields = time_too ? Py_BuildValue("(iiiiiii)", 2011, 10, 9, 8, 7, 6, 543210) : Py_BuildValue("(iii)", 2011, 10, 9);
+    PyObject *fields =
+        time_too ? Py_BuildValue("(iiiiiii)", 2011, 10, 9, 8, 7, 6, 543210) : Py_BuildValue("(iii)", 2011, 10, 9);
     PyObject *fold = time_too ? Py_BuildValue("{s:i}", "fold", 1) : NULL;
     PyObject *sample = well && fields && (fold || !time_too) ? PyObject_Call(type, fields, fold) : NULL;
     well = sample && memcmp(((struct in_place *)sample)->fields, expected, bytes) == 0;
@@ -188,7 +190,8 @@ static bool sample_lies_as_expected(PyObject *type, bool time_too) {
 static const uint8_t *fields_in_place(struct shms_types *t, PyObject *value, bool time_too) {
     enum shms_layout *layout = &t->layout[time_too];
     if (*layout == SHMS_LAYOUT_UNTRIED)
-        *layout = sample_lies_as_expected((PyObject *)Py_TYPE(value), time_too) ? SHMS_LAYOUT_EXPECTED : SHMS_LAYOUT_OTHER;
+        *layout =
+            sample_lies_as_expected((PyObject *)Py_TYPE(value), time_too) ? SHMS_LAYOUT_EXPECTED : SHMS_LAYOUT_OTHER;
     return *layout == SHMS_LAYOUT_EXPECTED ? ((struct in_place *)value)->fields : NULL;
 }
 
@@ -228,7 +231,8 @@ static enum shms_pack_result zone_of(struct shms_types *t, PyObject *zone, int *
 }
 
 /* Fields, of which the first is fold and kind of zone, then the zone. */
-static enum shms_pack_result pack_moment(struct shms_pack *w, PyObject *value, int code, uint8_t *fields, size_t bytes) {
+static enum shms_pack_result pack_moment(struct shms_pack *w, PyObject *value, int code, uint8_t *fields,
+                                         size_t bytes) {
     PyObject *zone = PyObject_GetAttr(value, w->types->words[SHMS_WORD_TZINFO]);
     if (!zone)
         return SHMS_PACK_RAISED;

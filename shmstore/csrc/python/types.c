@@ -5,8 +5,8 @@
 #include "python/types.h"
 
 static const char *const words[SHMS_WORDS] = {
-    "bit_length", "days", "denominator", "from_bytes", "int", "is_safe", "microseconds", "numerator",
-    "__reduce_ex__", "seconds", "start", "step", "stop", "to_bytes", "tzinfo", "value",
+    "bit_length",    "days",    "denominator", "from_bytes", "int",  "is_safe",  "microseconds", "numerator",
+    "__reduce_ex__", "seconds", "start",       "step",       "stop", "to_bytes", "tzinfo",       "value",
 };
 
 PyObject *shms_call_python(PyObject *function, PyObject *first, PyObject *second) {
@@ -43,8 +43,9 @@ void shms_types_clear(struct shms_types *t) {
         Py_CLEAR(t->words[i]);
     for (int i = 0; i <= SHMS_EXT_IN_C; i++)
         Py_CLEAR(t->made_of[i]);
-    PyObject **others[] = {&t->sixty_four, &t->four, &t->big, &t->is_signed, &t->find, &t->leaf, &t->zone_of, &t->zone_from,
-                           &t->classes, &t->safe_unknown, &t->zone, &t->zone_bytes, &t->read_zone, &t->read_zone_bytes};
+    PyObject **others[] = {&t->sixty_four, &t->four,       &t->big,       &t->is_signed,      &t->find,
+                           &t->leaf,       &t->zone_of,    &t->zone_from, &t->classes,        &t->safe_unknown,
+                           &t->zone,       &t->zone_bytes, &t->read_zone, &t->read_zone_bytes};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         Py_CLEAR(*others[i]);
 }
@@ -72,7 +73,8 @@ static const struct shms_type *ask(struct shms_types *t, PyTypeObject *type, boo
         Py_INCREF((PyObject *)type);
         if (encode != Py_None)
             Py_INCREF(encode);
-        *place = (struct shms_type){type, encode == Py_None ? NULL : encode, (int)PyLong_AsLong(PyTuple_GetItem(answer, 0))};
+        *place =
+            (struct shms_type){type, encode == Py_None ? NULL : encode, (int)PyLong_AsLong(PyTuple_GetItem(answer, 0))};
         t->count++;
     }
     Py_DECREF(answer);

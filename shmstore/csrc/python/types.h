@@ -12,10 +12,22 @@
 
 /* Extension codes (docs/format.md) that C writes and reads. Those from 15 on are Python's. */
 enum shms_extension {
-    SHMS_EXT_TUPLE = 1, SHMS_EXT_SET, SHMS_EXT_FROZENSET, SHMS_EXT_SLICE, SHMS_EXT_INT, SHMS_EXT_DECIMAL, SHMS_EXT_FRACTION,
-    SHMS_EXT_RANGE, SHMS_EXT_COMPLEX, SHMS_EXT_DATETIME, SHMS_EXT_DATE, SHMS_EXT_TIME, SHMS_EXT_TIMEDELTA, SHMS_EXT_UUID,
+    SHMS_EXT_TUPLE = 1,
+    SHMS_EXT_SET,
+    SHMS_EXT_FROZENSET,
+    SHMS_EXT_SLICE,
+    SHMS_EXT_INT,
+    SHMS_EXT_DECIMAL,
+    SHMS_EXT_FRACTION,
+    SHMS_EXT_RANGE,
+    SHMS_EXT_COMPLEX,
+    SHMS_EXT_DATETIME,
+    SHMS_EXT_DATE,
+    SHMS_EXT_TIME,
+    SHMS_EXT_TIMEDELTA,
+    SHMS_EXT_UUID,
     SHMS_EXT_IN_C = SHMS_EXT_UUID,
-    SHMS_EXT_MEMORY = 15,   /* from here on mostly one piece of memory */
+    SHMS_EXT_MEMORY = 15, /* from here on mostly one piece of memory */
     SHMS_EXT_OF_USERS = 64,
 };
 
@@ -28,9 +40,23 @@ struct shms_type {
 
 /* Attributes and methods by name, and the classes that values are made of once their module is imported. */
 enum shms_word {
-    SHMS_WORD_BIT_LENGTH, SHMS_WORD_DAYS, SHMS_WORD_DENOMINATOR, SHMS_WORD_FROM_BYTES, SHMS_WORD_INT,
-    SHMS_WORD_IS_SAFE, SHMS_WORD_MICROSECONDS, SHMS_WORD_NUMERATOR, SHMS_WORD_REDUCE, SHMS_WORD_SECONDS, SHMS_WORD_START,
-    SHMS_WORD_STEP, SHMS_WORD_STOP, SHMS_WORD_TO_BYTES, SHMS_WORD_TZINFO, SHMS_WORD_VALUE, SHMS_WORDS
+    SHMS_WORD_BIT_LENGTH,
+    SHMS_WORD_DAYS,
+    SHMS_WORD_DENOMINATOR,
+    SHMS_WORD_FROM_BYTES,
+    SHMS_WORD_INT,
+    SHMS_WORD_IS_SAFE,
+    SHMS_WORD_MICROSECONDS,
+    SHMS_WORD_NUMERATOR,
+    SHMS_WORD_REDUCE,
+    SHMS_WORD_SECONDS,
+    SHMS_WORD_START,
+    SHMS_WORD_STEP,
+    SHMS_WORD_STOP,
+    SHMS_WORD_TO_BYTES,
+    SHMS_WORD_TZINFO,
+    SHMS_WORD_VALUE,
+    SHMS_WORDS
 };
 
 /* Whether dates, and datetimes, lie in memory as pack_types.c expects: one sample tells. */
@@ -40,11 +66,11 @@ struct shms_types {
     struct shms_type kept[SHMS_TYPES_KEPT];
     uint32_t count;
     PyObject *words[SHMS_WORDS];
-    PyObject *sixty_four, *four, *big, *is_signed; /* the ints 64 and 4, the str "big", ("signed",) */
+    PyObject *sixty_four, *four, *big, *is_signed;         /* the ints 64 and 4, the str "big", ("signed",) */
     PyObject *find, *leaf, *zone_of, *zone_from, *classes; /* Python's part: codecs/msgpack.py sets them */
-    PyObject *made_of[SHMS_EXT_IN_C + 1]; /* class by extension code; NULL: not needed yet */
+    PyObject *made_of[SHMS_EXT_IN_C + 1];                  /* class by extension code; NULL: not needed yet */
     enum shms_layout layout[2];
-    PyObject *safe_unknown;               /* uuid.SafeUUID.unknown */
+    PyObject *safe_unknown; /* uuid.SafeUUID.unknown */
     /* The zone met last, when writing and when reading: most values have one zone. */
     PyObject *zone, *zone_bytes;
     int zone_kind;

@@ -165,7 +165,8 @@ static PyObject *set_of(struct shms_unpack *u, uint64_t count, int depth, bool f
 
 static PyObject *slice_of(struct shms_unpack *u, uint64_t count, int depth) {
     PyObject *parts = count == 3 ? tuple_of(u, count, depth) : shms_unpack_failed(u, "a slice has three parts");
-    PyObject *slice = parts ? PySlice_New(PyTuple_GetItem(parts, 0), PyTuple_GetItem(parts, 1), PyTuple_GetItem(parts, 2)) : NULL;
+    PyObject *slice =
+        parts ? PySlice_New(PyTuple_GetItem(parts, 0), PyTuple_GetItem(parts, 1), PyTuple_GetItem(parts, 2)) : NULL;
     Py_XDECREF(parts);
     return slice;
 }
@@ -291,21 +292,39 @@ static PyObject *unpack_node(struct shms_unpack *u, int depth) {
         return constant(Py_False);
     case 0xc3:
         return constant(Py_True);
-    case 0xc4: case 0xc5: case 0xc6:
+    case 0xc4:
+    case 0xc5:
+    case 0xc6:
         return bin(u, n);
-    case 0xc7: case 0xc8: case 0xc9:
+    case 0xc7:
+    case 0xc8:
+    case 0xc9:
         return extension(u, n, depth);
-    case 0xca: case 0xcb:
+    case 0xca:
+    case 0xcb:
         return real(n, width);
-    case 0xcc: case 0xcd: case 0xce: case 0xcf:
+    case 0xcc:
+    case 0xcd:
+    case 0xce:
+    case 0xcf:
         return PyLong_FromUnsignedLongLong(n);
-    case 0xd0: case 0xd1: case 0xd2: case 0xd3:
+    case 0xd0:
+    case 0xd1:
+    case 0xd2:
+    case 0xd3:
         return PyLong_FromLongLong((int64_t)(n << (64 - 8 * width)) >> (64 - 8 * width));
-    case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8:
+    case 0xd4:
+    case 0xd5:
+    case 0xd6:
+    case 0xd7:
+    case 0xd8:
         return extension(u, 1ull << (tag - 0xd4), depth);
-    case 0xd9: case 0xda: case 0xdb:
+    case 0xd9:
+    case 0xda:
+    case 0xdb:
         return text(u, n, false);
-    case 0xdc: case 0xdd:
+    case 0xdc:
+    case 0xdd:
         return array(u, n, depth);
     default: /* 0xde, 0xdf */
         return map(u, n, depth);
@@ -324,15 +343,16 @@ PyObject *shms_unpack(const uint8_t *bytes, size_t length, struct shms_types *ty
     return value;
 }
 
-PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, struct shms_types *types, struct shms_kept_key *keys,
-                                struct shms_unpack_error *error) {
+PyObject *shms_unpack_extension(int code, const uint8_t *bytes, size_t length, struct shms_types *types,
+                                struct shms_kept_key *keys, struct shms_unpack_error *error) {
     struct shms_unpack u = {bytes, bytes + length, 0, types, keys, error, {0}, shms_work_allowed(length)};
     error->why = NULL;
     error->code = code;
     error->bytes = length;
     if (code >= SHMS_EXT_TUPLE && code <= SHMS_EXT_SLICE)
         return enclosed(&u, code, 0);
-    return code >= SHMS_EXT_INT && code <= SHMS_EXT_IN_C ? shms_unpack_leaf(&u, code, bytes, length) : by_python(&u, code, bytes, length);
+    return code >= SHMS_EXT_INT && code <= SHMS_EXT_IN_C ? shms_unpack_leaf(&u, code, bytes, length)
+                                                         : by_python(&u, code, bytes, length);
 }
 
 /* ---- a look at bytes that another decoder is to read */
@@ -367,7 +387,8 @@ static const char *skip_extension(struct shms_unpack *u, uint64_t n, int depth, 
         return NULL;
     uint64_t count = array_head(&inner);
     key |= code == SHMS_EXT_SET || code == SHMS_EXT_FROZENSET;
-    const char *why = count == UINT64_MAX ? "it does not hold an array" : skip_nodes(&inner, count, depth, key ? ALL_KEYS : NO_KEYS);
+    const char *why =
+        count == UINT64_MAX ? "it does not hold an array" : skip_nodes(&inner, count, depth, key ? ALL_KEYS : NO_KEYS);
     u->allowed = inner.allowed;
     return why ? why : left(&inner) ? "bytes are left over" : NULL;
 }
@@ -383,7 +404,10 @@ static const char *skip_node(struct shms_unpack *u, int depth, bool key) {
         return width < 0 ? "a byte begins no value" : CUT_SHORT;
     bool map = tag < 0x90 || tag >= 0xde, container = tag < 0xa0 || tag >= 0xdc;
     bool fixed = tag >= 0xd4 && tag <= 0xd8, extended = fixed || (tag >= 0xc7 && tag <= 0xc9);
-    uint64_t n = tag < 0xa0 ? tag & 15 : tag < 0xc0 ? tag & 31 : fixed ? 1ull << (tag - 0xd4) : shms_get_number(u->at, width);
+    uint64_t n = tag < 0xa0   ? tag & 15
+                 : tag < 0xc0 ? tag & 31
+                 : fixed      ? 1ull << (tag - 0xd4)
+                              : shms_get_number(u->at, width);
     u->at += width;
     if (key && (container || extended) && u->allowed-- == 0)
         return "there are many keys whose hashes are to be counted"; /* which this package's decoder does */

@@ -10,9 +10,9 @@
 
 #define PART 1024 /* as in pack_types.c */
 
-#define REFUSE_UNLESS(condition, why)         \
-    do {                                      \
-        if (!(condition))                     \
+#define REFUSE_UNLESS(condition, why)          \
+    do {                                       \
+        if (!(condition))                      \
             return shms_unpack_failed(u, why); \
     } while (0)
 
@@ -35,7 +35,8 @@ static PyObject *make(struct shms_unpack *u, int code, PyObject *arguments) {
 
 static PyObject *number_of(struct shms_unpack *u, const uint8_t *bytes, size_t n) {
     REFUSE_UNLESS(n, "a number of no bytes");
-    REFUSE_UNLESS(n == 1 || bytes[0] != (bytes[1] < 0x80 ? 0 : 0xff), "the number is not written in as few bytes as hold it");
+    REFUSE_UNLESS(n == 1 || bytes[0] != (bytes[1] < 0x80 ? 0 : 0xff),
+                  "the number is not written in as few bytes as hold it");
     if (n <= 8) {
         int unused = 64 - 8 * (int)n;
         return PyLong_FromLongLong((int64_t)(shms_get_number(bytes, (int)n) << unused) >> unused);
@@ -167,7 +168,8 @@ static PyObject *complex_of(struct shms_unpack *u, const uint8_t *bytes, size_t 
 /* Without UUID.__init__, which checks in Python what is known here: its two attributes are set, past a __setattr__ that
  * raises. */
 static PyObject *uuid(struct shms_unpack *u, const uint8_t *bytes, size_t n) {
-    REFUSE_UNLESS(n == 16 || (n == 17 && bytes[16] <= 1), "a UUID has 16 bytes, and one of 0 or 1 if it is known to be safe or unsafe");
+    REFUSE_UNLESS(n == 16 || (n == 17 && bytes[16] <= 1),
+                  "a UUID has 16 bytes, and one of 0 or 1 if it is known to be safe or unsafe");
     struct shms_types *t = u->types;
     PyObject *class = shms_type_of_code(t, SHMS_EXT_UUID), *made = NULL;
     PyObject *nothing = class ? PyTuple_New(0) : NULL, *safe = t->safe_unknown;
@@ -201,7 +203,8 @@ static PyObject *uuid(struct shms_unpack *u, const uint8_t *bytes, size_t n) {
 static bool is_date(unsigned year, unsigned month, unsigned day) {
     static const uint8_t days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    return year >= 1 && year <= 9999 && month >= 1 && month <= 12 && day >= 1 && day <= (unsigned)days[month - 1] + (month == 2 && leap);
+    return year >= 1 && year <= 9999 && month >= 1 && month <= 12 && day >= 1 &&
+           day <= (unsigned)days[month - 1] + (month == 2 && leap);
 }
 
 /* hour, minute, second, microsecond in four bytes */
@@ -234,8 +237,8 @@ static PyObject *zone_from(struct shms_unpack *u, int kind, const uint8_t *bytes
 }
 
 /* From the state, and the zone that stands behind the fields. flags: bit 0 is fold, bits 1 and 2 the kind of zone. */
-static PyObject *moment(struct shms_unpack *u, int code, const char *state, size_t bytes, unsigned flags, const uint8_t *zone,
-                        size_t n) {
+static PyObject *moment(struct shms_unpack *u, int code, const char *state, size_t bytes, unsigned flags,
+                        const uint8_t *zone, size_t n) {
     REFUSE_UNLESS(flags <= 7, "unknown flags");
     if (!(flags >> 1)) {
         REFUSE_UNLESS(n == 0, "bytes are left over");
@@ -248,7 +251,8 @@ static PyObject *moment(struct shms_unpack *u, int code, const char *state, size
 static PyObject *datetime(struct shms_unpack *u, const uint8_t *f, size_t n) {
     char s[10];
     REFUSE_UNLESS(n >= 12, "a datetime has 12 bytes and its zone");
-    REFUSE_UNLESS(is_date((unsigned)shms_get_number(f + 1, 2), f[3], f[4]) && is_time(f + 5), "a field is out of range");
+    REFUSE_UNLESS(is_date((unsigned)shms_get_number(f + 1, 2), f[3], f[4]) && is_time(f + 5),
+                  "a field is out of range");
     memcpy(s, f + 1, 2);
     s[2] = (char)(f[3] | (f[0] & 1) << 7);
     memcpy(s + 3, f + 4, 4);
@@ -273,8 +277,10 @@ static PyObject *date(struct shms_unpack *u, const uint8_t *f, size_t n) {
 
 static PyObject *timedelta(struct shms_unpack *u, const uint8_t *f, size_t n) {
     REFUSE_UNLESS(n == 12, "a duration has 12 bytes");
-    long days = (int32_t)shms_get_number(f, 4), seconds = (long)shms_get_number(f + 4, 4), micros = (long)shms_get_number(f + 8, 4);
-    REFUSE_UNLESS(seconds < 86400 && micros < 1000000 && days >= -999999999 && days <= 999999999, "the duration is not normalized");
+    long days = (int32_t)shms_get_number(f, 4), seconds = (long)shms_get_number(f + 4, 4),
+         micros = (long)shms_get_number(f + 8, 4);
+    REFUSE_UNLESS(seconds < 86400 && micros < 1000000 && days >= -999999999 && days <= 999999999,
+                  "the duration is not normalized");
     return make(u, SHMS_EXT_TIMEDELTA, Py_BuildValue("(lll)", days, seconds, micros));
 }
 

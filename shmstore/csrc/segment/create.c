@@ -98,7 +98,7 @@ enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_g
     if (magic == SHMS_MAGIC)
         return SHMS_OWNER_STATE(state) == SHMS_STATE_READY       ? SHMS_CREATION_READY
                : SHMS_OWNER_STATE(state) == SHMS_STATE_DESTROYED ? SHMS_CREATION_GONE
-                                                               : SHMS_CREATION_FOREIGN;
+                                                                 : SHMS_CREATION_FOREIGN;
     if (magic != 0 && magic != SHMS_MAGIC_INIT)
         return SHMS_CREATION_FOREIGN;
     shms_os_identity(&me);

@@ -22,12 +22,12 @@ struct shms_open_request;
 
 /* What the kernel says about the memory of a store. */
 struct shms_memory_state {
-    bool known;           /* false: the kernel does not tell this attachment (any more); all other fields are zero */
+    bool known; /* false: the kernel does not tell this attachment (any more); all other fields are zero */
     uint64_t size;
     uint32_t trusted_uid; /* the user who must be trusted: creator or owner, see above */
     uint32_t uid, gid, mode;
-    uint32_t creator;     /* process id, 0 = unknown */
-    bool removed;         /* no process can find it any more. Must be certain: the store is then marked destroyed */
+    uint32_t creator; /* process id, 0 = unknown */
+    bool removed;     /* no process can find it any more. Must be certain: the store is then marked destroyed */
 };
 
 /* Functions that return int return 0 or an error number, and leave the name of the failed call in s->call. */

@@ -27,7 +27,7 @@
 #include "segment/request.h"
 
 #define DIRECTORY "/dev/shm"
-#define HUGE_SHIFT 26 /* MFD_HUGE_SHIFT */
+#define HUGE_SHIFT 26      /* MFD_HUGE_SHIFT */
 #define REMOVAL_TRIES 5000 /* with a millisecond between two */
 
 static int result(struct shms_store *s, const char *call, bool well) {
@@ -274,9 +274,7 @@ static bool may_give_back(struct shms_store *s) {
 }
 
 /* Locks pages when they are first touched, so unused ones cost nothing. Lasts as long as this process's mapping. */
-static int lock(struct shms_store *s) {
-    return result(s, "mlock", shms_mlock2(s->base, s->size, MLOCK_ONFAULT) == 0);
-}
+static int lock(struct shms_store *s) { return result(s, "mlock", shms_mlock2(s->base, s->size, MLOCK_ONFAULT) == 0); }
 
 static void mark_again(struct shms_store *s) {
     if (!shms_descriptor_mine(s)) {
@@ -306,7 +304,26 @@ static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_map
 static bool only_me(struct shms_store *s) { return false; } /* the liveness locks tell more */
 
 const struct shms_memory shms_memory_posix = {
-    find, make, state, attached, map, publish, unmap, remove_file, creator_gone, commit, resident, may_give_back, lock,
-    shms_descriptor_mark, shms_descriptor_unmark, mark_again, shms_descriptor_marked, can_see_mark, maps, only_me,
-    shms_descriptor_forked, true,
+    find,
+    make,
+    state,
+    attached,
+    map,
+    publish,
+    unmap,
+    remove_file,
+    creator_gone,
+    commit,
+    resident,
+    may_give_back,
+    lock,
+    shms_descriptor_mark,
+    shms_descriptor_unmark,
+    mark_again,
+    shms_descriptor_marked,
+    can_see_mark,
+    maps,
+    only_me,
+    shms_descriptor_forked,
+    true,
 };

@@ -148,7 +148,9 @@ static int marked(struct shms_store *s, uint32_t number, uint32_t generation) {
 }
 
 /* Asks where the calling thread is now: in another network namespace every liveness socket would seem missing. */
-static bool can_see_mark(struct shms_store *s, uint64_t net_ns) { return net_ns && net_ns == shms_os_network_namespace(); }
+static bool can_see_mark(struct shms_store *s, uint64_t net_ns) {
+    return net_ns && net_ns == shms_os_network_namespace();
+}
 static int maps(struct shms_store *s, uint32_t pid) { return shms_os_process_maps(pid, s->id); }
 
 static bool only_me(struct shms_store *s) {
@@ -157,6 +159,7 @@ static bool only_me(struct shms_store *s) {
 }
 
 const struct shms_memory shms_memory_sysv = {
-    find, make, state, attached, map, publish, unmap, remove_segment, creator_gone, commit, resident, may_give_back, lock,
-    mark_alive, unmark, mark_again, marked, can_see_mark, maps, only_me, unmark, false,
+    find,         make,         state,    attached,      map,    publish,    unmap,  remove_segment,
+    creator_gone, commit,       resident, may_give_back, lock,   mark_alive, unmark, mark_again,
+    marked,       can_see_mark, maps,     only_me,       unmark, false,
 };

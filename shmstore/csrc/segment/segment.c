@@ -120,8 +120,8 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->buckets = (struct shms_bucket *)(base + slots);
     s->hints = base + hints;
     s->arenas = (struct shms_arena *)(base + arenas);
-    s->pin_count = (uint32_t)shms_min((s->client_size - offsetof(struct shms_client, pins)) / 8,
-                                      sizeof s->pins_busy * 8);
+    s->pin_count =
+        (uint32_t)shms_min((s->client_size - offsetof(struct shms_client, pins)) / 8, sizeof s->pins_busy * 8);
     memcpy(s->hash_key, h->hash_key, sizeof s->hash_key);
     memcpy(s->uuid, h->uuid, sizeof s->uuid);
     return SHMS_OK;

@@ -20,7 +20,7 @@ struct shms_store {
     struct shms_store *next; /* list of attachments, for the fork handler; must be first, see shms_memory_choose */
     uint8_t *base;
     uint64_t size;
-    int id;           /* System V identifier, else -1 */
+    int id; /* System V identifier, else -1 */
     int32_t key;
     bool readonly;
     struct shms_header *header;
@@ -49,23 +49,24 @@ struct shms_store {
     uint64_t pins_busy[8];
     uint32_t pins_used;
     _Atomic uint64_t validated_at; /* coarse clock when the kernel was last asked about the segment */
-    uint64_t sweep_cursor;   /* next line of due words (expire.c) */
-    _Atomic uint64_t unmarked[SHMS_UNMARKED_REMEMBERED]; /* clients without liveness mark, and since when (liveness.c) */
+    uint64_t sweep_cursor;         /* next line of due words (expire.c) */
+    _Atomic uint64_t
+        unmarked[SHMS_UNMARKED_REMEMBERED]; /* clients without liveness mark, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
     _Atomic uint32_t last_dead_pid; /* for the log: the last dead process that left locks or blocks */
     _Atomic uint64_t takeovers, rebuilds;
 
     /* The memory that the store lives in (memory.h). */
     const struct shms_memory *memory;
-    const char *call;         /* the system call that failed last */
-    int refused;              /* error number of the last removal; 0 = it succeeded */
-    int fd;                   /* POSIX: the open file; device and inode identify it (descriptor.h) */
+    const char *call; /* the system call that failed last */
+    int refused;      /* error number of the last removal; 0 = it succeeded */
+    int fd;           /* POSIX: the open file; device and inode identify it (descriptor.h) */
     uint64_t device, inode;
-    int64_t liveness_byte;    /* POSIX: the byte of this client's liveness lock; 0 = none */
-    bool named;               /* POSIX: the file has, or may have, a name */
-    int short_of;             /* error number of the last commit; 0 = it succeeded */
+    int64_t liveness_byte;              /* POSIX: the byte of this client's liveness lock; 0 = none */
+    bool named;                         /* POSIX: the file has, or may have, a name */
+    int short_of;                       /* error number of the last commit; 0 = it succeeded */
     _Atomic uint32_t calls_without_gil; /* threads that are reading without the GIL */
-    char object[SHMS_OBJECT_MAX]; /* POSIX: the file's name in /dev/shm, or a path */
+    char object[SHMS_OBJECT_MAX];       /* POSIX: the file's name in /dev/shm, or a path */
 };
 
 /* Sizes and offsets of a planned store. */
@@ -134,7 +135,8 @@ static inline bool shms_commit(struct shms_store *s, uint64_t offset, uint64_t b
  * knows of an entry finds its bucket marked, and one that finds it unmarked looked before the entry was published. */
 static inline bool shms_page_in_use(const struct shms_store *s, uint64_t page) {
     if (!((shms_load_acquire(&s->header->summary_top[(page >> 15) >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)]) >>
-           ((page >> 15) & 63)) & 1))
+           ((page >> 15) & 63)) &
+          1))
         return false;
     return (shms_load_acquire(&s->summary[page >> 6]) >> (page & 63)) & 1;
 }

@@ -25,11 +25,11 @@ enum kind { END, LOAD, STORE, CAS, ADD, FENCE, UNLESS };
 
 struct step {
     enum kind kind;
-    int word;         /* FENCE: none; UNLESS: the register */
-    int value;        /* STORE, ADD: it; CAS: expected; UNLESS: goes on only if the register holds it, else ends */
-    int new;          /* CAS */
+    int word;  /* FENCE: none; UNLESS: the register */
+    int value; /* STORE, ADD: it; CAS: expected; UNLESS: goes on only if the register holds it, else ends */
+    int new;   /* CAS */
     enum order order;
-    int into;         /* LOAD, CAS, ADD: the register for what was read */
+    int into; /* LOAD, CAS, ADD: the register for what was read */
 };
 #define LOAD(w, o, r) {LOAD, w, 0, 0, o, r}
 #define STORE(w, v, o) {STORE, w, v, 0, o, 0}
@@ -38,10 +38,21 @@ struct step {
 #define FENCE(o) {FENCE, 0, 0, 0, o, 0}
 #define UNLESS(r, v) {UNLESS, r, v, 0, RLX, 0}
 
-struct view { uint8_t at[WORDS]; };
-struct message { int value; struct view view; };
-struct word { int count; struct message messages[MESSAGES]; };
-struct thread { int pc; struct view now, seen, fenced; };
+struct view {
+    uint8_t at[WORDS];
+};
+struct message {
+    int value;
+    struct view view;
+};
+struct word {
+    int count;
+    struct message messages[MESSAGES];
+};
+struct thread {
+    int pc;
+    struct view now, seen, fenced;
+};
 struct world {
     struct word words[WORDS];
     struct thread threads[THREADS];
@@ -69,7 +80,8 @@ static inline void read_message(struct thread *t, int word, int at, const struct
     if (acquires(o))
         join(&t->now, &m->view);
 }
-static inline void append(struct world *w, struct thread *t, int word, int value, enum order o, const struct view *carried) {
+static inline void append(struct world *w, struct thread *t, int word, int value, enum order o,
+                          const struct view *carried) {
     struct word *x = &w->words[word];
     if (x->count == MESSAGES)
         __builtin_trap();
@@ -95,7 +107,9 @@ static inline int latest(const struct world *w, int word) {
     return w->words[word].messages[w->words[word].count - 1].value;
 }
 
-struct tally { uint64_t executions, bad; };
+struct tally {
+    uint64_t executions, bad;
+};
 
 static inline void explore(const struct program *p, const struct world *before, struct tally *tally) {
     bool over = true;
@@ -123,7 +137,8 @@ static inline void explore(const struct program *p, const struct world *before, 
             case STORE:
                 append(&w, t, s->word, s->value, s->order, NULL);
                 break;
-            case CAS: case ADD:
+            case CAS:
+            case ADD:
                 m = x->messages[x->count - 1];
                 w.registers[s->into] = m.value;
                 read_message(t, s->word, x->count - 1, &m, s->order);
