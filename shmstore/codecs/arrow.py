@@ -62,6 +62,7 @@ def read_table(data: _Memory) -> Any:
     if "_view" in str(table.schema):
         _check_views(pa, table, len(data))
     table.validate(full=True)
+    _ = table.schema.names  # which older versions do not validate: a name that is no text is a ValueError
     return table
 
 

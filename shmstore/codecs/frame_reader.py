@@ -29,6 +29,7 @@ from shmstore.codecs.frame_writer import (
     TEXTS,
     ZONED,
 )
+from shmstore.codecs.optional import need
 from shmstore.codecs.pandas_zones import offset_from, zone_from
 
 TYPE_CHECKING = False
@@ -80,9 +81,10 @@ class Reader:
         raise ValueError("unknown kind of index")
 
     def _labels(self, name: Any, freq: Any, array: Any) -> Any:
-        index = self.pd.Index(array, dtype=array.dtype, copy=False, tupleize_cols=False)
-        if index.dtype != array.dtype:
-            raise ValueError(f"this pandas has no index of dtype {array.dtype}")
+        for part in (array[:0], array):  # pandas 1 would first make a dense array of a sparse one, of any length
+            index = self.pd.Index(part, dtype=array.dtype, copy=False, tupleize_cols=False)
+            if index.dtype != array.dtype:
+                raise ValueError(f"this pandas has no index of dtype {array.dtype}")
         index.name = name
         return self.with_freq(index, freq)
 
@@ -106,7 +108,7 @@ class Reader:
 
     def _codes(self, description: Any, count: int) -> Any:
         """Make an array of places among *count* things; -1 is none."""
-        codes = self.array(description)
+        codes = self._plain(description)
         if (
             codes.dtype.kind != "i"
             or not codes.dtype.isnative
@@ -125,6 +127,12 @@ class Reader:
             raise ValueError("unknown kind of array")
         return make(self, *rest)
 
+    def _plain(self, description: Any) -> Any:
+        """Make an array of numpy's, which has memory for each of its elements."""
+        if description[0] != NUMPY:
+            raise ValueError("an array of numbers is wanted")
+        return self.array(description)
+
     def _numpy(self, packed: bytes, size: int) -> Any:
         dtype = dtype_from(packed)
         if dtype.kind not in KINDS or not dtype.itemsize or dtype.subdtype is not None or size % dtype.itemsize:
@@ -141,26 +149,37 @@ class Reader:
         return self.np.fromiter(cells, object, len(cells))
 
     def _zoned(self, kind: int, zone: bytes, array: Any) -> Any:
-        naive = self.pd.DatetimeIndex(self.array(array))
+        naive = self.pd.DatetimeIndex(self._plain(array))
         return naive.tz_localize("UTC").tz_convert(zone_from(kind, zone)).array
 
     def _periods(self, offset: Any, ordinals: Any) -> Any:
-        return self.pd.arrays.PeriodArray(self.array(ordinals), dtype=self.pd.PeriodDtype(offset_from(offset)))
+        return self.pd.arrays.PeriodArray(self._plain(ordinals), dtype=self.pd.PeriodDtype(offset_from(offset)))
 
     def _intervals(self, closed: str, left: Any, right: Any) -> Any:
-        return self.pd.arrays.IntervalArray.from_arrays(self.index(left), self.index(right), closed)
+        return self.pd.arrays.IntervalArray.from_arrays(self._ends(left), self._ends(right), closed)
+
+    def _ends(self, description: Any) -> Any:
+        """Make an index of numbers or times that has memory for each, as pandas looks at all of them."""
+        if description[0] == LABELS and description[3][0] in (NUMPY, ZONED, MASKED, ARROW):
+            index = self.index(description)
+            kind = getattr(index.dtype, "pyarrow_dtype", None)
+            if kind is None or need("pyarrow", "arrow").types.is_primitive(kind):
+                return index
+        raise ValueError("intervals have no such ends")
 
     def _categorical(self, ordered: bool, categories: Any, codes: Any) -> Any:
         if type(ordered) is not bool:
             raise ValueError("categories are ordered or not")
-        # The constructors would hash them all, to find one that comes twice: of a stranger's that may take for ever.
+        # Its own constructors would hash them all, to find one that comes twice: of a stranger's that may take for ever.
+        kind: Any = self.pd.Categorical
+        made: Any = super(kind, kind)
         dtype = self.pd.CategoricalDtype._from_fastpath(self.index(categories), ordered)
-        return self.pd.Categorical._simple_new(self._codes(codes, len(dtype.categories)), dtype)
+        return made._simple_new(self._codes(codes, len(dtype.categories)), dtype)
 
     def _masked(self, values: Any, mask: Any) -> Any:
-        arrays, made = self.pd.arrays, self.array(values)
+        arrays, made = self.pd.arrays, self._plain(values)
         kinds = {"b": arrays.BooleanArray, "f": arrays.FloatingArray}
-        return kinds.get(made.dtype.kind, arrays.IntegerArray)(made, self.array(mask))
+        return kinds.get(made.dtype.kind, arrays.IntegerArray)(made, self._plain(mask))
 
     def _texts(self, storage: str, nan: bool, texts: Any) -> Any:
         if type(texts) is not list or not all([text is None or isinstance(text, str) for text in texts]):
@@ -178,11 +197,16 @@ class Reader:
         column = read_table(self._take(size)).column(0)
         if how is None:
             return self.pd.arrays.ArrowExtensionArray(column)
-        return self._text_dtype(*how).__from_arrow__(column)
+        dtype, types = self._text_dtype(*how), need("pyarrow", "arrow").types
+        if dtype.storage == "python" or not (types.is_string(column.type) or types.is_large_string(column.type)):
+            raise ValueError(
+                "texts are not kept so"
+            )  # of other types there may be more than bytes to say what they are
+        return dtype.__from_arrow__(column)
 
     def _sparse(self, length: int, fill: Any, values: Any, places: Any) -> Any:
-        stored = self.array(values)
-        numbers = [self.array(place).astype("i4", copy=False) for place in places]
+        stored = self.array(values) if values[0] == OBJECTS else self._plain(values)
+        numbers = [self._plain(place).astype("i4", copy=False) for place in places]
         of_kind = self.pd.arrays.SparseArray([], kind="integer" if len(numbers) == 1 else "block").sp_index
         index = type(of_kind)(length, *numbers)
         if index.npoints != len(stored):

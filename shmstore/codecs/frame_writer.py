@@ -125,7 +125,10 @@ class Writer:
             return self._numpy(self.np.asarray(x), element)
         for name, describe in _DESCRIBERS.items():
             if type(x.dtype) is getattr(self.pd, name, None):
-                return describe(self, getattr(x, "array", x), element)
+                values = (
+                    x if type(x) is self.pd.IntervalIndex else getattr(x, "array", x)
+                )  # an array of ranges fails in pandas 3.1
+                return describe(self, values, element)
         from shmstore.codecs.explain import type_name
 
         raise Unsupported(f"arrays of dtype {type_name(type(x.dtype))} are not stored", _OTHER_DTYPE)
@@ -160,7 +163,11 @@ class Writer:
         return [PERIODS, offset, self._numpy(array.asi8, element)]
 
     def _intervals(self, array: Any, element: str) -> list[Any]:
-        return [INTERVALS, array.closed, self.index(array.left), self.index(array.right)]
+        ends = [array.left, array.right]
+        for at, end in enumerate(ends):
+            if type(end) is self.pd.RangeIndex:  # of which pandas cannot even take a slice
+                ends[at] = self.pd.Index(end.to_numpy())
+        return [INTERVALS, array.closed, *[self.index(end) for end in ends]]
 
     def _categorical(self, array: Any, element: str) -> list[Any]:
         with self.inside(".array.categories" if element != "[{}]" else ".categories"):

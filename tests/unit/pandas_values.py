@@ -106,11 +106,23 @@ def arrays():
     )
     yield "interval zone", pd.interval_range(pd.Timestamp("2026", tz=BERLIN), periods=5).array
     yield "interval durations", pd.interval_range(pd.Timedelta(0), periods=5).array
+    yield from unusual_intervals()
     yield from categoricals()
     yield from texts()
     yield from sparse()
     if pa is not None:
         yield from of_arrow()
+
+
+def unusual_intervals():
+    """Ends that not every version has: numbers with a mask, numbers of Arrow's."""
+    dtypes = ["Int64"] + ["int64[pyarrow]"] * (pa is not None)
+    for dtype in dtypes:
+        ends = [pd.array(range(first, first + 5), dtype=dtype) for first in (0, 1)]
+        try:
+            yield f"interval {dtype}", pd.arrays.IntervalArray.from_arrays(*ends)
+        except (AttributeError, TypeError, NotImplementedError):
+            pass
 
 
 def categoricals():

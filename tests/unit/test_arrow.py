@@ -57,8 +57,13 @@ def test_tables_survive(table):
 
 
 def test_record_batches_survive():
-    batch = pa.record_batch({"a": [1, 2], "b": ["x", None]})
-    for value in (batch, batch.slice(1), batch.slice(0, 0), pa.record_batch({"big": pa.array(range(50_000))})):
+    batch = pa.RecordBatch.from_pydict({"a": [1, 2], "b": ["x", None]})
+    for value in (
+        batch,
+        batch.slice(1),
+        batch.slice(0, 0),
+        pa.RecordBatch.from_pydict({"big": pa.array(range(50_000))}),
+    ):
         assert round_trip(value).equals(value, check_metadata=True)
     assert codec.decode(codec.encode([batch, (batch,)]))[1][0].equals(batch)
 

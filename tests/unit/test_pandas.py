@@ -6,6 +6,7 @@ import datetime
 import random
 import subprocess
 import sys
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -132,11 +133,14 @@ def test_there_is_a_number_for_each_frame():
 def test_any_frame(data):
     """Columns, rows and labels in all combinations, whole or in part, in any container."""
     native = [
-        name for name in sorted(ARRAYS) if len(ARRAYS[name]) == 5 and ">" not in name
+        name
+        for name in sorted(ARRAYS)
+        if len(ARRAYS[name]) == 5 and ">" not in name and name != "interval int64[pyarrow]"
     ]  # pandas does not take from others
     names = data.draw(st.lists(st.sampled_from(native), max_size=5))
-    rows = LABELS[data.draw(st.sampled_from(sorted(LABELS)))]
-    columns = LABELS[data.draw(st.sampled_from([name for name in sorted(LABELS) if ">" not in name]))]
+    usual = [name for name in sorted(LABELS) if ">" not in name and "interval int64[pyarrow]" not in name]  # as above
+    rows = LABELS[data.draw(st.sampled_from(usual))]
+    columns = LABELS[data.draw(st.sampled_from(usual))]
     columns = columns.take(data.draw(st.lists(st.integers(0, 4), min_size=len(names), max_size=len(names))))
     frame = pd.DataFrame({at: series(name) for at, name in enumerate(names)}, index=range(5))
     frame.columns = columns
@@ -304,15 +308,111 @@ def test_objects_inside_one_another_are_limited():
             codec.decode(nested(levels))
 
 
+def described(kind, about, memory=b""):
+    description = codec.encode(about)
+    return ext(bytes((kind, 0)) + len(description).to_bytes(4, "big") + description + memory)
+
+
+SERIES, INDEX, ARRAY = 2, 3, 4
+NUMPY, PERIODS, INTERVALS, CATEGORICAL, MASKED, ARROW, SPARSE = 1, 4, 5, 6, 7, 9, 10
+
+
 def test_equal_hashes_of_categories_take_no_time():
     """Labels of which all have one hash: nothing that is read looks for one that comes twice."""
     labels = [number * (2**61 - 1) for number in range(1, 200_000)]
-    packed = codec.encode(pd.Categorical.from_codes([0, 1], ["a", "b"]))
-    assert codec.decode(packed).categories[1] == "b"
-    about = [None, [6, False, [2, None, None, [2, labels]], [1, b"\xa3|i1", 2]]]
-    description = codec.encode(about)
-    found = codec.decode(ext(b"\x04\x00" + len(description).to_bytes(4, "big") + description + b"\0\1"))
+    about = [None, [CATEGORICAL, False, [2, None, None, [2, labels]], [NUMPY, b"\xa3|i1", 2]]]
+    found = codec.decode(described(ARRAY, about, b"\0\1"))
     assert len(found) == 2 and found.categories[1] == labels[1]
+
+
+def ranged(length):
+    return [1, None, 0, length, 1]
+
+
+BILLION = 10**9
+HOLLOW = [SPARSE, BILLION, 0, [NUMPY, b"\xa3<i8", 0], [[NUMPY, b"\xa3<i4", 0]]]  # a billion zeros, of no bytes
+OF_HOLLOW = [2, None, None, HOLLOW]
+NO_CODES = [NUMPY, b"\xa3|i1", 0]
+SHORT = {  # kind, description, length of what it gives
+    "interval": (ARRAY, [None, [INTERVALS, "right", ranged(BILLION), ranged(BILLION)]], None),
+    "interval of sparse": (ARRAY, [None, [INTERVALS, "right", OF_HOLLOW, OF_HOLLOW]], None),
+    "masked": (ARRAY, [None, [MASKED, HOLLOW, HOLLOW]], None),
+    "periods": (ARRAY, [None, [PERIODS, ["Day", 1, False, {}], HOLLOW]], None),
+    "codes": (ARRAY, [None, [CATEGORICAL, False, ranged(5), HOLLOW]], None),
+    "levels": (INDEX, [[3, [None, None], None, [ranged(5), ranged(5)], [HOLLOW, HOLLOW]]], None),
+    "sparse of sparse": (ARRAY, [None, [SPARSE, BILLION, 0, HOLLOW, [HOLLOW]]], None),
+    "range": (INDEX, [ranged(BILLION)], BILLION),
+    "sparse": (ARRAY, [None, HOLLOW], BILLION),
+    "series": (SERIES, [{}, True, ranged(BILLION), None, HOLLOW], BILLION),
+    "categories": (ARRAY, [None, [CATEGORICAL, False, ranged(BILLION), NO_CODES]], 0),
+    "wide levels": (INDEX, [[3, [None], None, [ranged(BILLION)], [NO_CODES]]], 0),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_few_bytes_become_no_gigabytes(name):
+    """What says that it is long, and has no bytes for its parts, is refused, or takes no memory for them."""
+    kind, about, length = SHORT[name]
+    packed = described(kind, about)
+    tracemalloc.start()
+    try:
+        if length is None:
+            with pytest.raises(CodecError, match=r"^cannot decode: extension 21 \(pandas\)"):
+                codec.decode(packed)
+        else:
+            assert len(codec.decode(packed)) == length
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_few_bytes_of_arrow_become_no_gigabytes():
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, pa.schema([("x", pa.null())])) as writer:
+        writer.write(pa.table({"x": pa.nulls(BILLION)}))
+    stream = sink.getvalue().to_pybytes()
+    ends = [2, None, None, [ARROW, None, len(stream)]]
+    for about in (
+        [ARROW, ["pyarrow", False], len(stream)],
+        [ARROW, ["python", False], len(stream)],
+        [INTERVALS, "right", ends, ends],
+    ):
+        before = pa.total_allocated_bytes()
+        with pytest.raises(CodecError, match=r"^cannot decode: extension 21 \(pandas\)"):
+            codec.decode(described(ARRAY, [None, about], stream))
+        assert pa.total_allocated_bytes() - before < 1 << 20
+
+
+@pytest.mark.parametrize("count", [5, 100_000])
+def test_intervals_of_a_range(count):
+    """Their ends come back as numbers: pandas cannot take a slice of ranges, and they have no memory of their own."""
+    try:
+        intervals = pd.IntervalIndex.from_breaks(pd.RangeIndex(count + 1))
+    except AttributeError:
+        return  # older versions take no ranges
+    for value in (
+        intervals,
+        pd.Series(range(count), index=intervals),
+        pd.Series(intervals),
+        pd.DataFrame({"a": intervals}),
+    ):
+        back = round_trip(value)
+        found, wanted = [
+            x
+            if isinstance(x, pd.Index)
+            else x.index
+            if type(x.index) is pd.IntervalIndex
+            else x.iloc[:, 0]
+            if x.ndim > 1
+            else x
+            for x in (back, value)
+        ]
+        assert type(back) is type(value) and len(back) == count and found.dtype == wanted.dtype
+        if isinstance(found, pd.Index):
+            assert found.equals(wanted) and type(found.left) is not pd.RangeIndex
+        else:
+            assert found.iloc[0] == pd.Interval(0, 1) and found.iloc[-1] == pd.Interval(count - 1, count)
 
 
 # ---- imports -----------------------------------------------------------------------------------------------
