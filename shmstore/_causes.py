@@ -7,10 +7,10 @@ sentence claims was looked up: a limit that was not met is not named.
 
 from __future__ import annotations
 
-import builtins
 import errno
 import os
 
+from shmstore._files import read
 from shmstore._foreign import is_foreign
 from shmstore._limits import amount, limit, mappings_are_used_up, room, room_for_mappings, taken_of_addresses, ulimit
 
@@ -74,10 +74,9 @@ def _by_filter() -> str:
 def _filtered() -> bool | None:
     """Does this process have a system call filter? None: /proc does not tell."""
     try:
-        with builtins.open("/proc/self/status", "rb") as lines:
-            for line in lines:
-                if line.startswith(b"Seccomp:"):
-                    return int(line.split()[1]) != 0
+        for line in read("/proc/self/status").splitlines():
+            if line.startswith(b"Seccomp:"):
+                return int(line.split()[1]) != 0
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise

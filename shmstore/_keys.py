@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import builtins
 import errno
 import os
 from pwd import getpwnam
 
 from shmstore import errors
 from shmstore._core import lib
+from shmstore._files import read
 from shmstore._foreign import is_foreign
 from shmstore._imports import late
 from shmstore._sentinels import PRIVATE, Private
@@ -199,10 +199,9 @@ def parse_huge_page(hugepages: bool | int | str) -> int:
             raise ValueError(f'hugepages is True or the size of a page such as "2M", not {hugepages!r}')
         return size
     try:
-        with builtins.open("/proc/meminfo") as file:
-            for line in file:
-                if line.startswith("Hugepagesize:"):
-                    return int(line.split()[1]) << 10
+        for line in read("/proc/meminfo").splitlines():
+            if line.startswith(b"Hugepagesize:"):
+                return int(line.split()[1]) << 10
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 
 from shmstore._core import lib
+from shmstore._files import read
 from shmstore._foreign import is_foreign
 
 __all__ = [
@@ -39,8 +39,8 @@ def _bytes(count: int) -> str:
 def limit(name: str) -> str:
     """A sysctl such as kernel.shmmni."""
     try:
-        with builtins.open(f"/proc/sys/{name.replace('.', '/')}", "rb") as file:
-            return f"{name} is {int(file.read())}"
+        path = "/proc/sys/" + name.replace(".", "/")
+        return f"{name} is {int(read(path))}"
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise
@@ -90,8 +90,7 @@ def free_huge_pages() -> str:
         counts = []
         for name in ("free_hugepages", "nr_hugepages"):
             try:
-                with builtins.open(f"/sys/kernel/mm/hugepages/hugepages-{size // 1024}kB/{name}", "rb") as file:
-                    counts.append(file.read().decode().strip())
+                counts.append(read(f"/sys/kernel/mm/hugepages/hugepages-{size // 1024}kB/{name}").decode().strip())
             except OSError as error:
                 if is_foreign(error):
                     raise
@@ -103,8 +102,8 @@ def free_huge_pages() -> str:
 def mappings() -> list[tuple[int, int, str]] | None:
     """What this process has mapped: first address, address behind the last, name; None where /proc does not tell."""
     try:
-        with builtins.open("/proc/self/maps", encoding="utf-8", errors="replace") as lines:
-            rows = [line.split(maxsplit=5) for line in lines]
+        text = read("/proc/self/maps").decode("utf-8", "replace")
+        rows = [line.split(maxsplit=5) for line in text.rstrip("\n").split("\n")]
     except OSError as error:
         if is_foreign(error):
             raise
@@ -121,8 +120,7 @@ def taken_of_addresses() -> tuple[int | None, int | None]:
     soft = lib.shms_posix_getrlimit(_RESOURCES["v"])
     allowed = None if soft == _UNLIMITED else soft
     try:
-        with builtins.open("/proc/self/statm", "rb") as file:
-            taken = int(file.read().split()[0]) * PAGE
+        taken = int(read("/proc/self/statm").split()[0]) * PAGE
     except (OSError, ValueError, IndexError) as error:
         if is_foreign(error):
             raise

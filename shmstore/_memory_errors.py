@@ -6,11 +6,11 @@ the same number means in different places. docs/failure.md has the table.
 
 from __future__ import annotations
 
-import builtins
 import errno
 import os
 
 from shmstore import _causes as causes
+from shmstore._files import read
 from shmstore._foreign import is_foreign
 from shmstore._keys import OBJECTS, Key, parse_huge_page
 from shmstore._limits import amount, limit, ulimit
@@ -192,8 +192,7 @@ def _about_huge_pages(code: int, size: int, page: int) -> str:
 
 def _number(path: str) -> int | None:
     try:
-        with builtins.open(path) as file:
-            return int(file.read())
+        return int(read(path))
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise

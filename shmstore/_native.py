@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 from pwd import getpwuid
 
 from shmstore import errors
 from shmstore._core import ffi, lib
+from shmstore._files import read
 from shmstore._foreign import is_foreign
 from shmstore._imports import late
 from shmstore._keys import BACKENDS
@@ -57,8 +57,7 @@ def user(uid: int) -> str:
 
 def program(pid: int) -> str:
     try:
-        with builtins.open(f"/proc/{pid}/comm") as file:
-            return f"process {pid} ({file.read().strip()})"
+        return f"process {pid} ({read(f'/proc/{pid}/comm').decode(errors='replace').strip()})"
     except OSError as error:
         if is_foreign(error):
             raise

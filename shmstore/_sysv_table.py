@@ -6,11 +6,11 @@ refuse it. /proc/sysvipc/shm shows all too, where /proc is mounted. So each is a
 
 from __future__ import annotations
 
-import builtins
 import errno
 import os
 
 from shmstore._core import ffi, lib
+from shmstore._files import read
 from shmstore._foreign import is_foreign
 from shmstore._sysv_records import Segment, ShmidDs
 
@@ -74,8 +74,7 @@ def _checked(rows: list[ShmidDs]) -> list[Segment]:
 def rows_of_proc() -> list[ShmidDs] | None:
     """The lines of /proc/sysvipc/shm, which everybody may read; None where it is not mounted."""
     try:
-        with builtins.open("/proc/sysvipc/shm", "rb") as lines:
-            return [_row(line) for line in list(lines)[1:]]
+        return [_row(line) for line in read("/proc/sysvipc/shm").splitlines()[1:]]
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise

@@ -88,14 +88,16 @@ def tried(call: Callable[[], Any]) -> str:
     return ""
 
 
+# In this order: later modules derive cases from those of earlier ones.
+# isort: off
 import cases_basic  # noqa: E402, F401
+import cases_states  # noqa: E402, F401
+import cases_processes  # noqa: E402, F401
+import cases_waiting  # noqa: E402, F401
+import cases_registry  # noqa: E402, F401
+import cases_rebuilt  # noqa: E402, F401
+import cases_scribbled  # noqa: E402, F401
 import cases_open  # noqa: E402, F401
 import cases_posix  # noqa: E402, F401
-import cases_processes  # noqa: E402, F401
 import cases_raced  # noqa: E402, F401
-import cases_rebuilt  # noqa: E402, F401
-import cases_registry  # noqa: E402, F401
 import cases_repaired  # noqa: E402, F401
-import cases_scribbled  # noqa: E402, F401
-import cases_states  # noqa: E402, F401
-import cases_waiting  # noqa: E402, F401
