@@ -229,6 +229,28 @@ def test_reading_what_is_being_written(store, make):
     assert reader["n"] == 1 and reader.stats().hits > hits == store.stats().hits
 
 
+def test_check_beside_writers(store, make):
+    """Without the lock, check() cannot see the heap stand still. It verifies the entries, and does not time out."""
+    reader, stop = make(readonly=True, timeout=0.2), threading.Event()
+
+    def write():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            store.put(f"k{n % 50}", [n] * (n % 500), ttl=0.001 if n % 3 else None)
+            store.delete(f"k{n % 31}")
+
+    store.put_many({f"still{n}": n for n in range(2000)})
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert [reader.check() for _ in range(20)] == [0] * 20
+    finally:
+        stop.set()
+        writer.join()
+    assert reader.check() == 0
+
+
 def as_user(uid, gid, function):
     """Run *function* in a forked process of another user; return what it returns."""
     read, write = os.pipe()

@@ -7,7 +7,8 @@
  *         5 every block of step 1 must have been marked
  * ORDERING [records-then-slots]  While the arena's lock is held, none of its blocks is allocated, freed or taken out of
  *   its slot. But a block may still be published out of a record. So records come before slots, as in a rebuild.
- * LIMITS  A read-only attachment takes no lock. It reports only what it saw while the lock word did not change. */
+ * LIMITS  A read-only attachment takes no lock. What it saw of an arena counts only if the lock word did not change. If
+ *   writers are faster, it verifies the entries alone, each by its sequence, and leaves the chain and the lists out. */
 #include "engine/check.h"
 
 #include <stdio.h>
@@ -19,10 +20,13 @@
 #include "engine/recover.h"
 #include "engine/table.h"
 
+#define READ_ONLY_TRIES 4u
+
 struct chain {
     struct shms_store *s;
     uint32_t arena;
-    uint64_t *blocks; /* offsets, rising; the lowest bit: marked */
+    bool entries_only; /* there is no chain: writers change it meanwhile */
+    uint64_t *blocks;  /* offsets, rising; the lowest bit: marked */
     uint64_t count, room, runs;
     char *what;
     size_t size;
@@ -159,19 +163,24 @@ static bool due_in_time(struct shms_store *s, uint64_t bucket, uint64_t home, ui
     return false;
 }
 
-/* One entry of this arena: I2, I3, I4, I5, I11. A finding counts only if the slot still names the block afterwards. */
+/* Is the entry the one that was looked at, so that a finding about it counts? */
+static bool still_there(const struct shms_entry *e) {
+    return shms_load_acquire(e->slot) == e->word && shms_entry_unchanged(e);
+}
+
+/* One entry of this arena: I2, I3, I4, I5, I11. */
 static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_t w) {
     struct shms_store *s = c->s;
     uint64_t offset = SHMS_SLOT_BLOCK(w), slot = bucket * SHMS_BUCKET_SLOTS + index;
     bool met;
-    if (!mark_met(c, offset, &met))
+    if (!c->entries_only && !mark_met(c, offset, &met))
         return BROKEN(c, "I2: slot %llu names no block", (unsigned long long)slot);
     struct shms_entry e, first;
     const uint8_t *key;
     uint32_t length, others;
     int rc = shms_peek(s, bucket, index, &e, &key, &length);
     if (rc != SHMS_OK || e.word != w)
-        return rc == SHMS_CORRUPT || rc == SHMS_BUSY
+        return rc == SHMS_CORRUPT || (rc == SHMS_BUSY && !c->entries_only)
                    ? BROKEN(c, "I2: the block of slot %llu has impossible lengths", (unsigned long long)slot)
                    : SHMS_OK;
     struct shms_key k;
@@ -179,17 +188,17 @@ static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_
     if (!shms_entry_unchanged(&e))
         return SHMS_OK;
     shms_key_init(s, &k, c->key, length, e.kind & SHMS_FLAG_BYTES_KEY);
-    if (shms_load_relaxed(&e.block->hash) != k.hash || shms_load_relaxed(&e.block->slot) != slot)
+    if ((shms_load_relaxed(&e.block->hash) != k.hash || shms_load_relaxed(&e.block->slot) != slot) && still_there(&e))
         return BROKEN(c, "I3: the block of slot %llu has another hash or slot", (unsigned long long)slot);
-    if (SHMS_SLOT_TAG_OF(w) != SHMS_SLOT_TAG(k.hash, k.home))
+    if (SHMS_SLOT_TAG_OF(w) != SHMS_SLOT_TAG(k.hash, k.home) && still_there(&e))
         return BROKEN(c, "I2: slot %llu has the wrong tag", (unsigned long long)slot);
     uint64_t distance = (bucket + s->bucket_count - k.home) % s->bucket_count;
-    if (distance > SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[k.home].lock)))
+    if (distance > SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[k.home].lock)) && still_there(&e))
         return BROKEN(c, "I4: slot %llu lies beyond the reach of its home", (unsigned long long)slot);
-    if (shms_find_locked(s, &k, &first, &others) == SHMS_OK && first.number != slot && shms_load_acquire(e.slot) == w &&
-        shms_load_acquire(first.slot) == first.word)
+    if (shms_find_locked(s, &k, &first, &others) == SHMS_OK && first.number != slot && still_there(&e) &&
+        still_there(&first))
         return BROKEN(c, "I5: slots %llu and %u hold the same key", (unsigned long long)slot, first.number);
-    if (!due_in_time(s, bucket, k.home, shms_load_acquire(&e.block->expiry)) && shms_load_acquire(e.slot) == w)
+    if (!due_in_time(s, bucket, k.home, shms_load_acquire(&e.block->expiry)) && still_there(&e))
         return BROKEN(c, "I11: the entry in slot %llu expires before its group is due", (unsigned long long)slot);
     return SHMS_OK;
 }
@@ -212,7 +221,7 @@ static int visit_slots(struct chain *c) {
                     return rc;
             }
     }
-    for (uint64_t i = 0; i < c->count; i++)
+    for (uint64_t i = 0; i < c->count; i++) /* none with entries_only */
         if (!(c->blocks[i] & 1))
             return BROKEN(c, "I9: the block at %#llx is in no slot and no record", (unsigned long long)c->blocks[i]);
     return SHMS_OK;
@@ -280,12 +289,17 @@ static int check_unmarked(struct shms_store *s, char *what, size_t size) {
 }
 
 /* A read-only attachment cannot take the lock. It notes the word of a free lock, and what it sees counts if the word is
- * the same afterwards (leave). */
+ * the same afterwards (leave). False: the lock was held all the time; *seen names the holder. */
 static bool enter(struct shms_store *s, uint32_t a, uint64_t *seen) {
     if (!s->readonly)
         return shms_arena_enter(s, a, SHMS_SPINS, seen);
-    *seen = shms_load_acquire(&s->arenas[a].lock);
-    return SHMS_LOCK_HOLDER(*seen) == 0;
+    uint64_t first = shms_load_acquire(&s->arenas[a].lock);
+    for (uint32_t spins = SHMS_SPINS;; spins--) {
+        *seen = shms_load_acquire(&s->arenas[a].lock);
+        if (SHMS_LOCK_HOLDER(*seen) == 0 || spins == 0)
+            return SHMS_LOCK_HOLDER(*seen) == 0 || *seen != first; /* another holder: the arena is in use, see leave */
+        shms_pause();
+    }
 }
 
 static bool leave(struct shms_store *s, uint32_t a, uint64_t seen) {
@@ -294,7 +308,23 @@ static bool leave(struct shms_store *s, uint32_t a, uint64_t seen) {
         return true;
     }
     shms_fence_acquire();
-    return shms_load_relaxed(&s->arenas[a].lock) == seen;
+    return SHMS_LOCK_HOLDER(seen) == 0 && shms_load_relaxed(&s->arenas[a].lock) == seen;
+}
+
+/* SHMS_BUSY: the lock was not had. SHMS_AGAIN: a writer had it meanwhile. */
+static int check_arena(struct shms_store *s, uint32_t a, char *what, size_t size, uint64_t *seen) {
+    struct chain c = {.s = s, .arena = a, .what = what, .size = size};
+    if (!enter(s, a, seen))
+        return SHMS_BUSY;
+    int rc = follow_chain(&c);
+    if (rc == SHMS_OK)
+        rc = follow_lists(&c);
+    if (rc == SHMS_OK)
+        rc = visit_owners(&c);
+    if (rc == SHMS_OK)
+        rc = visit_slots(&c);
+    free(c.blocks);
+    return leave(s, a, *seen) ? rc : SHMS_AGAIN;
 }
 
 int shms_check(struct shms_store *s, char *what, size_t size, _Atomic uint64_t **busy, uint64_t *seen) {
@@ -303,20 +333,14 @@ int shms_check(struct shms_store *s, char *what, size_t size, _Atomic uint64_t *
     if (check_unmarked(s, what, size) != SHMS_OK)
         return SHMS_CORRUPT;
     for (uint32_t a = 0; a < s->arena_count; a++) {
-        struct chain c = {.s = s, .arena = a, .what = what, .size = size};
         *busy = &s->arenas[a].lock;
-        if (!enter(s, a, seen))
-            return SHMS_BUSY;
-        int rc = follow_chain(&c);
-        if (rc == SHMS_OK)
-            rc = follow_lists(&c);
-        if (rc == SHMS_OK)
-            rc = visit_owners(&c);
-        if (rc == SHMS_OK)
+        int rc = check_arena(s, a, what, size, seen);
+        for (uint32_t tries = 1; rc == SHMS_AGAIN && tries < READ_ONLY_TRIES; tries++)
+            rc = check_arena(s, a, what, size, seen);
+        if (rc == SHMS_AGAIN) {
+            struct chain c = {.s = s, .arena = a, .what = what, .size = size, .entries_only = true};
             rc = visit_slots(&c);
-        free(c.blocks);
-        if (!leave(s, a, *seen))
-            return SHMS_BUSY;
+        }
         if (rc != SHMS_OK)
             return rc;
     }
