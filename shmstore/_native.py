@@ -210,14 +210,11 @@ def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
 def _holder(handle: int) -> tuple[int, int | None, str]:
     """Whom the last timed out call on this handle waited for: the process id in its own pid namespace (0: not known), 1 alive,
     0 dead, 2 cannot be proved (None: not known), and its program; empty: it is no process of this pid namespace, or hidden."""
-    pid = lib.shms_lock_holder(handle, ffi.new("char[32]"), 32)
-    count = lib.shms_get_clients(handle, ffi.NULL, 0) if pid else 0
-    clients = ffi.new("struct shms_client_info[]", max(0, count))
-    count = min(lib.shms_get_clients(handle, clients, len(clients)), len(clients)) if pid else 0
-    found = [c for c in clients[0 : max(0, count)] if c.pid == pid]
-    if not found:
-        return pid, None, ""
-    return pid, min([c.alive for c in found]), ffi.string(found[0].program).decode(errors="replace")
+    holder = ffi.new("struct shms_client_info *")
+    known = lib.shms_lock_holder(handle, holder)
+    if known != 1:
+        return holder.pid, None, ""
+    return holder.pid, holder.alive, ffi.string(holder.program).decode(errors="replace")
 
 
 def _timed_out(store: str, handle: int, timeout: str) -> Exception:

@@ -278,7 +278,8 @@ static void look_at_everything(uint32_t i) {
     static struct shms_client_info clients[8];
     static uint8_t names[SHMS_KEY_MAX + 20];
     struct shms_stats stats;
-    char what[200] = "", program[32];
+    char what[200] = "";
+    struct shms_client_info holder;
     uint64_t cursor = 0, filled, deaths, rebuilds;
     uint32_t pid;
     int64_t number = number_of(i);
@@ -310,7 +311,7 @@ static void look_at_everything(uint32_t i) {
     MAY_BE(shms_w_check(number, SHMS_SECOND / 100, what, sizeof what), "ocdwpk");
     MUST(memchr(what, 0, sizeof what));
     shms_take_events(number, &deaths, &rebuilds, &pid);
-    shms_lock_holder(number, program, sizeof program);
+    shms_lock_holder(number, &holder);
     MAY_BE(shms_revalidate_now(number), "odcp");
 }
 
@@ -529,7 +530,7 @@ void garbage_prepare(void) {
          shms_op_reserve(&op, 200, 0, NULL, 0, 0) == SHMS_OK);
     remember(t, s, false);
     struct shms_client *dead = (struct shms_client *)(t->image + ((uint8_t *)handles[2].s.me - s->base));
-    shms_store_relaxed(&dead->owner, (shms_load_relaxed(&dead->owner) & ~0xffffffffull) | 4004); /* nobody's number */
+    shms_store_relaxed(&dead->owner, (shms_load_relaxed(&dead->owner) & ~0x3fffffull) | 4004); /* nobody's number */
     t++;
     memset(handles, 0, sizeof handles);
     memset(shms_handles, 0, HANDLES * sizeof *shms_handles);

@@ -283,7 +283,7 @@ static void die(struct worker *w) {
     if (r & 4)
         shms_arena_enter(s, (uint32_t)(r >> 8) % s->arena_count, 10, &seen);
     w->held_count = 0;
-    EXPECT(shms_cas_acq_rel(&s->me->owner, &owner, (owner & ~0xffffffffull) | (uint32_t)nobody));
+    EXPECT(shms_cas_acq_rel(&s->me->owner, &owner, (owner & ~0x3fffffull) | (uint32_t)nobody));
     shms_os_close(s->liveness);
     w->s = attach_beside(s);
     free(s);
@@ -380,7 +380,8 @@ static void *work(void *worker) {
 static void *work_shared(void *worker) {
     struct worker *w = worker;
     int64_t handle = 1 << 16;
-    char what[200], program[32];
+    char what[200];
+    struct shms_client_info holder;
     uint64_t version, deaths, rebuilds;
     uint32_t pid;
     while (!shms_load_acquire(&tally->stop)) {
@@ -394,7 +395,7 @@ static void *work_shared(void *worker) {
             continue;
         }
         shms_take_events(handle, &deaths, &rebuilds, &pid);
-        shms_lock_holder(handle, program, sizeof program);
+        shms_lock_holder(handle, &holder);
         pthread_mutex_unlock(&interpreter);
         if (r % 64 == 0)
             EXPECT(shms_w_check(handle, PATIENCE, what, sizeof what) == SHMS_OK);

@@ -138,6 +138,20 @@ static bool pid_is_of_mine(const struct shms_store *s, const struct shms_client 
            (SHMS_OWNER_STATE(owner) != SHMS_CLIENT_LIVE || shms_load_relaxed(&c->pid_ns) == mine);
 }
 
+static void describe(struct shms_store *s, uint32_t index, uint64_t owner, struct shms_client_info *info) {
+    struct shms_client *c = shms_client_at(s, index);
+    memset(info, 0, sizeof *info);
+    info->number = index + 1;
+    info->pid = SHMS_OWNER_PID(owner);
+    info->state = SHMS_OWNER_STATE(owner);
+    info->alive = (enum shms_life[]){1, 0, 2}[shms_client_life(s, index, owner)];
+    info->self = c == s->me;
+    info->attached = shms_load_relaxed(&c->attached);
+    if (!info->alive || !pid_is_of_mine(s, c, owner) ||
+        !shms_os_process_name(info->pid, info->program, sizeof info->program))
+        info->program[0] = 0;
+}
+
 /* A client may leave during the call. Then its row says what its owner word said when it was read. */
 int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room) {
     struct shms_handle *h;
@@ -152,19 +166,8 @@ int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint3
         uint64_t w = shms_load_acquire(&c->owner);
         if (SHMS_OWNER_STATE(w) == SHMS_CLIENT_FREE)
             continue;
-        if (count < room) {
-            struct shms_client_info *info = &clients[count];
-            memset(info, 0, sizeof *info);
-            info->number = i + 1;
-            info->pid = SHMS_OWNER_PID(w);
-            info->state = SHMS_OWNER_STATE(w);
-            info->alive = (enum shms_life[]){1, 0, 2}[shms_client_life(s, i, w)];
-            info->self = c == s->me;
-            info->attached = shms_load_relaxed(&c->attached);
-            if (!info->alive || !pid_is_of_mine(s, c, w) ||
-                !shms_os_process_name(info->pid, info->program, sizeof info->program))
-                info->program[0] = 0;
-        }
+        if (count < room)
+            describe(s, i, w, &clients[count]);
         count++;
     }
     return count;
@@ -264,12 +267,19 @@ int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind,
     return rc;
 }
 
-uint32_t shms_lock_holder(int64_t handle, char *program, uint32_t size) {
+uint32_t shms_lock_holder(int64_t handle, struct shms_client_info *holder) {
     struct shms_handle *h = shms_handle_get(handle);
-    uint32_t pid = h ? shms_load_relaxed(&h->lock_holder_pid) : 0;
-    if (pid)
-        shms_os_process_name(pid, program, size);
-    return pid;
+    uint32_t number = h ? shms_load_relaxed(&h->lock_holder) : 0;
+    if (!number)
+        return 0;
+    uint64_t then = shms_load_relaxed(&h->lock_holder_owner);
+    uint64_t now = shms_load_acquire(&shms_client_at(&h->s, number - 1)->owner);
+    describe(&h->s, number - 1, now, holder);
+    if (SHMS_OWNER_WITH_STATE(now, SHMS_CLIENT_DEAD) == SHMS_OWNER_WITH_STATE(then, SHMS_CLIENT_DEAD) &&
+        SHMS_OWNER_STATE(now) != SHMS_CLIENT_FREE)
+        return 1;
+    holder->pid = SHMS_OWNER_PID(then);
+    return 2;
 }
 
 uint32_t shms_has_events(int64_t handle) {

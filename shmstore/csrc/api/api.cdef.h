@@ -59,8 +59,9 @@ int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind,
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version);
 /* Ends a view, also one of a handle that has been closed meanwhile. */
 void shms_view_end(int64_t handle, uint32_t pin, uint64_t owner);
-/* The client that held the lock for which an operation last waited in vain: its process id, or 0, and its program. */
-uint32_t shms_lock_holder(int64_t handle, char *program, uint32_t size);
+/* The client that held the lock for which an operation last waited in vain. 0: none is known. 2: it has left since, and
+ * only its process id is told. 1: it is still there. */
+uint32_t shms_lock_holder(int64_t handle, struct shms_client_info *holder);
 /* 1 if there is something new since the last call: deaths that this handle has recovered, arenas rebuilt, and the
  * process id of the last dead client. */
 uint32_t shms_has_events(int64_t handle);

@@ -42,8 +42,8 @@ void shms_handle_note_lock_holder(struct shms_handle *h, _Atomic uint64_t *busy)
     struct shms_store *s = &h->s;
     uint32_t holder = busy ? (uint32_t)(shms_load_acquire(busy) & 0xffff) : 0;
     bool known = holder && holder <= s->client_count;
-    shms_store_relaxed(&h->lock_holder_pid,
-                       known ? SHMS_OWNER_PID(shms_load_acquire(&shms_client_at(s, holder - 1)->owner)) : 0);
+    shms_store_relaxed(&h->lock_holder_owner, known ? shms_load_acquire(&shms_client_at(s, holder - 1)->owner) : 0);
+    shms_store_relaxed(&h->lock_holder, known ? holder : 0);
 }
 
 void shms_handle_view_add(struct shms_handle *h) {
@@ -82,13 +82,9 @@ bool shms_handle_take_events(struct shms_handle *h) {
     return any;
 }
 
-/* Another process took this one for dead, and its client slot is no longer its own. What other threads hold is lost
- * with the slot. They find out at their next wait, and until then this process does not claim another slot. */
-static bool lost_slot(struct shms_store *s) { return s->me && shms_load_acquire(&s->me->owner) != s->owner; }
-
 int shms_handle_recheck(struct shms_handle *h) {
     struct shms_store *s = &h->s;
-    if (s->fork_epoch == shms_fork_epoch && SHMS_UNLIKELY(lost_slot(s))) {
+    if (s->fork_epoch == shms_fork_epoch && SHMS_UNLIKELY(shms_lost_slot(s))) {
         if (shms_load_relaxed(&s->records_busy))
             return SHMS_NO_CLIENT;
         s->memory->unmark(s);
@@ -144,7 +140,7 @@ int64_t shms_handle_add(const struct shms_store *s) {
         h->timeout = 5 * SHMS_SECOND;
         h->ttl = 0;
         h->codec = SHMS_CODEC_MSGPACK;
-        shms_store_relaxed(&h->lock_holder_pid, 0);
+        shms_store_relaxed(&h->lock_holder, 0);
         h->views = 0;
         h->counted_in = shms_fork_epoch;
         h->deaths_logged = h->rebuilds_logged = 0;

@@ -17,7 +17,8 @@ struct shms_handle {
     _Atomic uint64_t word; /* generation 32 | closing 1 | calls in progress 31 */
     uint64_t timeout, ttl; /* ns; ttl 0: never expires */
     uint32_t codec;
-    _Atomic uint32_t lock_holder_pid;        /* also written by calls that have released the GIL */
+    _Atomic uint32_t lock_holder;            /* also written by calls that have released the GIL: its client number, */
+    _Atomic uint64_t lock_holder_owner;      /* and the owner word of that client slot */
     uint32_t index;                          /* in the table */
     uint32_t views;                          /* open ones; each counts as a call in progress */
     uint32_t counted_in;                     /* the fork epoch in which the calls in `word` were counted */
@@ -67,12 +68,19 @@ bool shms_handle_take_events(struct shms_handle *h);
  * own. It has lost its client slot after its liveness mark was missing (liveness.c): it claims another one. */
 int shms_handle_recheck(struct shms_handle *h);
 
+/* Another process took this one for dead, and its client slot is no longer its own. What other threads hold is lost
+ * with the slot. They find out at their next wait, and until then this process does not claim another slot. */
+static inline bool shms_lost_slot(const struct shms_store *s) {
+    return s->me && shms_load_acquire(&s->me->owner) != s->owner;
+}
+
 #define SHMS_SECOND 1000000000ull
-/* At the start of every operation: is the store destroyed, was this process forked, has a second of use passed? */
+/* At the start of every operation: is the store destroyed, was this process forked, is its slot its own, has a second
+ * of use passed? */
 static inline int shms_handle_usable(struct shms_handle *h) {
     struct shms_store *s = &h->s;
     if (SHMS_UNLIKELY(SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) != SHMS_STATE_READY ||
-                      s->fork_epoch != shms_fork_epoch ||
+                      s->fork_epoch != shms_fork_epoch || shms_lost_slot(s) ||
                       shms_os_now_coarse() - shms_load_relaxed(&s->validated_at) > SHMS_SECOND))
         return shms_handle_recheck(h);
     return SHMS_OK;
