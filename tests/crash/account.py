@@ -47,7 +47,7 @@ def number_of(memory: memoryview, pid: int) -> int:
     count, size = struct.unpack_from("<II", memory, 192)
     for i in range(count):
         (word,) = struct.unpack_from("<Q", memory, clients + i * size)
-        if word & 0xFFFFFFFF == pid and word >> 44 & 0xF:
+        if word & 0x3FFFFF == pid and word >> 44 & 0xF:
             return i + 1
     return 0
 

@@ -145,12 +145,12 @@ def left_behind(content: Callable[[], bytes], size: int = SIZE, mode: int = 0o60
 
 
 def namespace_tag() -> int:
-    return os.stat("/proc/self/ns/pid").st_ino * 0x9E3779B97F4A7C15 % 2**64 >> 52
+    return os.stat("/proc/self/ns/pid").st_ino & 0x3FFFFF
 
 
 def initialising(pid: int, start: int = 0) -> bytes:
     """As far as a creator comes who names himself, and no further."""
-    state = 1 << 48 | INITIALISING << 44 | namespace_tag() << 32 | pid
+    state = 1 << 48 | INITIALISING << 44 | namespace_tag() << 22 | pid
     return struct.pack("<QQ96xQQ", MAGIC_INIT, state, start, state if start else 0)
 
 
@@ -186,7 +186,7 @@ def by_the_living() -> bytes:
 
 
 def by_one_of_another_namespace() -> bytes:
-    return struct.pack("<QQ", MAGIC_INIT, 1 << 48 | INITIALISING << 44 | (namespace_tag() ^ 1) << 32 | 1)
+    return struct.pack("<QQ", MAGIC_INIT, 1 << 48 | INITIALISING << 44 | (namespace_tag() ^ 1) << 22 | 1)
 
 
 creates("create where a blank one was left", lambda key, _: make(key), beginning=left_behind(blank))

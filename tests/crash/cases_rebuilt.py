@@ -59,7 +59,7 @@ def pin_into_the_midst(g: Segment) -> None:
 
 def segment_put_pins(g: Segment, at: int) -> None:
     number = next(
-        i + 1 for i in range(get(g.memory, 192, 4)) if get(g.memory, place_of(g, i + 1)) & 0xFFFFFFFF == os.getpid()
+        i + 1 for i in range(get(g.memory, 192, 4)) if get(g.memory, place_of(g, i + 1)) & 0x3FFFFF == os.getpid()
     )
     put(g.memory, place_of(g, number) + 448, at)
 
@@ -86,7 +86,7 @@ def two_slots_one_block(g: Segment) -> None:
 
 def record_of_a_published(g: Segment) -> None:
     number = next(
-        i + 1 for i in range(get(g.memory, 192, 4)) if get(g.memory, place_of(g, i + 1)) & 0xFFFFFFFF == os.getpid()
+        i + 1 for i in range(get(g.memory, 192, 4)) if get(g.memory, place_of(g, i + 1)) & 0x3FFFFF == os.getpid()
     )
     put(g.memory, place_of(g, number) + 192 + 16, g.block("k1"))
     put(g.memory, place_of(g, number) + 192 + 32 + 16, g.block("k1") + 16)

@@ -164,8 +164,8 @@ def exec_instead(g: Segment) -> None:
     for i in range(get(g.memory, 192, 4)):
         at = g.clients + i * size
         word = get(g.memory, at)
-        if word >> 44 & 0xF and not os.path.exists(f"/proc/{word & 0xFFFFFFFF}"):
-            put(g.memory, at, word & ~0xFFFFFFFF | os.getppid())
+        if word >> 44 & 0xF and not os.path.exists(f"/proc/{word & 0x3FFFFF}"):
+            put(g.memory, at, word & ~0x3FFFFF | os.getppid())
             put(g.memory, at + 8, start_of(os.getppid()))
 
 

@@ -56,12 +56,8 @@ bool shms_os_process_name(uint32_t pid, char *name, size_t size) {
     return true;
 }
 
-int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
-    return client % 2 ? 1000 : -1;
-}
-int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
-    return (int)(generation % 3) - 1;
-}
+int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint64_t nonce) { return client % 2 ? 1000 : -1; }
+int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint64_t nonce) { return (int)(nonce % 3) - 1; }
 bool shms_os_descriptor_is_socket(int fd, uint64_t inode) { return fd >= 0; }
 uint64_t shms_os_descriptor_inode(int fd) { return 1; }
 void shms_os_close(int fd) {}

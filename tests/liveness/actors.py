@@ -87,7 +87,7 @@ def set_start_time(store, pid, ticks):
     """Of the first client with this process id."""
     memory = memory_of(store)
     entry = struct.unpack_from("<Q", memory, CLIENTS)[0]
-    while struct.unpack_from("<I", memory, entry)[0] != pid:
+    while struct.unpack_from("<I", memory, entry)[0] & 0x3FFFFF != pid:
         entry += struct.unpack_from("<I", memory, CLIENT_SIZE)[0]
     struct.pack_into("<Q", memory, entry + 8, ticks)
 

@@ -25,7 +25,7 @@ static void taken_and_released(struct shms_store *s, struct shms_store *other, _
     EXPECT(!shms_lock_try(other, lock, 10, &seen));
     EXPECT(seen == (before | s->number) && SHMS_LOCK_HOLDER(seen) == s->number);
     shms_fetch_or_acq_rel(lock, SHMS_LOCK_WAITERS);
-    shms_unlock(lock);
+    shms_unlock(s, lock);
     EXPECT(shms_load_relaxed(lock) == (before & ~SHMS_LOCK_WAITERS) + SHMS_LOCK_ONE);
 }
 
@@ -38,7 +38,7 @@ static void words(struct shms_store *s, struct shms_store *other) {
     /* reach */
     uint64_t seen;
     EXPECT(shms_lock_try(other, &lock, 10, &seen));
-    shms_unlock_with_reach(&lock, SHMS_REACH_MAX);
+    shms_unlock_with_reach(other, &lock, SHMS_REACH_MAX);
     EXPECT(shms_load_relaxed(&lock) == (2 * SHMS_LOCK_ONE | (uint64_t)SHMS_REACH_MAX << 16));
     taken_and_released(s, other, &lock);
     EXPECT(SHMS_LOCK_REACH(shms_load_relaxed(&lock)) == SHMS_REACH_MAX);
@@ -48,11 +48,11 @@ static void words(struct shms_store *s, struct shms_store *other) {
     shms_store_relaxed(&lock, held);
     EXPECT(shms_lock_touch(&lock) == held);
     EXPECT(shms_load_relaxed(&lock) == (held & ~SHMS_LOCK_WAITERS) + SHMS_LOCK_ONE);
-    shms_unlock(&lock);
+    shms_unlock(s, &lock);
     /* The count begins again without running into anything. */
     shms_store_relaxed(&lock, 0xffffffffull << 32 | 3ull << 16);
     EXPECT(shms_lock_try(s, &lock, 10, &seen));
-    shms_unlock(&lock);
+    shms_unlock(s, &lock);
     EXPECT(shms_load_relaxed(&lock) == 3ull << 16);
 }
 

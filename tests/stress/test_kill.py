@@ -57,7 +57,7 @@ def landed_inside(memory, store, pid):
     for number in range(count):
         entry = header[clients + number * size : clients + (number + 1) * size]
         word = int.from_bytes(entry[:8], "little")
-        if word & 0xFFFFFFFF == pid and word >> 44 & 0xF == 2:
+        if word & 0x3FFFFF == pid and word >> 44 & 0xF == 2:
             records = [entry[192 + 32 * i : 224 + 32 * i] for i in range(8)]
             return any(int.from_bytes(r[:8], "little") or int.from_bytes(r[16:24], "little") for r in records)
     return False

@@ -204,7 +204,7 @@ def half_made(number, pid, step, size=SIZE, start=0):
         blank(number, size)
         os._exit(0)
     os.waitpid(maker, 0)
-    who = word(header, STATE) & ~(0xF << 44 | 0xFFFFFFFF) | INITIALISING << 44 | pid
+    who = word(header, STATE) & ~(0xF << 44 | 0x3FFFFF) | INITIALISING << 44 | pid
     with sysv.shmat(sysv.shmget(number, 0)) as memory:
         set_word(memory, 0, BEING_CREATED)
         if step == "magic":
@@ -310,7 +310,7 @@ def test_too_small_for_a_store_and_left_by_a_dead_creator(spawn, number, dead, s
             store.destroy()
         with sysv.shmat(sysv.shmget(number, 0)) as memory:
             set_word(memory, 0, BEING_CREATED)
-            set_word(memory, STATE, who & ~(0xF << 44 | 0xFFFFFFFF) | INITIALISING << 44 | dead)
+            set_word(memory, STATE, who & ~(0xF << 44 | 0x3FFFFF) | INITIALISING << 44 | dead)
 
     def attack():
         try:

@@ -38,8 +38,8 @@ class Places:
 
     def write(self, index, generation, state, pid):
         """A tenant of another pid namespace, which is gone."""
-        mine = os.stat("/proc/self/ns/pid").st_ino * 0x9E3779B97F4A7C15 % 2**64 >> 52
-        word = generation << 48 | state << 44 | ((mine + 1) & 0xFFF) << 32 | pid
+        mine = os.stat("/proc/self/ns/pid").st_ino
+        word = generation << 48 | state << 44 | ((mine + 1) & 0x3FFFFF) << 22 | pid
         struct.pack_into("<Q", self.memory, self.first + index * self.size, word)
         struct.pack_into("<Q", self.memory, 1032, index + 1)
 
@@ -117,9 +117,9 @@ def test_what_a_container_that_is_gone_left_half_claimed_is_taken_over(free_key)
 
 def test_what_such_a_container_left_half_made_is_made_anew(free_key):
     segment = shmstore.sysv.shmget(free_key, 1 << 20, shmstore.sysv.IPC_CREAT | 0o600)
-    mine = os.stat("/proc/self/ns/pid").st_ino * 0x9E3779B97F4A7C15 % 2**64 >> 52
+    mine = os.stat("/proc/self/ns/pid").st_ino
     with shmstore.sysv.shmat(segment) as memory:
-        memory[:16] = struct.pack("<QQ", 0x54494E49534D4853, 1 << 48 | 1 << 44 | ((mine + 1) & 0xFFF) << 32 | 77)
+        memory[:16] = struct.pack("<QQ", 0x54494E49534D4853, 1 << 48 | 1 << 44 | ((mine + 1) & 0x3FFFFF) << 22 | 77)
     with Store(free_key, size="1M", backend="sysv", timeout=2.0) as store:
         store["k"] = 1
         store.destroy()

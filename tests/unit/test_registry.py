@@ -4,6 +4,7 @@ creations that nobody finished."""
 import os
 import random
 import shutil
+import socket
 import struct
 import subprocess
 import sys
@@ -188,7 +189,7 @@ def test_a_client_that_lost_its_place(make):
     memory, number = memory_of(store), number_of(store)
     at = entry_at(memory, number)
     mine = u64(memory, at)
-    assert mine >> 44 & 0xF == LIVE and mine & 0xFFFFFFFF == os.getpid()
+    assert mine >> 44 & 0xF == LIVE and mine & 0x3FFFFF == os.getpid()
     struct.pack_into("<Q", memory, at, mine & ~(0xF << 44))  # free
     thief = make()
     assert number_of(thief) == number
@@ -208,9 +209,9 @@ def half_created(number, segment_size):
     creator = subprocess.Popen([sys.executable, "-c", ""])
     creator.wait()
     shmid = sysv.shmget(number, segment_size, sysv.IPC_CREAT | sysv.IPC_EXCL | 0o600)
-    tag = (os.stat("/proc/self/ns/pid").st_ino * 0x9E3779B97F4A7C15 & (1 << 64) - 1) >> 52
+    tag = os.stat("/proc/self/ns/pid").st_ino & 0x3FFFFF
     with sysv.shmat(shmid) as memory:
-        struct.pack_into("<8sQ", memory, 0, b"SHMSINIT", 1 << 48 | 1 << 44 | tag << 32 | creator.pid)
+        struct.pack_into("<8sQ", memory, 0, b"SHMSINIT", 1 << 48 | 1 << 44 | tag << 22 | creator.pid)
     return shmid
 
 
@@ -252,3 +253,33 @@ def test_an_impossible_opener_finishes_nobodys_creation(segment_size):
         assert openers("1M") == [str(1 << 20)]
     finally:
         sysv.shmctl(sysv.shmget(number, 0), sysv.IPC_RMID)
+
+
+@pytest.mark.sysv  # POSIX memory has a lock on the file
+def test_names_of_liveness_sockets_cannot_be_taken_before(store, make):
+    """Whoever may read the store cannot tell the name of the next client's socket, so nobody can hold it already."""
+    uuid = store.info().uuid
+
+    def names():
+        with open("/proc/net/unix") as rows:
+            return {row.split("@")[1].strip() for row in rows if f"@shmstore/{uuid}/" in row}
+
+    first = names()
+    assert len(first) == 1
+    taken = []
+    for number in range(1, 6):
+        for guess in range(6):
+            for text in (f"{guess}", f"{guess:016x}"):
+                taken.append(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                taken[-1].bind(f"\0shmstore/{uuid}/{number}/{text}")
+    occupied = names()
+    others = [make() for _ in range(3)]
+    for other in others:
+        other["a"] = 1
+    assert len(names() - occupied) == 3
+    others[0].close()
+    again = make()
+    again["a"] = 2
+    assert len(names() - occupied) == 3 and names() != occupied  # a new name for the same number
+    for held in taken:
+        held.close()

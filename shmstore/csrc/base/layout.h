@@ -53,8 +53,8 @@
 #define SHMS_KNOWN_READ_COMPATIBLE 0ull
 
 /* ---- owner word: a process and a state. The header's creation word and the first word of each client slot.
- *   63          48 47   44 43          32 31                         0
- *   | generation  | state | namespace tag |  process id               |  changed by compare-and-swap only */
+ *   63          48 47   44 43          22 21          0
+ *   | generation  | state | namespace tag | process id  |  changed by compare-and-swap only */
 enum {
     SHMS_CLIENT_FREE = 0,
     SHMS_CLIENT_CLAIMING = 1,
@@ -63,18 +63,17 @@ enum {
     SHMS_CLIENT_ADOPTING = 4 /* a new owner recovers what the dead client held (clients.h) */
 };
 enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, SHMS_STATE_DESTROYED = 3 };
-#define SHMS_OWNER(generation, state, tag, pid)                                                                    \
-    (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0xfffu) << 32) | \
-     (uint32_t)(pid))
+#define SHMS_OWNER(generation, state, tag, pid)                                                                       \
+    (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0x3fffffu) << 22) | \
+     ((pid) & 0x3fffffu))
 #define SHMS_OWNER_GENERATION(w) ((uint32_t)((w) >> 48))
 #define SHMS_OWNER_STATE(w) ((uint32_t)((w) >> 44) & 0xfu)
-#define SHMS_OWNER_TAG(w) ((uint32_t)((w) >> 32) & 0xfffu)
-#define SHMS_OWNER_PID(w) ((uint32_t)(w))
+#define SHMS_OWNER_TAG(w) ((uint32_t)((w) >> 22) & 0x3fffffu)
+#define SHMS_OWNER_PID(w) ((uint32_t)(w) & 0x3fffffu) /* Linux has no process id of more than 22 bits */
 #define SHMS_OWNER_WITH_STATE(w, state) (((w) & ~(0xfull << 44)) | ((uint64_t)(state) << 44))
-/* 12 bits of a pid namespace, for words that are too narrow for its inode. Different tags mean different namespaces. */
-static inline uint32_t shms_namespace_tag(uint64_t pid_ns) {
-    return (uint32_t)((pid_ns * 0x9e3779b97f4a7c15ull) >> 52);
-}
+/* The lower 22 bits of the inode of a pid namespace. The kernel numbers these inodes from a base upwards and uses the
+ * lowest free one. So two namespaces of one machine have the same tag only if it has four million of them. */
+static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)pid_ns & 0x3fffffu; }
 
 /* ---- lock word of buckets and arenas
  *   63               32 31     25   24     23     16 15        0
@@ -184,7 +183,8 @@ struct shms_client {
     _Atomic uint64_t net_ns;     /* [owner] inode of its network namespace, 0 = unknown */
     _Atomic uint64_t liveness;   /* [owner] how often its liveness mark was made (liveness.c); 0: there is none */
     _Atomic uint64_t attached;   /* [owner] when, ns since the epoch;  [any] that frees the slot: when it did */
-    uint64_t reserved[2];
+    _Atomic uint64_t nonce;      /* [owner] random: part of the name of its liveness socket */
+    uint64_t reserved;
     _Atomic uint64_t counters[SHMS_CLIENT_COUNTERS]; /* [owner] never reset: stats are sums over all client slots */
     struct shms_record records[SHMS_CLIENT_RECORDS];
     _Atomic uint64_t pins[]; /* [owner] offsets of blocks that are read in place; 0 = not in use */

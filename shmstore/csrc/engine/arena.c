@@ -192,11 +192,8 @@ static void give_back(struct shms_store *s, uint32_t a, uint64_t from, uint64_t 
 }
 
 /* REQUIRES: no slot refers to the block, and no reader has pinned it. */
-static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset) {
+static bool free_now(struct shms_store *s, uint32_t a, uint64_t offset, uint64_t bytes) {
     struct shms_arena *arena = &s->arenas[a];
-    uint64_t bytes = shms_arena_block_size(s, a, offset);
-    if (!bytes)
-        return shms_arena_suspect(s, a);
     struct shms_block *b = shms_run_at(s, offset);
     shms_store_relaxed(&b->sequence, 0);
     shms_fence_release(); /* [block-life] before the links; pairs as in shms_arena_alloc */
@@ -251,13 +248,14 @@ void shms_arena_add_zombie(struct shms_store *s, uint32_t a, uint64_t offset) {
 
 bool shms_arena_free(struct shms_store *s, uint32_t a, uint64_t offset) {
     /* A pinned block keeps its key and value. Only the words of its header that readers in place do not use change. */
-    if (SHMS_UNLIKELY(shms_pin_covers(s, offset))) {
-        if (!shms_arena_block_size(s, a, offset))
-            return shms_arena_suspect(s, a);
+    uint64_t bytes = shms_arena_block_size(s, a, offset);
+    if (!bytes)
+        return shms_arena_suspect(s, a);
+    if (SHMS_UNLIKELY(shms_pin_covers(s, offset, bytes))) {
         shms_arena_add_zombie(s, a, offset);
         return true;
     }
-    return free_now(s, a, offset);
+    return free_now(s, a, offset, bytes);
 }
 
 /* Looks at some zombies, and frees those that no pin names any more. */
@@ -265,19 +263,20 @@ static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some) {
     struct shms_arena *arena = &s->arenas[a];
     uint64_t offset = shms_load_relaxed(&arena->zombies), kept = 0, last = 0;
     for (uint64_t i = 0; offset && i < some; i++) {
-        if (!shms_arena_block_size(s, a, offset)) {
+        uint64_t bytes = shms_arena_block_size(s, a, offset);
+        if (!bytes) {
             shms_arena_suspect(s, a);
             return;
         }
         uint64_t next = shms_load_relaxed(&shms_run_at(s, offset)->hash);
         shms_store_relaxed(&arena->zombies, next);
-        if (shms_pin_covers(s, offset)) {
+        if (shms_pin_covers(s, offset, bytes)) {
             shms_store_relaxed(&shms_run_at(s, offset)->hash, kept);
             kept = offset;
             last = last ? last : offset;
         } else {
             shms_store_relaxed(&arena->zombie_count, shms_load_relaxed(&arena->zombie_count) - 1);
-            if (!free_now(s, a, offset))
+            if (!free_now(s, a, offset, bytes))
                 return;
         }
         offset = next;

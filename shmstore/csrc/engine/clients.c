@@ -14,6 +14,8 @@ static void raise_high(struct shms_store *s, uint64_t count) {
 
 bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
     struct shms_client *c = shms_client_at(s, index);
+    if (shms_load_acquire(&c->owner) != owner)
+        return false; /* the slot may belong to another process by now: nothing of it is written */
     for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++) {
         shms_store_relaxed(&c->records[i].bucket, 0);
         shms_store_relaxed(&c->records[i].arena, 0);

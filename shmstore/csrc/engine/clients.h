@@ -21,7 +21,8 @@
  *   that reads live reads the identity, records and pins of this owner, not those of the former one.
  * CRASH
  *   while claiming   Nothing is held. The slot becomes free when a process in the same pid namespace finds that the
- *                    claiming process is gone. If that was wrong, the exchange of step 3 fails, and it starts over.
+ *                    claiming process is gone. The namespace tag and the process id of the owner word are exact
+ *                    (layout.h), so a claiming process that still runs is not found gone.
  *   while adopting   The slot counts as dead again, with what is left to recover.
  *   while live       recover.c. */
 #ifndef SHMS_CLIENTS_H

@@ -101,24 +101,25 @@ static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now, bool *
 }
 
 void shms_expire_some(struct shms_store *s) {
-    uint64_t lines = (s->group_count + WORDS_LOOKED_AT - 1) / WORDS_LOOKED_AT;
-    uint64_t line = s->sweep_cursor++ % lines;
+    uint64_t group = s->sweep_cursor < s->group_count ? s->sweep_cursor : s->sweep_cursor % s->group_count;
+    uint64_t line = group / WORDS_LOOKED_AT;
     /* A line of due words stands for one page of the slot table. */
     if (!shms_page_in_use(s, line)) {
-        s->sweep_cursor = shms_next_page_in_use(s, line);
+        uint64_t next = shms_next_page_in_use(s, line) * WORDS_LOOKED_AT;
+        s->sweep_cursor = next < s->group_count ? next : 0;
         return;
     }
     uint64_t now = shms_os_now();
     uint64_t last = shms_min((line + 1) * WORDS_LOOKED_AT, s->group_count);
-    for (uint64_t group = line * WORDS_LOOKED_AT; group < last; group++) {
+    bool everything = true;
+    for (; group < last; group++) {
         uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
         if (ms && ms <= now / 1000000) {
-            bool everything = true;
-            sweep(s, group, now, &everything);
-            s->sweep_cursor = line; /* other groups of this line may be due, too */
-            return;
+            sweep(s, group, now, &everything); /* what a busy lock kept in the table stays due until the next round */
+            last = group + 1;
         }
     }
+    s->sweep_cursor = last;
 }
 
 uint64_t shms_expire_all(struct shms_store *s, bool *everything) {

@@ -10,6 +10,8 @@
  *   L4  A process that goes to sleep sets the waiters flag in the same word whose count it sleeps on. The release
  *       either sees the flag and wakes, or it moved the count before the flag was set, and then the sleep does not
  *       begin.
+ *   L5  Only the holder releases. A client that was held for dead while it was inside finds its lock taken over, or its
+ *       slot lost, and leaves the word alone.
  * ORDERING [lock-release]  The exchange in shms_unlock_with_reach (release) pairs with the exchange in the next
  *   shms_lock_try (acquire). Without it the next holder could miss what this one wrote.
  * CRASH
@@ -45,19 +47,26 @@ static inline bool shms_lock_try(struct shms_store *s, _Atomic uint64_t *lock, u
 
 static inline void shms_wake(_Atomic uint64_t *lock) { shms_os_futex_wake_all(shms_lock_count(lock)); }
 
-/* REQUIRES: this client holds the lock. Other processes may set the waiters flag and, for a bucket, move the count
- * meanwhile (L1), so the new word is computed from the word that the exchange replaces. [lock-release] */
-static inline void shms_unlock_with_reach(_Atomic uint64_t *lock, uint32_t reach) {
-    uint64_t w = shms_load_relaxed(lock), new;
-    do
+/* REQUIRES: this client took the lock. Other processes may set the waiters flag and, for a bucket, move the count
+ * meanwhile (L1), so the new word is computed from the word that the exchange replaces. [lock-release]
+ *
+ * L5: the word is loaded (acquire) before the owner word. The next owner of this client's number claims the slot before
+ * it takes a lock. So if the word names that owner, the slot is seen to be lost. If it names this client, the exchange
+ * of the whole word fails after a takeover, which moved the count (L2). */
+static inline void shms_unlock_with_reach(struct shms_store *s, _Atomic uint64_t *lock, uint32_t reach) {
+    uint64_t w = shms_load_acquire(lock), new;
+    do {
+        if (SHMS_UNLIKELY(SHMS_LOCK_HOLDER(w) != s->number ||
+                          shms_load_relaxed(&shms_client_at(s, s->number - 1)->owner) != s->owner))
+            return;
         new = ((w & ~(SHMS_LOCK_WAITERS | 0xffffffull)) | (uint64_t)reach << 16) + SHMS_LOCK_ONE;
-    while (!shms_cas_acq_rel(lock, &w, new));
+    } while (!shms_cas_acq_rel(lock, &w, new));
     if (SHMS_UNLIKELY(w & SHMS_LOCK_WAITERS))
         shms_wake(lock);
 }
 /* The same, with the reach as it is; for arenas, which have none, and for buckets that did not change. */
-static inline void shms_unlock(_Atomic uint64_t *lock) {
-    shms_unlock_with_reach(lock, SHMS_LOCK_REACH(shms_load_relaxed(lock)));
+static inline void shms_unlock(struct shms_store *s, _Atomic uint64_t *lock) {
+    shms_unlock_with_reach(s, lock, SHMS_LOCK_REACH(shms_load_relaxed(lock)));
 }
 
 /* For a process that changed an entry without holding its home bucket: moves the count and wakes. Returns the word as

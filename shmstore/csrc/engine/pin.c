@@ -24,7 +24,7 @@ void shms_pin_clear(struct shms_store *s, int pin) {
         atomic_fetch_and_explicit(&s->pin_bits[index / 64], ~(1ull << (index % 64)), memory_order_acq_rel);
 }
 
-bool shms_pin_covers(struct shms_store *s, uint64_t offset) {
+bool shms_pin_covers(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     shms_fence_seq_cst(); /* [pin-fence] pairs with the fence in shms_pin_set */
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     for (uint64_t w = 0; w * 64 < high; w++)
@@ -36,7 +36,7 @@ bool shms_pin_covers(struct shms_store *s, uint64_t offset) {
             if (SHMS_OWNER_STATE(shms_load_acquire(&c->owner)) != SHMS_CLIENT_LIVE)
                 continue;
             for (uint32_t i = 0; i < s->pin_count; i++)
-                if (shms_load_acquire(&c->pins[i]) == offset) /* [unpin] */
+                if (shms_load_acquire(&c->pins[i]) - offset < bytes) /* [unpin] */
                     return true;
         }
     return false;

@@ -21,7 +21,7 @@ static bool home_lock(struct shms_op *op) {
 /* The bucket is released before the record is cleared: a death in between leaves a record that names a bucket which the
  * client does not hold. In the other order it would leave a held bucket that no record names. */
 static void home_unlock(struct shms_op *op, uint32_t reach) {
-    shms_unlock_with_reach(&op->s->buckets[op->key.home].lock, reach);
+    shms_unlock_with_reach(op->s, &op->s->buckets[op->key.home].lock, reach);
     shms_store_release(&op->record->bucket, 0);
 }
 

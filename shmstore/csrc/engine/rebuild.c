@@ -1,7 +1,8 @@
 /* rebuild.c: computes an arena's derived state anew, by mark and sweep, without following a link
  *
  * WRITER  1 collect the roots, in this order: blocks in operation records of live clients; slots; pins of live clients
- *         2 sort them by offset, drop roots that overlap others, close gaps that are too small for a free run
+ *         2 sort them by offset, drop roots that overlap others, merge pins that overlap each other, close gaps that are
+ *           too small for a free run
  *         3 end the sequence of the block that was being retired (arena.h)
  *         4 write the arena from the lowest offset on: each root is a used block, each gap a free run. A block that
  *           only a pin names becomes a zombie. What is behind the last block is above the top
@@ -121,24 +122,49 @@ static int by_offset(const void *x, const void *y) {
     return a->slot < b->slot ? -1 : a->slot > b->slot;
 }
 
-/* Keeps the roots that do not overlap an earlier one. A pin may name memory that is no longer that block's, if its
- * owner has set it and not yet checked (pin.h, step 4). So a pin yields to every other root. */
+/* Keeps the slots and records that do not overlap an earlier one, and the pins that overlap neither. A pin that does is
+ * stale: its owner set it and has not yet checked it (pin.h, step 4), and the memory belongs to another block by now. */
 static uint64_t drop_overlaps(struct shms_store *s, struct roots *r) {
-    uint64_t kept = 0, end = 0;
+    uint64_t kept = 0, end = 0, pins = 0; /* the last `pins` of those kept are pins */
     for (uint64_t i = 0; i < r->count; i++) {
-        struct root *root = &r->items[i];
-        if (root->offset < end) {
-            struct root *before = &r->items[kept - 1];
-            if (before->kind == ROOT_PIN && root->kind != ROOT_PIN)
-                kept--; /* the pin was not checked yet: the memory belongs to another block */
-            else {
-                if (root->kind == ROOT_SLOT)
-                    empty_slot(s, root->slot, root->offset);
-                continue;
-            }
+        struct root root = r->items[i];
+        if (root.offset < end) {
+            if (root.kind == ROOT_SLOT)
+                empty_slot(s, root.slot, root.offset);
+            continue;
         }
-        end = root->offset + root->bytes;
-        r->items[kept++] = *root;
+        if (root.kind == ROOT_PIN) {
+            r->items[kept++] = root;
+            pins++;
+            continue;
+        }
+        uint64_t from = kept - pins;
+        for (uint64_t k = from; k < kept; k++)
+            if (r->items[k].offset + r->items[k].bytes <= root.offset)
+                r->items[from++] = r->items[k];
+        kept = from;
+        pins = 0;
+        end = root.offset + root.bytes;
+        r->items[kept++] = root;
+    }
+    return kept;
+}
+
+/* Pins that overlap: one at most is of a block, and the others are stale, with sizes that a value's bytes may state. It
+ * is not known which one. So together they become one block, which stays while any pin lies inside (pin.h). */
+static uint64_t merge_pins(struct roots *r) {
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < r->count; i++) {
+        struct root *before = kept ? &r->items[kept - 1] : NULL, root = r->items[i];
+        if (!before || root.offset >= before->offset + before->bytes) {
+            r->items[kept++] = root;
+            continue;
+        }
+        uint64_t bytes = shms_max(before->bytes, root.offset + root.bytes - before->offset);
+        if (bytes < SHMS_LARGE_FROM || bytes % SHMS_PAGE == 0)
+            before->bytes = bytes;
+        else if (root.bytes > before->bytes) /* no boundary tag states this size: the largest is the block */
+            *before = root;
     }
     return kept;
 }
@@ -204,6 +230,7 @@ int shms_rebuild(struct shms_store *s, uint32_t a) {
     if (r.count)
         qsort(r.items, r.count, sizeof *r.items, by_offset);
     r.count = drop_overlaps(s, &r);
+    r.count = merge_pins(&r);
     end_retiring(s, a, &r);
     uint64_t at = shms_arena_base(s, a);
     r.count = close_gaps(s, at, &r);
@@ -241,4 +268,4 @@ bool shms_arena_enter(struct shms_store *s, uint32_t a, uint32_t spins, uint64_t
     return true;
 }
 
-void shms_arena_leave(struct shms_store *s, uint32_t a) { shms_unlock(&s->arenas[a].lock); }
+void shms_arena_leave(struct shms_store *s, uint32_t a) { shms_unlock(s, &s->arenas[a].lock); }

@@ -210,7 +210,7 @@ bool shms_os_process_name(uint32_t pid, char *name, size_t size) {
 }
 
 /* The address begins with a zero byte, which makes it abstract: it is a name in the network namespace, not a file. */
-static socklen_t liveness_address(struct sockaddr_un *a, const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+static socklen_t liveness_address(struct sockaddr_un *a, const uint8_t uuid[16], uint32_t client, uint64_t nonce) {
     static const char digits[] = "0123456789abcdef";
     char hex[33] = {0};
     for (int i = 0; i < 16; i++) {
@@ -219,13 +219,14 @@ static socklen_t liveness_address(struct sockaddr_un *a, const uint8_t uuid[16],
     }
     memset(a, 0, sizeof *a);
     a->sun_family = AF_UNIX;
-    int n = snprintf(a->sun_path + 1, sizeof a->sun_path - 1, "shmstore/%s/%u/%u", hex, client, generation);
+    int n = snprintf(a->sun_path + 1, sizeof a->sun_path - 1, "shmstore/%s/%u/%016llx", hex, client,
+                     (unsigned long long)nonce);
     return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
 }
 
-int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint64_t nonce) {
     struct sockaddr_un a;
-    socklen_t n = liveness_address(&a, uuid, client, generation);
+    socklen_t n = liveness_address(&a, uuid, client, nonce);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&a, n) != 0) {
         close(fd);
@@ -235,9 +236,9 @@ int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t gene
 }
 
 /* Connecting a datagram socket sends nothing. It fails with ECONNREFUSED if no socket has the name. */
-int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation) {
+int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint64_t nonce) {
     struct sockaddr_un a;
-    socklen_t n = liveness_address(&a, uuid, client, generation);
+    socklen_t n = liveness_address(&a, uuid, client, nonce);
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;

@@ -45,8 +45,8 @@ bool shms_os_process_name(uint32_t pid, char *name, size_t size);
 
 /* The liveness socket is an abstract socket. The kernel removes its name when the last descriptor is closed. So every
  * process in the same network namespace can see that its owner has ended, whatever pid namespace the owner is in. */
-int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint32_t generation);   /* a descriptor, or -1 */
-int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint32_t generation); /* 1, 0, -1 unknown */
+int shms_os_liveness_open(const uint8_t uuid[16], uint32_t client, uint64_t nonce);   /* a descriptor, or -1 */
+int shms_os_liveness_exists(const uint8_t uuid[16], uint32_t client, uint64_t nonce); /* 1, 0, -1 unknown */
 bool shms_os_descriptor_is_socket(int fd, uint64_t inode);
 uint64_t shms_os_descriptor_inode(int fd);
 void shms_os_close(int fd);

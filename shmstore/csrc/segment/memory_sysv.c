@@ -126,8 +126,15 @@ static bool may_give_back(struct shms_store *s) { return true; }
 /* Called while the store is being opened. */
 static int lock(struct shms_store *s) { return result(s, "shmctl(SHM_LOCK)", shmctl(s->id, SHM_LOCK, NULL) == 0); }
 
+/* Any local user may bind any name of this kind. So the name contains a random number of this client's slot: no other
+ * process can hold the name before the client has it. The slot belongs to this process, but it may be claiming it. */
 static bool mark_alive(struct shms_store *s, uint32_t number, uint32_t generation) {
-    s->liveness = shms_os_liveness_open(s->uuid, number, generation);
+    uint64_t nonce = 0;
+    s->liveness = -1;
+    if (!shms_os_random(&nonce, sizeof nonce))
+        return false;
+    shms_store_relaxed(&shms_client_at(s, number - 1)->nonce, nonce);
+    s->liveness = shms_os_liveness_open(s->uuid, number, nonce);
     s->liveness_inode = shms_os_descriptor_inode(s->liveness);
     return s->liveness >= 0;
 }
@@ -144,7 +151,7 @@ static void mark_again(struct shms_store *s) {
 }
 
 static int marked(struct shms_store *s, uint32_t number, uint32_t generation) {
-    return shms_os_liveness_exists(s->uuid, number, generation);
+    return shms_os_liveness_exists(s->uuid, number, shms_load_relaxed(&shms_client_at(s, number - 1)->nonce));
 }
 
 /* Asks where the calling thread is now: in another network namespace every liveness socket would seem missing. */

@@ -49,7 +49,7 @@ struct shms_store {
     uint64_t pins_busy[8];
     uint32_t pins_used;
     _Atomic uint64_t validated_at; /* coarse clock when the kernel was last asked about the segment */
-    uint64_t sweep_cursor;         /* next line of due words (expire.c) */
+    uint64_t sweep_cursor;         /* next group of buckets to sweep (expire.c) */
     _Atomic uint64_t
         unmarked[SHMS_UNMARKED_REMEMBERED]; /* clients without liveness mark, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
