@@ -46,7 +46,7 @@ class Attachment(StoreCalls):
 
     def __init__(
         self,
-        key: str | int | os.PathLike[str] | Private,
+        name: str | int | os.PathLike[str] | Private,
         *,
         backend: str = "sysv",
         create: bool | None = None,
@@ -63,12 +63,12 @@ class Attachment(StoreCalls):
         prefault: bool = False,
         lock_memory: bool = False,
     ) -> None:
-        """Attach to the store with this key, or create it.
+        """Attach to the store with this name, or create it.
 
-        key: a str (1 to 255 bytes), an int (a System V key_t), a pathlib.Path (ftok), or PRIVATE: a new store
-            without a key, for this process and those that get the handle by fork or pickle; it goes with the last.
+        name: a str (1 to 255 bytes), an int (a System V key_t), a pathlib.Path (ftok), or PRIVATE: a new store
+            without a name, for this process and those that get the handle by fork or pickle; it goes with the last.
         backend: "sysv" (the default) or "posix": a file in /dev/shm, bound by its size, visible to whoever mounts it.
-            The same key names two stores, one of each.
+            The same name means two stores, one of each.
         create: None opens or creates, True must create, False must exist.
         size: of the whole segment, in bytes or as "64M" (the default); memory is paid for as it is used.
         max_entries: at least that many fit, if their bytes do; None: derived from the size.
@@ -93,7 +93,7 @@ class Attachment(StoreCalls):
         Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
             LockTimeout, StoreSystemError; ValueError and TypeError for arguments.
         """
-        parsed = parse_key(key, parse_backend(backend))
+        parsed = parse_key(name, parse_backend(backend))
         self._key = parsed
         if parsed.kind == 4 and (readonly or create is False):
             raise ValueError("PRIVATE always makes a new store: leave readonly=True and create=False out")

@@ -1,4 +1,4 @@
-"""Many names: batches, iteration and views. None of it is a snapshot; each item is an operation of its own."""
+"""Many keys: batches, iteration and views. None of it is a snapshot; each item is an operation of its own."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from shmstore._copying import IN_LOOP, hand_over, list_keys, place
 from shmstore._core import lib
 from shmstore._entries import ADD, SET, Entries
 from shmstore._foreign import is_foreign
-from shmstore._names import ALL_NAMES, Name
+from shmstore._names import ALL_KEYS, EntryKey
 from shmstore._native import partly
 from shmstore._sentinels import DEFAULT, MISSING
-from shmstore._views import Items, Names, Values, check_on_error
+from shmstore._views import Items, Keys, Values, check_on_error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     _V = TypeVar("_V")
     _T = TypeVar("_T")
     # A Mapping is invariant in its key, so a dict[str, V] is none of the third.
-    _Pairs = Mapping[str, _V] | Mapping[bytes, _V] | Mapping[Name, _V] | Iterable[tuple[Name, _V]]
+    _Pairs = Mapping[str, _V] | Mapping[bytes, _V] | Mapping[EntryKey, _V] | Iterable[tuple[EntryKey, _V]]
 else:
     _V = object
 
@@ -42,22 +42,26 @@ class Batches(Entries[_V]):
     if TYPE_CHECKING:
 
         @overload
-        def get_many(self, names: Iterable[Name], *, on_error: _OnError = "raise") -> dict[Name, _V]: ...
+        def get_many(self, keys: Iterable[EntryKey], *, on_error: _OnError = "raise") -> dict[EntryKey, _V]: ...
         @overload
         def get_many(
-            self, names: Iterable[Name], *, type: type[_T], on_error: _OnError = "raise"
-        ) -> dict[Name, _T]: ...
+            self, keys: Iterable[EntryKey], *, type: type[_T], on_error: _OnError = "raise"
+        ) -> dict[EntryKey, _T]: ...
         @overload
-        def get_many(self, names: Iterable[Name], *, type: Any, on_error: _OnError = "raise") -> dict[Name, Any]: ...
+        def get_many(
+            self, keys: Iterable[EntryKey], *, type: Any, on_error: _OnError = "raise"
+        ) -> dict[EntryKey, Any]: ...
 
-    def get_many(self, names: Iterable[Name], *, type: Any = None, on_error: _OnError = "raise") -> dict[Name, Any]:
-        """Return copies of the values of those names that are there. Not a snapshot; each value is whole.
+    def get_many(
+        self, keys: Iterable[EntryKey], *, type: Any = None, on_error: _OnError = "raise"
+    ) -> dict[EntryKey, Any]:
+        """Return copies of the values of those keys that are there. Not a snapshot; each value is whole.
 
         type: read each value as this type; for handles of codec "msgspec".
         on_error: "skip" leaves out the entries that this handle cannot read; "raise" raises their CodecError.
         """
         check_on_error(on_error)
-        keys = self._several("get_many", names)
+        keys = self._several("get_many", keys)
         if type is None:
             try:
                 return self._get_many(keys)
@@ -66,10 +70,10 @@ class Batches(Entries[_V]):
                     raise
                 if on_error == "raise":
                     raise _skippable(error)
-        found: dict[Name, Any] = {}
-        for name in keys:
+        found: dict[EntryKey, Any] = {}
+        for key in keys:
             try:
-                value = self.get(name, MISSING) if type is None else self._get_typed(name, MISSING, type)
+                value = self.get(key, MISSING) if type is None else self._get_typed(key, MISSING, type)
             except errors.CodecError as error:
                 if is_foreign(error):
                     raise
@@ -77,17 +81,17 @@ class Batches(Entries[_V]):
                     raise _skippable(error)
                 continue
             if value is not MISSING:
-                found[name] = value
+                found[key] = value
         return found
 
     def _store_many(self, items: _Pairs[_V], ttl: Any, mode: int) -> int:
         pairs = self._pairs("put_many" if mode == SET else "add_many", items)
-        names = tuple(pairs)
-        result = self._put_many(names, tuple(pairs.values()), ttl, mode)
+        keys = tuple(pairs)
+        result = self._put_many(keys, tuple(pairs.values()), ttl, mode)
         if type(result) is int:
             return result
         status, stored, at, asked = result
-        raise partly(self._fail(status, asked, names[at] if names else None), "stored", stored, names, at)
+        raise partly(self._fail(status, asked, keys[at] if keys else None), "stored", stored, keys, at)
 
     def _several(self, method: str, keys: Any) -> tuple[Any, ...]:
         """What a method takes as its keys. A str is an iterable of letters, which nobody means."""
@@ -123,15 +127,15 @@ class Batches(Entries[_V]):
         return self._store_many(items, ttl, SET)
 
     def add_many(self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT) -> int:
-        """Store those whose name is absent; return how many that were. Otherwise as :meth:`put_many`."""
+        """Store those whose key is absent; return how many that were. Otherwise as :meth:`put_many`."""
         return self._store_many(items, ttl, ADD)
 
-    def delete_many(self, names: Iterable[Name]) -> int:
+    def delete_many(self, keys: Iterable[EntryKey]) -> int:
         """Remove many entries; return how many there were.
 
         Each is removed by itself. An error says in ``stored`` how many were removed, and in ``failed`` which keys are left.
         """
-        keys = self._several("delete_many", names)
+        keys = self._several("delete_many", keys)
         result = self._delete_many(keys)
         if type(result) is int:
             return result
@@ -145,9 +149,9 @@ class Batches(Entries[_V]):
 
     def clear(self) -> None:
         """Remove every entry. Not atomic: what others put meanwhile may stay."""
-        batch: list[Name] = []
-        for name in self._walk(b"", ALL_NAMES):
-            batch.append(name)
+        batch: list[EntryKey] = []
+        for key in self._walk(b"", ALL_KEYS):
+            batch.append(key)
             if len(batch) == 1000:
                 self.delete_many(batch)
                 batch.clear()
@@ -163,21 +167,21 @@ class Batches(Entries[_V]):
 
     def _no_text(self, raw: bytes) -> Exception:
         return errors.StoreCorrupt(
-            f"store {self._key.shown}: a name that was put as str is no UTF-8 ({raw[:40]!r}); check() says more"
+            f"store {self._key.shown}: a key that was put as str is no UTF-8 ({raw[:40]!r}); check() says more"
         )
 
-    def __iter__(self) -> Iterator[Name]:
+    def __iter__(self) -> Iterator[EntryKey]:
         caller = place(1)
         if caller is not None and caller[1] == IN_LOOP:
             return list_keys(self, caller, lambda: None)
-        return self._walk(b"", ALL_NAMES)
+        return self._walk(b"", ALL_KEYS)
 
-    def keys(self, prefix: Name = "") -> Names:
-        """The names, or those that begin with *prefix* (and are of its type). A live view, not a snapshot."""
-        return Names(self, prefix, place(1))
+    def keys(self, prefix: EntryKey = "") -> Keys:
+        """The keys, or those that begin with *prefix* (and are of its type). A live view, not a snapshot."""
+        return Keys(self, prefix, place(1))
 
     def items(self, *, on_error: _OnError = "raise") -> Items[_V]:
-        """Names and copies of values. A live view, not a snapshot; entries that go meanwhile are left out.
+        """Keys and copies of values. A live view, not a snapshot; entries that go meanwhile are left out.
 
         on_error: as of :meth:`get_many`.
         """
@@ -201,8 +205,8 @@ class Batches(Entries[_V]):
                 raise
             return False
 
-    def popitem(self) -> tuple[Name, _V]:
-        """Remove some entry and return it with its name; each comes once, whoever asks. Entries that this handle
+    def popitem(self) -> tuple[EntryKey, _V]:
+        """Remove some entry and return it with its key; each comes once, whoever asks. Entries that this handle
         cannot read are passed over, and stay.
 
         Raises: KeyError if the store is empty, or has no other entries.
@@ -211,16 +215,16 @@ class Batches(Entries[_V]):
             self._look()
             raise self._fail(lib.SHMS_READ_ONLY)
         unreadable = []
-        for name in self._walk(b"", ALL_NAMES):
+        for key in self._walk(b"", ALL_KEYS):
             try:
-                value = self._take(name)
+                value = self._take(key)
             except errors.CodecError as error:
                 if is_foreign(error):
                     raise
-                unreadable.append(name)
+                unreadable.append(key)
                 continue
             if value is not MISSING:
-                return name, value
+                return key, value
         if not unreadable:
             raise KeyError(f"store {self._key.shown} is empty")
         raise KeyError(

@@ -37,7 +37,7 @@ from sys import _current_frames, _getframe
 
 from shmstore import errors
 from shmstore._foreign import is_foreign
-from shmstore._names import ALL_NAMES, Name
+from shmstore._names import ALL_KEYS, EntryKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Copy:
 
     def __init__(self, instruction: int) -> None:
         self.instruction = instruction
-        self.keys: deque[Name] = deque()
+        self.keys: deque[EntryKey] = deque()
         self.values: deque[Any] = deque()
         self.complete = False  # nothing will be added
 
@@ -88,17 +88,17 @@ class _Unreadable:
         self.error = error
 
 
-def list_keys(store: Batches[Any], here: _Place, view: Callable[[], object]) -> Iterator[Name]:
+def list_keys(store: Batches[Any], here: _Place, view: Callable[[], object]) -> Iterator[EntryKey]:
     """All keys; and their values are kept, if this is for a copy that is made *here*. *view*: a weak reference."""
     if view() is not None or place(1) != here:
-        yield from store._walk(b"", ALL_NAMES)
+        yield from store._walk(b"", ALL_KEYS)
         return
     forget_abandoned(store)
     frame, instruction = here
     copies, copy = store._copies, Copy(instruction)
     copies[frame] = copy
     try:
-        for batch in batches(store._walk(b"", ALL_NAMES)):
+        for batch in batches(store._walk(b"", ALL_KEYS)):
             found = _read(store, batch)
             if copies.get(frame) is copy:
                 copy.keys.extend(found)
@@ -149,20 +149,20 @@ def forget_abandoned(store: Batches[Any]) -> None:
             store._copies.pop(at, None)
 
 
-def batches(keys: Iterator[Name]) -> Iterator[list[Name]]:
+def batches(keys: Iterator[EntryKey]) -> Iterator[list[EntryKey]]:
     """Lists of keys whose values are read by one call."""
     while batch := list(islice(keys, 100)):
         yield batch
 
 
-def _read(store: Batches[Any], batch: list[Name]) -> dict[Name, Any]:
+def _read(store: Batches[Any], batch: list[EntryKey]) -> dict[EntryKey, Any]:
     """Those that are there; whatever raises will raise when it is asked for."""
     try:
         return store.get_many(batch)
     except errors.CodecError as error:
         if is_foreign(error):
             raise
-    found: dict[Name, Any] = {}
+    found: dict[EntryKey, Any] = {}
     for key in batch:
         try:
             found.update(store.get_many([key]))

@@ -101,7 +101,7 @@ def parse_key(key: str | int | os.PathLike[str] | Private, backend: str = "sysv"
 
 def _parse_named(key: object) -> Key:
     if isinstance(key, bool):
-        raise TypeError("a store's key is a str, an int or a pathlib.Path, not bool")
+        raise TypeError("a store's name is a str, an int or a pathlib.Path, not bool")
     if isinstance(key, str):
         try:
             name = key.encode()
@@ -116,7 +116,7 @@ def _parse_named(key: object) -> Key:
         return Key(lib.shms_key_of_name(name, len(name)), 1, name, repr(key))
     if isinstance(key, int):
         if key == 0:
-            raise ValueError("0 is IPC_PRIVATE, which names no segment; use another key, or shmstore.PRIVATE")
+            raise ValueError("0 is IPC_PRIVATE, which names no segment; use another name, or shmstore.PRIVATE")
         if not -(2**31) <= key < 2**32:
             raise ValueError(f"a System V key has 32 bits, {key} has more")
         return Key(key - 2**32 if key >= 2**31 else key, 2, b"", hex(key & 0xFFFFFFFF))
@@ -129,7 +129,7 @@ def _parse_named(key: object) -> Key:
         if number in (0, -1):
             raise OSError(errno.EINVAL, "ftok gives a key that names no segment; use another path", path)
         return Key(number, 3, os.fsencode(path), f"Path({path!r})")
-    raise TypeError(f"a store's key is a str, an int, a pathlib.Path or PRIVATE, not {type(key).__name__}")
+    raise TypeError(f"a store's name is a str, an int, a pathlib.Path or PRIVATE, not {type(key).__name__}")
 
 
 def _why(code: int, path: str) -> str:

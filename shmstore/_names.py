@@ -5,24 +5,24 @@ from __future__ import annotations
 from shmstore import errors
 from shmstore._foreign import is_foreign
 
-__all__ = ["ALL_NAMES", "Name", "no_key", "prefix_of", "raw_name"]
+__all__ = ["ALL_KEYS", "EntryKey", "no_key", "prefix_of", "raw_key"]
 
-Name = str | bytes
-ALL_NAMES = 0xFFFFFFFF
+EntryKey = str | bytes
+ALL_KEYS = 0xFFFFFFFF
 BYTES_NAMES = 8
 KEY_MAX = 32768  # bytes
 
 
-def prefix_of(prefix: Name) -> tuple[bytes, int]:
+def prefix_of(prefix: EntryKey) -> tuple[bytes, int]:
     """A prefix as the engine wants it: bytes, and which kind of keys it can begin."""
     if not isinstance(prefix, (str, bytes)):
         raise TypeError(f"a prefix is str or bytes, not {type(prefix).__name__}")
     if isinstance(prefix, bytes):
         return prefix, BYTES_NAMES
-    return prefix.encode("utf-8", "surrogatepass"), 0 if prefix else ALL_NAMES  # no key has a lone surrogate
+    return prefix.encode("utf-8", "surrogatepass"), 0 if prefix else ALL_KEYS  # no key has a lone surrogate
 
 
-def raw_name(store: str, key: Name) -> tuple[bytes, int]:
+def raw_key(store: str, key: EntryKey) -> tuple[bytes, int]:
     """A key as the engine wants it. *store*: its name, for errors.
 
     Raises: TypeError, InvalidKey.

@@ -12,7 +12,7 @@ from _weakref import ref  # weakref itself costs a millisecond of import
 
 from shmstore._calls import Sized
 from shmstore._copying import batches, list_keys, place
-from shmstore._names import ALL_NAMES, Name, prefix_of
+from shmstore._names import ALL_KEYS, EntryKey, prefix_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 else:
     _V = object
 
-__all__ = ["Items", "Names", "Values", "check_on_error"]
+__all__ = ["Items", "Keys", "Values", "check_on_error"]
 
 
 def check_on_error(on_error: object) -> None:
@@ -36,34 +36,34 @@ def check_on_error(on_error: object) -> None:
         raise ValueError(f'on_error is "raise" or "skip", not {on_error!r}')
 
 
-class Names(Sized, KeysView["str | bytes"]):
-    """The names of a store, or those with a prefix."""
+class Keys(Sized, KeysView["str | bytes"]):
+    """The keys of a store, or those with a prefix."""
 
     __slots__ = ("__weakref__", "_caller", "_kind", "_prefix", "_raw", "_sized")
 
-    def __init__(self, store: Batches[Any], prefix: Name = "", caller: _Place | None = None) -> None:
+    def __init__(self, store: Batches[Any], prefix: EntryKey = "", caller: _Place | None = None) -> None:
         super().__init__(store)
         self._prefix = prefix
         self._raw, self._kind = prefix_of(prefix)
         self._caller = None if prefix else caller
-        self._sized = store._keys(self._raw, self._kind) if self._kind != ALL_NAMES else store
+        self._sized = store._keys(self._raw, self._kind) if self._kind != ALL_KEYS else store
 
-    def __iter__(self) -> Iterator[Name]:
+    def __iter__(self) -> Iterator[EntryKey]:
         store: Any = self._mapping  # type: ignore[attr-defined]
         if self._caller is not None and self._caller == place(1):
             return list_keys(store, self._caller, ref(self))
         return store._walk(self._raw, self._kind)  # type: ignore[no-any-return]
 
-    def __contains__(self, name: object) -> bool:
-        if name not in self._mapping:  # type: ignore[attr-defined]
+    def __contains__(self, key: object) -> bool:
+        if key not in self._mapping:  # type: ignore[attr-defined]
             return False
-        if self._kind == ALL_NAMES:
+        if self._kind == ALL_KEYS:
             return True
         prefix: Any = self._prefix
-        return isinstance(name, bytes if isinstance(prefix, bytes) else str) and name.startswith(prefix)
+        return isinstance(key, bytes if isinstance(prefix, bytes) else str) and key.startswith(prefix)
 
     def __repr__(self) -> str:
-        return f"<names of {self._mapping!r}>"  # type: ignore[attr-defined]
+        return f"<keys of {self._mapping!r}>"  # type: ignore[attr-defined]
 
 
 class _Fetched(Sized, MappingView):
@@ -78,7 +78,7 @@ class _Fetched(Sized, MappingView):
         self._on_error: _OnError = on_error
         self._sized = store if on_error == "raise" else None
 
-    def _pairs(self) -> Iterator[tuple[Name, Any]]:
+    def _pairs(self) -> Iterator[tuple[EntryKey, Any]]:
         store = self._mapping
         for batch in batches(iter(store)):
             yield from store.get_many(batch, on_error=self._on_error).items()
@@ -91,11 +91,11 @@ class _Fetched(Sized, MappingView):
 
 
 class Items(_Fetched, ItemsView["str | bytes", _V]):
-    """Names and values of a store."""
+    """Keys and values of a store."""
 
     __slots__ = ()
 
-    def __iter__(self) -> Iterator[tuple[Name, _V]]:
+    def __iter__(self) -> Iterator[tuple[EntryKey, _V]]:
         return self._pairs()
 
     def __contains__(self, item: object) -> bool:

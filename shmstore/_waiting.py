@@ -1,4 +1,4 @@
-"""Waiting for a name to change: asleep on a futex, with the GIL given up."""
+"""Waiting for a key to change: asleep on a futex, with the GIL given up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from shmstore._durations import seconds, timeout_ns
 from shmstore._foreign import is_foreign
 from shmstore._health import SLICE, Health
 from shmstore._imports import late
-from shmstore._names import Name, raw_name
+from shmstore._names import EntryKey, raw_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ class Waiting(Health):
     if TYPE_CHECKING:  # csrc/glue_type.c, without the types
 
         def wait(
-            self, name: Name, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
+            self, key: EntryKey, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
         ) -> int: ...
 
     def _wait(
-        self, name: Name, after: int | None, timeout: Duration | None, spin: Duration, stop: Any, passed: int = 0
+        self, key: EntryKey, after: int | None, timeout: Duration | None, spin: Duration, stop: Any, passed: int = 0
     ) -> int:
         """Wait in slices. *passed*: ns that wait() has waited already."""
         if after is not None and (type(after) is bool or not isinstance(after, int) or not 0 <= after < 2**64):
-            raise self._no_version("wait", name, after)
-        raw, kind = raw_name(f"store {self._key.shown}", name)
+            raise self._no_version("wait", key, after)
+        raw, kind = raw_key(f"store {self._key.shown}", key)
         left = max(0, timeout_ns(timeout, "timeout") - passed)
         spinning = max(0, timeout_ns(spin, "spin") - passed)
         end = lib.shms_now() + left
@@ -70,10 +70,10 @@ class Waiting(Health):
             if left <= 0:
                 what = "was not there" if after is None else "did not change"
                 limit = seconds(timeout_ns(timeout, "timeout"))
-                raise TimeoutError(f"store {self._key.shown}: {name!r} {what} within {limit}")
+                raise TimeoutError(f"store {self._key.shown}: {key!r} {what} within {limit}")
 
     async def wait_async(
-        self, name: Name, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
+        self, key: EntryKey, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
     ) -> int:
         """As :meth:`wait`, without blocking the event loop: a thread of its own sleeps. Cancelling ends it."""
         loop = asyncio.get_running_loop()
@@ -84,7 +84,7 @@ class Waiting(Health):
         def sleeper() -> None:
             result, error = 0, None
             try:
-                result = self._wait(name, after, timeout, spin, lambda: is_awaited() is None)
+                result = self._wait(key, after, timeout, spin, lambda: is_awaited() is None)
             except BaseException as e:
                 error = e
             try:

@@ -32,18 +32,18 @@ __all__ = ["DEFAULT", "PRIVATE", "Store", "destroy", "open", "stores"]
 
 
 class Store(Batches[_V]):
-    """A mapping from names to objects in one segment of shared memory, shared by all who know its key.
+    """A mapping from keys to objects in one segment of shared memory, shared by all who know its name.
 
-    One name:   get, [], in, put, []=, add, replace, delete, del, pop, setdefault, touch, ttl, view
+    One key:    get, [], in, put, []=, add, replace, delete, del, pop, setdefault, touch, ttl, view
     Counters:   incr, decr
     Together:   get_versioned, cas, modify, wait, wait_async
-    Many names: get_many, put_many, add_many, delete_many, keys, items, values, update, clear, popitem
+    Many keys:  get_many, put_many, add_many, delete_many, keys, items, values, update, clear, popitem
     The store:  stats, info, clients, check, recover, close, destroy
 
-    Operations on one name are linearizable among all processes and threads. Operations on many are not
+    Operations on one key are linearizable among all processes and threads. Operations on many are not
     snapshots. **Values are copies**: ``store[k].append(x)`` changes nothing; ``store.modify(k, f)`` does.
 
-    Readers wait for nobody. A process killed at any moment leaves every name with its old or its new value, and
+    Readers wait for nobody. A process killed at any moment leaves every key with its old or its new value, and
     what it held is taken over by whoever needs it.
 
     Threads may share a handle. A forked child uses the inherited handle as a client of its own. A pickled handle
@@ -55,7 +55,7 @@ class Store(Batches[_V]):
 
 # Its parameters are those of Store, written out: an editor reads the source. A test holds the two together.
 def open(
-    key: str | int | os.PathLike[str] | Private,
+    name: str | int | os.PathLike[str] | Private,
     *,
     backend: str = "sysv",
     create: bool | None = None,
@@ -72,29 +72,29 @@ def open(
     prefault: bool = False,
     lock_memory: bool = False,
 ) -> Store[Any]:
-    """Open or create a store, for values of any type: ``Store(key, ...)``.
+    """Open or create a store, for values of any type: ``Store(name, ...)``.
 
     What the options mean, what it costs and what it raises is said there: ``help(shmstore.Store.__init__)``.
     """
     return Store(
-        key, backend=backend, create=create, size=size, max_entries=max_entries, mode=mode, owner=owner,
+        name, backend=backend, create=create, size=size, max_entries=max_entries, mode=mode, owner=owner,
         readonly=readonly, ttl=ttl, codec=codec, decoders=decoders, timeout=timeout, hugepages=hugepages,
         prefault=prefault, lock_memory=lock_memory,
     )  # fmt: skip
 
 
-def destroy(key: str | int | os.PathLike[str], *, backend: str = "sysv") -> None:
-    """Remove the store with this key and what it holds, whoever is attached.
+def destroy(name: str | int | os.PathLike[str], *, backend: str = "sysv") -> None:
+    """Remove the store with this name and what it holds, whoever is attached.
 
     Raises: StoreNotFound, StoreForeign, NotAStore (which is left alone).
     """
-    store: Store[Any] = Store(key, backend=backend, create=False)
+    store: Store[Any] = Store(name, backend=backend, create=False)
     with store:
         store.destroy()
 
 
 def stores() -> list[StoreInfo]:
-    """The stores on this host that this process may read; private ones have no key and are not found.
+    """The stores on this host that this process may read; private ones have no name and are not found.
 
     Other users' are included in System V memory. In POSIX memory only mine and root's: whoever owns a file can make
     it shorter while it is mapped, which is a signal that kills (``shmstore ls`` lists theirs without mapping them).

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore import Store
-    from shmstore._names import Name
+    from shmstore._names import EntryKey
 
 __all__ = ["Counters", "Table", "begin"]
 
@@ -62,7 +62,7 @@ class _Chunk:
 
     __slots__ = ("data", "due", "names")
 
-    def __init__(self, data: bytes, names: set[Name], due: int) -> None:
+    def __init__(self, data: bytes, names: set[EntryKey], due: int) -> None:
         self.data = data
         self.names = names
         self.due = due
@@ -77,7 +77,7 @@ class Table:
     def __init__(self, store: Store[Any]) -> None:
         self.store = store
         self._chunks: dict[int, _Chunk] = {}
-        self._known: dict[Name, tuple[int, int, int]] = {}  # version, expiry, chunk
+        self._known: dict[EntryKey, tuple[int, int, int]] = {}  # version, expiry, chunk
         self.look()
 
     def is_due(self) -> bool:
@@ -85,10 +85,10 @@ class Table:
         due = min((chunk.due for chunk in self._chunks.values() if chunk.due), default=0)
         return 0 < due <= lib.shms_now()
 
-    def look(self) -> tuple[list[tuple[Name, int]], list[tuple[Name, bool]]]:
+    def look(self) -> tuple[list[tuple[EntryKey, int]], list[tuple[EntryKey, bool]]]:
         """Names and versions that are new, and names that are gone, with whether their time was up."""
-        put: list[tuple[Name, int]] = []
-        missing: list[tuple[Name, int]] = []
+        put: list[tuple[EntryKey, int]] = []
+        missing: list[tuple[EntryKey, int]] = []
         for number, data in self._walk():
             chunk = self._chunks.get(number, _EMPTY)
             if data == chunk.data:
@@ -102,7 +102,7 @@ class Table:
             due = min((expiry for _, expiry in entries.values() if expiry), default=0)
             self._chunks[number] = _Chunk(data, set(entries), due)
         now = lib.shms_now()
-        gone: list[tuple[Name, bool]] = []
+        gone: list[tuple[EntryKey, bool]] = []
         for name, number in missing:
             _, expiry, where = self._known[name]
             if where == number:  # else it was deleted, and put anew into another chunk
@@ -110,7 +110,7 @@ class Table:
                 gone.append((name, 0 < expiry <= now))
         return put, gone
 
-    def know(self, name: Name, version: int) -> None:
+    def know(self, name: EntryKey, version: int) -> None:
         """This version was shown, and is no change any more."""
         if name in self._known:
             self._known[name] = version, *self._known[name][1:]
@@ -128,7 +128,7 @@ class Table:
                 parts.append(ffi.unpack(ffi.cast("char *", buffer), filled[0]))
             yield number, b"".join(parts)
 
-    def _parse(self, data: bytes) -> Iterator[tuple[Name, tuple[int, int]]]:
+    def _parse(self, data: bytes) -> Iterator[tuple[EntryKey, tuple[int, int]]]:
         at = 0
         while at < len(data):
             mark, version, expiry = _HEAD.unpack_from(data, at)

@@ -13,7 +13,7 @@ from shmstore.cli._failures import WRONG, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shmstore._names import Name
+    from shmstore._names import EntryKey
 
 __all__ = ["parse_name", "printable", "raw_argument", "show_name"]
 
@@ -21,7 +21,7 @@ _LITERAL = re.compile(r"""b?(['"]).*\1""", re.S)
 _BEGINS_LITERAL = re.compile(r"""b?['"]""")
 
 
-def show_name(name: Name) -> str:
+def show_name(name: EntryKey) -> str:
     """Write a name so that it is on one line, and parse_name reads it."""
     if isinstance(name, bytes):
         return repr(name)
@@ -30,7 +30,7 @@ def show_name(name: Name) -> str:
     return name
 
 
-def parse_name(text: str) -> Name:
+def parse_name(text: str) -> EntryKey:
     """Read a name from an argument."""
     try:
         text.encode()

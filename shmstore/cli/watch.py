@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore import Store
-    from shmstore._names import Name
+    from shmstore._names import EntryKey
 
 DESCRIPTION = """\
 Print each change of the names given, or of all names, until Ctrl-C or until the store is removed (then the
@@ -43,7 +43,7 @@ _UNSEEN_EVERY = 0.5  # seconds between two lines about what was not seen
 class Put:
     """A name has a new value; a Failure if it cannot be read."""
 
-    def __init__(self, name: Name, version: int, value: Any) -> None:
+    def __init__(self, name: EntryKey, version: int, value: Any) -> None:
         self.name = name
         self.version = version
         self.value = value
@@ -52,7 +52,7 @@ class Put:
 class Gone:
     """A name was deleted, or has expired."""
 
-    def __init__(self, name: Name) -> None:
+    def __init__(self, name: EntryKey) -> None:
         self.name = name
 
 
@@ -92,14 +92,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def changes_of(store: Store[Any], names: list[Name]) -> Iterator[Put | Gone]:
+def changes_of(store: Store[Any], names: list[EntryKey]) -> Iterator[Put | Gone]:
     """Wait for names; several take a thread each."""
     now = {name: _version(store, name) for name in names}
     if len(names) == 1:
         yield from _changes_of_one(store, names[0], now[names[0]])
     found: queue.SimpleQueue[Put | Gone | BaseException] = queue.SimpleQueue()
 
-    def wait_for(name: Name) -> None:
+    def wait_for(name: EntryKey) -> None:
         try:
             for change in _changes_of_one(store, name, now[name]):
                 found.put(change)
@@ -115,7 +115,7 @@ def changes_of(store: Store[Any], names: list[Name]) -> Iterator[Put | Gone]:
         yield change
 
 
-def _changes_of_one(store: Store[Any], name: Name, version: int) -> Iterator[Put | Gone]:
+def _changes_of_one(store: Store[Any], name: EntryKey, version: int) -> Iterator[Put | Gone]:
     while True:
         version = store.wait(name, after=version)
         if version:
@@ -126,11 +126,11 @@ def _changes_of_one(store: Store[Any], name: Name, version: int) -> Iterator[Put
             yield Gone(name)
 
 
-def changes_of_all(store: Store[Any], prefix: Name, interval: float) -> Iterator[Put | Gone | Unseen]:
+def changes_of_all(store: Store[Any], prefix: EntryKey, interval: float) -> Iterator[Put | Gone | Unseen]:
     """Look at all names whenever the counters say that something has changed."""
     from shmstore.cli._changes import begin
 
-    def wanted(name: Name) -> bool:
+    def wanted(name: EntryKey) -> bool:
         return not prefix or (type(name) is type(prefix) and name.startswith(prefix))  # type: ignore[arg-type]
 
     table, counters = begin(store)
@@ -157,14 +157,14 @@ def changes_of_all(store: Store[Any], prefix: Name, interval: float) -> Iterator
             yield Unseen(*unseen)
 
 
-def _version(store: Store[Any], name: Name) -> int:
+def _version(store: Store[Any], name: EntryKey) -> int:
     version = store._version(name)
     if not isinstance(version, int):
         raise store._fail(version)
     return version
 
 
-def _read(store: Store[Any], name: Name, version: int) -> Put:
+def _read(store: Store[Any], name: EntryKey, version: int) -> Put:
     """The value as it is now, with its version, which may be a later one."""
     try:
         value, version = store.get_versioned(name)

@@ -36,8 +36,8 @@ ERRORS = [
     if isinstance(getattr(shmstore, name), type) and issubclass(getattr(shmstore, name), Exception)
 ]
 OPERATORS = {
-    "store[name]": "__getitem__", "store[name] = value": "__setitem__", "del store[name]": "__delitem__",
-    "name in store": "__contains__", "iter(store)": "__iter__", "len(store)": "__len__", "bool(store)": "__bool__",
+    "store[key]": "__getitem__", "store[key] = value": "__setitem__", "del store[key]": "__delitem__",
+    "key in store": "__contains__", "iter(store)": "__iter__", "len(store)": "__len__", "bool(store)": "__bool__",
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def signature(name: str, thing: Any, *, method: bool) -> str:
     if not callable(thing):
         return name
     if thing in (shmstore.open, Store):
-        return f"{name}(key, ...)"  # a table has the rest
+        return f"{name}(name, ...)"  # a table has the rest
     found = inspect.signature(thing)
     shown = []
     for parameter in list(found.parameters.values())[method:]:

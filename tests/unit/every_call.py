@@ -196,7 +196,7 @@ def of_a_store(package):
         "clients": lambda: [client.pid for client in store.clients() if client.is_me] == [os.getpid()],
         "check and recover": lambda: store.check() == 0 == store.recover(),
         "closed and close and destroy": ended,
-        "repr": lambda: "PRIVATE open" in repr(store) and "names of" in repr(store.keys()),
+        "repr": lambda: "PRIVATE open" in repr(store) and "keys of" in repr(store.keys()),
         "refused": lambda: raises(CodecError, lambda: store.put("a", object())),
         "refused deep inside": lambda: raises(CodecError, lambda: store.put("a", {"a": [1, (2, object())]})),
         "type=": lambda: raises(TypeError, lambda: store.get("fill1", type=int)),

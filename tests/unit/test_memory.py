@@ -137,12 +137,12 @@ def test_numbers_and_paths(tmp_path):
 @pytest.mark.parametrize("options, error", [
     ({"backend": "mmap"}, ValueError), ({"backend": 1}, TypeError), ({"hugepages": 3}, ValueError),
     ({"hugepages": "3M"}, ValueError), ({"hugepages": True, "backend": "posix"}, ValueError),
-    ({"prefault": True, "readonly": True}, ValueError), ({"key": PRIVATE, "readonly": True}, ValueError),
-    ({"key": PRIVATE, "create": False}, ValueError),
+    ({"prefault": True, "readonly": True}, ValueError), ({"name": PRIVATE, "readonly": True}, ValueError),
+    ({"name": PRIVATE, "create": False}, ValueError),
 ])  # fmt: skip
 def test_bad_options(key, options, error):
     with pytest.raises(error):
-        Store(**{"key": key, **options})
+        Store(**{"name": key, **options})
 
 
 # ---- files that are no store, and stores that go ----

@@ -20,7 +20,7 @@ M = 1 << 20
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="locks more memory than users may")
 BOTH = pytest.mark.parametrize("memory", ["sysv", "posix"])
 HUGE = pytest.mark.parametrize(
-    "options", [{}, {"key": PRIVATE}, {"key": PRIVATE, "backend": "posix"}], ids=["named", "private", "memfd"]
+    "options", [{}, {"name": PRIVATE}, {"name": PRIVATE, "backend": "posix"}], ids=["named", "private", "memfd"]
 )
 
 
@@ -55,7 +55,7 @@ def without_limits() -> None:
 @HUGE
 def test_huge_pages(huge_pages, key, options):
     huge_pages.set_aside(4)
-    with Store(**{"key": key, "size": "7M", "hugepages": "2M", "codec": "raw", **options}) as store:
+    with Store(**{"name": key, "size": "7M", "hugepages": "2M", "codec": "raw", **options}) as store:
         assert store.info().size == 8 * M
         assert mapping(store)["KernelPageSize"] == 2 * M
         assert huge_pages.free() == 0  # promised at creation: none can be missing later
@@ -84,7 +84,7 @@ def test_true_means_the_kernels_own_size(huge_pages, key):
 @HUGE
 def test_too_few_huge_pages_and_the_command_that_helps(huge_pages, key, options):
     huge_pages.set_aside(1)
-    wish = {"key": key, "size": "8M", "hugepages": "2M", **options}
+    wish = {"name": key, "size": "8M", "hugepages": "2M", **options}
     with pytest.raises(shmstore.StoreSystemError) as refused:
         Store(**wish)
     said = str(refused.value)

@@ -89,7 +89,7 @@ void shms_type_error(const char *wanted, PyObject *got) {
     Py_XDECREF(name);
 }
 
-int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind) {
+int shms_call_key(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind) {
     Py_ssize_t n;
     if (SHMS_LIKELY(PyUnicode_Check(object))) {
         *bytes = PyUnicode_AsUTF8AndSize(object, &n);

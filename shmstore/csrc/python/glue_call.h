@@ -67,14 +67,14 @@ void shms_call_end(struct shms_call *c);
  * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. */
 int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 
-/* A str or bytes object as a name: SHMS_OK, SHMS_NO_KEY or SHMS_RAISED. Calls that store something make an error of
+/* A str or bytes object as a key of an entry: SHMS_OK, SHMS_NO_KEY or SHMS_RAISED. Calls that store something make an error of
  * SHMS_NO_KEY (store._no_key); to those that look for an entry or remove one, it is absent. */
-int shms_call_name(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
-/* What most calls begin with. SHMS_OK: *n is the name in the store, and shms_call_end is due. */
-static inline int shms_call_begin_named(struct shms_call *c, PyObject *store, PyObject *name, struct shms_key *n) {
+int shms_call_key(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
+/* What most calls begin with. SHMS_OK: *n is the key in the store, and shms_call_end is due. */
+static inline int shms_call_begin_keyed(struct shms_call *c, PyObject *store, PyObject *key, struct shms_key *n) {
     const char *bytes;
     uint32_t length, kind;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
+    int rc = shms_call_key(key, &bytes, &length, &kind);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(c, store)) == SHMS_OK))
         shms_key_init(&c->h->s, n, bytes, length, kind);
     return rc;
@@ -114,9 +114,9 @@ struct shms_value {
 };
 /* A whole call. whole: as it is stored, in a bytes object. SHMS_OK, SHMS_MISS, or what ended the call; SHMS_UNMET:
  * v->into does not fit, nothing was copied; v->length is the value's if it is bytes. */
-int shms_call_read(PyObject *store, PyObject *name, bool whole, struct shms_value *v);
-/* A whole call: is the name there? *f may be another life's by now. SHMS_OK, SHMS_MISS, or what ended the call. */
-int shms_call_look(PyObject *store, PyObject *name, struct shms_entry *f);
+int shms_call_read(PyObject *store, PyObject *key, bool whole, struct shms_value *v);
+/* A whole call: is the key there? *f may be another life's by now. SHMS_OK, SHMS_MISS, or what ended the call. */
+int shms_call_look(PyObject *store, PyObject *key, struct shms_entry *f);
 int shms_copy_into(struct shms_call *c, const struct shms_entry *f, struct shms_value *v);
 /* Copies bytes out; with the GIL given up if they are many. False: the store is closed. */
 bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t bytes);
@@ -126,7 +126,7 @@ uint32_t shms_bytes_head(const struct shms_entry *f);
 PyObject *shms_value_codec(const struct shms_value *v);
 /* The object, decoded here if it is plain, else by store._decode. Takes v->bytes. After shms_call_end: it may run
  * Python code. */
-PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *name);
+PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *key);
 
 /* One put, from reserve to publish: SHMS_OK with *version, SHMS_UNMET with the version in the way, or a status. */
 struct shms_put {
@@ -160,9 +160,9 @@ static inline void shms_put_init(struct shms_put *p, enum shms_mode mode) {
     p->by = p->initial = p->number = 0;
     p->version = 0;
 }
-int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put);
+int shms_put_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put);
 /* SHMS_OK, SHMS_MISS, SHMS_UNMET. */
-int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected);
+int shms_remove_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, uint64_t expected);
 /* A ttl argument in nanoseconds, before shms_call_begin. None: for ever, 0; DEFAULT: the handle's,
  * SHMS_TTL_OF_HANDLE; a number: seconds. SHMS_OK or SHMS_RAISED. */
 #define SHMS_TTL_OF_HANDLE UINT64_MAX
@@ -177,9 +177,9 @@ static inline uint64_t shms_call_expiry(const struct shms_call *c, uint64_t ttl)
 /* Raises an exception that Python made, NULL: it raised itself. Takes the reference; NULL. */
 PyObject *shms_raise(PyObject *error);
 /* Raises what store._fail makes of a status; NULL. */
-PyObject *shms_store_failed(PyObject *self, PyObject *name, int status);
+PyObject *shms_store_failed(PyObject *self, PyObject *key, int status);
 /* asked: bytes that there was no room for */
-PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint64_t asked);
+PyObject *shms_store_failed_for(PyObject *self, PyObject *key, int status, uint64_t asked);
 
 /* The module with this state, and its type StoreCalls. */
 extern PyModuleDef shms_module_definition;
@@ -190,18 +190,18 @@ PyObject *shms_make_sized_type(PyObject *module);
 /* The methods of StoreCalls that are not in glue_type.c. */
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
-PyObject *shms_get_versioned(PyObject *self, PyObject *name);
-PyObject *shms_version(PyObject *self, PyObject *name);
-PyObject *shms_time_left(PyObject *self, PyObject *name);
+PyObject *shms_get_versioned(PyObject *self, PyObject *key);
+PyObject *shms_version(PyObject *self, PyObject *key);
+PyObject *shms_time_left(PyObject *self, PyObject *key);
 PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_view_of(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
-PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin);
+PyObject *shms_wait_for(PyObject *self, PyObject *key, PyObject *after, PyObject *timeout, PyObject *spin);
 PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count);
-PyObject *shms_get_many(PyObject *self, PyObject *names);
+PyObject *shms_get_many(PyObject *self, PyObject *keys);
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);
-PyObject *shms_delete_many(PyObject *self, PyObject *names);
+PyObject *shms_delete_many(PyObject *self, PyObject *keys);
 PyObject *shms_walk_keys(PyObject *self, PyObject *args);
 PyObject *shms_keys_of(PyObject *self, PyObject *args);
 Py_ssize_t shms_store_length(PyObject *self);
@@ -232,9 +232,9 @@ PyObject *shms_unpack_raise(struct shms_module *state, size_t length, const stru
 PyObject *shms_take_exception(void);
 /* Fills body, head, length and codec of *p, and its extension, which lies in *e: SHMS_OK, SHMS_RAISED, SHMS_NO_MEMORY.
  * Runs Python code: before shms_call_begin. */
-int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p);
+int shms_encode(PyObject *store, PyObject *key, PyObject *value, struct shms_encoded *e, struct shms_put *p);
 void shms_encoded_free(struct shms_encoded *e);
 /* Raises what the store makes of the exception that is pending, about this entry: SHMS_RAISED. */
-int shms_unencodable(PyObject *store, PyObject *name, PyObject *value);
+int shms_unencodable(PyObject *store, PyObject *key, PyObject *value);
 
 #endif

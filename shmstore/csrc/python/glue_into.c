@@ -67,9 +67,9 @@ static PyObject *hold_array(PyObject *self, PyObject *buffer, struct shms_into *
     return held;
 }
 
-static PyObject *refused(PyObject *self, PyObject *name, PyObject *buffer, const struct shms_into *into,
+static PyObject *refused(PyObject *self, PyObject *key, PyObject *buffer, const struct shms_into *into,
                          uint64_t length) {
-    return shms_raise(PyObject_CallMethod(self, "_unfit", "OOKK", name, buffer, (unsigned long long)length,
+    return shms_raise(PyObject_CallMethod(self, "_unfit", "OOKK", key, buffer, (unsigned long long)length,
                                           (unsigned long long)into->room));
 }
 
@@ -77,7 +77,7 @@ PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count)
     struct shms_into into;
     struct shms_value v;
     if (count != 2) {
-        PyErr_Format(PyExc_TypeError, "get_into() takes a name and a buffer (%zd arguments given)", count);
+        PyErr_Format(PyExc_TypeError, "get_into() takes a key and a buffer (%zd arguments given)", count);
         return NULL;
     }
     PyTypeObject *type = Py_TYPE(args[1]);

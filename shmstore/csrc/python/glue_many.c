@@ -1,20 +1,20 @@
-/* glue_many.c: many names in one call. Not snapshots: each item is an operation of its own. Arguments are tuples,
+/* glue_many.c: many keys in one call. Not snapshots: each item is an operation of its own. Arguments are tuples,
  * so nobody changes them while a slice of waiting lets other Python code run. */
 #include "python/glue_call.h"
 
 #include <stdlib.h>
 
-/* Cache misses are most of the price, and they can overlap: some names ahead, first the buckets are asked for, then
- * the blocks of the slots that have the name's tag. */
+/* Cache misses are most of the price, and they can overlap: some keys ahead, first the buckets are asked for, then
+ * the blocks of the slots that have the key's tag. */
 #define AHEAD 8
-static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, Py_ssize_t count) {
+static void fetch_ahead(struct shms_store *s, PyObject *keys, Py_ssize_t from, Py_ssize_t count) {
     struct shms_key n[AHEAD];
     Py_ssize_t last = from + AHEAD < count ? from + AHEAD : count, known = 0;
     for (Py_ssize_t i = from; i < last; i++) {
         const char *bytes;
         uint32_t length, kind;
-        PyObject *name = PyTuple_GetItem(names, i);
-        if (shms_call_name(name, &bytes, &length, &kind) != SHMS_OK) {
+        PyObject *key = PyTuple_GetItem(keys, i);
+        if (shms_call_key(key, &bytes, &length, &kind) != SHMS_OK) {
             PyErr_Clear(); /* its own turn will say what is wrong */
             continue;
         }
@@ -34,36 +34,36 @@ static void fetch_ahead(struct shms_store *s, PyObject *names, Py_ssize_t from, 
     }
 }
 
-static int get_one(PyObject *self, PyObject *name, PyObject *found) {
+static int get_one(PyObject *self, PyObject *key, PyObject *found) {
     struct shms_value v;
     v.into = NULL;
-    int rc = shms_call_read(self, name, false, &v);
+    int rc = shms_call_read(self, key, false, &v);
     if (rc != SHMS_OK)
         return rc;
-    PyObject *value = shms_value_object(&v, self, name);
-    rc = value && PyDict_SetItem(found, name, value) == 0 ? SHMS_OK : SHMS_RAISED;
+    PyObject *value = shms_value_object(&v, self, key);
+    rc = value && PyDict_SetItem(found, key, value) == 0 ? SHMS_OK : SHMS_RAISED;
     Py_XDECREF(value);
     return rc;
 }
 
-/* _get_many(names): a dict */
-PyObject *shms_get_many(PyObject *self, PyObject *names) {
-    if (!PyTuple_Check(names)) {
-        PyErr_SetString(PyExc_TypeError, "get_many: a tuple of names");
+/* _get_many(keys): a dict */
+PyObject *shms_get_many(PyObject *self, PyObject *keys) {
+    if (!PyTuple_Check(keys)) {
+        PyErr_SetString(PyExc_TypeError, "get_many: a tuple of keys");
         return NULL;
     }
     PyObject *found = PyDict_New();
-    Py_ssize_t count = PyTuple_Size(names);
+    Py_ssize_t count = PyTuple_Size(keys);
     int rc = found ? SHMS_OK : SHMS_RAISED;
     for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
         if (i % AHEAD == 0) {
             struct shms_call c; /* decoding runs Python code now and then: each item looks at the handle again */
             if ((rc = shms_call_begin(&c, self)) != SHMS_OK)
                 break;
-            fetch_ahead(&c.h->s, names, i, count);
+            fetch_ahead(&c.h->s, keys, i, count);
             shms_call_end(&c);
         }
-        rc = get_one(self, PyTuple_GetItem(names, i), found);
+        rc = get_one(self, PyTuple_GetItem(keys, i), found);
         rc = rc == SHMS_MISS ? SHMS_OK : rc;
     }
     if (rc == SHMS_OK && count == 0) {
@@ -86,7 +86,7 @@ struct item {
 };
 
 /* Encodes them all into one buffer, but for those that are bytes already. */
-static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct item *items, struct shms_packed *buffer,
+static int encode_all(PyObject *self, PyObject *keys, PyObject *values, struct item *items, struct shms_packed *buffer,
                       uint8_t *extension) {
     Py_ssize_t count = PyTuple_Size(values);
     for (Py_ssize_t i = 0; i < count; i++) {
@@ -106,10 +106,10 @@ static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct 
             if (packed == SHMS_PACK_NO_MEMORY)
                 return SHMS_NO_MEMORY;
             if (packed == SHMS_PACK_RAISED)
-                return shms_unencodable(self, PyTuple_GetItem(names, i), value);
+                return shms_unencodable(self, PyTuple_GetItem(keys, i), value);
         }
         struct shms_encoded e;
-        int rc = shms_encode(self, PyTuple_GetItem(names, i), value, &e, &item->put);
+        int rc = shms_encode(self, PyTuple_GetItem(keys, i), value, &e, &item->put);
         if (rc != SHMS_OK) {
             shms_encoded_free(&e);
             return rc;
@@ -130,37 +130,37 @@ static int encode_all(PyObject *self, PyObject *names, PyObject *values, struct 
     return SHMS_OK;
 }
 
-static int check_names(PyObject *self, PyObject *names) {
-    Py_ssize_t count = PyTuple_Size(names);
+static int check_names(PyObject *self, PyObject *keys) {
+    Py_ssize_t count = PyTuple_Size(keys);
     for (Py_ssize_t i = 0; i < count; i++) {
         const char *bytes;
         uint32_t length, kind;
-        int rc = shms_call_name(PyTuple_GetItem(names, i), &bytes, &length, &kind);
+        int rc = shms_call_key(PyTuple_GetItem(keys, i), &bytes, &length, &kind);
         if (rc != SHMS_OK) {
-            shms_store_failed(self, PyTuple_GetItem(names, i), rc);
+            shms_store_failed(self, PyTuple_GetItem(keys, i), rc);
             return SHMS_RAISED;
         }
     }
     return SHMS_OK;
 }
 
-static int put_all(PyObject *self, PyObject *names, struct item *items, struct shms_packed *buffer, uint64_t ttl,
+static int put_all(PyObject *self, PyObject *keys, struct item *items, struct shms_packed *buffer, uint64_t ttl,
                    enum shms_mode mode, Py_ssize_t *done, Py_ssize_t *at) {
-    Py_ssize_t count = PyTuple_Size(names), i = 0;
+    Py_ssize_t count = PyTuple_Size(keys), i = 0;
     struct shms_call c;
     int rc = shms_call_begin(&c, self);
     for (; i < count && rc == SHMS_OK; i++) {
         struct shms_put *p = &items[i].put;
-        const char *name;
+        const char *key;
         uint32_t length, kind;
-        if ((rc = shms_call_name(PyTuple_GetItem(names, i), &name, &length, &kind)) != SHMS_OK)
+        if ((rc = shms_call_key(PyTuple_GetItem(keys, i), &key, &length, &kind)) != SHMS_OK)
             break;
         if (items[i].packed)
             p->body = (char *)buffer->bytes + items[i].at;
         p->mode = mode;
         p->expiry = shms_call_expiry(&c, ttl);
         c.deadline = 0; /* the timeout is each item's */
-        rc = shms_put_one(&c, name, length, kind, p);
+        rc = shms_put_one(&c, key, length, kind, p);
         *done += rc == SHMS_OK;
         rc = rc == SHMS_UNMET ? SHMS_OK : rc;
     }
@@ -169,7 +169,7 @@ static int put_all(PyObject *self, PyObject *names, struct item *items, struct s
     return rc;
 }
 
-/* _put_many(names, values, ttl, mode): how many were stored; on failure (status, how many, at which item, its bytes) */
+/* _put_many(keys, values, ttl, mode): how many were stored; on failure (status, how many, at which item, its bytes) */
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) {
     uint64_t ttl;
     if (argc != 4 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
@@ -200,33 +200,33 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     return rc == SHMS_RAISED ? NULL : Py_BuildValue("(innK)", rc, done, at, (unsigned long long)asked);
 }
 
-static int delete_one(struct shms_call *c, PyObject *name) {
+static int delete_one(struct shms_call *c, PyObject *key) {
     const char *bytes;
     uint32_t length, kind;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
+    int rc = shms_call_key(key, &bytes, &length, &kind);
     c->deadline = 0; /* the timeout is each item's */
     if (SHMS_LIKELY(rc == SHMS_OK))
         return shms_remove_one(c, bytes, length, kind, 0);
     if (rc == SHMS_NO_KEY) { /* hashing it may run Python code */
         shms_call_end(c);
-        rc = shms_call_absent(c->store, name, true);
+        rc = shms_call_absent(c->store, key, true);
         int again = shms_call_begin(c, c->store);
         return rc == SHMS_MISS && again != SHMS_OK ? again : rc;
     }
     return rc;
 }
 
-/* _delete_many(names): how many were there; on failure (status, how many, at which key) */
-PyObject *shms_delete_many(PyObject *self, PyObject *names) {
+/* _delete_many(keys): how many were there; on failure (status, how many, at which key) */
+PyObject *shms_delete_many(PyObject *self, PyObject *keys) {
     struct shms_call c;
-    if (!PyTuple_Check(names)) {
-        PyErr_SetString(PyExc_TypeError, "delete_many: a tuple of names");
+    if (!PyTuple_Check(keys)) {
+        PyErr_SetString(PyExc_TypeError, "delete_many: a tuple of keys");
         return NULL;
     }
     int rc = shms_call_begin(&c, self);
-    Py_ssize_t count = PyTuple_Size(names), done = 0, i = 0;
+    Py_ssize_t count = PyTuple_Size(keys), done = 0, i = 0;
     for (; i < count && rc == SHMS_OK; i++) {
-        rc = delete_one(&c, PyTuple_GetItem(names, i));
+        rc = delete_one(&c, PyTuple_GetItem(keys, i));
         done += rc == SHMS_OK;
         rc = rc == SHMS_MISS ? SHMS_OK : rc;
     }

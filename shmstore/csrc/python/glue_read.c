@@ -149,22 +149,22 @@ static int read_value(struct shms_call *c, const struct shms_key *n, bool whole,
     }
 }
 
-int shms_call_read(PyObject *store, PyObject *name, bool whole, struct shms_value *v) {
+int shms_call_read(PyObject *store, PyObject *key, bool whole, struct shms_value *v) {
     struct shms_call c;
     struct shms_key n;
-    int rc = shms_call_begin_named(&c, store, name, &n);
+    int rc = shms_call_begin_keyed(&c, store, key, &n);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         rc = read_value(&c, &n, whole, v);
         shms_call_end(&c);
     } else if (rc == SHMS_NO_KEY)
-        rc = shms_call_absent(store, name, false);
+        rc = shms_call_absent(store, key, false);
     return rc;
 }
 
-int shms_call_look(PyObject *store, PyObject *name, struct shms_entry *f) {
+int shms_call_look(PyObject *store, PyObject *key, struct shms_entry *f) {
     struct shms_call c;
     struct shms_key n;
-    int rc = shms_call_begin_named(&c, store, name, &n);
+    int rc = shms_call_begin_keyed(&c, store, key, &n);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         while ((rc = shms_find(&c.h->s, &n, f)) == SHMS_BUSY)
             if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
@@ -173,7 +173,7 @@ int shms_call_look(PyObject *store, PyObject *name, struct shms_entry *f) {
             }
         shms_call_end(&c);
     } else if (rc == SHMS_NO_KEY)
-        rc = shms_call_absent(store, name, false);
+        rc = shms_call_absent(store, key, false);
     return rc;
 }
 
@@ -193,7 +193,7 @@ PyObject *shms_value_codec(const struct shms_value *v) {
     return PyUnicode_FromString("?");
 }
 
-PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *name) {
+PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *key) {
     struct shms_module *state = shms_module_of(store);
     struct shms_unpack_error error;
     if (v->is_object)
@@ -205,7 +205,7 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *nam
         if (SHMS_LIKELY(object))
             return object;
         PyObject *cause = shms_take_exception();
-        shms_raise(PyObject_CallMethod(store, "_undecodable", "OninzO", name, (Py_ssize_t)v->length, error.code,
+        shms_raise(PyObject_CallMethod(store, "_undecodable", "OninzO", key, (Py_ssize_t)v->length, error.code,
                                        (Py_ssize_t)error.bytes, cause ? NULL : error.why, cause ? cause : Py_None));
         Py_XDECREF(cause);
         return NULL;
@@ -213,44 +213,44 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *nam
     PyObject *codec = v->bytes ? shms_value_codec(v) : NULL;
     PyObject *object = NULL;
     if (codec)
-        object = PyObject_CallMethodObjArgs(store, state->decode, codec, v->bytes, name, NULL);
+        object = PyObject_CallMethodObjArgs(store, state->decode, codec, v->bytes, key, NULL);
     Py_XDECREF(codec);
     Py_XDECREF(v->bytes);
     return object;
 }
 
 /* _get_versioned(name): (version, codec, bytes), None */
-PyObject *shms_get_versioned(PyObject *self, PyObject *name) {
+PyObject *shms_get_versioned(PyObject *self, PyObject *key) {
     struct shms_value v;
     v.into = NULL;
-    int rc = shms_call_read(self, name, true, &v);
+    int rc = shms_call_read(self, key, true, &v);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc != SHMS_OK)
-        return shms_store_failed(self, name, rc);
+        return shms_store_failed(self, key, rc);
     PyObject *codec = shms_value_codec(&v);
     if (!codec)
         Py_CLEAR(v.bytes);
     return codec ? Py_BuildValue("(KNN)", (unsigned long long)v.version, codec, v.bytes) : NULL;
 }
 
-/* _version(name): int, 0 when absent */
-PyObject *shms_version(PyObject *self, PyObject *name) {
+/* _version(key): int, 0 when absent */
+PyObject *shms_version(PyObject *self, PyObject *key) {
     struct shms_entry f;
-    int rc = shms_call_look(self, name, &f);
+    int rc = shms_call_look(self, key, &f);
     if (rc == SHMS_OK || rc == SHMS_MISS)
         return PyLong_FromUnsignedLongLong(rc == SHMS_OK ? f.sequence : 0);
-    return shms_store_failed(self, name, rc);
+    return shms_store_failed(self, key, rc);
 }
 
-/* _time_left(name): nanoseconds, 0 for ever, None when absent */
-PyObject *shms_time_left(PyObject *self, PyObject *name) {
+/* _time_left(key): nanoseconds, 0 for ever, None when absent */
+PyObject *shms_time_left(PyObject *self, PyObject *key) {
     struct shms_entry f;
-    int rc = shms_call_look(self, name, &f);
+    int rc = shms_call_look(self, key, &f);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc != SHMS_OK)
-        return shms_store_failed(self, name, rc);
+        return shms_store_failed(self, key, rc);
     uint64_t now = shms_os_now();
     if (f.expiry && f.expiry <= now)
         Py_RETURN_NONE;

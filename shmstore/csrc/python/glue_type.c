@@ -1,15 +1,15 @@
 /* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
  *
  * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
- *   _fail(status, asked or None, name) -> exception     _no_key(object) -> exception
- *   _decode(codec, bytes, name) -> object
- *   _encode_parts(object, name) -> bytes, or (head, memory): memory that is copied from where it lies
- *   _unencodable(name, object, exception), _undecodable(name, ...) -> exception      _ttl_ns(duration) -> int
- *   _wait(name, after, timeout, spin, stop, passed) -> int
- *   _get_typed(name, default, type) -> object
- *   _memory_of(array) -> (bytes, memory)    _unfit(name, buffer, length, room) -> exception     for get_into
- *   _hand_over(name) -> (object,) or None   for copies  _view_failure(name, status) -> exception
- *   _no_version(method, name, version), _no_count(method, name, argument, number) -> exception
+ *   _fail(status, asked or None, key) -> exception     _no_key(object) -> exception
+ *   _decode(codec, bytes, key) -> object
+ *   _encode_parts(object, key) -> bytes, or (head, memory): memory that is copied from where it lies
+ *   _unencodable(key, object, exception), _undecodable(key, ...) -> exception      _ttl_ns(duration) -> int
+ *   _wait(key, after, timeout, spin, stop, passed) -> int
+ *   _get_typed(key, default, type) -> object
+ *   _memory_of(array) -> (bytes, memory)    _unfit(key, buffer, length, room) -> exception     for get_into
+ *   _hand_over(key) -> (object,) or None   for copies  _view_failure(key, status) -> exception
+ *   _no_version(method, key, version), _no_count(method, key, argument, number) -> exception
  *   _log_news(pid, deaths, rebuilds)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
@@ -27,44 +27,44 @@ PyObject *shms_raise(PyObject *error) {
 }
 
 /* The exception for a status is made by the store, which knows its name and limits. */
-static PyObject *fail(PyObject *self, PyObject *name, int status, uint64_t asked) {
+static PyObject *fail(PyObject *self, PyObject *key, int status, uint64_t asked) {
     if (status == SHMS_RAISED)
         return NULL;
     if (status == SHMS_NO_MEMORY)
         return PyErr_NoMemory();
     if (status == SHMS_NO_KEY)
-        return shms_raise(PyObject_CallMethod(self, "_no_key", "(O)", name));
+        return shms_raise(PyObject_CallMethod(self, "_no_key", "(O)", key));
     return shms_raise(asked == NOT_ASKED
-                          ? PyObject_CallMethod(self, "_fail", "iOO", status, Py_None, name)
-                          : PyObject_CallMethod(self, "_fail", "iKO", status, (unsigned long long)asked, name));
+                          ? PyObject_CallMethod(self, "_fail", "iOO", status, Py_None, key)
+                          : PyObject_CallMethod(self, "_fail", "iKO", status, (unsigned long long)asked, key));
 }
 
-PyObject *shms_store_failed(PyObject *self, PyObject *name, int status) { return fail(self, name, status, NOT_ASKED); }
-PyObject *shms_store_failed_for(PyObject *self, PyObject *name, int status, uint64_t asked) {
-    return fail(self, name, status, asked);
+PyObject *shms_store_failed(PyObject *self, PyObject *key, int status) { return fail(self, key, status, NOT_ASKED); }
+PyObject *shms_store_failed_for(PyObject *self, PyObject *key, int status, uint64_t asked) {
+    return fail(self, key, status, asked);
 }
 
 /* ---- reading */
 
 /* The value; NULL without an exception: it is not there. */
-static PyObject *get_value(PyObject *self, PyObject *name) {
+static PyObject *get_value(PyObject *self, PyObject *key) {
     struct shms_value v;
     v.into = NULL;
-    int rc = shms_call_read(self, name, false, &v);
+    int rc = shms_call_read(self, key, false, &v);
     if (SHMS_LIKELY(rc == SHMS_OK))
-        return shms_value_object(&v, self, name);
-    return rc == SHMS_MISS ? NULL : fail(self, name, rc, NOT_ASKED);
+        return shms_value_object(&v, self, key);
+    return rc == SHMS_MISS ? NULL : fail(self, key, rc, NOT_ASKED);
 }
 
-PyDoc_STRVAR(get_doc, "get($self, name, default=None, *, type=None)\n--\n\n"
-                      "Return a copy of the value, or *default* if the name is absent or expired.\n\n"
+PyDoc_STRVAR(get_doc, "get($self, key, default=None, *, type=None)\n--\n\n"
+                      "Return a copy of the value, or *default* if the key is absent or expired.\n\n"
                       "Atomic: the value as it was at one moment of the call. Waits for no writer.\n"
                       "type: read the value as this type, a msgspec.Struct say; for handles of codec \"msgspec\".\n\n"
                       "Cost: the decoder's, and some 100 ns.\n\n"
                       "Raises: CodecError for a value of a codec that this handle was not opened with, or of another "
                       "type; StoreClosed, StoreDestroyed.");
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"name", "default", "type"};
+    static const char *const names[] = {"key", "default", "type"};
     static const struct shms_signature signature = {"get", names, 3, 1, 2};
     PyObject *a[3] = {NULL, Py_None, Py_None};
     if (!shms_parse(&signature, args, count, keywords, a))
@@ -79,7 +79,7 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
 }
 
 PyDoc_STRVAR(get_into_doc,
-             "get_into($self, name, buffer, /)\n--\n\n"
+             "get_into($self, key, buffer, /)\n--\n\n"
              "Copy a value into memory of yours; return how many bytes that took.\n\n"
              "buffer: a writable one, of bytes. It takes bytes and bytearrays, from its beginning, and keeps what lies "
              "behind them.\n"
@@ -91,8 +91,8 @@ PyDoc_STRVAR(get_into_doc,
              "Raises: KeyError; ValueError for bytes that are more than the buffer's; TypeError for other values.");
 
 /* For a copy that C code is making: the value that was listed with this key. NULL without an exception: it is for no copy. */
-static PyObject *handed_over(PyObject *self, PyObject *name) {
-    PyObject *found = PyObject_CallMethodObjArgs(self, shms_module_of(self)->hand_over, name, NULL);
+static PyObject *handed_over(PyObject *self, PyObject *key) {
+    PyObject *found = PyObject_CallMethodObjArgs(self, shms_module_of(self)->hand_over, key, NULL);
     PyObject *value = found && PyTuple_Check(found) ? PyTuple_GetItem(found, 0) : NULL;
     Py_XINCREF(value);
     Py_XDECREF(found);
@@ -100,13 +100,13 @@ static PyObject *handed_over(PyObject *self, PyObject *name) {
 }
 
 /* (value, version), NULL without an exception: it is not there. */
-static PyObject *value_and_version(PyObject *self, PyObject *name) {
+static PyObject *value_and_version(PyObject *self, PyObject *key) {
     struct shms_value v;
     v.into = NULL;
-    int rc = shms_call_read(self, name, false, &v);
+    int rc = shms_call_read(self, key, false, &v);
     if (rc != SHMS_OK)
-        return rc == SHMS_MISS ? NULL : fail(self, name, rc, NOT_ASKED);
-    PyObject *value = shms_value_object(&v, self, name),
+        return rc == SHMS_MISS ? NULL : fail(self, key, rc, NOT_ASKED);
+    PyObject *value = shms_value_object(&v, self, key),
              *version = value ? PyLong_FromUnsignedLongLong(v.version) : NULL;
     PyObject *both = version ? PyTuple_Pack(2, value, version) : NULL;
     Py_XDECREF(value);
@@ -115,54 +115,54 @@ static PyObject *value_and_version(PyObject *self, PyObject *name) {
 }
 
 PyDoc_STRVAR(get_versioned_doc,
-             "get_versioned($self, name, /)\n--\n\n"
+             "get_versioned($self, key, /)\n--\n\n"
              "Return the value and its version, both of one moment.\n\n"
              "A version is an opaque int above 0 that never comes twice in the store's life; no order is promised.\n\n"
              "Cost: as get().\n\n"
              "Raises: KeyError, CodecError.");
-static PyObject *get_versioned(PyObject *self, PyObject *name) {
-    PyObject *both = value_and_version(self, name);
+static PyObject *get_versioned(PyObject *self, PyObject *key) {
+    PyObject *both = value_and_version(self, key);
     if (!both && !PyErr_Occurred())
-        shms_key_error(name);
+        shms_key_error(key);
     return both;
 }
 
-/* _value_and_version(name): the same, or None */
-static PyObject *value_and_version_or_none(PyObject *self, PyObject *name) {
-    PyObject *both = value_and_version(self, name);
+/* _value_and_version(key): the same, or None */
+static PyObject *value_and_version_or_none(PyObject *self, PyObject *key) {
+    PyObject *both = value_and_version(self, key);
     if (both || PyErr_Occurred())
         return both;
     Py_RETURN_NONE;
 }
 
-static PyObject *subscript(PyObject *self, PyObject *name) {
+static PyObject *subscript(PyObject *self, PyObject *key) {
     PyObject *copies = ((struct shms_store_object *)self)->copies;
     if (SHMS_UNLIKELY(copies && PyDict_Size(copies) > 0) && PyEval_GetFrame()) { /* a copy is made by a frame */
-        PyObject *value = handed_over(self, name);
+        PyObject *value = handed_over(self, key);
         if (value || PyErr_Occurred())
             return value;
     }
-    PyObject *value = get_value(self, name);
+    PyObject *value = get_value(self, key);
     if (!value && !PyErr_Occurred())
-        shms_key_error(name);
+        shms_key_error(key);
     return value;
 }
 
-static int contains(PyObject *self, PyObject *name) {
+static int contains(PyObject *self, PyObject *key) {
     struct shms_entry f;
-    int rc = shms_call_look(self, name, &f);
+    int rc = shms_call_look(self, key, &f);
     if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_MISS))
         return rc == SHMS_OK;
-    fail(self, name, rc, NOT_ASKED);
+    fail(self, key, rc, NOT_ASKED);
     return -1;
 }
 
 /* ---- writing */
 
-int shms_unencodable(PyObject *store, PyObject *name, PyObject *value) {
+int shms_unencodable(PyObject *store, PyObject *key, PyObject *value) {
     PyObject *cause = shms_take_exception();
     if (cause)
-        shms_raise(PyObject_CallMethod(store, "_unencodable", "OOO", name, value, cause));
+        shms_raise(PyObject_CallMethod(store, "_unencodable", "OOO", key, value, cause));
     Py_XDECREF(cause);
     return SHMS_RAISED;
 }
@@ -202,7 +202,7 @@ static int hold_memory(struct shms_encoded *e, struct shms_put *p) {
     return SHMS_OK;
 }
 
-int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
+int shms_encode(PyObject *store, PyObject *key, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
     struct shms_handle *h = shms_handle_get(shms_handle_of(store));
     char *bytes;
     Py_ssize_t length;
@@ -234,9 +234,9 @@ int shms_encode(PyObject *store, PyObject *name, PyObject *value, struct shms_en
             return SHMS_NO_MEMORY;
         e->packed.length = 0;
         if (packed == SHMS_PACK_RAISED)
-            return shms_unencodable(store, name, value);
+            return shms_unencodable(store, key, value);
     }
-    e->bytes = PyObject_CallMethodObjArgs(store, shms_module_of(store)->encode_parts, value, name, NULL);
+    e->bytes = PyObject_CallMethodObjArgs(store, shms_module_of(store)->encode_parts, value, key, NULL);
     if (!e->bytes)
         return SHMS_RAISED;
     bool in_parts = PyTuple_Check(e->bytes) && PyTuple_Size(e->bytes) == 2;
@@ -265,7 +265,7 @@ struct condition {
 };
 static const struct condition always = {SHMS_SET, 0, false};
 
-static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl_given,
+static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl_given,
                      const struct condition *condition, uint64_t *version) {
     struct shms_call c;
     struct shms_put p;
@@ -275,15 +275,15 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
     uint64_t ttl = SHMS_TTL_OF_HANDLE;
     if (ttl_given && shms_call_ttl(self, ttl_given, &ttl) != SHMS_OK)
         return SHMS_RAISED;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
+    int rc = shms_call_key(key, &bytes, &length, &kind);
     if (SHMS_UNLIKELY(rc != SHMS_OK)) {
-        fail(self, name, rc, NOT_ASKED);
+        fail(self, key, rc, NOT_ASKED);
         return SHMS_RAISED;
     }
     shms_put_init(&p, condition->mode);
     p.expected = condition->expected;
     p.keep_expiry = condition->keep_expiry;
-    rc = shms_encode(self, name, value, &e, &p);
+    rc = shms_encode(self, key, value, &e, &p);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, bytes, length, kind, &p);
@@ -293,27 +293,27 @@ static int put_value(PyObject *self, PyObject *name, PyObject *value, PyObject *
     *version = p.version;
     if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_UNMET))
         return rc;
-    fail(self, name, rc, p.length);
+    fail(self, key, rc, p.length);
     return SHMS_RAISED;
 }
 
 /* For methods that tell whether their condition held. */
-static PyObject *put_if(PyObject *self, PyObject *name, PyObject *value, PyObject *ttl,
+static PyObject *put_if(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl,
                         const struct condition *condition) {
     uint64_t version;
-    int rc = put_value(self, name, value, ttl, condition, &version);
+    int rc = put_value(self, key, value, ttl, condition, &version);
     return rc == SHMS_RAISED ? NULL : PyBool_FromLong(rc == SHMS_OK);
 }
 
 PyDoc_STRVAR(put_doc,
-             "put($self, name, value, *, ttl=...)\n--\n\n"
-             "Store a copy of *value* under *name*, replacing what is there; return its version.\n\n"
+             "put($self, key, value, *, ttl=...)\n--\n\n"
+             "Store a copy of *value* under *key*, replacing what is there; return its version.\n\n"
              "Atomic: others see the old value or the new one, whole. A put that fails changes nothing.\n"
              "ttl: seconds to live; None for ever; by default the handle's.\n\n"
              "Cost: the encoder's, and some 200 ns.\n\n"
              "Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.");
 static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"name", "value", "ttl"};
+    static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"put", names, 3, 2, 2};
     PyObject *a[3] = {NULL, NULL, NULL};
     uint64_t version;
@@ -324,44 +324,44 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
 }
 
 PyDoc_STRVAR(add_doc,
-             "add($self, name, value, *, ttl=...)\n--\n\n"
-             "Store *value* only if the name is absent; tell whether it was. Of all who try at once, one succeeds.\n\n"
+             "add($self, key, value, *, ttl=...)\n--\n\n"
+             "Store *value* only if the key is absent; tell whether it was. Of all who try at once, one succeeds.\n\n"
              "Cost and errors: as put().");
 static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"name", "value", "ttl"};
+    static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"add", names, 3, 2, 2};
     static const struct condition absent = {SHMS_ADD, 0, false};
     PyObject *a[3] = {NULL, NULL, NULL};
     return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &absent) : NULL;
 }
 
-PyDoc_STRVAR(replace_doc, "replace($self, name, value, *, ttl=...)\n--\n\n"
-                          "Store *value* only if the name is present; tell whether it was.\n\n"
+PyDoc_STRVAR(replace_doc, "replace($self, key, value, *, ttl=...)\n--\n\n"
+                          "Store *value* only if the key is present; tell whether it was.\n\n"
                           "Cost and errors: as put().");
 static PyObject *replace(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"name", "value", "ttl"};
+    static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"replace", names, 3, 2, 2};
     static const struct condition present = {SHMS_REPLACE, 0, false};
     PyObject *a[3] = {NULL, NULL, NULL};
     return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &present) : NULL;
 }
 
-static bool parse_version(PyObject *self, const char *method, PyObject *name, PyObject *object, uint64_t *version) {
+static bool parse_version(PyObject *self, const char *method, PyObject *key, PyObject *object, uint64_t *version) {
     if (PyLong_Check(object) && !PyBool_Check(object)) {
         *version = PyLong_AsUnsignedLongLong(object);
         if (*version != UINT64_MAX || !PyErr_Occurred())
             return true;
         PyErr_Clear(); /* OverflowError, of the interpreter itself */
     }
-    shms_raise(PyObject_CallMethod(self, "_no_version", "sOO", method, name, object));
+    shms_raise(PyObject_CallMethod(self, "_no_version", "sOO", method, key, object));
     return false;
 }
 
-PyDoc_STRVAR(cas_doc, "cas($self, name, value, version, *, ttl=...)\n--\n\n"
-                      "Store *value* only if the name still has *version* (0: is absent); tell whether it had.\n\n"
+PyDoc_STRVAR(cas_doc, "cas($self, key, value, version, *, ttl=...)\n--\n\n"
+                      "Store *value* only if the key still has *version* (0: is absent); tell whether it had.\n\n"
                       "Cost and errors: as put().");
 static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"name", "value", "version", "ttl"};
+    static const char *const names[] = {"key", "value", "version", "ttl"};
     static const struct shms_signature signature = {"cas", names, 4, 3, 3};
     struct condition unchanged = {SHMS_CAS, 0, false};
     PyObject *a[4] = {NULL, NULL, NULL, NULL};
@@ -371,11 +371,11 @@ static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     return put_if(self, a[0], a[1], a[3], &unchanged);
 }
 
-/* _swap(name, value, version): as cas, and the entry keeps its time to live */
+/* _swap(key, value, version): as cas, and the entry keeps its time to live */
 static PyObject *swap(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct condition unchanged = {SHMS_CAS, 0, true};
     if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "_swap() takes a name, a value and a version");
+        PyErr_SetString(PyExc_TypeError, "_swap() takes a key, a value and a version");
         return NULL;
     }
     return parse_version(self, "modify", args[0], args[2], &unchanged.expected)
@@ -384,55 +384,55 @@ static PyObject *swap(PyObject *self, PyObject *const *args, Py_ssize_t count) {
 }
 
 /* True gone, False was not there, -1 raised */
-static int erase(PyObject *self, PyObject *name) {
+static int erase(PyObject *self, PyObject *key) {
     struct shms_call c;
     const char *bytes;
     uint32_t length, kind;
-    int rc = shms_call_name(name, &bytes, &length, &kind);
+    int rc = shms_call_key(key, &bytes, &length, &kind);
     if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
         rc = shms_remove_one(&c, bytes, length, kind, 0);
         shms_call_end(&c);
     } else if (rc == SHMS_NO_KEY)
-        rc = shms_call_absent(self, name, true);
+        rc = shms_call_absent(self, key, true);
     if (rc == SHMS_OK || rc == SHMS_MISS)
         return rc == SHMS_OK;
-    fail(self, name, rc, NOT_ASKED);
+    fail(self, key, rc, NOT_ASKED);
     return -1;
 }
 
-PyDoc_STRVAR(delete_doc, "delete($self, name, /)\n--\n\nRemove the entry; tell whether there was one.");
-static PyObject *delete(PyObject *self, PyObject *name) {
-    int gone = erase(self, name);
+PyDoc_STRVAR(delete_doc, "delete($self, key, /)\n--\n\nRemove the entry; tell whether there was one.");
+static PyObject *delete(PyObject *self, PyObject *key) {
+    int gone = erase(self, key);
     return gone < 0 ? NULL : PyBool_FromLong(gone);
 }
 
-static int assign(PyObject *self, PyObject *name, PyObject *value) {
+static int assign(PyObject *self, PyObject *key, PyObject *value) {
     uint64_t version;
     if (value)
-        return put_value(self, name, value, NULL, &always, &version) == SHMS_OK ? 0 : -1;
-    int gone = erase(self, name);
+        return put_value(self, key, value, NULL, &always, &version) == SHMS_OK ? 0 : -1;
+    int gone = erase(self, key);
     if (gone == 0)
-        shms_key_error(name);
+        shms_key_error(key);
     return gone == 1 ? 0 : -1;
 }
 
 /* ---- the rest is made elsewhere */
 
-PyDoc_STRVAR(incr_doc, "incr($self, name, by=1, *, initial=0)\n--\n\n"
-                       "Add to an integer, atomically, and return the sum; an absent name starts at *initial*.\n\n"
+PyDoc_STRVAR(incr_doc, "incr($self, key, by=1, *, initial=0)\n--\n\n"
+                       "Add to an integer, atomically, and return the sum; an absent key starts at *initial*.\n\n"
                        "64 bits, signed. The entry keeps its time to live; a new one gets the handle's.\n\n"
                        "Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.");
-PyDoc_STRVAR(decr_doc, "decr($self, name, by=1, *, initial=0)\n--\n\n"
+PyDoc_STRVAR(decr_doc, "decr($self, key, by=1, *, initial=0)\n--\n\n"
                        "Subtract from an integer; otherwise as incr().");
 PyDoc_STRVAR(wait_doc,
-             "wait($self, name, *, after=None, timeout=None, spin=0.0)\n--\n\n"
-             "Sleep until the name exists with a version other than *after*; return that version.\n\n"
+             "wait($self, key, *, after=None, timeout=None, spin=0.0)\n--\n\n"
+             "Sleep until the key exists with a version other than *after*; return that version.\n\n"
              "With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by\n"
              "the change. *spin*: seconds to look without sleeping first, for answers in less than a microsecond.\n\n"
              "Ctrl-C ends it at once, and other threads run meanwhile.\n\n"
              "Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.");
 static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"name", "after", "timeout", "spin"};
+    static const char *const names[] = {"key", "after", "timeout", "spin"};
     static const struct shms_signature signature = {"wait", names, 4, 1, 1};
     PyObject *a[4] = {NULL, Py_None, Py_None, NULL};
     return shms_parse(&signature, args, count, keywords, a) ? shms_wait_for(self, a[0], a[1], a[2], a[3]) : NULL;
@@ -503,10 +503,10 @@ static void unmake(PyObject *object) {
 
 PyDoc_STRVAR(
     view_doc,
-    "view($self, name)\n--\n\n"
+    "view($self, key)\n--\n\n"
     "Return the memory of a value that is bytes, in place and read-only: nothing is copied.\n\n"
     "The bytes stay as they are while the memoryview, or anything made from it, is alive, whatever happens to\n"
-    "the entry, the handle or the store meanwhile; `with store.view(name) as memory:` ends it early. Until\n"
+    "the entry, the handle or the store meanwhile; `with store.view(key) as memory:` ends it early. Until\n"
     "then an overwritten or deleted value keeps its room in the store. A view ends at a fork: what the child\n"
     "sees there lasts only as long as the parent holds it.\n\n"
     "Cost: some 500 ns, whatever the size. A process can hold some 200 views of one store.\n\n"

@@ -21,12 +21,12 @@ static void own(struct shms_memory *m, int64_t handle, const struct shms_view *v
     m->readonly = 1;
 }
 
-static int begin(struct shms_call *c, struct shms_memory *m, PyObject *self, PyObject *name) {
+static int begin(struct shms_call *c, struct shms_memory *m, PyObject *self, PyObject *key) {
     struct shms_key n;
     struct shms_view v;
-    int rc = shms_call_begin_named(c, self, name, &n);
+    int rc = shms_call_begin_keyed(c, self, key, &n);
     if (rc == SHMS_NO_KEY)
-        return shms_call_absent(self, name, true);
+        return shms_call_absent(self, key, true);
     if (rc != SHMS_OK)
         return rc;
     while ((rc = shms_view_begin(c->h, &n, &v)) == SHMS_BUSY)
@@ -39,21 +39,21 @@ static int begin(struct shms_call *c, struct shms_memory *m, PyObject *self, PyO
 }
 
 PyObject *shms_view_of(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"name"};
+    static const char *const names[] = {"key"};
     static const struct shms_signature signature = {"view", names, 1, 1, 1};
-    PyObject *name = NULL;
+    PyObject *key = NULL;
     struct shms_call c;
-    if (!shms_parse(&signature, args, count, keywords, &name))
+    if (!shms_parse(&signature, args, count, keywords, &key))
         return NULL;
     struct shms_memory *m = shms_memory_new(shms_module_of(self));
-    int rc = m ? begin(&c, m, self, name) : SHMS_RAISED;
+    int rc = m ? begin(&c, m, self, key) : SHMS_RAISED;
     PyObject *view = rc == SHMS_OK ? PyMemoryView_FromObject((PyObject *)m) : NULL;
     Py_XDECREF(m);
     if (rc == SHMS_MISS)
-        shms_key_error(name);
+        shms_key_error(key);
     else if (rc == SHMS_UNMET || rc == SHMS_FULL)
-        shms_raise(PyObject_CallMethod(self, "_view_failure", "Oi", name, rc));
+        shms_raise(PyObject_CallMethod(self, "_view_failure", "Oi", key, rc));
     else if (rc != SHMS_OK)
-        shms_store_failed(self, name, rc);
+        shms_store_failed(self, key, rc);
     return view;
 }

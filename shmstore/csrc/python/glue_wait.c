@@ -45,10 +45,10 @@ static bool parse_waiting(PyObject *after, PyObject *timeout, PyObject *spin, st
     return true;
 }
 
-static int wait_a_slice(PyObject *self, PyObject *name, struct waiting *w) {
+static int wait_a_slice(PyObject *self, PyObject *key, struct waiting *w) {
     struct shms_call c;
     struct shms_key n;
-    int rc = shms_call_begin_named(&c, self, name, &n);
+    int rc = shms_call_begin_keyed(&c, self, key, &n);
     if (rc != SHMS_OK)
         return rc;
     struct shms_store *s = &c.h->s;
@@ -70,19 +70,19 @@ static int wait_a_slice(PyObject *self, PyObject *name, struct waiting *w) {
     return rc;
 }
 
-PyObject *shms_wait_for(PyObject *self, PyObject *name, PyObject *after, PyObject *timeout, PyObject *spin) {
+PyObject *shms_wait_for(PyObject *self, PyObject *key, PyObject *after, PyObject *timeout, PyObject *spin) {
     struct waiting w;
-    int rc = parse_waiting(after, timeout, spin, &w) ? wait_a_slice(self, name, &w) : SHMS_AGAIN;
+    int rc = parse_waiting(after, timeout, spin, &w) ? wait_a_slice(self, key, &w) : SHMS_AGAIN;
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromUnsignedLongLong(w.version);
     if (rc != SHMS_AGAIN)
-        return shms_store_failed(self, name, rc);
+        return shms_store_failed(self, key, rc);
     if (PyErr_CheckSignals())
         return NULL;
     PyObject *none = spin ? NULL : PyFloat_FromDouble(0);
     PyObject *version = !spin && !none
                             ? NULL
-                            : PyObject_CallMethod(self, "_wait", "OOOOOK", name, after, timeout, spin ? spin : none,
+                            : PyObject_CallMethod(self, "_wait", "OOOOOK", key, after, timeout, spin ? spin : none,
                                                   Py_None, (unsigned long long)(w.start ? shms_os_now() - w.start : 0));
     Py_XDECREF(none);
     return version;

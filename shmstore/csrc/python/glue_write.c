@@ -58,11 +58,11 @@ static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_pu
     }
 }
 
-static int put_once(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put) {
+static int put_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
     struct shms_op op;
     struct shms_store *s = &c->h->s;
     int rc;
-    while ((rc = shms_op_begin(s, &op, name, length, kind)) == SHMS_BUSY)
+    while ((rc = shms_op_begin(s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
     op.keep_expiry = put->keep_expiry;
@@ -90,14 +90,14 @@ static int put_once(struct shms_call *c, const char *name, uint32_t length, uint
 }
 
 /* There is no room; but was it needed? add, replace and cas say what they would have said with room. */
-static int without_room(struct shms_call *c, const char *name, uint32_t length, uint32_t kind,
+static int without_room(struct shms_call *c, const char *key, uint32_t length, uint32_t kind,
                         const struct shms_put *put, int rc) {
     struct shms_key n;
     struct shms_entry f;
     if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) ||
         (put->mode != SHMS_ADD && put->mode != SHMS_REPLACE && put->mode != SHMS_CAS))
         return rc;
-    shms_key_init(&c->h->s, &n, name, length, kind);
+    shms_key_init(&c->h->s, &n, key, length, kind);
     int found = shms_find(&c->h->s, &n, &f);
     if (found != SHMS_OK && found != SHMS_MISS)
         return rc;
@@ -106,21 +106,21 @@ static int without_room(struct shms_call *c, const char *name, uint32_t length, 
     return met ? rc : SHMS_UNMET;
 }
 
-int shms_put_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, struct shms_put *put) {
+int shms_put_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
     int rc = SHMS_READ_ONLY;
     if (SHMS_LIKELY(!c->h->s.readonly))
         do
-            rc = put_once(c, name, length, kind, put);
+            rc = put_once(c, key, length, kind, put);
         while (SHMS_UNLIKELY(rc == SHMS_FORKED));
-    return SHMS_LIKELY(rc == SHMS_OK) ? rc : without_room(c, name, length, kind, put, rc);
+    return SHMS_LIKELY(rc == SHMS_OK) ? rc : without_room(c, key, length, kind, put, rc);
 }
 
 /* remove, or touch: operations without a block */
-static int change_once(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, bool touch,
+static int change_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, bool touch,
                        uint64_t argument) {
     struct shms_op op;
     int rc;
-    while ((rc = shms_op_begin(&c->h->s, &op, name, length, kind)) == SHMS_BUSY)
+    while ((rc = shms_op_begin(&c->h->s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
     while ((rc = touch ? shms_op_touch(&op, argument) : shms_op_remove(&op, argument)) == SHMS_BUSY)
@@ -130,18 +130,17 @@ static int change_once(struct shms_call *c, const char *name, uint32_t length, u
     return rc;
 }
 
-static int change(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, bool touch,
-                  uint64_t argument) {
+static int change(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, bool touch, uint64_t argument) {
     int rc = SHMS_READ_ONLY;
     if (!c->h->s.readonly)
         do
-            rc = change_once(c, name, length, kind, touch, argument);
+            rc = change_once(c, key, length, kind, touch, argument);
         while (SHMS_UNLIKELY(rc == SHMS_FORKED));
     return rc;
 }
 
-int shms_remove_one(struct shms_call *c, const char *name, uint32_t length, uint32_t kind, uint64_t expected) {
-    return change(c, name, length, kind, false, expected);
+int shms_remove_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, uint64_t expected) {
+    return change(c, key, length, kind, false, expected);
 }
 
 static PyObject *wrong_count(const char *name) {
@@ -180,12 +179,12 @@ static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) 
 }
 
 /* As it is, packed or not: for tests, and for whoever has packed values of another program.
- * _put_if_(name, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
+ * _put_if_(key, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
  * ttl: DEFAULT, None, seconds; codec: a number, or a name. */
 PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_call c;
     struct shms_put p = {.mode = SHMS_SET};
-    const char *name;
+    const char *key;
     char *body;
     uint32_t length, kind;
     Py_ssize_t bytes;
@@ -201,10 +200,10 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
         return NULL;
     p.body = body;
     p.length = (uint64_t)bytes;
-    int rc = shms_call_name(args[0], &name, &length, &kind);
+    int rc = shms_call_key(args[0], &key, &length, &kind);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
-        rc = shms_put_one(&c, name, length, kind, &p);
+        rc = shms_put_one(&c, key, length, kind, &p);
         shms_call_end(&c);
     }
     if (SHMS_LIKELY(rc == SHMS_OK))
@@ -214,19 +213,19 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     return shms_store_failed_for(self, args[0], rc, p.length);
 }
 
-/* _delete_if(name, expected): True gone now, False was not there, None another version is */
+/* _delete_if(key, expected): True gone now, False was not there, None another version is */
 PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_call c;
-    const char *name;
+    const char *key;
     uint32_t length, kind;
     if (count != 2)
         return wrong_count("_delete_if");
     uint64_t expected = PyLong_AsUnsignedLongLong(args[1]);
     if (PyErr_Occurred())
         return NULL;
-    int rc = shms_call_name(args[0], &name, &length, &kind);
+    int rc = shms_call_key(args[0], &key, &length, &kind);
     if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
-        rc = shms_remove_one(&c, name, length, kind, expected);
+        rc = shms_remove_one(&c, key, length, kind, expected);
         shms_call_end(&c);
     } else if (rc == SHMS_NO_KEY)
         rc = shms_call_absent(self, args[0], true);
@@ -239,19 +238,19 @@ PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count
     return shms_store_failed(self, args[0], rc);
 }
 
-/* _touch(name, ttl): bool */
+/* _touch(key, ttl): bool */
 PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct shms_call c;
-    const char *name;
+    const char *key;
     uint32_t length, kind;
     uint64_t ttl;
     if (count != 2)
         return wrong_count("_touch");
     if (shms_call_ttl(self, args[1], &ttl) != SHMS_OK)
         return NULL;
-    int rc = shms_call_name(args[0], &name, &length, &kind);
+    int rc = shms_call_key(args[0], &key, &length, &kind);
     if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
-        rc = change(&c, name, length, kind, true, shms_call_expiry(&c, ttl));
+        rc = change(&c, key, length, kind, true, shms_call_expiry(&c, ttl));
         shms_call_end(&c);
     } else if (rc == SHMS_NO_KEY)
         rc = shms_call_absent(self, args[0], true);
