@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from shmstore.cli.output import Output
+    from shmstore.cli.support.output import Output
 
 HEADER = ("bar", ">asked", ">measured", "")
 

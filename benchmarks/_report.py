@@ -10,7 +10,7 @@ from benchmarks._bars import Bar
 from benchmarks._measure import Sample
 
 if TYPE_CHECKING:
-    from shmstore.cli.output import Output
+    from shmstore.cli.support.output import Output
 
 NOISY = 0.25  # a distance of quartiles, as a share of the median, from which a row says that it was disturbed
 

@@ -17,7 +17,7 @@ from benchmarks._bars import Bar
 from benchmarks._environment import Load, describe, environment
 from benchmarks._guard import Stopped, stoppable
 from benchmarks._measure import Sample, cores_by_quiet
-from shmstore.cli.output import Output, choose_output
+from shmstore.cli.support.output import Output, choose_output
 
 
 @dataclass

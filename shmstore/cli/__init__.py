@@ -1,7 +1,7 @@
-"""The command ``shmstore``. Each subcommand is a module of this package with ``add_to(subparsers)``.
+"""The command ``shmstore``. Each subcommand is a function ``add_to(subparsers)`` of a module in ``commands/``.
 
-What it can end with is in ``_failures.py``, which store KEY means in ``_target.py``, how names and values are
-written in ``_names.py``, ``_values.py`` and ``_typed.py``. docs/cli.md says it to users.
+``support/`` has what they share: exit codes (``failures.py``), which store KEY means (``target.py``), how keys and
+values are written (``names.py``, ``values.py``, ``typed.py``). docs/cli.md describes the commands for users.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 
 import shmstore
-from shmstore.cli import (
+from shmstore.cli.commands import (
     check,
     clear,
     clients,
@@ -31,9 +31,9 @@ from shmstore.cli import (
     ttl,
     watch,
 )
-from shmstore.cli._failures import CODES, FAILED, INTERRUPTED, Failure, complain, explain
-from shmstore.cli._parser import CommandParser, HelpFormatter, Parser, looks_like_option
-from shmstore.cli._warnings import stop_hearing
+from shmstore.cli.support.failures import CODES, FAILED, INTERRUPTED, Failure, complain, explain
+from shmstore.cli.support.parser import CommandParser, HelpFormatter, Parser, looks_like_option
+from shmstore.cli.support.warnings import stop_hearing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

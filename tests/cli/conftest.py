@@ -18,9 +18,15 @@ import pytest
 import shmstore.cli
 from shmstore import sysv
 from shmstore._keys import parse_key
-from shmstore.cli import _doctor_limits, _doctor_surroundings, _found, _identity, _objects, _segments, _typed  # noqa: F401  a
-
-# forked child that has become another user may not be able to read them any more
+from shmstore.cli.support import (  # noqa: F401  a forked child that became another user may be unable to read them
+    doctor_limits,
+    doctor_surroundings,
+    found,
+    identity,
+    objects,
+    segments,
+    typed,
+)
 
 NOBODY = 65534
 

@@ -10,8 +10,7 @@ import pytest
 import shmstore
 from shmstore import sysv
 from shmstore._core import ffi, lib
-from shmstore.cli._human import amount, duration, parse_duration
-from shmstore.cli.permissions import parse_mode
+from shmstore.cli.support.human import amount, duration, parse_duration, parse_mode
 
 NOBODY = 65534
 
@@ -49,7 +48,7 @@ def test_stats_again_and_again(store, key, cli):
 
 
 def test_the_hit_ratio_of_a_line_is_that_of_its_interval(store):
-    from shmstore.cli.stats import _HEAD, _line
+    from shmstore.cli.commands.stats import _HEAD, _line
 
     store["a"] = 1
     before = store.stats()

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 import shmstore
-from shmstore.cli._names import show_name
-from shmstore.cli._typed import from_json
+from shmstore.cli.support.names import show_name
+from shmstore.cli.support.typed import from_json
 
 DASHES = ["-", "--", "---", "-x", "-f", "-5", "-h", "--json", "--help", "--prefix=x", "--nope", "-- --"]
 KEYS = [

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from shmstore.cli import _doctor_limits as limits
-from shmstore.cli import _doctor_surroundings as surroundings
-from shmstore.cli._doctor import Machine
+from shmstore.cli.support import doctor_limits as limits
+from shmstore.cli.support import doctor_surroundings as surroundings
+from shmstore.cli.support.machine import Machine
 
 GIB = 1 << 30
 HEADER = "key shmid perms size cpid lpid nattch uid gid cuid cgid atime dtime ctime rss swap\n"

@@ -16,9 +16,9 @@ import zoneinfo
 import pytest
 
 import shmstore
-from shmstore.cli._names import parse_name, show_name
-from shmstore.cli._typed import from_json, to_json
-from shmstore.cli._values import kind_of
+from shmstore.cli.support.names import parse_name, show_name
+from shmstore.cli.support.typed import from_json, to_json
+from shmstore.cli.support.values import kind_of
 from shmstore.codecs import msgpack
 
 UTC2 = datetime.timezone(datetime.timedelta(hours=2))

@@ -12,7 +12,7 @@ import pytest
 import shmstore
 from shmstore import Store
 from shmstore._keys import parse_key
-from shmstore.cli._human import user
+from shmstore.cli.support.human import user
 
 NOBODY = 65534
 POSIX = ("--backend", "posix")
@@ -254,7 +254,7 @@ def test_what_is_no_store_stays(posix, cli, what, tmp_path):
 
 def test_a_name_that_leads_elsewhere_meanwhile(posix, cli, tmp_path):
     """Between the look and the change its owner puts a link to somebody else's file in its place."""
-    from shmstore.cli._objects import object_named
+    from shmstore.cli.support.objects import object_named
 
     path, secret = path_of(posix), tmp_path / "secret"
     secret.touch(0o600)

@@ -10,16 +10,16 @@ import time
 import pytest
 
 import shmstore
-from shmstore.cli import _removal
+from shmstore.cli.support import removal
 
 
 @pytest.fixture
 def pruned(key, cli, monkeypatch):
     """Run prune on the stores of this test alone: others may have unused ones at the same time."""
-    from shmstore.cli import _found
+    from shmstore.cli.support import found
 
-    every = _found.stores
-    monkeypatch.setattr(_found, "stores", lambda backend: [
+    every = found.stores
+    monkeypatch.setattr(found, "stores", lambda backend: [
         one for one in every(backend) if str(one.header.name).startswith(key) or one.header.kind == "private"
     ])  # fmt: skip
 
@@ -152,13 +152,13 @@ def test_without_a_yes_nothing_goes(idle, key, pruned, cli):
 def test_whoever_opens_it_in_the_last_moment_keeps_it(idle, key, pruned, cli, monkeypatch):
     idle()
     opened = []
-    remove = _removal.Victim.remove
+    remove = removal.Victim.remove
 
     def late(self, *arguments):
         opened.append(shmstore.Store(key, create=False, readonly=True))
         remove(self, *arguments)
 
-    monkeypatch.setattr(_removal.Victim, "remove", late)
+    monkeypatch.setattr(removal.Victim, "remove", late)
     done = cli("prune", "--yes")
     assert done.code == 0 and "was left alone: " in done.err
     assert opened[0]["a"] == 1

@@ -13,7 +13,7 @@ import time
 import pytest
 
 import shmstore
-from shmstore.cli import _removal
+from shmstore.cli.support import removal
 
 
 @pytest.fixture
@@ -200,9 +200,10 @@ def test_whose_stores_a_pattern_finds(key, cli, as_user, left):
 # prune looks at all stores, and those of other tests are none of our business.
 PROGRAM = """
 import sys
-from shmstore.cli import _found, main
-every = _found.stores
-_found.stores = lambda backend: [one for one in every(backend) if str(one.header.name).startswith(sys.argv[1])]
+from shmstore.cli.support import found
+from shmstore.cli import main
+every = found.stores
+found.stores = lambda backend: [one for one in every(backend) if str(one.header.name).startswith(sys.argv[1])]
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -260,13 +261,13 @@ def test_whoever_attaches_between_the_look_and_the_removal_keeps_the_store(store
     """Both rm and prune count once more right before the removal."""
     stores("1")
     late = []
-    look = _removal.Victim.remove
+    look = removal.Victim.remove
 
     def remove(self, *arguments):
         late.append(shmstore.Store(f"{key}1", create=False))
         look(self, *arguments)
 
-    monkeypatch.setattr(_removal.Victim, "remove", remove)
+    monkeypatch.setattr(removal.Victim, "remove", remove)
     done = cli("rm", f"{key}1")
     assert done.code == 4 and "using it" in done.err and left() == ["1"]
     assert late[0]["a"] == 1

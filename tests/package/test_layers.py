@@ -1,4 +1,5 @@
-"""Each folder of the C sources includes only itself and what is below it, and no two files include each other."""
+"""Each folder of the C sources includes only itself and what is below it, no two files include each other, and what the
+commands share imports no command."""
 
 from __future__ import annotations
 
@@ -34,3 +35,12 @@ def test_modules_form_no_cycle() -> None:
         for module in free:
             del uses[module]
     assert uses == {}
+
+
+@pytest.mark.parametrize("folder", ["commands", "support"])
+def test_commands_use_what_they_share_and_not_each_other(folder: str) -> None:
+    sources = sorted((CSRC.parent / "cli" / folder).glob("*.py"))
+    assert len(sources) > 15
+    assert [
+        source.name for source in sources if re.search(r"shmstore\.cli(\.commands| import)", source.read_text())
+    ] == []

@@ -127,8 +127,8 @@ def test_a_size_of_huge_page_that_there_is_not(key):
 
 
 def test_doctor_counts_huge_pages(huge_pages):
-    from shmstore.cli import _doctor_limits as limits
-    from shmstore.cli._doctor import Machine
+    from shmstore.cli.support import doctor_limits as limits
+    from shmstore.cli.support.machine import Machine
 
     assert "none are set aside" in limits.huge_pages(Machine()).says
     huge_pages.set_aside(4)

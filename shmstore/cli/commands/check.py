@@ -1,0 +1,56 @@
+"""``shmstore check``: verify every invariant of a store."""
+
+from __future__ import annotations
+
+from shmstore.cli.support.failures import FAILED, told
+from shmstore.cli.support.output import choose_output, print_json
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.warnings import hear_warnings
+from shmstore.errors import StoreCorrupt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+DESCRIPTION = """\
+Verify every invariant that docs/format.md states, while others go on working; the exit code is 1 if one is
+broken. Read-only: what a writer disturbs is looked at again. Beside writers that never pause, --lock takes
+each part's lock for the moment of its check, and frees what dead processes held. --repair makes the
+invariants hold again and gives up entries that contradict themselves.
+"""
+
+EXAMPLES = """
+shmstore check quickstart && echo sound
+shmstore check quickstart --lock --timeout 30
+shmstore check quickstart --repair
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "check", "verify a store", DESCRIPTION, EXAMPLES)
+    add_store(parser)
+    parser.add_argument("--lock", action="store_true", help="attach for writing, and lock what is being checked")
+    parser.add_argument("--repair", action="store_true", help="attach for writing, and mend what is broken")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    hear_warnings()  # of a lock that is not to be had; without --lock, too
+    try:
+        with open_store(args, readonly=not (args.lock or args.repair)) as store, told():
+            lost = store.check(repair=args.repair)
+            entries = len(store)
+    except StoreCorrupt as error:
+        if not args.json:
+            raise
+        print_json({"sound": False, "lost": 0, "error": str(error)})
+        return FAILED
+    if args.json:
+        print_json({"sound": True, "lost": lost, "error": None})
+    else:
+        given_up = f"; given up: {lost:,}" if args.repair else ""
+        choose_output().line(
+            f"store {shown_key(args)} is sound: {entries:,} {'entry' if entries == 1 else 'entries'}{given_up}"
+        )
+    return 0

@@ -1,0 +1,44 @@
+"""``shmstore clear``: remove every entry, or all whose names begin alike."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from shmstore.cli.support.failures import told
+from shmstore.cli.support.names import parse_name
+from shmstore.cli.support.output import choose_output, print_json
+from shmstore.cli.support.target import add_command, add_store, open_store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+EXAMPLES = """
+shmstore clear quickstart
+shmstore clear quickstart --prefix cache:
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    about = (
+        "Remove every entry. The store stays; what others put meanwhile may stay, too. shmstore rm removes the store."
+    )
+    parser = add_command(subparsers, "clear", "remove every entry", about, EXAMPLES)
+    add_store(parser)
+    parser.add_argument("--prefix", default="", help="only names that begin with this, and are of its type")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    prefix = parse_name(args.prefix)
+    deleted = 0
+    with open_store(args, readonly=False) as store, told():
+        names = iter(store.keys(prefix))
+        while batch := list(islice(names, 1000)):
+            deleted += store.delete_many(batch)
+    if args.json:
+        print_json({"deleted": deleted})
+    else:
+        choose_output().line(f"{deleted:,} {'entry' if deleted == 1 else 'entries'} removed")
+    return 0

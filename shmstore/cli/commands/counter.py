@@ -1,0 +1,52 @@
+"""``shmstore incr``: add to a counter."""
+
+from __future__ import annotations
+
+from shmstore.cli.support.creation import add_creation, add_ttl, creation, ttl_of
+from shmstore.cli.support.failures import WRONG, Failure, told
+from shmstore.cli.support.names import parse_name
+from shmstore.cli.support.output import print_json
+from shmstore.cli.support.target import add_command, add_store, open_store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+DESCRIPTION = """\
+Add to an int, atomically among all processes, and print the sum. A name that is absent starts at --initial.
+"""
+
+EXAMPLES = """
+shmstore incr quickstart hits
+shmstore incr quickstart stock -3
+shmstore incr quickstart visitors:today --ttl 1d       # that of a new counter
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "incr", "add to a counter", DESCRIPTION, EXAMPLES)
+    add_store(parser)
+    parser.add_argument("entry", metavar="NAME", help="the counter's name")
+    parser.add_argument("by", metavar="BY", nargs="?", type=int, default=1, help="what to add (default: 1)")
+    parser.add_argument(
+        "--initial", type=int, default=0, metavar="N", help="what an absent name counts from (default: 0)"
+    )
+    add_ttl(parser, "time to live of a new counter; one that is there keeps its own")
+    add_creation(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    name, ttl = parse_name(args.entry), ttl_of(args)
+    if not all(-(2**63) <= number < 2**63 for number in (args.by, args.initial)):
+        raise Failure(WRONG, "a counter is an int of 64 bits, and so is what is added to it")
+    with open_store(args, readonly=False, ttl=ttl, **creation(args)) as store, told():
+        value = store.incr(name, args.by, initial=args.initial)
+    if args.json:
+        from shmstore.cli.support.typed import name_to_json
+
+        print_json({"name": name_to_json(name), "value": value})
+    else:
+        print(value)
+    return 0

@@ -1,0 +1,51 @@
+"""``shmstore del``: remove entries."""
+
+from __future__ import annotations
+
+import sys
+
+from shmstore.cli.support.failures import NOT_THERE, Failure, told
+from shmstore.cli.support.names import parse_name
+from shmstore.cli.support.output import print_json
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+EXAMPLES = """
+shmstore del quickstart user:1 user:2
+shmstore del quickstart --force lock      # no failure if it is gone already
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    about = "Remove entries. The names that are there go, even if others are not; then the exit code is 3."
+    parser = add_command(subparsers, "del", "remove entries", about, EXAMPLES)
+    add_store(parser)
+    parser.add_argument(
+        "entries", metavar="NAME", nargs="+", help="bytes and special names in quotes, as Python writes them"
+    )
+    parser.add_argument("-f", "--force", action="store_true", help="what is not there is no failure")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    names = [parse_name(entry) for entry in args.entries]
+    try:
+        with open_store(args, readonly=False) as store, told():
+            missing = [name for name in names if not store.delete(name)]
+    except Failure as failure:
+        if failure.code != NOT_THERE or not args.force:
+            raise
+        missing = names
+    if args.json:
+        from shmstore.cli.support.typed import name_to_json
+
+        print_json({"deleted": len(names) - len(missing), "missing": [name_to_json(name) for name in missing]})
+    if not missing or args.force:
+        return 0
+    if sys.stderr is not None:
+        print(f"shmstore: store {shown_key(args)} has no {', '.join(map(repr, missing))}", file=sys.stderr)
+    return NOT_THERE

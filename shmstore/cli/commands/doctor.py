@@ -1,0 +1,58 @@
+"""``shmstore doctor``: what on this machine would bite a store, each with the command that fixes it."""
+
+from __future__ import annotations
+
+from shmstore.cli.support.failures import FAILED
+from shmstore.cli.support.names import printable
+from shmstore.cli.support.output import Cell, choose_output, print_json
+from shmstore.cli.support.target import add_command, add_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+DESCRIPTION = """\
+Look at the kernel's limits, /dev/shm, huge pages, namespaces, systemd, control groups, memory and the stores
+that exist, and say what would bite. It changes nothing: the command that fixes a thing is printed below it.
+The exit code is 1 if there is a problem; notes are no problems.
+"""
+
+EXAMPLES = """
+shmstore doctor
+shmstore doctor --json | jq '.checks[] | select(.level == "problem")'
+"""
+
+_MEANINGS = {"ok": "good", "note": "notice", "problem": "bad"}
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "doctor", "say what on this machine would bite", DESCRIPTION, EXAMPLES)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from shmstore.cli.support import doctor_limits, doctor_surroundings
+    from shmstore.cli.support.machine import Machine
+
+    machine = Machine()
+    checks = [check(machine) for check in (*doctor_limits.CHECKS, *doctor_surroundings.CHECKS)]
+    problems = sum(check.level == "problem" for check in checks)
+    if args.json:
+        print_json({"problems": problems, "checks": [check.as_dict() for check in checks]})
+        return FAILED if problems else 0
+    output = choose_output()
+    rows: list[list[str]] = []
+    for check in checks:
+        rows.append([Cell(check.level, _MEANINGS[check.level]), Cell(check.topic, "name"), printable(check.says)])
+        if check.fix:
+            rows.append(["", Cell("", "quiet"), Cell(f"fix: {printable(check.fix)}", "quiet")])
+    output.table("", ["", "", ""], rows)
+    notes = sum(check.level == "note" for check in checks)
+    output.line(f"\n{_count(problems, 'problem')}, {_count(notes, 'note')}.")
+    return FAILED if problems else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

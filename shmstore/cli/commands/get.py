@@ -1,0 +1,101 @@
+"""``shmstore get``: print one value."""
+
+from __future__ import annotations
+
+import sys
+
+from shmstore.cli.support.failures import FAILED, NOT_THERE, WRONG, Failure, told
+from shmstore.cli.support.human import parse_duration
+from shmstore.cli.support.names import parse_name
+from shmstore.cli.support.output import print_json
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.values import show_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from shmstore import Store
+
+DESCRIPTION = """\
+Print a value: a str as it is, everything else as Python writes it. --raw writes the bytes of a str or bytes
+and nothing more, --json the value as JSON. What JSON cannot say is an object such as {"$tuple": [1, 2]},
+which put --typed reads.
+"""
+
+EXAMPLES = """
+shmstore get quickstart user:1
+shmstore get quickstart user:1 --json | jq .visits
+shmstore get quickstart report --wait 30s        # until somebody puts it
+shmstore get quickstart image --raw > image.png
+shmstore get quickstart "b'\\xff'"               # a name that is bytes
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "get", "print a value", DESCRIPTION, EXAMPLES)
+    add_store(parser)
+    parser.add_argument(
+        "entry", metavar="NAME", help="the entry's name; bytes and special names in quotes, as Python writes them"
+    )
+    parser.add_argument("--raw", action="store_true", help="the bytes of a str or bytes, with no line feed added")
+    parser.add_argument(
+        "--wait", metavar="TIME", help="if the name is absent, sleep until it is there, at most so long"
+    )
+    parser.add_argument(
+        "--pickle",
+        action="store_true",
+        help="read values put with pickle; it can run any code, so only if you trust who put them",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    name = parse_name(args.entry)
+    if args.raw and args.json:
+        raise Failure(WRONG, "--raw and --json exclude one another")
+    patience = None if args.wait is None else parse_duration(args.wait)
+    with open_store(args, decoders=("pickle",) if args.pickle else ()) as store, told():
+        value = fetch(store, name, patience, shown_key(args))
+    if args.json:
+        from shmstore.cli.support.typed import to_json
+
+        with told():
+            print_json(to_json(value))
+    elif args.raw:
+        _write_raw(value)
+    else:
+        from shutil import get_terminal_size
+
+        print(show_value(value, get_terminal_size((100, 24)).columns))
+    return 0
+
+
+def fetch(store: Store[Any], name: str | bytes, patience: float | None, shown: str) -> Any:
+    """The value, waited for if *patience* is given."""
+    import time
+
+    deadline = time.monotonic() + (patience or 0.0)
+    while True:
+        try:
+            return store[name]
+        except KeyError:
+            left = deadline - time.monotonic()
+            if patience is None:
+                raise Failure(NOT_THERE, f"store {shown} has no {name!r}") from None
+        try:
+            store.wait(name, timeout=max(0.0, left))
+        except TimeoutError:
+            raise Failure(NOT_THERE, f"store {shown} has no {name!r}, and had none for {patience:g} s") from None
+
+
+def _write_raw(value: Any) -> None:
+    if not isinstance(value, (str, bytes)):
+        raise Failure(FAILED, f"--raw writes str and bytes; this is a {type(value).__name__}")
+    sys.stdout.flush()
+    out = getattr(sys.stdout, "buffer", None)
+    if out is None:  # replaced by something that takes text alone
+        sys.stdout.write(value if isinstance(value, str) else value.decode(errors="backslashreplace"))
+    else:
+        out.write(value.encode() if isinstance(value, str) else value)

@@ -1,0 +1,166 @@
+"""``shmstore info``: all that the kernel knows of one segment or object, and what its header says if it is a store."""
+
+from __future__ import annotations
+
+from shmstore.cli.support.human import ago, amount, mode, moment, user
+from shmstore.cli.support.names import printable
+from shmstore.cli.support.output import Cell, choose_output, print_json, state_cell
+from shmstore.cli.support.target import add_command, add_json, add_key, place_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from shmstore.cli.support.found import Found
+    from shmstore.cli.support.objects import Object
+    from shmstore.cli.support.segments import Segment
+
+DESCRIPTION = """\
+Show one segment, as ipcs -m -i does, or one object of /dev/shm; of a store its header, too, and how full it is.
+It need not be a store, and need not be readable: then the kernel's part is all.
+"""
+
+EXAMPLES = """
+shmstore info quickstart
+shmstore info 0x0d583413 --json | jq .header.created
+shmstore info --id 65538
+shmstore info quickstart --backend posix
+shmstore info --object /proc/4711/fd/3       # a private store, as ls shows it
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "info", "show one store, segment or object", DESCRIPTION, EXAMPLES)
+    add_key(parser, optional=True)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from shmstore.cli.support.found import look
+    from shmstore.cli.support.identity import same_store
+
+    found = look(place_of(args))
+    same_store(args, found)
+    if args.json:
+        print_json(as_document(found))
+        return 0
+    output = choose_output()
+    output.table("", ["", ""], [[Cell(about, "quiet"), text] for about, text in [
+        ("what", _what(found)), *_states(found), *_header(found), *_block(found), *_contents(found), *_kernel(found),
+    ]])  # fmt: skip
+    return 0
+
+
+def _what(found: Found) -> str:
+    if found.kind == "store":
+        return "Store"
+    if found.block is not None:
+        return f"No store, but a {found.block.kind}"
+    nouns = {"segment": "a segment", "object": "an object", "special": "a special file"}
+    noun = nouns.get(found.place.kind, f"a {found.place.kind}")
+    return (
+        f"{noun[0].upper()}{noun[1:]} that you may not read" if found.kind == "unreadable" else f"No store, but {noun}"
+    )
+
+
+def as_document(found: Found) -> dict[str, Any]:
+    """For JSON: ``kind``, ``states``, ``segment``; ``header``, ``stats`` and ``clients`` are null where there are none, and so is ``block``, the SharedMemory or ShareableList that it is."""
+    header = found.header
+    return {
+        "kind": found.kind,
+        "states": found.states,
+        "segment": found.place.as_dict(),
+        "header": None if header is None else {
+            "name": header.name, "name_kind": header.kind, "format": header.format, "complete": header.complete,
+            "size": header.size, "max_entries": header.max_entries, "max_clients": header.max_clients,
+            "created": header.created, "creator_pid": header.creator, "creator_uid": header.creator_uid,
+            "uuid": header.uuid,
+        },
+        "stats": None if found.stats is None else found.stats.as_dict(),
+        "clients": found.clients,
+        "block": None if found.block is None else found.block.as_dict(),
+    }  # fmt: skip
+
+
+def _header(found: Found) -> list[tuple[str, str]]:
+    header = found.header
+    if header is None or not header.complete:
+        return []
+    rows = [] if header.name is None else [(header.kind, Cell(printable(header.name), "name"))]
+    return [
+        *rows,
+        ("created", f"{moment(header.created)}, {ago(header.created)}"),
+        ("format", f"{header.format}"),
+        ("uuid", header.uuid),
+        ("places for writers", f"{header.max_clients}"),
+        ("max_entries", "from its size" if header.max_entries is None else f"{header.max_entries:,}"),
+    ]
+
+
+def _contents(found: Found) -> list[tuple[str, str]]:
+    stats = found.stats
+    if stats is None:
+        return []
+    heap = stats.bytes_used + stats.bytes_free
+    return [
+        ("used", f"{amount(stats.bytes_used)} of {amount(heap)} ({stats.bytes_used / max(heap, 1):.0%})"),
+        ("entries", f"{stats.entries:,}"),
+        ("clients", f"{found.clients} attached for writing"),
+    ]
+
+
+def _block(found: Found) -> list[tuple[str, str]]:
+    if found.block is None:
+        return []
+    return [("name", Cell(printable(found.block.name), "name")), ("usable size", f"{found.block.size:,} bytes")]
+
+
+def _kernel(found: Found) -> list[tuple[str, str]]:
+    from shmstore.cli.support.segments import Segment
+
+    place = found.place
+    size = ("size", f"{place.size:,} bytes ({amount(place.size)})")
+    return _segment(place, size) if isinstance(place, Segment) else _object(place, size, found.attached)
+
+
+def _segment(segment: Segment, size: tuple[str, str]) -> list[tuple[str, str]]:
+    return [
+        ("key", f"{segment.key:#010x}" if segment.key else "private (no key finds it)"),
+        ("id", f"{segment.id}"),
+        size,
+        ("in memory", f"{amount(segment.rss)}" + (f", and {amount(segment.swap)} in swap" if segment.swap else "")),
+        ("owner", f"{user(segment.uid)} (uid {segment.uid}, gid {segment.gid})"),
+        ("creator", f"{user(segment.cuid)} (uid {segment.cuid}, gid {segment.cgid}), {_process(segment.cpid)}"),
+        ("mode", mode(segment.mode)),
+        (
+            "attached",
+            f"{segment.nattch}" + (f", last by {_process(segment.lpid)}" if segment.atime or segment.dtime else ""),
+        ),
+        ("attached last", f"{moment(segment.atime)}"),
+        ("detached last", f"{moment(segment.dtime)}"),
+        ("changed", f"{moment(segment.ctime)}"),
+    ]
+
+
+def _process(pid: int) -> str:
+    """The kernel shows the processes of other pid namespaces as 0."""
+    return f"process {pid}" if pid else "a process of another pid namespace"
+
+
+def _object(it: Object, size: tuple[str, str], attached: int | None) -> list[tuple[str, str]]:
+    return [
+        ("object", printable(it.shown)),
+        size,
+        ("in memory", f"{amount(it.allocated)}, swap included"),
+        ("owner", f"{user(it.uid)} (uid {it.uid}, gid {it.gid})"),
+        ("mode", mode(it.mode)),
+        ("attached", "cannot be told" if attached is None else f"{attached}"),
+        ("written last", f"{moment(it.mtime)}"),
+        ("changed", f"{moment(it.ctime)}"),
+    ]
+
+
+def _states(found: Found) -> list[tuple[str, str]]:
+    return [("state", state_cell(found.states))] if found.states else []

@@ -1,0 +1,84 @@
+"""``shmstore keys``: the names in a store."""
+
+from __future__ import annotations
+
+from shmstore._attachment import NAMES_OF_CODECS
+from shmstore.cli.support.failures import told
+from shmstore.cli.support.human import amount, duration
+from shmstore.cli.support.names import parse_name, show_name
+from shmstore.cli.support.output import Cell, choose_output, print_json
+from shmstore.cli.support.target import add_command, add_store, open_store
+from shmstore.cli.support.values import kind_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from shmstore import Store
+
+DESCRIPTION = """\
+List the names of a store, sorted, one a line. A name with control characters, quotes in front, or of bytes is
+shown as Python writes it, and can be given so to the other commands. Not a snapshot: others go on writing.
+"""
+
+EXAMPLES = """
+shmstore keys quickstart
+shmstore keys quickstart --prefix user: --long
+shmstore keys quickstart --prefix "b''"            # names that are bytes
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "keys", "list the names in a store", DESCRIPTION, EXAMPLES)
+    add_store(parser)
+    parser.add_argument("--prefix", default="", help="only names that begin with this, and are of its type")
+    parser.add_argument(
+        "-l", "--long", action="store_true", help="with type, size of the stored value, time to live and version"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from shmstore.cli.support.typed import name_to_json
+
+    prefix = parse_name(args.prefix)
+    with open_store(args) as store, told():
+        names = sorted(store.keys(prefix), key=lambda name: (type(name) is bytes, name))
+        if args.long:
+            rows = [row for name in names if (row := describe(store, name)) is not None]
+    if args.json:
+        print_json({"keys": [name_to_json(name) for name in names] if not args.long else [
+            {**row, "name": name_to_json(row["name"])} for row in rows
+        ]})  # fmt: skip
+        return 0
+    if not args.long:
+        for name in names:
+            print(show_name(name))
+    elif rows:
+        choose_output().table("", ["name", "type", ">size", ">ttl"], [
+            [
+                Cell(show_name(row["name"]), "name"), row["type"], amount(row["size"]),
+                Cell("", "quiet") if row["ttl"] is None else duration(row["ttl"]),
+            ]
+            for row in rows
+        ])  # fmt: skip
+    return 0
+
+
+def describe(store: Store[Any], name: str | bytes) -> dict[str, Any] | None:
+    """Type, stored size, seconds to live and version of an entry; None if it is gone meanwhile."""
+    found = store._get_versioned(name)
+    if found is None:
+        return None
+    if len(found) == 1:
+        raise store._fail(found)
+    version, number, data = found
+    codec = number if isinstance(number, str) else NAMES_OF_CODECS.get(number, f"codec {number}")
+    try:
+        ttl = store.ttl(name)
+    except KeyError:
+        return None
+    return {
+        "name": name, "type": kind_of(codec, data), "codec": codec, "size": len(data), "ttl": ttl, "version": str(version)
+    }  # fmt: skip

@@ -1,0 +1,103 @@
+"""``shmstore prune``: remove the stores that nobody uses."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from shmstore.cli.support.failures import FAILED, UNMET, complain
+from shmstore.cli.support.human import ago, parse_duration
+from shmstore.cli.support.output import choose_output, print_json
+from shmstore.cli.support.removal import Victim, add_questions, confirm, remove_all, report
+from shmstore.cli.support.target import add_command, add_json
+from shmstore.errors import ShmStoreError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from shmstore.cli.support.found import Found
+
+DESCRIPTION = """\
+Remove the stores of this user that nobody uses, in System V memory and in /dev/shm: no process has them
+attached, not even read-only, and none that may still live has a place in them. Stores outlive their processes on
+purpose, so between two short programs a store is unused, too: --older-than keeps those that somebody had open
+for writing lately (reading leaves no trace). They are shown, and removed if you say yes: to the question, or by
+--yes where nobody can be asked.
+
+Private, foreign and broken stores stay, and what is no store. Each one is looked at again right before its
+removal; whoever opens it in the few microseconds behind that look is told by the next call that it was removed.
+"""
+
+EXAMPLES = """
+shmstore prune
+shmstore prune --older-than 7d --dry-run
+shmstore prune --older-than 1h --backend posix --yes
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "prune", "remove the stores that nobody uses", DESCRIPTION, EXAMPLES)
+    parser.add_argument(
+        "--older-than", metavar="TIME", default="0", help="only if nobody had it open for writing for so long"
+    )
+    parser.add_argument("--backend", choices=("sysv", "posix"), help="only in System V memory, or in /dev/shm")
+    add_questions(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from shmstore.cli.support.found import settled, stores
+
+    age = parse_duration(args.older_than)
+    now = time.time()
+    found = settled(
+        [one for backend in ("sysv", "posix") if args.backend in (None, backend) for one in stores(backend)]
+    )
+    victims = [_victim(one) for one in found if unused(one, age, now, dry_run=args.dry_run)]
+    if victims and not (args.yes or args.dry_run):
+        confirm(victims, ("is unused", "are unused"))
+    failures = remove_all(victims, args, force=False)
+    for failure in failures:
+        complain(str(failure))
+    if args.json:
+        print_json(report(victims, args))
+    elif not victims:
+        choose_output().line("No unused store.")
+    return FAILED if any(failure.code != UNMET for failure in failures) else 0
+
+
+def unused(found: Found, age: float, now: float, *, dry_run: bool) -> bool:
+    """Whether nobody uses a store of this user, and nobody wrote to it for so many seconds."""
+    place = found.place
+    if found.stats is None or found.states or os.geteuid() not in place.removers | {0}:
+        return False
+    if found.attached != 0 or found.clients:
+        return False
+    if not age:
+        return True
+    if found.last_writer is None:  # who had a place is dead, and nobody noticed: its time begins when somebody does
+        if not dry_run:
+            _notice_deaths(found)
+        return False
+    return now - found.last_writer >= age
+
+
+def _notice_deaths(found: Found) -> None:
+    from shmstore.store import attach_to
+
+    try:
+        with attach_to(found.place.store_key(), readonly=False, timeout=1) as store:
+            store.recover()
+    except (ShmStoreError, OSError):
+        pass  # removed meanwhile, or full
+
+
+def _victim(found: Found) -> Victim:
+    from shmstore.cli.support.found import store_name
+
+    victim = Victim(found, store_name(found), named=False)
+    victim.since = f", last open for writing {ago(found.last_writer)}" if found.last_writer else ""
+    return victim

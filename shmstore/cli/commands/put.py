@@ -1,0 +1,108 @@
+"""``shmstore put``: store one value, from the command line, a file or standard input."""
+
+from __future__ import annotations
+
+import sys
+
+from shmstore.cli.support.creation import add_creation, add_ttl, creation, ttl_of
+from shmstore.cli.support.failures import NOT_THERE, UNMET, WRONG, Failure, told
+from shmstore.cli.support.names import parse_name, raw_argument
+from shmstore.cli.support.output import print_json
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.values import parse_json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+DESCRIPTION = """\
+Store a value under a name, replacing what is there. VALUE is JSON; with --text it is taken as it is, with
+--typed it is what get --json printed. Without VALUE, or with -, it is read from standard input.
+"""
+
+EXAMPLES = """
+shmstore put quickstart user:1 '{"name": "Ada", "visits": 3}' --create
+shmstore put quickstart greeting --text hello
+shmstore put quickstart image --bytes --file image.png --ttl 1h
+date | shmstore put quickstart today --text
+shmstore put quickstart lock 1 --add --ttl 30s || echo somebody else has it
+shmstore get first rows --json | shmstore put second rows --typed
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "put", "store a value", DESCRIPTION, EXAMPLES)
+    add_store(parser)
+    parser.add_argument(
+        "entry", metavar="NAME", help="the entry's name; bytes and special names in quotes, as Python writes them"
+    )
+    parser.add_argument("value", metavar="VALUE", nargs="?", help="JSON; - or nothing: from standard input")
+    what = parser.add_argument_group("what it is").add_mutually_exclusive_group()
+    what.add_argument("--text", action="store_true", help="a str, as it is")
+    what.add_argument("--bytes", action="store_true", help="bytes, as they are")
+    what.add_argument(
+        "--typed", action="store_true", help='JSON in which {"$tuple": [...]} and its like stand for other types'
+    )
+    parser.add_argument("--file", metavar="PATH", help="read the value from a file")
+    add_ttl(parser, "time to live: 30s, 10m, 12h, 7d, or never (the default)")
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--add", action="store_true", help="only if the name is absent, else exit with 4")
+    when.add_argument("--replace", action="store_true", help="only if the name is there, else exit with 3")
+    add_creation(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    name, ttl = parse_name(args.entry), ttl_of(args)
+    with told():
+        value = read_value(args)
+    with open_store(args, readonly=False, **creation(args)) as store, told():
+        if args.add and not store.add(name, value, ttl=ttl):
+            raise Failure(UNMET, f"store {shown_key(args)} has {name!r} already")
+        if args.replace and not store.replace(name, value, ttl=ttl):
+            raise Failure(NOT_THERE, f"store {shown_key(args)} has no {name!r} to be replaced")
+        if not args.add and not args.replace:
+            store.put(name, value, ttl=ttl)
+    if args.json:
+        from shmstore.cli.support.typed import name_to_json
+
+        print_json({"name": name_to_json(name), "stored": True, "ttl": ttl})
+    return 0
+
+
+def read_value(args: argparse.Namespace) -> Any:
+    """The value that the arguments mean."""
+    raw, what = _read(args)
+    if args.bytes:
+        return raw
+    if args.text:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError as error:
+            raise Failure(
+                WRONG, f"{what} is no UTF-8 ({error.reason} at byte {error.start}); say --bytes to store it as bytes"
+            ) from None
+    document = parse_json(raw, what)
+    if not args.typed:
+        return document
+    from shmstore.cli.support.typed import from_json
+
+    try:
+        return from_json(document)
+    except ValueError as error:
+        raise Failure(WRONG, str(error)) from None
+
+
+def _read(args: argparse.Namespace) -> tuple[bytes, str]:
+    if args.file is not None:
+        if args.value is not None:
+            raise Failure(WRONG, "give VALUE or --file PATH, not both")
+        with open(args.file, "rb") as file:
+            return file.read(), f"the file {args.file}"
+    if args.value is not None and args.value != "-":
+        return raw_argument(args.value), "VALUE"
+    if sys.stdin is None:
+        raise Failure(WRONG, "there is no VALUE, and standard input is closed")
+    buffer = getattr(sys.stdin, "buffer", None)
+    return (sys.stdin.read().encode() if buffer is None else buffer.read()), "standard input"

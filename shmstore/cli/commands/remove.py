@@ -1,0 +1,128 @@
+"""``shmstore rm``: remove stores, or any segments or objects."""
+
+from __future__ import annotations
+
+from shmstore.cli.support.failures import CODES_BY_WEIGHT, NOT_THERE, WRONG, Failure, complain
+from shmstore.cli.support.output import print_json
+from shmstore.cli.support.removal import Victim, add_questions, confirm, remove_all, report
+from shmstore.cli.support.target import add_command, add_json, add_key, is_pattern, place_of, targets_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from shmstore.cli.support.found import Found
+
+DESCRIPTION = """\
+Remove stores and what they hold. What is no store, cannot be read, is broken, was made by another user, or is
+attached to by somebody, stays without --force (and the exit code is 4). Processes that are attached keep the
+memory until they let go of it; their next call on the store says that it was removed.
+
+A KEY with * ? or [ is a pattern, as in a shell, of the names of stores in the same memory, System V or with
+--backend posix; quote it. What a pattern chose is shown, and removed if you say yes: to the question, or by
+--yes or --force where nobody can be asked. A store whose name is the pattern itself is meant, too; with --name
+it alone is, and nothing is asked.
+"""
+
+EXAMPLES = """
+shmstore rm quickstart squares
+shmstore rm quickstart --force         # whoever uses it, if it is there
+shmstore rm 'job-*' --dry-run          # what would go
+shmstore rm 'job-*' --yes              # except those in use
+shmstore rm --name 'job-*'             # the store that is called so
+shmstore rm --id 65538 --force         # any segment, as ipcrm -m
+shmstore rm --object leftover --force  # any object of /dev/shm
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "rm", "remove stores, or any other memory", DESCRIPTION, EXAMPLES)
+    add_key(parser, several=True)
+    parser.add_argument(
+        "-f", "--force", action="store_true",
+        help="what is not there is no failure; what is there is removed even so, and nothing is asked",
+    )  # fmt: skip
+    add_questions(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    targets = targets_of(args)
+    victims: list[Victim] = []
+    failures: list[Failure] = []
+    for target in targets:
+        try:
+            victims += matching(target) if is_pattern(target) else [_named(target)]
+        except Failure as failure:
+            if failure.code == WRONG:
+                raise
+            failures.append(failure)
+    victims = _once_each(victims)
+    chosen = [victim for victim in victims if not victim.named]
+    if chosen and not (args.yes or args.force or args.dry_run):
+        pattern = next(target.key for target in targets if is_pattern(target))
+        confirm(chosen, ("matches", "match"), f", or --name if {pattern!r} is a name")
+    failures += remove_all(victims, args, force=args.force)
+    if args.force:
+        failures = [one for one in failures if one.code != NOT_THERE]
+    for one in failures:
+        complain(str(one))
+    plain = len(targets) == 1 and not is_pattern(targets[0]) and not args.dry_run
+    if args.json and not plain:
+        print_json(report(victims, args))
+    elif args.json and not failures:
+        print_json(_document(victims))
+    return max((one.code for one in failures), key=CODES_BY_WEIGHT.index, default=0)
+
+
+def _named(target: argparse.Namespace) -> Victim:
+    from shmstore.cli.support.found import look, settled
+    from shmstore.cli.support.identity import same_store
+
+    found = look(place_of(target))
+    found = next(iter(settled([found])), found)
+    same_store(target, found)
+    return Victim(found, target.key, named=True)
+
+
+def _once_each(victims: list[Victim]) -> list[Victim]:
+    """What was named and matches, too, was named."""
+    by_identity: dict[object, Victim] = {}
+    for victim in victims:
+        known = by_identity.setdefault((*victim.found.place.identity().items(),), victim)
+        known.named |= victim.named
+    return list(by_identity.values())
+
+
+def matching(target: argparse.Namespace) -> list[Victim]:
+    """The stores whose names match a pattern, or are it."""
+    victims = _matching_in(target.backend, target.key)
+    if not victims:
+        other = "posix" if target.backend == "sysv" else "sysv"
+        there = len(_matching_in(other, target.key))
+        hint = f"; {there} {'does' if there == 1 else 'do'} with --backend {other}" if there else ""
+        raise Failure(NOT_THERE, f"there is no store whose name matches {target.key!r}{hint}")
+    return victims
+
+
+def _matching_in(backend: str, pattern: str) -> list[Victim]:
+    from fnmatch import fnmatchcase
+
+    from shmstore.cli.support.found import settled, stores
+
+    def matches(one: Found) -> bool:
+        name = one.name
+        return name is not None and not one.destroyed and (name == pattern or fnmatchcase(name, pattern))
+
+    found = settled([one for one in stores(backend) if matches(one)])
+    return [Victim(one, one.name, named=one.name == pattern) for one in sorted(found, key=lambda one: str(one.name))]
+
+
+def _document(victims: list[Victim]) -> dict[str, Any]:
+    """Of one that was named: its id or object, or null if it was not there."""
+    for victim in victims:
+        (identity,) = victim.found.place.identity().values()
+        return {"removed": identity, "attached": victim.attached}
+    return {"removed": None, "attached": None}

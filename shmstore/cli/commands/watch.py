@@ -1,0 +1,215 @@
+"""``shmstore watch``: print what changes in a store, while it changes."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+
+from shmstore.cli.support.failures import FAILED, Failure, refuse_beside, told
+from shmstore.cli.support.human import clock, parse_interval, positive
+from shmstore.cli.support.names import parse_name, show_name
+from shmstore.cli.support.output import choose_output, print_json
+from shmstore.cli.support.target import add_command, add_store, open_store
+from shmstore.cli.support.values import one_line
+from shmstore.errors import CodecError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from typing import Any
+
+    from shmstore import Store
+    from shmstore._names import EntryKey
+
+DESCRIPTION = """\
+Print each change of the names given, or of all names, until Ctrl-C or until the store is removed (then the
+exit code is 3). Given names are waited for: with --wake asleep until a writer wakes this process, for which it
+attaches as a client; otherwise read-only, looking every 2 ms. Without names the store's counters are looked at
+every --interval, and all names once they have moved. What changes twice between two looks is printed once, with
+its newest value; without names the rest is counted: "(1 put and 1 delete unseen)".
+"""
+
+EXAMPLES = """
+shmstore watch quickstart
+shmstore watch quickstart job:report --count 1 && echo reported
+shmstore watch quickstart --json | jq -r .name
+"""
+
+_UNSEEN_EVERY = 0.5  # seconds between two lines about what was not seen
+
+
+class Put:
+    """A name has a new value; a Failure if it cannot be read."""
+
+    def __init__(self, name: EntryKey, version: int, value: Any) -> None:
+        self.name = name
+        self.version = version
+        self.value = value
+
+
+class Gone:
+    """A name was deleted, or has expired."""
+
+    def __init__(self, name: EntryKey) -> None:
+        self.name = name
+
+
+class Unseen:
+    """So many changes came and went between looks."""
+
+    def __init__(self, puts: int, deletes: int) -> None:
+        self.puts = puts
+        self.deletes = deletes
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(subparsers, "watch", "print changes as they happen", DESCRIPTION, EXAMPLES)
+    add_store(parser)
+    parser.add_argument("entries", metavar="NAME", nargs="*", help="only these names (default: all)")
+    parser.add_argument("--prefix", help="without NAME: only names that begin with this")
+    parser.add_argument("--interval", metavar="TIME", help="without NAME: time between two looks (default: 2 ms)")
+    parser.add_argument("--wake", action="store_true", help="with NAME: attach as a client, to be woken by writers")
+    parser.add_argument("--count", type=positive, metavar="N", help="end after so many changes")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    names = list(dict.fromkeys(parse_name(entry) for entry in args.entries))
+    if names:
+        refuse_beside(args, "goes without NAME: it is for looking at all names", "--prefix", "--interval")
+    else:
+        refuse_beside(args, "goes with NAME: who looks at all names is not woken", "--wake")
+    prefix, interval = parse_name(args.prefix or ""), parse_interval(args.interval or "2ms", 0.001)
+    show = _show_json if args.json else _Lines().show
+    with open_store(args, readonly=not args.wake) as store, told():
+        changes = changes_of(store, names) if names else changes_of_all(store, prefix, interval)
+        for number, change in enumerate(changes, start=1):
+            show(time.time(), change)
+            if args.count is not None and number >= args.count:
+                return 0
+    return 0
+
+
+def changes_of(store: Store[Any], names: list[EntryKey]) -> Iterator[Put | Gone]:
+    """Wait for names; several take a thread each."""
+    now = {name: _version(store, name) for name in names}
+    if len(names) == 1:
+        yield from _changes_of_one(store, names[0], now[names[0]])
+    found: queue.SimpleQueue[Put | Gone | BaseException] = queue.SimpleQueue()
+
+    def wait_for(name: EntryKey) -> None:
+        try:
+            for change in _changes_of_one(store, name, now[name]):
+                found.put(change)
+        except BaseException as error:  # the main thread has to end, whatever it is
+            found.put(error)
+
+    for name in names:
+        threading.Thread(target=wait_for, args=(name,), daemon=True).start()
+    while True:
+        change = found.get()
+        if isinstance(change, BaseException):
+            raise change
+        yield change
+
+
+def _changes_of_one(store: Store[Any], name: EntryKey, version: int) -> Iterator[Put | Gone]:
+    while True:
+        version = store.wait(name, after=version)
+        if version:
+            change = _read(store, name, version)
+            version = change.version
+            yield change
+        else:
+            yield Gone(name)
+
+
+def changes_of_all(store: Store[Any], prefix: EntryKey, interval: float) -> Iterator[Put | Gone | Unseen]:
+    """Look at all names whenever the counters say that something has changed."""
+    from shmstore.cli.support.changes import begin
+
+    def wanted(name: EntryKey) -> bool:
+        return not prefix or (type(name) is type(prefix) and name.startswith(prefix))  # type: ignore[arg-type]
+
+    table, counters = begin(store)
+    pause, told_at = interval, time.monotonic()
+    while True:
+        time.sleep(pause)
+        pause = interval
+        if counters.moved() or table.is_due():
+            began = time.monotonic()
+            put, gone = table.look()
+            pause = max(interval, time.monotonic() - began)  # a large table takes half of a core's time at most
+            counters.puts -= len(put)
+            counters.deletes -= sum(not expired for _, expired in gone)
+            for name, version in put:
+                if wanted(name):
+                    change = _read(store, name, version)
+                    table.know(name, change.version)
+                    yield change
+            for name, _ in gone:
+                if wanted(name):
+                    yield Gone(name)
+        if time.monotonic() - told_at > _UNSEEN_EVERY and any(unseen := counters.take_unseen()):
+            told_at = time.monotonic()
+            yield Unseen(*unseen)
+
+
+def _version(store: Store[Any], name: EntryKey) -> int:
+    version = store._version(name)
+    if not isinstance(version, int):
+        raise store._fail(version)
+    return version
+
+
+def _read(store: Store[Any], name: EntryKey, version: int) -> Put:
+    """The value as it is now, with its version, which may be a later one."""
+    try:
+        value, version = store.get_versioned(name)
+        return Put(name, version, value)
+    except KeyError:
+        return Put(name, version, Failure(FAILED, "it was gone again before it was read"))
+    except CodecError as error:
+        return Put(name, version, Failure(FAILED, str(error)))
+
+
+def _show_json(when: float, change: Put | Gone | Unseen) -> None:
+    from shmstore.cli.support.typed import name_to_json, to_json
+
+    if isinstance(change, Unseen):
+        print_json({"time": when, "event": "unseen", "puts": change.puts, "deletes": change.deletes}, line=True)
+        return
+    row: dict[str, Any] = {"time": when, "name": name_to_json(change.name), "event": "gone"}
+    if isinstance(change, Put):
+        row.update(event="put", version=str(change.version))
+        failed = isinstance(change.value, Failure)
+        row.update({"error": str(change.value)} if failed else {"value": to_json(change.value)})
+    print_json(row, line=True)
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+class _Lines:
+    """One line for each change; on a terminal none is longer than it is wide."""
+
+    def __init__(self) -> None:
+        self.output = choose_output()
+
+    def show(self, when: float, change: Put | Gone | Unseen) -> None:
+        begin = f"{clock(when)}  " + ("" if isinstance(change, Unseen) else f"{show_name(change.name)}  ")
+        self.output.line(begin + self._text(change, len(begin)))
+
+    def _text(self, change: Put | Gone | Unseen, begin: int) -> str:
+        if isinstance(change, Unseen):
+            counts = [(change.puts, "put"), (change.deletes, "delete")]
+            return f"({' and '.join(_several(count, what) for count, what in counts if count)} unseen)"
+        if isinstance(change, Gone):
+            return "(gone)"
+        if isinstance(change.value, Failure):
+            return f"(cannot be read: {change.value})"
+        width = self.output.width
+        return one_line(change.value, None if width is None else max(20, width - begin))

@@ -1,0 +1,57 @@
+"""What commands that store take beside the store: a time to live, and how to create the store that is not there."""
+
+from __future__ import annotations
+
+import shmstore
+from shmstore._keys import parse_size
+from shmstore.cli.support.failures import WRONG, Failure
+from shmstore.cli.support.human import parse_duration, parse_mode
+from shmstore.cli.support.target import key_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+__all__ = ["add_creation", "add_ttl", "creation", "ttl_of"]
+
+
+def add_ttl(parser: argparse.ArgumentParser, text: str) -> None:
+    parser.add_argument("--ttl", metavar="TIME", help=text)
+
+
+def ttl_of(args: argparse.Namespace) -> float | None:
+    """Seconds to live; None for ever."""
+    if args.ttl is None or args.ttl == "never":
+        return None
+    seconds = parse_duration(args.ttl)
+    if seconds <= 0:
+        raise Failure(WRONG, "--ttl is more than 0 seconds, or never")
+    return seconds
+
+
+def add_creation(parser: argparse.ArgumentParser) -> None:
+    """Let a command create the store that is not there."""
+    group = parser.add_argument_group("creating it")
+    group.add_argument("--create", action="store_true", help="create the store if it does not exist")
+    group.add_argument("--size", help="of a store to be created (default: 64M; paid for as it is used)")
+    group.add_argument("--mode", help="its permissions (default: 0600)")
+
+
+def creation(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of ``Store`` for what add_creation added. A store that is there stays as it is."""
+    if not args.create:
+        if args.size is not None or args.mode is not None:
+            raise Failure(WRONG, "--size and --mode are for a new store: say --create, too")
+        return {}
+    try:
+        size, mode = parse_size(args.size or "64M"), parse_mode(args.mode or "0600", 0)
+    except ValueError as error:
+        raise Failure(WRONG, str(error)) from None
+    try:
+        shmstore.Store(key_of(args), backend=args.backend, create=False, readonly=True, owner="any", timeout=0).close()
+        return {}
+    except shmstore.StoreNotFound:
+        return {"create": None, "size": size, "mode": mode}
+    except shmstore.ShmStoreError:
+        return {"create": None}  # opening it in earnest says what is wrong

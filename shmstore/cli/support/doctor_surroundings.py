@@ -1,0 +1,251 @@
+"""Checks of what surrounds stores: namespaces, systemd, memory, control groups, and the stores there are."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import shlex
+
+from shmstore.cli.support.human import amount, mode, user
+from shmstore.cli.support.machine import Finding, Machine, note, ok, problem, unread
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shmstore.cli.support.objects import Object
+    from shmstore.cli.support.segments import Segment
+
+__all__ = ["CHECKS"]
+
+# The first namespaces of a kernel have these numbers (include/linux/proc_ns.h).
+FIRST = {"ipc": 0xEFFFFFFF, "pid": 0xEFFFFFFC, "time": 0xEFFFFFFA}
+SYSTEM_USERS = 999  # the last uid that systemd counts as a system user, where /etc/login.defs says nothing
+
+
+def namespaces(machine: Machine) -> Finding:
+    """Which processes see the stores of this one, and whose death it can see."""
+    links = {kind: machine.link(f"/proc/self/ns/{kind}") for kind in FIRST}
+    if links["ipc"] is None or links["pid"] is None:  # that of time is new in Linux 5.6
+        return unread("namespaces", "/proc/self/ns", "whose deaths this process can see is not known")
+    inner = [kind for kind, first in FIRST.items() if links[kind] not in (None, f"{kind}:[{first}]")]
+    if "ipc" in inner:
+        return note(
+            "namespaces",
+            "this is an IPC namespace of its own, as in a container: stores outside are not seen here, nor these there; they end with it",
+            "to share stores: docker run --ipc=container:NAME with --network=container:NAME or --pid=container:NAME, so that deaths can be proved; a Kubernetes pod has that",
+        )
+    if "pid" in inner:
+        return note(
+            "namespaces",
+            "this is a pid namespace of its own: whether processes outside live cannot always be proved, so their locks are waited for",
+            "docker run --pid=host, if all who share a store are yours",
+        )
+    return ok("namespaces", "those of the host: every process on it can share stores")
+
+
+def hidden_proc(machine: Machine) -> Finding:
+    """Can the processes of other users be seen?"""
+    mounts = machine.mounts()
+    if mounts is None:
+        return unread("/proc", "/proc/self/mounts", "deaths may not be provable: is /proc mounted?")
+    options = mounts.get("/proc", ("", ""))[1].split(",")
+    hidden = [
+        option for option in options if option.startswith("hidepid=") and option not in ("hidepid=0", "hidepid=off")
+    ]
+    if hidden and machine.uid:
+        return note(
+            "/proc",
+            f"mounted with {hidden[0]}: whether other users' processes live cannot always be proved, so their locks are waited for",
+            "as root: mount -o remount,hidepid=0 /proc",
+        )
+    return ok("/proc", "shows all processes")
+
+
+def remove_ipc(machine: Machine) -> Finding:
+    """Does systemd remove this user's segments at logout?"""
+    topic = "RemoveIPC"
+    if not machine.exists("/run/systemd/system"):
+        return ok(topic, "systemd does not run here")
+    if machine.uid <= _last_system_uid(machine):
+        return ok(topic, f"{user(machine.uid)} is a system user, whose shared memory systemd leaves alone")
+    value, where = _removes_ipc(machine)
+    if not value:
+        return ok(topic, f"systemd is told to leave shared memory alone ({where})")
+    if user(machine.uid) in machine.names("/var/lib/systemd/linger"):
+        return note(
+            topic, f"RemoveIPC=yes ({where}), but {user(machine.uid)} lingers: stores go only when lingering ends"
+        )
+    return problem(
+        topic,
+        f"RemoveIPC=yes ({where}): when the last session of {user(machine.uid)} ends, systemd removes all of this user's stores, also in use",
+        "run as a system user; or loginctl enable-linger; or as root: mkdir -p /etc/systemd/logind.conf.d && "
+        "printf '[Login]\\nRemoveIPC=no\\n' > /etc/systemd/logind.conf.d/ipc.conf && systemctl restart systemd-logind",
+    )
+
+
+def _removes_ipc(machine: Machine) -> tuple[bool, str]:
+    """What logind.conf and its drop-ins say, and which of them; the default is yes."""
+    drop_ins: dict[str, str] = {}
+    for folder in ("/usr/lib/systemd", "/run/systemd", "/etc/systemd"):  # each shadows those before it
+        for name in machine.names(f"{folder}/logind.conf.d"):
+            if name.endswith(".conf"):
+                drop_ins[name] = f"{folder}/logind.conf.d/{name}"
+    mains = [f"{folder}/logind.conf" for folder in ("/etc/systemd", "/run/systemd", "/usr/lib/systemd")]
+    main = next((path for path in mains if machine.exists(path)), None)
+    value, where = True, "the default"
+    for path in [*([main] if main else []), *(drop_ins[name] for name in sorted(drop_ins))]:
+        parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+        try:
+            parser.read_string(machine.text(path) or "")
+            text = parser.get("Login", "RemoveIPC", fallback=None)
+        except configparser.Error:
+            continue
+        if text is not None:
+            value, where = text.strip().lower() in ("yes", "true", "1", "on"), path
+    return value, where
+
+
+def _last_system_uid(machine: Machine) -> int:
+    for line in (machine.text("/etc/login.defs") or "").splitlines():
+        words = line.split()
+        if len(words) == 2 and words[0] == "SYS_UID_MAX" and words[1].isdigit():
+            return int(words[1])
+    return SYSTEM_USERS
+
+
+def memory(machine: Machine) -> Finding:
+    """Would the stores fit, if all of them filled up?"""
+    available, total = machine.memory("MemAvailable"), machine.memory("MemTotal")
+    if available is None or total is None:
+        return unread("memory", "/proc/meminfo")
+    segments, objects = machine.segments(), machine.posix_stores()
+    if segments is None or objects is None:
+        return unread(
+            "memory", "/dev/shm" if segments else "/proc/sysvipc/shm", "how much stores may still grow is not known"
+        )
+    promised = sum(max(0, segment.size - segment.rss - segment.swap) for segment in segments)
+    growth = sum(max(0, one.size - one.allocated) for one in objects)
+    promised += min(growth, (machine.room("/dev/shm") or (0, 0))[1])
+    says = f"{amount(available)} of {amount(total)} are available; stores and segments may still grow by {amount(promised)}"
+    if promised > available:
+        return problem(
+            "memory",
+            f"{says}: more than there is, and who touches the last page may be killed",
+            "shmstore ls, and shmstore rm what nobody needs; create stores with a smaller size",
+        )
+    return ok("memory", says)
+
+
+def swap(machine: Machine) -> Finding:
+    """May stores be swapped out?"""
+    segments, size = machine.segments(), machine.memory("SwapTotal")
+    if segments is None or size is None:
+        return unread("swap", "/proc/sysvipc/shm" if segments is None else "/proc/meminfo")
+    swapped = sum(segment.swap for segment in segments)
+    if swapped:
+        return note(
+            "swap",
+            f"{amount(swapped)} of shared memory are swapped out: reads there take milliseconds",
+            "as root: swapoff -a && swapon -a, with enough memory free",
+        )
+    if not size:
+        return ok("swap", "there is none: what is in a store stays in memory")
+    return ok("swap", f"{amount(size)}; no shared memory is in it")
+
+
+def overcommit(machine: Machine) -> Finding:
+    """Does the kernel count memory that nobody touched yet?"""
+    policy = machine.number("/proc/sys/vm/overcommit_memory")
+    if policy is None:
+        return unread("overcommit", "vm.overcommit_memory")
+    if policy == 2:
+        limit, committed = machine.memory("CommitLimit") or 0, machine.memory("Committed_AS") or 0
+        return note(
+            "overcommit",
+            f"vm.overcommit_memory=2: the whole size of a store counts at once; {amount(max(0, limit - committed))} are left",
+            "as root: sysctl -w vm.overcommit_memory=0",
+        )
+    return ok("overcommit", "memory is counted when it is touched")
+
+
+def control_group(machine: Machine) -> Finding:
+    """How much memory does this process's control group allow? A page of a store is charged to whoever touches it first."""
+    if machine.text("/proc/self/cgroup") is None:
+        return unread("control group", "/proc/self/cgroup", "how much memory is allowed is not known")
+    limit, where = _group_limit(machine)
+    total = machine.memory("MemTotal") or 1 << 62
+    if limit is None or limit >= total:
+        return ok("control group", "sets no limit on memory below the machine's")
+    segments = machine.segments()
+    says = f"{where} allows {amount(limit)}, shared memory that this process touches first included"
+    if segments is None:
+        return unread("control group", f"{says}; /proc/sysvipc/shm")
+    size = sum(segment.size for segment in segments if segment.uid == machine.uid)
+    says += f"; your segments have {amount(size)}"
+    if size > limit:
+        return problem(
+            "control group",
+            f"{says}: filling them would get a process killed",
+            "raise the limit (docker run --memory, systemd MemoryMax=), or make stores smaller",
+        )
+    return note("control group", says)
+
+
+def _group_limit(machine: Machine) -> tuple[int | None, str]:
+    """The lowest limit on the way from this process's control group to the root, of version 2 or 1."""
+    limits = []
+    for line in (machine.text("/proc/self/cgroup") or "").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, file = (
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes") if controllers else ("/sys/fs/cgroup", "memory.max")
+        )
+        while True:
+            limit = machine.number(f"{top}{path.rstrip('/')}/{file}")
+            if limit is not None:
+                limits.append((limit, f"{top}{path.rstrip('/')}/{file}"))
+            if path in ("", "/"):
+                break
+            path = os.path.dirname(path)
+    return min(limits) if limits else (None, "")
+
+
+def permissions(machine: Machine) -> Finding:
+    """Can everybody write to a store of this user?"""
+    segments, objects = machine.segments(), machine.posix_stores()
+    if segments is None or objects is None:
+        return unread("permissions", "/proc/sysvipc/shm" if segments is None else "/dev/shm")
+    own: list[Segment | Object] = [segment for segment in segments if not segment.removed]
+    own += objects
+    own = [one for one in own if one.uid == machine.uid]
+    open_ = [one for one in own if one.mode & 0o002]
+    if open_:
+        ((option, value),) = open_[0].identity().items()
+        return problem(
+            "permissions",
+            f"{len(open_)} of your stores and segments can be written by everybody ({open_[0].shown} has mode {mode(open_[0].mode)})",
+            f"shmstore chmod o-w --{option} {shlex.quote(str(value))}",
+        )
+    return ok("permissions", f"none of your {len(own)} stores and segments can be written by everybody")
+
+
+def forgotten(machine: Machine) -> Finding:
+    """Does memory lie in segments that nobody uses?"""
+    segments = machine.segments()
+    if segments is None:
+        return unread("left over", "/proc/sysvipc/shm")
+    idle = [segment for segment in segments if segment.nattch == 0 and segment.uid == machine.uid]
+    ghosts = [segment for segment in segments if segment.removed]
+    held, waiting = sum(one.rss + one.swap for one in idle), sum(one.rss + one.swap for one in ghosts)
+    says = f"nobody is attached to {len(idle)} of your segments ({amount(held)} of memory)"
+    if ghosts:
+        says += f"; removed, or private from the beginning, and still attached: {len(ghosts)} ({amount(waiting)})"
+    if held + waiting > (machine.memory("MemTotal") or 0) // 20 or ghosts:
+        return note("left over", says, "shmstore ls, and shmstore rm what nobody needs")
+    return ok("left over", says)
+
+
+CHECKS = (
+    namespaces, hidden_proc, remove_ipc, memory, swap, overcommit, control_group, permissions, forgotten
+)  # fmt: skip

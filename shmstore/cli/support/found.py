@@ -1,0 +1,204 @@
+"""What a piece of shared memory is: a store, with its header and figures, or something else, or not to be read."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+
+from shmstore import errors
+from shmstore.cli.support.header import Header, parse_header
+from shmstore.cli.support.names import printable
+from shmstore.cli.support.objects import OUT_OF_DESCRIPTORS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shmstore import Stats
+    from shmstore.cli.support.objects import Object
+    from shmstore.cli.support.segments import Segment
+
+__all__ = ["SETTLING_LOOKS", "SETTLING_NAP", "Block", "Found", "look", "settled", "stores"]
+
+_NUMBERED = re.compile("shmstore-#[0-9a-f]{8}")  # as _keys.py calls the file of a numeric key
+SETTLING_LOOKS, SETTLING_NAP = 20, 0.005
+_GONE = (errno.ENOENT, errno.EINVAL, errno.EIDRM)
+
+
+class Block:
+    """A SharedMemory or ShareableList of this package: its name, and the bytes that were asked for."""
+
+    def __init__(self, kind: str, name: str, size: int) -> None:
+        self.kind = kind
+        self.name = name
+        self.size = size
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"class": self.kind, "name": self.name, "size": self.size}
+
+
+def parse_block(page: bytes, size: int) -> Block | None:
+    """What a System V segment of this size is that begins so; None if it is no block, or not finished."""
+    from shmstore import _shareable_list, _shared_header
+
+    try:
+        header = _shared_header.read(page, size)
+    except _shared_header.Foreign:
+        return None
+    if header is None:
+        return None
+    a_list = page[header.offset : header.offset + 8] == _shareable_list.MAGIC
+    name = header.name.decode(errors="backslashreplace")
+    return Block("ShareableList" if a_list else "SharedMemory", name, header.size)
+
+
+class Found:
+    """A segment or an object, and what a look at its memory says it is.
+
+    ``kind``: "store", "unreadable", or what its place says ("segment", "object", "semaphore", ...). ``states`` are
+    words for what is remarkable. ``stats`` are those of a store that can be opened, ``clients`` how many of its
+    writers live, ``last_writer`` when the last one was (None: there are some, or their places), ``attached`` how many
+    have it mapped (None: cannot be told). ``block``: of a segment that is one.
+    """
+
+    def __init__(self, place: Segment | Object) -> None:
+        self.place = place
+        self.header: Header | None = None
+        self.block: Block | None = None
+        self.kind = place.kind
+        self.gone = False
+        self.stats: Stats | None = None
+        self.clients: int | None = None
+        self.last_writer: float | None = None
+        self.attached = place.attached
+        self.trouble = ""
+        try:
+            page = place.first_page()
+            self.header = parse_header(page)
+            if self.header is None and place.backend == "sysv":
+                self.block = parse_block(page, place.size)
+        except OSError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                raise  # of this process, so nothing can be said of what is there
+            self.kind = "unreadable"
+            self.gone = error.errno in _GONE
+            self.trouble = "" if error.errno in (errno.EACCES, errno.EPERM) else os.strerror(error.errno or 0).lower()
+        if self.header is not None:
+            self.kind = "store"
+            if not self.destroyed and not self.hazardous:
+                self._ask_store()
+
+    def _ask_store(self) -> None:
+        from shmstore.store import attach_to
+
+        assert self.header is not None
+        if not self.header.complete:
+            self.trouble = "unfinished"
+            return
+        try:
+            with attach_to(self.place.store_key()) as store:
+                info = store.info()
+                if info.uuid == self.header.uuid:
+                    self.stats = store.stats()
+                    clients = store.clients()
+                    self.clients = sum(client.alive is not False for client in clients)
+                    self.last_writer = None if clients else info.last_writer
+                    if self.attached is None and info.attached is not None:
+                        self.attached = info.attached - 1
+        except errors.FormatMismatch:
+            self.trouble = f"format {self.header.format}"
+        except (errors.StoreCorrupt, errors.NotAStore):
+            self.trouble = "corrupt"
+        except errors.StoreSystemError as error:
+            if error.errno in OUT_OF_DESCRIPTORS:
+                raise
+        except (errors.ShmStoreError, OSError, ValueError):
+            pass  # gone meanwhile
+
+    @property
+    def name(self) -> str | None:
+        """What its creator called a store, if that was a name."""
+        return self.header.name if self.header is not None and self.header.kind == "name" else None
+
+    @property
+    def private(self) -> bool:
+        """Whether it is a store without a key, which goes with its last process."""
+        return self.header is not None and self.header.kind == "private"
+
+    @property
+    def destroyed(self) -> bool:
+        """Whether it was removed and lives on only in those who are attached. A private segment is marked so from
+        its beginning, and is none of those."""
+        return (self.place.removed and not self.private) or (self.header is not None and self.header.destroyed)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is somebody else's than this user's and root's: ``Store`` wants ``owner=`` for it."""
+        return self.place.trusted_uid not in (0, os.geteuid())
+
+    @property
+    def hazardous(self) -> bool:
+        """Whether another user can end this process once it maps the file: by making the file shorter (SIGBUS)."""
+        return self.foreign and self.place.backend == "posix"
+
+    @property
+    def states(self) -> list[str]:
+        """What is remarkable about it, in words."""
+        flags = {
+            self.trouble: bool(self.trouble), "private": self.private, "destroyed": self.destroyed,
+            "unreadable": self.kind == "unreadable", "foreign": self.foreign, "locked": self.place.locked,
+        }  # fmt: skip
+        return [word for word, holds in flags.items() if holds]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        place = self.place.as_dict()
+        row = {"kind": self.kind, "name": place.get("object"), "states": self.states, **place}
+        if self.block is not None:
+            row.update(name=self.block.name, block=self.block.kind)
+        if self.header is not None:
+            row.update(name=self.header.name, name_kind=self.header.kind, attached=self.attached, clients=self.clients)
+            for field in ("bytes_used", "bytes_free", "entries"):
+                row[field] = None if self.stats is None else getattr(self.stats, field)
+        return row
+
+
+def stores(backend: str) -> list[Found]:
+    """What lies in one kind of memory and is a store; private POSIX ones are not among them."""
+    from shmstore.cli.support.objects import objects
+    from shmstore.cli.support.segments import segments
+
+    places: list[Segment | Object] = [*(segments() if backend == "sysv" else objects())]
+    return [one for place in places if (one := look(place)).kind == "store" and not one.gone]
+
+
+def settled(found: list[Found]) -> list[Found]:
+    """Look again, for a tenth of a second in all, at what somebody has attached without writing: it may be a look, too."""
+    for _ in range(SETTLING_LOOKS):
+        if not any(one.attached and not one.clients for one in found):
+            break
+        time.sleep(SETTLING_NAP)
+        again = [
+            look(place) if one.attached and not one.clients and (place := one.place.again()) else one for one in found
+        ]
+        found = [one for one in again if not one.gone]
+    return found
+
+
+def look(place: Segment | Object) -> Found:
+    """Look into a segment or an object, read-only."""
+    return Found(place)
+
+
+def store_name(found: Found) -> str:
+    """What to call a store: its name or path, or its key, or where to find it."""
+    if found.header is not None and found.header.name is not None:
+        return printable(found.header.name)
+    key = found.place.store_key()
+    if key.object is None:
+        return key.shown
+    name = key.object.decode(errors="backslashreplace")
+    return f"0x{name[-8:]}" if _NUMBERED.fullmatch(name) else printable(name)

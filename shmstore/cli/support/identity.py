@@ -1,0 +1,37 @@
+"""Whether what lies under a key is the store that the user named: two names may share a System V key, or a file."""
+
+from __future__ import annotations
+
+import os
+
+from shmstore.cli.support.failures import FAILED, UNMET, Failure
+from shmstore.cli.support.target import parsed_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from shmstore.cli.support.found import Found
+
+__all__ = ["require_store", "same_store"]
+
+
+def same_store(args: argparse.Namespace, found: Found) -> None:
+    """Refuse another name's store. A number means whatever lies under it."""
+    header = found.header
+    if args.key is None or header is None or not header.complete:
+        return
+    parsed = parsed_key(args)
+    if parsed.kind == 2 or header.name == os.fsencode(parsed.name).decode(errors="backslashreplace"):
+        return
+    place = parsed.place if parsed.object is not None else f"its {parsed.place}"
+    raise Failure(FAILED, f"store {parsed.shown}: {place} belongs to the store {header.name!r}")
+
+
+def require_store(args: argparse.Namespace, found: Found, what: str) -> None:
+    """Refuse what is no store, unless it was asked for by its id or its object's name."""
+    if found.kind in ("store", "unreadable") or args.key is None:
+        return
+    ((option, value),) = found.place.identity().items()
+    it = f"{found.place.shown} ({found.place.size} bytes)"
+    raise Failure(UNMET, f"{it} is no store, so it was not {what}; if you mean it, say --{option} {value}")

@@ -1,0 +1,152 @@
+"""What the checks of ``shmstore doctor`` are made of: a finding, and the machine that they look at."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shmstore.cli.support.objects import Object
+    from shmstore.cli.support.segments import Segment
+
+__all__ = ["Finding", "Machine", "note", "ok", "problem", "unread"]
+
+
+class Finding:
+    """What a check says. ``level``: ok, note (good to know) or problem (it would bite); ``fix``: a command."""
+
+    __slots__ = ("fix", "level", "says", "topic")
+
+    def __init__(self, level: str, topic: str, says: str, fix: str = "") -> None:
+        self.level, self.topic, self.says, self.fix = level, topic, says, fix
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"level": self.level, "topic": self.topic, "says": self.says, "fix": self.fix or None}
+
+
+def ok(topic: str, says: str) -> Finding:
+    """All is well, and there is nothing to fix."""
+    return Finding("ok", topic, says)
+
+
+def note(topic: str, says: str, fix: str = "") -> Finding:
+    """Good to know."""
+    return Finding("note", topic, says, fix)
+
+
+def problem(topic: str, says: str, fix: str) -> Finding:
+    """It would bite."""
+    return Finding("problem", topic, says, fix)
+
+
+def unread(topic: str, what: str, consequence: str = "") -> Finding:
+    """A file that answers the question is closed to this process, or not there: no answer is not a good answer."""
+    return note(topic, f"{what} cannot be read{consequence and f', so {consequence}'}")
+
+
+class Machine:
+    """The files that describe a machine; another *root* stands for another machine. What cannot be read is None."""
+
+    def __init__(self, root: str = "") -> None:
+        self.root = root
+        self.page = os.sysconf("SC_PAGE_SIZE")
+        self.uid = os.geteuid()
+
+    def text(self, path: str) -> str | None:
+        """A file's content; None if it cannot be read."""
+        try:
+            with open(self.root + path, encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def number(self, path: str) -> int | None:
+        """A file that holds one number; None for "max", or if there is none."""
+        try:
+            return int(self.text(path) or "")
+        except ValueError:
+            return None
+
+    def memory(self, field: str) -> int | None:
+        """A line of /proc/meminfo, in bytes."""
+        for line in (self.text("/proc/meminfo") or "").splitlines():
+            words = line.split()
+            if len(words) > 1 and words[0] == f"{field}:" and words[1].isdigit():
+                return int(words[1]) * (1024 if words[-1] == "kB" else 1)
+        return None
+
+    def capable(self, capability: int) -> bool:
+        """Whether this process has a capability, which root in a container may lack."""
+        for line in (self.text("/proc/self/status") or "").splitlines():
+            if line.startswith("CapEff:"):
+                return bool(int(line.split()[1], 16) >> capability & 1)
+        return self.uid == 0
+
+    def link(self, path: str) -> str | None:
+        """Where a symbolic link leads."""
+        try:
+            return os.readlink(self.root + path)
+        except OSError:
+            return None
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(self.root + path)
+
+    def names(self, path: str) -> list[str]:
+        """What is in a directory, sorted; nothing where there is none."""
+        try:
+            return sorted(os.listdir(self.root + path))
+        except OSError:
+            return []
+
+    def room(self, path: str) -> tuple[int, int] | None:
+        """Size of a file system and what is free in it, in bytes; None if it is not there."""
+        try:
+            status = os.statvfs(self.root + path)
+        except OSError:
+            return None
+        return status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize
+
+    def mounts(self) -> dict[str, tuple[str, str]] | None:
+        """Mount points, each with its type and its options; the last one mounted counts."""
+        text = self.text("/proc/self/mounts")
+        if text is None:
+            return None
+        found = {}
+        for line in text.splitlines():
+            words = line.split()
+            if len(words) >= 4:
+                found[words[1]] = (words[2], words[3])
+        return found
+
+    def segments(self) -> list[Segment] | None:
+        """The kernel's table."""
+        from shmstore.cli.support.segments import Segment
+
+        text = self.text("/proc/sysvipc/shm")
+        try:
+            return None if text is None else [Segment(line) for line in text.splitlines()[1:]]
+        except (ValueError, IndexError):
+            return None
+
+    def posix_stores(self) -> list[Object] | None:
+        """The stores in /dev/shm, and what looks like one by its name and may not be read."""
+        from shmstore.cli.support.header import parse_header
+        from shmstore.cli.support.objects import objects
+
+        try:
+            there = objects(f"{self.root}/dev/shm")
+        except OSError:
+            return None
+        found = []
+        for one in there:
+            try:
+                if parse_header(one.first_page()):
+                    found.append(one)
+            except OSError:
+                if one.name.startswith(b"shmstore-"):
+                    found.append(one)
+        return found

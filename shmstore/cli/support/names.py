@@ -1,0 +1,67 @@
+"""The names of entries on a command line: text as it is, everything else as Python writes it.
+
+A name that is plain text stands for itself. What begins and ends with a quote is read as Python reads it:
+``b'\\xff'`` is a bytes name, ``'a\\nb'`` one with a line feed, ``''`` the empty one. What ``show_name`` writes,
+``parse_name`` reads.
+"""
+
+from __future__ import annotations
+
+import re
+
+from shmstore.cli.support.failures import WRONG, Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from shmstore._names import EntryKey
+
+__all__ = ["parse_name", "printable", "raw_argument", "show_name"]
+
+_LITERAL = re.compile(r"""b?(['"]).*\1""", re.S)
+_BEGINS_LITERAL = re.compile(r"""b?['"]""")
+
+
+def show_name(name: EntryKey) -> str:
+    """Write a name so that it is on one line, and parse_name reads it."""
+    if isinstance(name, bytes):
+        return repr(name)
+    if not name or not name.isprintable() or name != name.strip() or _BEGINS_LITERAL.match(name):
+        return repr(name)
+    return name
+
+
+def parse_name(text: str) -> EntryKey:
+    """Read a name from an argument."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raw = raw_argument(text)
+        raise Failure(WRONG, f"the name {raw!r} is no UTF-8; if the name is bytes, write it as {raw!r}") from None
+    if not (len(text) > 1 and _LITERAL.fullmatch(text)):
+        return text
+    import ast
+
+    try:
+        name = ast.literal_eval(text)
+        if isinstance(name, str):
+            name.encode()
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        name = None
+    if not isinstance(name, (str, bytes)):
+        raise Failure(WRONG, f"the name {text} is in quotes, but not as Python writes a str or bytes")
+    return name
+
+
+def raw_argument(text: str) -> bytes:
+    """An argument as UTF-8; bytes of the command line that were none are themselves again."""
+    try:
+        return text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise Failure(WRONG, f"{text!r} is no text: it holds a lone surrogate") from None
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Write control characters, and what has no shape, as Python escapes them; those in *keep* stay."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in keep else repr(char)[1:-1] for char in text)

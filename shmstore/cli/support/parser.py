@@ -1,0 +1,150 @@
+"""The parser of a command, with the rules of GNU tools, the same on every Python: options stand anywhere among the
+arguments, the first ``--`` ends them, and what follows is taken as it stands, another ``--`` too. What is no option is
+answered with the nearest that is one.
+
+argparse treats ``--`` and words with a dash differently from version to version, and removes them even from values. So it
+never sees them: CommandParser tells options from arguments itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+
+from shmstore.cli.support.failures import WRONG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any, NoReturn
+
+__all__ = ["CommandParser", "HelpFormatter", "Parser", "did_you_mean", "looks_like_option"]
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Fills paragraphs to the width of the terminal, and leaves indented ones as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = text.strip("\n").split("\n\n")
+        return "\n\n".join(
+            paragraph if "\n  " in f"\n{paragraph}" else super(HelpFormatter, self)._fill_text(paragraph, width, indent)
+            for paragraph in paragraphs
+        )
+
+
+# What other tools call a command, where no likeness of letters leads to ours.
+_ELSEWHERE = {
+    "set": "put",
+    "add": "put",
+    "store": "put",
+    "read": "get",
+    "remove": "rm",
+    "destroy": "rm",
+    "help": "--help",
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Does not swallow it when its help cannot be written."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if message and file is not None:
+            file.write(message)
+
+    def error_with_help(self, message: str) -> NoReturn:
+        """As error(), with the whole help in place of the usage."""
+        self._print_message(self.format_help(), sys.stderr)
+        self.exit(WRONG, f"\n{self.prog}: error: {message}\n")
+
+    def check_command(self, word: str, known: Iterable[str]) -> None:
+        if word not in known:
+            guess = f"; did you mean {_ELSEWHERE[word]}?" if word in _ELSEWHERE else did_you_mean(word, known)
+            self.error(f"there is no command {word!r}{guess or f'; {self.prog} --help lists them'}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(
+                action, f"{value!r} is none of {', '.join(action.choices)}{did_you_mean(value, action.choices)}"
+            )
+
+    def refuse_unknown_option(self, name: str, advice: str) -> NoReturn:
+        """Before anything else is looked at: what follows a mistyped option would be taken for something else."""
+        self.error(f"there is no option {name}{did_you_mean(name, self._option_string_actions) or advice}")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Name what is nearest to a word, if anything is near. The dashes of options make nothing alike."""
+    from difflib import get_close_matches
+
+    by_letters = {one.lstrip("-"): one for one in known}
+    near = get_close_matches(word.lstrip("-").lower(), by_letters, n=1)
+    return f"; did you mean {by_letters[near[0]]}?" if near else ""
+
+
+_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def looks_like_option(word: str) -> bool:
+    """Whether a word is meant as an option: it begins with a dash, is no number, and its name has no blank."""
+    return word.startswith("-") and word != "-" and " " not in word.partition("=")[0] and not _NUMBER.fullmatch(word)
+
+
+class CommandParser(Parser):
+    """Sorts the words into options and arguments, and lets argparse do the rest."""
+
+    _words: dict[str, str]  # argparse sees a place in here instead of the word: no word has a NUL
+    _advice = ""
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        self._words = {}
+        options, arguments = self._options_and_arguments(iter(args or ()))
+        found, unused = super().parse_known_args([*options, *arguments], namespace)
+        if unused:
+            self.error(f"there is no use for {' '.join(repr(self._words[place]) for place in unused)} here")
+        return found, unused
+
+    def _options_and_arguments(self, words: Iterator[str]) -> tuple[list[str], list[str]]:
+        options: list[str] = []
+        arguments: list[str] = []
+        for word in words:
+            if word == "--":
+                behind = list(map(self._place, words))
+                arguments += behind
+                self._advice = "" if behind else "; -- ends the options, so what is called -- itself is written -- --"
+            elif not looks_like_option(word):
+                arguments.append(self._place(word))
+            else:
+                options += self._option(word, words)
+        return options, arguments
+
+    def _option(self, word: str, following: Iterator[str]) -> list[str]:
+        """An option, as argparse wants it: its name, and its value as a word of its own."""
+        name, has_value, value = word.partition("=")
+        action = self._option_string_actions.get(name)
+        if action is None:
+            letters = [f"-{letter}" for letter in word[1:]]
+            if not word.startswith("--") and all(letter in self._option_string_actions for letter in letters):
+                return letters  # -fy; none of those with one letter takes a value
+            self.refuse_unknown_option(name, " here; what begins with a dash and is none goes behind --")
+        if action.nargs == 0:
+            if has_value:
+                self.error(f"{name} takes no value")
+            return [name]
+        if not has_value:
+            value = next(following, "--")
+            if looks_like_option(value):
+                self.error(f"{name} needs a value; one that begins with a dash is written {name}=-x")
+        return [name, self._place(value)]
+
+    def error(self, message: str) -> NoReturn:
+        super().error(message + self._advice)
+
+    def _place(self, word: str) -> str:
+        place = f"\0{len(self._words)}"
+        self._words[place] = word
+        return place
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """Where argparse makes a value of a word, or of a default that is a str."""
+        return super()._get_value(action, self._words.get(arg_string, arg_string))

@@ -1,0 +1,127 @@
+"""System V segments as the kernel lists them: /proc/sysvipc/shm shows all to everybody, also to those who may not
+read them."""
+
+from __future__ import annotations
+
+from shmstore import sysv
+from shmstore._causes import common
+from shmstore._keys import Key
+from shmstore.cli.support.failures import FAILED, Failure
+from shmstore.cli.support.header import HEADER_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Segment", "segment_by_id", "segment_by_key", "segments"]
+
+TABLE = "/proc/sysvipc/shm"
+
+
+class Segment:
+    """One line of the kernel's table. The key is as ``ipcs`` prints it; 0 for private and destroyed ones."""
+
+    __slots__ = (
+        "atime", "cgid", "cpid", "ctime", "cuid", "dtime", "gid", "id", "key", "lpid", "mode", "nattch", "rss",
+        "size", "swap", "uid",
+    )  # fmt: skip
+    backend, kind = "sysv", "segment"
+
+    def __init__(self, line: str) -> None:
+        words = line.split()
+        key, self.id = int(words[0]), int(words[1])
+        self.key = key & 0xFFFFFFFF
+        self.mode = int(words[2], 8)
+        self.size, self.cpid, self.lpid, self.nattch = map(int, words[3:7])
+        self.uid, self.gid, self.cuid, self.cgid = map(int, words[7:11])
+        self.atime, self.dtime, self.ctime = map(int, words[11:14])
+        self.rss, self.swap = map(int, words[14:16])
+
+    @property
+    def shown(self) -> str:
+        """What to call it in a sentence."""
+        return f"segment {self.id}"
+
+    @property
+    def trusted_uid(self) -> int:
+        """Whose it is for the question of trust: its creator's, which no chown changes."""
+        return self.cuid
+
+    @property
+    def attached(self) -> int | None:
+        """How often it is mapped."""
+        return self.nattch
+
+    @property
+    def removed(self) -> bool:
+        """Marked for removal: it goes with its last process."""
+        return bool(self.mode & sysv.SHM_DEST)
+
+    @property
+    def locked(self) -> bool:
+        """Locked into memory."""
+        return bool(self.mode & sysv.SHM_LOCKED)
+
+    def again(self) -> Segment | None:
+        """The same segment as it is now."""
+        return segment_by_id(self.id)
+
+    def first_page(self) -> bytes:
+        """What a store's header would be in. Raises: OSError."""
+        with sysv.shmat(self.id, None, sysv.SHM_RDONLY) as memory:
+            return bytes(memory[:HEADER_SIZE])
+
+    def store_key(self) -> Key:
+        """How a store in it is opened: by its key, or as a private one."""
+        if self.key:
+            return Key(self.key - 2**32 if self.key >= 2**31 else self.key, 2, b"", f"{self.key:#010x}")
+        return Key(0, 4, b"", f"id {self.id}", id=self.id)
+
+    def change(self, uid: int, gid: int, mode: int) -> None:
+        """Raises: OSError."""
+        wish = object.__new__(sysv.ShmidDs)  # of an owner without the right to read IPC_STAT gets none
+        wish.uid, wish.gid, wish.mode = uid, gid, mode
+        sysv.shmctl(self.id, sysv.IPC_SET, wish)
+
+    @property
+    def removers(self) -> set[int]:
+        """The users who may remove it, root beside them."""
+        return {self.uid, self.cuid}
+
+    def remove(self) -> None:
+        """Raises: OSError."""
+        sysv.shmctl(self.id, sysv.IPC_RMID)
+
+    def identity(self) -> dict[str, Any]:
+        """What scripts know it by."""
+        return {"id": self.id}
+
+    def as_dict(self) -> dict[str, Any]:
+        """What ``ipcs -m -i`` says, for JSON."""
+        return {
+            "backend": self.backend, "key": f"{self.key:#010x}", **self.identity(), "object": None, "size": self.size,
+            "mode": f"{self.mode & 0o777:04o}", "uid": self.uid, "gid": self.gid, "creator_uid": self.cuid, "creator_gid": self.cgid,
+            "creator_pid": self.cpid or None, "last_pid": self.lpid or None, "attached": self.nattch,
+            "attach_time": self.atime, "detach_time": self.dtime, "change_time": self.ctime,
+            "resident": self.rss, "swapped": self.swap, "destroyed": self.removed, "locked": self.locked,
+        }  # fmt: skip
+
+
+def segments() -> list[Segment]:
+    """All System V segments of this IPC namespace."""
+    try:
+        with open(TABLE) as table:
+            return [Segment(line) for line in list(table)[1:]]
+    except (OSError, ValueError, IndexError) as error:
+        cause = common("open", error.errno or 0) if isinstance(error, OSError) else None
+        raise Failure(FAILED, f"{TABLE} cannot be read ({error}); {cause or 'is /proc mounted?'}") from None
+
+
+def segment_by_id(shmid: int) -> Segment | None:
+    """The segment with this id."""
+    return next((segment for segment in segments() if segment.id == shmid), None)
+
+
+def segment_by_key(key: int) -> Segment | None:
+    """The segment with this key_t, 0 < key < 2**32."""
+    return next((segment for segment in segments() if segment.key == key != 0), None)

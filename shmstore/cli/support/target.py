@@ -1,0 +1,222 @@
+"""Which store a command means, and how it is opened: the arguments that all commands share.
+
+KEY means the System V store, with --backend posix the POSIX one, as for ``shmstore.open``. It is never guessed which
+is meant, so a command does not change its meaning when somebody creates a store of the other kind."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+
+from shmstore import errors
+from shmstore._keys import BACKENDS, Key, parse_key
+from shmstore._memory_errors import about_absence
+from shmstore._sentinels import UnsaidStr
+from shmstore.cli.support.failures import CODES, NOT_THERE, WRONG, Failure, refuse_beside, with_options
+from shmstore.cli.support.human import parse_duration, parse_user
+from shmstore.cli.support.parser import HelpFormatter
+from shmstore.cli.support.warnings import hear_warnings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shmstore import Store
+    from shmstore.cli.support.objects import Object
+    from shmstore.cli.support.segments import Segment
+
+__all__ = [
+    "add_command", "add_json", "add_key", "add_store", "is_pattern", "key_of", "no_such", "open_store", "parsed_key", "place_of",
+    "shown_key", "targets_of",
+]  # fmt: skip
+
+KEY_HELP = "the store's name, or its System V key as ipcs -m prints it: 0x0d583413"
+
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}")
+_PLACES = "give either KEY or --id N or --object NAME"
+
+
+def add_command(subparsers: Any, name: str, about: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Add a command with its examples and the exit codes at the end of its help."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        name, help=about, description=description, epilog=f"examples:\n{_indent(examples)}\n\n{CODES}",
+        formatter_class=HelpFormatter, allow_abbrev=False,
+    )  # fmt: skip
+    return parser
+
+
+def _indent(examples: str) -> str:
+    return "\n".join(f"  {line}".rstrip() for line in examples.strip().splitlines())
+
+
+def add_json(parser: argparse.ArgumentParser, what: str = "one JSON document instead of text") -> None:
+    parser.add_argument("--json", action="store_true", help=what)
+
+
+def add_key(parser: argparse.ArgumentParser, *, optional: bool = False, several: bool = False) -> None:
+    """Add KEY, and how it is to be understood; optional: or a segment or object; several: or any number of them."""
+    if several:
+        parser.add_argument("keys", metavar="KEY", nargs="*", help=f"{KEY_HELP}; or a pattern of names: 'job-*'")
+    else:
+        parser.add_argument("key", metavar="KEY", nargs="?" if optional else None, help=KEY_HELP)
+    group = parser.add_argument_group("which store")
+    kind = group.add_mutually_exclusive_group()
+    kind.add_argument("--path", action="store_true", help="KEY is the path of an existing file (ftok)")
+    kind.add_argument("--name", action="store_true", help="KEY is a name, even if it looks like 0x...")
+    about = "the memory it is in: System V (the default), or /dev/shm"
+    group.add_argument("--backend", choices=BACKENDS, default=UnsaidStr("sysv"), help=about)
+    if optional or several:
+        action = "append" if several else "store"
+        place = group.add_mutually_exclusive_group()
+        place.add_argument(
+            "--id",
+            action=action,
+            type=int,
+            metavar="N",
+            help="the segment with this id (shmid of ipcs -m), instead of KEY",
+        )
+        place.add_argument(
+            "--object", action=action, metavar="NAME", help="the object of this name, as ls shows it, instead of KEY"
+        )
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add KEY and how the store is opened."""
+    add_key(parser)
+    group = parser.add_argument_group("opening it")
+    group.add_argument("--owner", metavar="USER", help='trust stores of this user, too; "any": of everybody')
+    group.add_argument(
+        "--timeout", metavar="TIME", default="5", help="for a lock that somebody stopped holds (default: 5 s)"
+    )
+    add_json(parser)
+
+
+def key_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
+    """What the arguments say, as ``shmstore.open`` takes it."""
+    text: str = args.key
+    key: str | int | os.PathLike[str] = text
+    if args.path:
+        from pathlib import Path
+
+        key = Path(text)
+    elif not args.name and _NUMBER.fullmatch(text):
+        key = int(text, 16)
+    try:
+        parse_key(key, args.backend)
+    except ValueError as error:
+        raise Failure(WRONG, str(error)) from None
+    except OSError as error:
+        raise Failure(NOT_THERE, f"{error.strerror or error}: {text}") from None
+    return key
+
+
+def parsed_key(args: argparse.Namespace) -> Key:
+    """What the kernel knows that store by."""
+    return parse_key(key_of(args), args.backend)
+
+
+def shown_key(args: argparse.Namespace) -> str:
+    """The key as error messages of the package name it."""
+    return parsed_key(args).shown
+
+
+def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: Any) -> Store[Any]:
+    """Attach to the store that the arguments mean: read-only, and without creating it, unless told otherwise."""
+    from shmstore import Store
+
+    owner: int | str | None = args.owner
+    if owner is not None and owner != "any":
+        owner = parse_user(str(owner))
+    options.setdefault("create", False)
+    key = key_of(args)
+    if not readonly:
+        hear_warnings()
+    try:
+        return Store(
+            key, backend=args.backend, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options
+        )
+    except errors.StoreNotFound:
+        raise no_such(args) from None
+    except ValueError as error:
+        raise Failure(WRONG, str(error)) from None
+
+
+def no_such(args: argparse.Namespace) -> Failure:
+    """There is no store with this key; is there one that may have been meant, or should one be made?"""
+    parsed = parsed_key(args)
+    where = "" if parsed.kind == 2 and args.backend == "sysv" else f" ({parsed.place})"
+    here = " in this IPC namespace" if args.backend == "sysv" else ""
+    hints = [f"there is no store {parsed.shown}{where}{here}"]
+    if parsed.kind == 1 and args.key.isascii() and args.key.isdigit() and 0 < int(args.key) < 2**32:
+        hints.append(f"the number {args.key} is the key {int(args.key):#x}")
+    if args.backend == "posix":
+        from shmstore.cli.support.segments import segment_by_key
+
+        if segment_by_key(parsed.number & 0xFFFFFFFF):
+            hints.append("there is a System V segment of that key: leave --backend posix out")
+    elif os.path.lexists(other := parse_key(key_of(args), "posix").place):
+        hints.append(f"there is {other}: say --backend posix")
+    if parsed.kind == 1 and args.backend == "sysv" and (segment := _block_called(parsed.name)):
+        hints.append(f"{segment.shown} is the SharedMemory of that name: shmstore info --id {segment.id} shows it")
+    if gone := about_absence(parsed):
+        hints.append(with_options(gone))
+    if "create" in args:
+        hints.append("--create makes one")
+    return Failure(NOT_THERE, "; ".join(hints))
+
+
+def _block_called(name: bytes) -> Segment | None:
+    from shmstore._shared_header import key_of
+    from shmstore.cli.support.found import look
+    from shmstore.cli.support.segments import segment_by_key
+
+    segment = segment_by_key(key_of(name) & 0xFFFFFFFF)
+    block = None if segment is None else look(segment).block
+    return segment if block is not None and block.name.encode() == name else None
+
+
+def targets_of(args: argparse.Namespace) -> list[argparse.Namespace]:
+    """Arguments with several KEYs, ids or objects as so many with one, which place_of takes. What is no key ends it here."""
+    given = {"key": args.keys, "id": args.id, "object": args.object}
+    if sum(bool(values) for values in given.values()) != 1:
+        raise Failure(WRONG, _PLACES)
+    one = {**vars(args), **dict.fromkeys(given)}
+    targets = [argparse.Namespace(**{**one, kind: value}) for kind, values in given.items() for value in values or ()]
+    for target in targets:
+        if target.key is not None:
+            key_of(target)
+    return targets
+
+
+def is_pattern(args: argparse.Namespace) -> bool:
+    """Whether KEY is a pattern of names, where a command takes one."""
+    return args.key is not None and not args.name and not args.path and any(sign in args.key for sign in "*?[")
+
+
+def place_of(args: argparse.Namespace) -> Segment | Object:
+    """The segment or object that KEY, --id or --object means, whatever is in it."""
+    from shmstore.cli.support.objects import object_named
+    from shmstore.cli.support.segments import segment_by_id, segment_by_key
+
+    if sum(given is not None for given in (args.key, args.id, args.object)) != 1:
+        raise Failure(WRONG, _PLACES)
+    found: Segment | Object | None
+    if args.key is None:
+        refuse_beside(args, "says how KEY is meant, and there is none", "--path", "--name")
+    if args.id is not None:
+        if args.backend == "posix":
+            raise Failure(WRONG, "--id is for System V segments; POSIX objects are given by --object NAME")
+        found, what = segment_by_id(args.id), f"segment with id {args.id} in this IPC namespace"
+    elif args.object is not None:
+        if args.backend == "sysv" and type(args.backend) is not UnsaidStr:
+            raise Failure(WRONG, "--object is for POSIX objects; System V segments are given by --id N")
+        found, what = object_named(os.fsencode(args.object)), f"object {args.object!r}"
+    else:
+        key = parsed_key(args)
+        found = segment_by_key(key.number & 0xFFFFFFFF) if key.object is None else object_named(key.object)
+        if found is None:
+            raise no_such(args)
+    if found is None:
+        raise Failure(NOT_THERE, f"there is no {what}")
+    return found
