@@ -15,7 +15,7 @@ from typing import Any
 from msgpack import Packer, unpackb  # type: ignore[import-untyped]
 
 from benchmarks._guard import fresh_name
-from shmstore._calls import unpack_extension
+from shmstore._base.calls import unpack_extension
 
 _EXT_HOOK = unpack_extension
 _STRICT_MAP_KEY = False

@@ -38,8 +38,8 @@ except ImportError as _error:
         f"if it is not installed yet, run `pip install .` there first (it needs a C compiler) ({_error})"
     ) from None
 
-from shmstore._imports import late
-from shmstore._records import ClientInfo, Stats, StoreInfo
+from shmstore._base.imports import late
+from shmstore._store.records import ClientInfo, Stats, StoreInfo
 from shmstore.codecs.registry import register
 from shmstore.errors import (
     CodecError,

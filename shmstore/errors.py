@@ -9,7 +9,7 @@ handles of an earlier import raise.
 
 from __future__ import annotations
 
-from shmstore._imports import once
+from shmstore._base.imports import once
 
 __all__ = [
     "CodecError",

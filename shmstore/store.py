@@ -6,27 +6,27 @@ import errno
 import os
 
 from shmstore import errors
-from shmstore._batches import Batches
-from shmstore._foreign import is_foreign
-from shmstore._imports import late
-from shmstore._keys import OBJECTS, Key
-from shmstore._sentinels import DEFAULT, PRIVATE, UnsaidInt, UnsaidStr
+from shmstore._base.foreign import is_foreign
+from shmstore._base.imports import late
+from shmstore._base.sentinels import DEFAULT, PRIVATE, UnsaidInt, UnsaidStr
+from shmstore._store.batches import Batches
+from shmstore._store.names import OBJECTS, Key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, TypeVar
 
-    from shmstore._durations import Duration
-    from shmstore._records import StoreInfo
-    from shmstore._sentinels import Private
+    from shmstore._base.durations import Duration
+    from shmstore._base.sentinels import Private
+    from shmstore._store.records import StoreInfo
     from shmstore.codecs.protocol import Codec
 
     _V = TypeVar("_V")
-    from shmstore import _sysv_table
+    from shmstore.sysv import _table
 else:
     _V = object
-    _sysv_table = late("shmstore._sysv_table", needs="sys")
+    _table = late("shmstore.sysv._table", needs="sys")
 
 __all__ = ["DEFAULT", "PRIVATE", "Store", "destroy", "open", "stores"]
 
@@ -127,7 +127,7 @@ _NOT_HERE = (errno.EACCES, errno.ENOENT, errno.EINVAL, errno.EIDRM)  # not ours 
 
 def _keys_in_use() -> list[Key]:
     try:
-        numbers = [segment.stat.key for segment in _sysv_table.segments() if segment.stat]
+        numbers = [segment.stat.key for segment in _table.segments() if segment.stat]
     except OSError as error:
         if is_foreign(error):
             raise

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 import shmstore
-import shmstore._attachment
-import shmstore._memory_errors  # and what else is imported when it is needed: who becomes another user may not read it any more
-import shmstore._records
-import shmstore._sysv_errors
+import shmstore._store.attachment
+import shmstore._store.memory_errors  # and what else is imported when it is needed: who becomes another user may not read it any more
+import shmstore._store.records
 import shmstore.codecs.explain
-from shmstore._keys import BACKENDS
+import shmstore.sysv._errors
+from shmstore._store.names import BACKENDS
 
 
 @pytest.fixture(autouse=True)
@@ -129,7 +129,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if chosen != "sysv":
         monkeypatch.setenv("SHMSTORE_TESTS_BACKEND", chosen)
         monkeypatch.setenv("PYTHONPATH", str(DEFAULTS), prepend=os.pathsep)
-        for function in (shmstore._attachment.Attachment.__init__, shmstore.open, shmstore.destroy):
+        for function in (shmstore._store.attachment.Attachment.__init__, shmstore.open, shmstore.destroy):
             monkeypatch.setitem(function.__kwdefaults__, "backend", chosen)
     return chosen
 

@@ -9,7 +9,7 @@ fourth, ``msgspec``, is another way to read and write what ``msgpack`` does; its
 
 from __future__ import annotations
 
-from shmstore._imports import imported, late
+from shmstore._base.imports import imported, late
 from shmstore.codecs import msgpack, raw
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ A program that holds such an object has imported numpy; this module imports it t
 
 from __future__ import annotations
 
-from shmstore._foreign import is_foreign
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs.buffers import ext_head, pad_after, skip_pad
 from shmstore.codecs.dtypes import ELEMENTS, SIZE, dtype_from, dtype_to
 from shmstore.codecs.optional import need

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 
-from shmstore._foreign import is_foreign
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs.buffers import pad_after, skip_pad
 from shmstore.codecs.optional import need
 from shmstore.codecs.refusal import Unsupported

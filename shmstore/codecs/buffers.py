@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from shmstore._imports import imported, late
+from shmstore._base.imports import imported, late
 from shmstore.codecs.refusal import Unsupported, check_size
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shmstore._foreign import is_foreign
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs import BUILTIN, NAMES
 from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError

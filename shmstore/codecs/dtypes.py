@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import re
 
-from shmstore import _calls
-from shmstore._foreign import is_foreign
+from shmstore._base import calls
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs.optional import need
 from shmstore.codecs.refusal import Unsupported
 from shmstore.errors import CodecError
@@ -57,7 +57,7 @@ def dtype_to(dtype: Any) -> bytes:
     Raises: Unsupported if it has none.
     """
     description = _describe(dtype, 0)
-    packed = _calls.pack(description) or b""
+    packed = calls.pack(description) or b""
     if len(packed) > SIZE:
         raise Unsupported(f"its dtype takes {len(packed)} bytes to describe, {SIZE} is the most",
                           "store its fields one by one", ".dtype")  # fmt: skip
@@ -143,7 +143,7 @@ def dtype_from(packed: bytes) -> Any:
     if len(packed) > SIZE:
         raise ValueError("the description of its dtype is too long")
     try:
-        description = _calls.unpack(packed)
+        description = calls.unpack(packed)
     except CodecError as error:
         if is_foreign(error):
             raise
@@ -151,7 +151,7 @@ def dtype_from(packed: bytes) -> Any:
     dtype = _build(description, 0)
     if _text_bytes(dtype) > OVERLAPS * dtype.itemsize:
         raise ValueError(f"more than {OVERLAPS} texts overlap")
-    if _calls.pack(_describe(dtype, 0)) != packed:
+    if calls.pack(_describe(dtype, 0)) != packed:
         raise ValueError("this is not how the dtype is described")
     if type(description) is str and len(_known) < _KNOWN:
         _known[packed] = dtype

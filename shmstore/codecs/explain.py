@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from itertools import chain, repeat
 
-from shmstore._calls import DEPTH, NODES
-from shmstore._foreign import is_foreign
-from shmstore._imports import imported
+from shmstore._base.calls import DEPTH, NODES
+from shmstore._base.foreign import is_foreign
+from shmstore._base.imports import imported
 from shmstore.codecs import extensions, registry
 from shmstore.codecs.refusal import ENCODE_IT, LIMIT, Unsupported, check_size
 from shmstore.errors import CodecError

@@ -13,9 +13,9 @@ library. This module is what they call for everything else: types of other packa
 
 from __future__ import annotations
 
-from shmstore import _calls
-from shmstore._foreign import is_foreign
-from shmstore._imports import late
+from shmstore._base import calls
+from shmstore._base.foreign import is_foreign
+from shmstore._base.imports import late
 from shmstore.codecs import buffers, explain, extensions, registry
 from shmstore.errors import CodecError
 
@@ -53,7 +53,7 @@ def encode_parts(obj: object) -> bytes | tuple[bytes, Any]:
 
     Raises: CodecError.
     """
-    packed = _calls.pack(obj)
+    packed = calls.pack(obj)
     return _whole(obj) if packed is None else packed
 
 
@@ -100,7 +100,7 @@ def decode(data: bytes | bytearray) -> Any:
                 if is_foreign(error):
                     raise
                 raise undecodable(len(data), data[5], len(data) - 6, None, error) from None
-    return _calls.unpack(data)
+    return calls.unpack(data)
 
 
 def leaf(code: int, data: Any) -> Any:
@@ -137,4 +137,4 @@ def undecodable(size: int, code: int, part: int, why: str | None, cause: Excepti
     return error
 
 
-_calls.set_codec(registry.find, leaf, registry.zone_of, registry.zone_from, registry.classes, refused, undecodable)
+calls.set_codec(registry.find, leaf, registry.zone_of, registry.zone_from, registry.classes, refused, undecodable)

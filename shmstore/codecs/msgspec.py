@@ -25,8 +25,8 @@ except ImportError as _error:
         "reads and writes the same bytes"
     ) from _error
 
-from shmstore import _calls
-from shmstore._foreign import is_foreign
+from shmstore._base import calls
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs import msgpack, registry
 from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError
@@ -41,7 +41,7 @@ name = "msgspec"
 
 
 def _ext_hook(code: int, data: memoryview) -> Any:
-    return _calls.unpack_extension(code, bytes(data))
+    return calls.unpack_extension(code, bytes(data))
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -55,7 +55,7 @@ def encode(obj: object) -> bytes:
 
     Raises: CodecError naming the path to what cannot be stored, the cause and the remedy.
     """
-    if isinstance(obj, msgspec.Struct) and _calls.is_plain(list(msgspec.structs.astuple(obj))):
+    if isinstance(obj, msgspec.Struct) and calls.is_plain(list(msgspec.structs.astuple(obj))):
         return _encode_struct(obj)
     try:
         return msgpack.encode(obj)
@@ -85,7 +85,7 @@ def _encode_struct(obj: msgspec.Struct) -> bytes:
 def _expand(node: Any, depth: int) -> Any:
     """Return *node* with dicts and lists in the place of Structs; itself if it holds none."""
     kind = type(node)
-    if depth > _calls.DEPTH:
+    if depth > calls.DEPTH:
         return node
     if kind is list or kind is tuple:
         parts = [_expand(part, depth + 1) for part in node]
@@ -175,7 +175,7 @@ def decode_as(data: bytes, kind: Any) -> Any:
     Raises: CodecError if it is of another type; TypeError if *kind* is nothing that msgspec reads.
     """
     reader = _reader(kind)
-    if _calls.check(data) is not None:
+    if calls.check(data) is not None:
         return convert(msgpack.decode(data), kind)
     try:
         return reader.decode(data)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from shmstore._foreign import is_foreign
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs.refusal import Unsupported
 from shmstore.errors import CodecError
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shmstore._foreign import is_foreign
-from shmstore._imports import imported
+from shmstore._base.foreign import is_foreign
+from shmstore._base.imports import imported
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False

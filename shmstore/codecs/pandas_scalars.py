@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 
-from shmstore._foreign import is_foreign
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs import nested
 from shmstore.codecs.optional import need
 from shmstore.codecs.pandas_zones import offset_from, offset_to, zone_from, zone_to

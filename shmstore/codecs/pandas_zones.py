@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 
-from shmstore._foreign import is_foreign
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs import nested, zones
 from shmstore.codecs.refusal import Unsupported
 from shmstore.errors import CodecError

@@ -31,7 +31,7 @@ from __future__ import annotations
 import pickle
 import struct
 
-from shmstore._foreign import is_foreign
+from shmstore._base.foreign import is_foreign
 from shmstore.codecs.explain import type_name
 from shmstore.errors import CodecError
 

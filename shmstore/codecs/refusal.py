@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shmstore._imports import once
+from shmstore._base.imports import once
 
 # Of a str with a lone surrogate; Python makes such of file names, to which the second gives back their bytes.
 ENCODE_IT = "store bytes: s.encode('utf-8', 'surrogatepass'), of a file name s.encode('utf-8', 'surrogateescape')"

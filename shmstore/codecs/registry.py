@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from _thread import allocate_lock
 
-from shmstore._imports import imported, late
+from shmstore._base.imports import imported, late
 from shmstore.codecs import buffers, extensions
 from shmstore.codecs.refusal import Unsupported
 

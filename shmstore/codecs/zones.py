@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from datetime import timedelta, timezone, tzinfo
 
-from shmstore._foreign import is_foreign
-from shmstore._imports import imported, late
+from shmstore._base.foreign import is_foreign
+from shmstore._base.imports import imported, late
 from shmstore.codecs.refusal import Unsupported
 
 TYPE_CHECKING = False

@@ -17,7 +17,7 @@ import pytest
 
 import shmstore.cli
 from shmstore import sysv
-from shmstore._keys import parse_key
+from shmstore._store.names import parse_key
 from shmstore.cli.support import (  # noqa: F401  a forked child that became another user may be unable to read them
     doctor_limits,
     doctor_surroundings,

@@ -59,7 +59,7 @@ def test_behind_two_dashes_nothing_is_an_option(store, key, cli, command):
 @pytest.mark.parametrize("word", DASHES[1:])
 def test_stores_too(cli, word):
     """A store may be called so, in System V memory and in /dev/shm."""
-    for backend in shmstore._keys.BACKENDS:
+    for backend in shmstore._store.names.BACKENDS:
         options = ["--backend", backend, "--"]
         cli("put", "--create", "--size", "64K", *options, word, word, "1").ok()
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shmstore import PRIVATE, Store
-from shmstore._keys import parse_key
+from shmstore._store.names import parse_key
 
 NOBODY = 65534
 pytestmark = pytest.mark.skipif(shutil.which("ipcs") is None, reason="ipcs (util-linux) is not installed")

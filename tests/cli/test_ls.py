@@ -202,11 +202,11 @@ def test_blocks_have_their_names(blocks, cli, key, plant):
 
 def test_what_only_looks_like_a_block_has_no_name(plant, cli):
     """Random bytes behind the magic, a header that was not finished, one of another version, one that is cut off."""
-    from shmstore import _shared_header
+    from shmstore.shared_memory import _header
 
     shmid = plant(size=8192)
     with sysv.shmat(shmid) as memory:
-        whole = _shared_header.write(memory, b"its name", 4096)
+        whole = _header.write(memory, b"its name", 4096)
         page = bytes(memory)
 
         def block():

@@ -11,7 +11,7 @@ import pytest
 
 import shmstore
 from shmstore import Store
-from shmstore._keys import parse_key
+from shmstore._store.names import parse_key
 from shmstore.cli.support.human import user
 
 NOBODY = 65534

@@ -19,7 +19,7 @@ from refuse import FULL, Refusal
 from words import break_lists
 
 import shmstore
-from shmstore._keys import parse_key
+from shmstore._store.names import parse_key
 
 ON_BOTH = (
     "put a new name", "put a new name, several pages", "put over", "put over, several pages", "put with a ttl", "delete",

@@ -24,7 +24,7 @@ from survivors import Survivors
 import shmstore
 import shmstore.sysv
 from shmstore._core import ffi, lib
-from shmstore._keys import parse_key
+from shmstore._store.names import parse_key
 
 
 class NoSuchState(Exception):

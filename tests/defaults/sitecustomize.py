@@ -2,7 +2,7 @@
 
 import os
 
-import shmstore._attachment
+import shmstore._store.attachment
 
-for _function in (shmstore._attachment.Attachment.__init__, shmstore.open, shmstore.destroy):
+for _function in (shmstore._store.attachment.Attachment.__init__, shmstore.open, shmstore.destroy):
     _function.__kwdefaults__["backend"] = os.environ["SHMSTORE_TESTS_BACKEND"]

@@ -10,7 +10,8 @@ import re
 from typing import Any
 
 import shmstore
-from shmstore import ShareableList, SharedMemory, Store, _sentinels, posix, sysv
+from shmstore import ShareableList, SharedMemory, Store, posix, sysv
+from shmstore._base import sentinels
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()
@@ -58,7 +59,7 @@ def signature(name: str, thing: Any, *, method: bool) -> str:
         if default is ...:  # C has no name for it
             default = shmstore.DEFAULT
         if parameter.name == "mode":
-            default = _sentinels.UnsaidInt(default)  # shown as one writes it
+            default = sentinels.UnsaidInt(default)  # shown as one writes it
         shown.append(parameter.replace(annotation=inspect.Parameter.empty, default=default))
     return name + str(found.replace(parameters=shown, return_annotation=inspect.Signature.empty))
 
@@ -107,9 +108,7 @@ def test_every_public_name_is_there_and_no_other():
     assert not {name for module in modules for name in module.__all__} - words
     capitals = {word for word in words if word[0].isupper() and not keyword.iskeyword(word)}
     assert not [
-        word
-        for word in capitals
-        if not any(hasattr(place, word) for place in (*modules, builtins, pathlib, _sentinels))
+        word for word in capitals if not any(hasattr(place, word) for place in (*modules, builtins, pathlib, sentinels))
     ]
     for span in SPANS:
         for prefix, name in re.findall(r"\b(shmstore|store|sysv|posix|block|shared)\.(\w+)", span):

@@ -110,7 +110,7 @@ def test_a_mode_that_keeps_its_creator_out(key, in_child):
 
 
 def sysv_of(key):
-    from shmstore._keys import parse_key
+    from shmstore._store.names import parse_key
 
     number = parse_key(key).number
     return next((row for row in sysv.segments() if row.stat and row.stat.key == number), None)

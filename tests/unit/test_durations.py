@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import shmstore
-from shmstore import _durations
-from shmstore._durations import LONGEST, timeout_ns, ttl_ns
+from shmstore._base import durations
+from shmstore._base.durations import LONGEST, timeout_ns, ttl_ns
 
 SECOND = 10**9
 
@@ -54,7 +54,7 @@ def test_value(duration: Any, nanoseconds: int) -> None:
 
 def test_none_is_for_ever() -> None:
     assert ttl_ns(None) == 0
-    assert timeout_ns(None, "timeout") == _durations.FOREVER
+    assert timeout_ns(None, "timeout") == durations.FOREVER
 
 
 @pytest.mark.parametrize("duration", OUT_OF_RANGE, ids=map(str, range(len(OUT_OF_RANGE))))

@@ -20,7 +20,7 @@ import pytest
 import shmstore
 from shmstore import Store, errors, sysv
 from shmstore._core import lib
-from shmstore._native import failure
+from shmstore._store.failures import failure
 
 HEADER = {
     "state": 8, "format": 16, "incompatible": 24, "read_compatible": 32, "compatible": 40, "segment_size": 48,

@@ -15,7 +15,7 @@ import pytest
 
 import shmstore
 from shmstore import CodecError, Store
-from shmstore._foreign import is_foreign
+from shmstore._base.foreign import is_foreign
 
 PACKAGE = Path(shmstore.__file__).parent
 

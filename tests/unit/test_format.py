@@ -16,7 +16,7 @@ from uuid import UUID
 import pytest
 
 from shmstore._core import lib
-from shmstore._keys import parse_key
+from shmstore._store.names import parse_key
 from shmstore.codecs import msgpack
 
 ROOT = Path(__file__).resolve().parents[2]

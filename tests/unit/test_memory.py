@@ -18,7 +18,7 @@ import pytest
 
 import shmstore
 from shmstore import PRIVATE, Store, sysv
-from shmstore._keys import parse_key
+from shmstore._store.names import parse_key
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")

@@ -13,7 +13,7 @@ import pytest
 import shmstore
 from shmstore import PRIVATE, Store, sysv
 from shmstore._core import ffi, lib
-from shmstore._keys import parse_key
+from shmstore._store.names import parse_key
 
 NOBODY = 65534
 M = 1 << 20

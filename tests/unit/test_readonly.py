@@ -15,7 +15,8 @@ import traceback
 import pytest
 
 import shmstore
-from shmstore import Store, _keys, sysv
+from shmstore import Store, sysv
+from shmstore._store import names
 
 NOBODY = 65534
 
@@ -26,7 +27,7 @@ def digest(make):
 
     def digest(store):
         if store.info().backend == "posix":
-            with open(_keys.parse_key(store.info().name, "posix").place, "rb") as file:
+            with open(names.parse_key(store.info().name, "posix").place, "rb") as file:
                 return hashlib.blake2b(file.read()).hexdigest()
         attachment = sysv.shmat(store.info().id, None, sysv.SHM_RDONLY)
         with attachment as memory:
@@ -335,7 +336,7 @@ def foreign(key):
     """A key under which another user leaves something: removed in any case."""
     yield key
     try:
-        sysv.shmctl(sysv.shmget(_keys.parse_key(key).number, 0), sysv.IPC_RMID)
+        sysv.shmctl(sysv.shmget(names.parse_key(key).number, 0), sysv.IPC_RMID)
     except FileNotFoundError:
         pass
 
@@ -368,4 +369,4 @@ def test_a_mode_that_keeps_the_creator_out_leaves_nothing_behind(foreign, mode):
 
     as_user(NOBODY, NOBODY, create)
     with pytest.raises(FileNotFoundError):
-        sysv.shmget(_keys.parse_key(foreign).number, 0)
+        sysv.shmget(names.parse_key(foreign).number, 0)

@@ -11,7 +11,7 @@ SECONDS = 30
 PRELUDE = """
 import datetime, gc, os, signal, struct, sys, threading, time
 import shmstore
-from shmstore import _waiting
+from shmstore._store import waiting
 from shmstore._core import ffi, lib
 
 key = sys.argv[1]
@@ -226,11 +226,11 @@ class Forking:
         return getattr(lib, name)
     def shms_usable(self, handle):
         status = lib.shms_usable(handle)
-        _waiting.lib = lib
+        waiting.lib = lib
         fork()
         return status
 
-_waiting.lib = Forking()
+waiting.lib = Forking()
 try:
     store.wait("never", timeout=0.05, spin=0.05)
 except TimeoutError:

@@ -13,7 +13,7 @@ import pytest
 
 import shmstore
 from shmstore import SharedMemory, Store, sysv
-from shmstore._limits import free_huge_pages, huge_page_sizes, room_for_mappings
+from shmstore._system.limits import free_huge_pages, huge_page_sizes, room_for_mappings
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "crash"))
 

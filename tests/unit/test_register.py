@@ -10,7 +10,7 @@ from decimal import Decimal
 import pytest
 
 import shmstore
-from shmstore import _calls
+from shmstore._base import calls
 from shmstore.codecs import extensions, registry
 from shmstore.codecs import msgpack as codec
 from shmstore.errors import CodecError
@@ -50,7 +50,7 @@ def forget():
     for code, cls in [(code, cls) for code, cls in registry._users.items() if code not in before]:
         del registry._users[code], registry._functions[code], registry.READERS[code], extensions.NAMES[code]
         del registry._ENCODERS[id(cls)]
-    _calls.forget_types()
+    calls.forget_types()
 
 
 def test_a_registered_type_is_stored_wherever_it_lies(store):

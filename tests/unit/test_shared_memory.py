@@ -16,7 +16,8 @@ import time
 import pytest
 
 import shmstore
-from shmstore import KeyCollision, SharedMemory, _shared_header, _shared_memory
+from shmstore import KeyCollision, SharedMemory
+from shmstore.shared_memory import _block, _header
 from shmstore.sysv import IPC_CREAT, IPC_RMID, IPC_SET, IPC_STAT, shmat, shmctl, shmget
 
 STRANGER = 54321
@@ -31,7 +32,7 @@ def name():
     name = f"shmstore-test-{os.getpid()}-"
     yield name
     try:
-        shmctl(shmget(_shared_header.key_of(name.encode()), 0), IPC_RMID)
+        shmctl(shmget(_header.key_of(name.encode()), 0), IPC_RMID)
     except FileNotFoundError:
         pass
 
@@ -299,7 +300,7 @@ def test_a_store_of_the_same_name_is_something_else(name):
 @pytest.fixture
 def one_key(monkeypatch, free_key):
     """Let every name have the same key."""
-    monkeypatch.setattr(_shared_header, "key_of", lambda name: free_key - 2**32)
+    monkeypatch.setattr(_header, "key_of", lambda name: free_key - 2**32)
     return free_key
 
 
@@ -316,7 +317,7 @@ def test_two_names_of_one_key(one_key):
 
 @pytest.mark.parametrize("content", [b"\1", b"SHMSTORE", b"SHMSTMEM" + bytes(8) + b"\2"])
 def test_a_segment_of_another_program(one_key, monkeypatch, content):
-    monkeypatch.setattr(_shared_memory, "PATIENCE", 0.05)
+    monkeypatch.setattr(_block, "PATIENCE", 0.05)
     shmid = shmget(one_key, 100, IPC_CREAT | 0o600)
     with shmat(shmid) as memory:
         memory[: len(content)] = content
@@ -337,13 +338,13 @@ def test_a_small_segment_of_another_program(one_key):
 @pytest.mark.parametrize("at, value", [(16, 2), (20, 200), (24, 1), (25, 0x20), (38, 1), (64, 1), (8, 1)])
 def test_a_damaged_header_is_not_believed(name, block, monkeypatch, at, value):
     """Also one whose check is right, as somebody hostile would make it."""
-    monkeypatch.setattr(_shared_memory, "PATIENCE", 0.02)
+    monkeypatch.setattr(_block, "PATIENCE", 0.02)
     memory = block._attachment.memory
     memory[at] ^= value
     with pytest.raises(KeyCollision):
         SharedMemory(name)
     length = int.from_bytes(memory[20:24], "little")
-    memory[8:16] = _shared_header._check(bytes(memory[16:40]), bytes(memory[64 : 64 + length]))
+    memory[8:16] = _header._check(bytes(memory[16:40]), bytes(memory[64 : 64 + length]))
     if at == 8:
         SharedMemory(name).close()
         return

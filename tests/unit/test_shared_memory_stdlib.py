@@ -11,8 +11,7 @@ import unittest
 
 import pytest
 
-from shmstore import _shared_memory
-from shmstore.shared_memory import ShareableList
+from shmstore.shared_memory import ShareableList, _block
 
 OURS = """
 test_invalid_shared_memory_cration
@@ -44,10 +43,10 @@ def theirs(monkeypatch):
     suite = pytest.importorskip("test._test_multiprocessing", reason="this Python comes without its tests")
     # What the tests ask of the module besides the classes; _USE_POSIX stands for details of shm_open.
     for name, value in {"ShareableList": ShareableList, "_SHM_NAME_PREFIX": "psm_", "_USE_POSIX": False}.items():
-        monkeypatch.setattr(_shared_memory, name, value, raising=False)
-    monkeypatch.setattr(multiprocessing, "shared_memory", _shared_memory, raising=False)
-    monkeypatch.setitem(sys.modules, "multiprocessing.shared_memory", _shared_memory)
-    monkeypatch.setattr(suite, "shared_memory", _shared_memory)
+        monkeypatch.setattr(_block, name, value, raising=False)
+    monkeypatch.setattr(multiprocessing, "shared_memory", _block, raising=False)
+    monkeypatch.setitem(sys.modules, "multiprocessing.shared_memory", _block)
+    monkeypatch.setattr(suite, "shared_memory", _block)
 
     class Tests(suite._TestSharedMemory, unittest.TestCase):
         TYPE = "processes"

@@ -11,7 +11,6 @@ import time
 
 import pytest
 
-from shmstore import _sysv_errors
 from shmstore.sysv import (
     IPC_CREAT,
     IPC_EXCL,
@@ -27,6 +26,7 @@ from shmstore.sysv import (
     SHM_NORESERVE,
     SHM_RDONLY,
     SHM_STAT,
+    _errors,
     shmat,
     shmctl,
     shmget,
@@ -225,7 +225,7 @@ def test_eidrm_of_an_id_that_is_going(monkeypatch, in_child, call):
     """
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("needs two processors")
-    monkeypatch.setattr(_sysv_errors, "rows_of_proc", list)  # no message for the rest: that takes longer
+    monkeypatch.setattr(_errors, "rows_of_proc", list)  # no message for the rest: that takes longer
     box = mmap.mmap(-1, 16)
     until = time.monotonic() + 20
     child = os.fork()

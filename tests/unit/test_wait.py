@@ -26,7 +26,7 @@ LONG = 60  # seconds: nobody waits so long unless something is wrong
 
 @pytest.fixture
 def patient(monkeypatch):
-    monkeypatch.setattr(shmstore._waiting, "SLICE", 2 * LONG * 10**9)
+    monkeypatch.setattr(shmstore._store.waiting, "SLICE", 2 * LONG * 10**9)
 
 
 class Sleeper(threading.Thread):
@@ -209,7 +209,7 @@ def test_destroy_wakes_everybody(store, make, patient):
     there = elsewhere(
         store,
         """
-shmstore._waiting.SLICE = 10**12
+shmstore._store.waiting.SLICE = 10**12
 print("ready", flush=True)
 try:
     store.wait("never", timeout=60)
@@ -389,7 +389,8 @@ def test_many_sleepers_on_one_name(store, patient):
     sleepers = [Sleeper(store, "k") for _ in range(60)]
     others = [
         elsewhere(
-            store, "shmstore._waiting.SLICE = 10**12\nprint('ready', flush=True)\nprint(store.wait('k', timeout=60))"
+            store,
+            "shmstore._store.waiting.SLICE = 10**12\nprint('ready', flush=True)\nprint(store.wait('k', timeout=60))",
         )
         for _ in range(3)
     ]
@@ -402,7 +403,7 @@ def test_many_sleepers_on_one_name(store, patient):
 
 
 PING_PONG = """
-shmstore._waiting.SLICE = 10**12
+shmstore._store.waiting.SLICE = 10**12
 mine, theirs, rounds = GAME
 known, slow = 0, 0
 for n in range(1, rounds + 1):

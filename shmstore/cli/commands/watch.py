@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore import Store
-    from shmstore._names import EntryKey
+    from shmstore._store.keys import EntryKey
 
 DESCRIPTION = """\
 Print each change of the names given, or of all names, until Ctrl-C or until the store is removed (then the

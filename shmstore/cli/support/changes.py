@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore import Store
-    from shmstore._names import EntryKey
+    from shmstore._store.keys import EntryKey
 
 __all__ = ["Counters", "Table", "begin"]
 

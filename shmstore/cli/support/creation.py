@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shmstore
-from shmstore._keys import parse_size
+from shmstore._store.names import parse_size
 from shmstore.cli.support.failures import WRONG, Failure
 from shmstore.cli.support.human import parse_duration, parse_mode
 from shmstore.cli.support.target import key_of

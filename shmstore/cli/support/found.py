@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SETTLING_LOOKS", "SETTLING_NAP", "Block", "Found", "look", "settled", "stores"]
 
-_NUMBERED = re.compile("shmstore-#[0-9a-f]{8}")  # as _keys.py calls the file of a numeric key
+_NUMBERED = re.compile("shmstore-#[0-9a-f]{8}")  # as _store/names.py calls the file of a numeric key
 SETTLING_LOOKS, SETTLING_NAP = 20, 0.005
 _GONE = (errno.ENOENT, errno.EINVAL, errno.EIDRM)
 
@@ -42,11 +42,11 @@ class Block:
 
 def parse_block(page: bytes, size: int) -> Block | None:
     """What a System V segment of this size is that begins so; None if it is no block, or not finished."""
-    from shmstore import _shareable_list, _shared_header
+    from shmstore.shared_memory import _header, _shareable_list
 
     try:
-        header = _shared_header.read(page, size)
-    except _shared_header.Foreign:
+        header = _header.read(page, size)
+    except _header.Foreign:
         return None
     if header is None:
         return None

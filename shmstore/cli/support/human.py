@@ -6,7 +6,7 @@ import math
 import re
 import time
 
-from shmstore._limits import amount
+from shmstore._system.limits import amount
 from shmstore.cli.support.failures import WRONG, Failure
 
 __all__ = [

@@ -13,7 +13,7 @@ from shmstore.cli.support.failures import WRONG, Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shmstore._names import EntryKey
+    from shmstore._store.keys import EntryKey
 
 __all__ = ["parse_name", "printable", "raw_argument", "show_name"]
 

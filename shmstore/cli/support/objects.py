@@ -13,7 +13,7 @@ import re
 import stat
 from contextlib import contextmanager
 
-from shmstore._keys import OBJECTS, Key
+from shmstore._store.names import OBJECTS, Key
 from shmstore.cli.support.header import HEADER_SIZE
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 
-from shmstore._native import user
+from shmstore._store.failures import user
 from shmstore.cli.support.failures import FAILED, NOT_THERE, UNMET, Failure, explain
 from shmstore.cli.support.found import SETTLING_LOOKS, SETTLING_NAP
 from shmstore.cli.support.human import amount

@@ -4,8 +4,8 @@ read them."""
 from __future__ import annotations
 
 from shmstore import sysv
-from shmstore._causes import common
-from shmstore._keys import Key
+from shmstore._store.names import Key
+from shmstore._system.causes import common
 from shmstore.cli.support.failures import FAILED, Failure
 from shmstore.cli.support.header import HEADER_SIZE
 

@@ -10,9 +10,9 @@ import os
 import re
 
 from shmstore import errors
-from shmstore._keys import BACKENDS, Key, parse_key
-from shmstore._memory_errors import about_absence
-from shmstore._sentinels import UnsaidStr
+from shmstore._base.sentinels import UnsaidStr
+from shmstore._store.memory_errors import about_absence
+from shmstore._store.names import BACKENDS, Key, parse_key
 from shmstore.cli.support.failures import CODES, NOT_THERE, WRONG, Failure, refuse_beside, with_options
 from shmstore.cli.support.human import parse_duration, parse_user
 from shmstore.cli.support.parser import HelpFormatter
@@ -167,9 +167,9 @@ def no_such(args: argparse.Namespace) -> Failure:
 
 
 def _block_called(name: bytes) -> Segment | None:
-    from shmstore._shared_header import key_of
     from shmstore.cli.support.found import look
     from shmstore.cli.support.segments import segment_by_key
+    from shmstore.shared_memory._header import key_of
 
     segment = segment_by_key(key_of(name) & 0xFFFFFFFF)
     block = None if segment is None else look(segment).block

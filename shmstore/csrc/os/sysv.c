@@ -12,7 +12,7 @@
 
 #include "os/compat.h"
 
-/* shmstore/_sysv_flags.py contains these numbers as literals, so that type checkers know them. */
+/* shmstore/sysv/_flags.py contains these numbers as literals, so that type checkers know them. */
 static_assert(IPC_PRIVATE == 0 && IPC_CREAT == 01000 && IPC_EXCL == 02000, "_sysv_flags.py: IPC_*");
 static_assert(IPC_RMID == 0 && IPC_SET == 1 && IPC_STAT == 2, "_sysv_flags.py: commands");
 static_assert(SHM_RDONLY == 010000 && SHM_RND == 020000 && SHM_REMAP == 040000 && SHM_EXEC == 0100000,

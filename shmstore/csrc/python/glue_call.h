@@ -44,7 +44,7 @@ struct shms_store_object {
     PyObject_HEAD long long handle;
     struct shms_module *state;              /* never NULL, and immutable */
     struct shms_store_object *next, **link; /* in state->stores; *link is what points here */
-    PyObject *copies; /* a dict of what is being copied (shmstore/_copying.py); NULL before the handle is open */
+    PyObject *copies; /* a dict of what is being copied (shmstore/_store/copying.py); NULL before the handle is open */
 };
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
 static inline struct shms_module *shms_module_of(PyObject *self) { return ((struct shms_store_object *)self)->state; }

@@ -180,7 +180,7 @@ static PyType_Slot slots[] = {
     {Py_tp_members, members}, {Py_bf_getbuffer, get_buffer}, {0, NULL},
 };
 static PyType_Spec spec = {
-    .name = "shmstore._calls.Memory",
+    .name = "shmstore._base.calls.Memory",
     .basicsize = sizeof(struct shms_memory),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = slots,

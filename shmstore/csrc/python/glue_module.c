@@ -2,7 +2,7 @@
  *
  * It lies in the file of _core, the module that cffi makes, so that there is one engine in a process: one table of
  * handles, one epoch of forks. Each interpreter, and each import of one that imports the package again, has a module
- * object of its own, with a state of its own (PEP 489); shmstore/_calls.py makes it. No Python object is kept in a
+ * object of its own, with a state of its own (PEP 489); shmstore/_base/calls.py makes it. No Python object is kept in a
  * static variable: it would outlive its interpreter, or be used by another. */
 #include "api/api.h"
 #include "python/glue_memory.h"
@@ -309,13 +309,13 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {MULTIPLE_INTERPRETER
 static PyModuleDef_Slot slots_before_3_12[] = {{Py_mod_exec, execute}, {0, NULL}};
 
 PyModuleDef shms_module_definition = {
-    PyModuleDef_HEAD_INIT,  .m_name = "shmstore._calls", .m_size = sizeof(struct shms_module),
-    .m_methods = functions, .m_traverse = traverse,      .m_clear = clear,
+    PyModuleDef_HEAD_INIT,  .m_name = "shmstore._base.calls", .m_size = sizeof(struct shms_module),
+    .m_methods = functions, .m_traverse = traverse,           .m_clear = clear,
     .m_free = release,
 };
 
-PyMODINIT_FUNC PyInit__calls(void);
-PyMODINIT_FUNC PyInit__calls(void) {
+PyMODINIT_FUNC PyInit_calls(void);
+PyMODINIT_FUNC PyInit_calls(void) {
     int minor = 0;
     sscanf(Py_GetVersion(), "3.%d", &minor);
     shms_module_definition.m_slots = minor < 12 ? slots_before_3_12 : slots;

@@ -32,7 +32,7 @@ static Py_ssize_t length(PyObject *self) {
 
 static PyType_Slot slots[] = {{Py_mp_length, length}, {Py_sq_length, length}, {0, NULL}};
 static PyType_Spec spec = {
-    .name = "shmstore._calls.Sized",
+    .name = "shmstore._base.calls.Sized",
     .basicsize = sizeof(PyObject),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = slots,

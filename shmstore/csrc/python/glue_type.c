@@ -1,6 +1,6 @@
 /* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
  *
- * A subclass (shmstore/_attachment.py and what is above it) adds everything else. These methods use of it
+ * A subclass (shmstore/_store/attachment.py and what is above it) adds everything else. These methods use of it
  *   _fail(status, asked or None, key) -> exception     _no_key(object) -> exception
  *   _decode(codec, bytes, key) -> object
  *   _encode_parts(object, key) -> bytes, or (head, memory): memory that is copied from where it lies
@@ -570,7 +570,7 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 static PyType_Spec spec = {
-    .name = "shmstore._calls.StoreCalls",
+    .name = "shmstore._base.calls.StoreCalls",
     .basicsize = sizeof(struct shms_store_object),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = slots,

@@ -1,7 +1,7 @@
 /* glue_wait.c: wait, as far as its answer comes soon.
  *
  * The first look keeps the GIL, for the answer is often there already. Then one slice, asleep or
- * spinning, without it. What takes longer goes on in Python (shmstore/_waiting.py), where slices are counted, signals
+ * spinning, without it. What takes longer goes on in Python (shmstore/_store/waiting.py), where slices are counted, signals
  * and the log are served, and wrong arguments get their sentence. */
 #include "python/glue_call.h"
 #include "engine/wait.h"

@@ -146,7 +146,7 @@ static PyType_Slot slots[] = {
     {0, NULL},
 };
 static PyType_Spec spec = {
-    .name = "shmstore._calls.Walk",
+    .name = "shmstore._base.calls.Walk",
     .basicsize = sizeof(struct walk),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
@@ -158,7 +158,7 @@ static PyType_Slot slots_of_keys[] = {
     {Py_tp_dealloc, unmake}, {Py_tp_traverse, traverse}, {Py_tp_iter, iterate}, {Py_mp_length, length}, {0, NULL},
 };
 static PyType_Spec spec_of_keys = {
-    .name = "shmstore._calls.Keys",
+    .name = "shmstore._base.calls.Keys",
     .basicsize = sizeof(struct walk),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = slots_of_keys,

@@ -2,7 +2,7 @@
  * awaited with it given up and nothing held; again. */
 #include "python/glue_call.h"
 
-#define LONGEST 3e9 /* seconds, as in shmstore/_durations.py, which has the rule */
+#define LONGEST 3e9 /* seconds, as in shmstore/_base/durations.py, which has the rule */
 
 int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds) {
     PyObject *fallback = shms_module_of(store)->fallback;

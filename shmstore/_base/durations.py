@@ -1,0 +1,104 @@
+"""Durations as arguments: one rule for every ttl, timeout and spin.
+
+A duration is an int, float, Decimal or Fraction of seconds, or a timedelta. A bool is none, nor is NaN, nor a number of
+another type. Infinity and whatever exceeds ``LONGEST`` count as that. C reads exact floats and ints itself, by the same
+rule (``shms_call_ttl``), and asks here about everything else.
+"""
+
+from __future__ import annotations
+
+from shmstore._base.imports import imported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from datetime import timedelta
+    from decimal import Decimal
+    from fractions import Fraction
+    from typing import Any, TypeAlias
+
+    Duration: TypeAlias = int | float | Decimal | Fraction | timedelta
+
+__all__ = ["FOREVER", "LONGEST", "seconds", "timeout_ns", "ttl_ns"]
+
+LONGEST = 3_000_000_000  # seconds, 95 years: nanoseconds since boot stay within 63 bits
+FOREVER = 2**62  # nanoseconds: a timeout of None
+
+_SECOND = 10**9
+
+
+def ttl_ns(ttl: Any) -> int:
+    """Nanoseconds to live, at least 1; 0 for None, which is for ever.
+
+    Raises: TypeError, ValueError.
+    """
+    if ttl is None:
+        return 0
+    number = _nanoseconds(ttl, "ttl", ", or None for ever")
+    if not number > 0:
+        raise ValueError(f"ttl is more than 0 seconds, or None for ever, not {_shown(ttl)}")
+    return int(number) + 1 if number < LONGEST * _SECOND else LONGEST * _SECOND
+
+
+def timeout_ns(timeout: Any, what: str) -> int:
+    """Nanoseconds to wait, at least 0; ``FOREVER`` for None.
+
+    Raises: TypeError, ValueError.
+    """
+    if timeout is None:
+        return FOREVER
+    number = _nanoseconds(timeout, what, ", or None to wait for ever")
+    if not number >= 0:
+        raise ValueError(f"{what} is 0 or more seconds, or None to wait for ever, not {_shown(timeout)}")
+    return int(number) if number < LONGEST * _SECOND else LONGEST * _SECOND
+
+
+def _nanoseconds(duration: Any, what: str, or_none: str) -> int | float:
+    """The duration in nanoseconds; out of range it may be infinite, and its sign is that of the duration."""
+    if isinstance(duration, (int, float)) and not isinstance(duration, bool):
+        seconds = duration
+    elif isinstance(duration, _class("datetime", "timedelta")):  # exact, without a float
+        exact: int = ((duration.days * 86_400 + duration.seconds) * 10**6 + duration.microseconds) * 1000
+        return exact
+    elif isinstance(duration, (_class("decimal", "Decimal"), _class("fractions", "Fraction"))):
+        seconds = _as_float(duration)
+    else:
+        raise TypeError(
+            f"{what} is a number of seconds (int, float, Decimal or Fraction) or a timedelta{or_none}, "
+            f"not {type(duration).__name__}"
+        )
+    if seconds != seconds:
+        raise ValueError(f"{what} is a number of seconds, not {duration!r}")
+    return seconds * _SECOND if -LONGEST <= seconds <= LONGEST else _infinity(seconds)
+
+
+def _as_float(number: Any) -> float:
+    """A Decimal or Fraction as a float of the same sign; a signalling NaN as a NaN."""
+    if getattr(number, "is_nan", bool)():
+        return float("nan")
+    if not -LONGEST <= number <= LONGEST:
+        return _infinity(number)
+    return float(number) or (5e-324 if number > 0 else 0.0 if number == 0 else -5e-324)
+
+
+def seconds(nanoseconds: int) -> str:
+    """A duration in a message."""
+    return f"{nanoseconds / 1e9:g} s"
+
+
+def _shown(duration: Any) -> str:
+    """Python writes no int of more than 4,300 digits."""
+    return repr(duration) if not isinstance(duration, int) or -(10**18) < duration else "-10**18 or less"
+
+
+def _infinity(number: Any) -> float:
+    return float("inf") if number > 0 else float("-inf")
+
+
+def _class(module: str, name: str) -> Any:
+    """The class, if somebody can hold an instance of it: then its module is imported."""
+    found = getattr(imported(module), name, None)
+    return found if isinstance(found, type) else _Nothing
+
+
+class _Nothing:
+    """A class without instances."""

@@ -1,0 +1,58 @@
+"""Arguments that were not given."""
+
+from __future__ import annotations
+
+from shmstore._base.calls import set_default
+from shmstore._base.imports import once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["DEFAULT", "MISSING", "PRIVATE", "Default", "Private", "UnsaidInt", "UnsaidStr"]
+
+
+class Default:
+    """Stands for "what the handle was opened with"."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+DEFAULT = once(Default("DEFAULT"))
+set_default(DEFAULT)
+MISSING: Any = once(Default("MISSING"))  # Any: it stands where a value of any type could
+
+
+class Private(Default):
+    """The key of stores that have none: each is new, and goes with the last process that is attached."""
+
+    __slots__ = ()
+
+
+PRIVATE = once(Private("PRIVATE"))
+
+
+@once
+class UnsaidStr(str):
+    """A default that can be told from the same value given by the caller."""
+
+    __slots__ = ()
+
+
+@once
+class UnsaidInt(int):
+    """The same for permission bits, which signatures show as one writes them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{self:#o}"

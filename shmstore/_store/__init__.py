@@ -1,0 +1,1 @@
+"""What the class Store is made of."""

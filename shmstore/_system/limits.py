@@ -1,0 +1,149 @@
+"""The limits that the kernel sets to shared memory, as words for a message: each by its name and current value."""
+
+from __future__ import annotations
+
+import os
+
+from shmstore._base.foreign import is_foreign
+from shmstore._core import lib
+from shmstore._system.files import read
+
+__all__ = [
+    "PAGE", "amount", "free_huge_pages", "huge_page_sizes", "limit", "mapping_at", "mappings_are_used_up",
+    "room", "room_for_mappings",
+    "taken_of_addresses", "ulimit",
+]  # fmt: skip
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+_RESOURCES = {"f": 1, "n": 7, "l": 8, "v": 9}  # RLIMIT_FSIZE, _NOFILE, _MEMLOCK, _AS; csrc/os/posix.c compares them
+_UNLIMITED = 2**64 - 1
+
+
+def amount(count: float) -> str:
+    """Bytes in at most five characters, in units of 1024: 640, 1.5K, 64M."""
+    for unit in ("", "K", "M", "G", "T", "P"):
+        if count < 999.5 or unit == "P":
+            break
+        count /= 1024
+    if unit == "" or count == int(count) or count >= 99.95:
+        return f"{count:.0f}{unit}"
+    return f"{count:.1f}{unit}"
+
+
+def _bytes(count: int) -> str:
+    """Exact, and legible."""
+    return f"{count} bytes" if count < 1024 else f"{count} bytes ({amount(count)})"
+
+
+def limit(name: str) -> str:
+    """A sysctl such as kernel.shmmni."""
+    try:
+        path = "/proc/sys/" + name.replace(".", "/")
+        return f"{name} is {int(read(path))}"
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
+        return f"{name} cannot be read"
+
+
+def ulimit(letter: str) -> str:
+    """What the shell's ``ulimit`` says of this process, in its unit for descriptors and in bytes for the rest."""
+    soft = lib.shms_posix_getrlimit(_RESOURCES[letter])
+    if soft == _UNLIMITED:
+        return f"ulimit -{letter} is unlimited"
+    return f"ulimit -{letter} is {soft if letter == 'n' else _bytes(soft)}"
+
+
+def room(folder: str) -> str:
+    """The size of the file system of a folder, /dev/shm above all, and what is left of it."""
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        return f"{folder} cannot be looked at ({error.strerror})"
+    size, free = found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize
+    files = f", {found.f_files} files of which {found.f_ffree} are free" if found.f_files else ""
+    return f"{folder} has {_bytes(size)}, {_bytes(free)} free{files}"
+
+
+def huge_page_sizes() -> list[int] | None:
+    """The sizes of huge pages, in bytes, that this kernel knows; None where /sys does not tell."""
+    try:
+        names = os.listdir("/sys/kernel/mm/hugepages")
+        return sorted([int(name.removeprefix("hugepages-").removesuffix("kB")) * 1024 for name in names])
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
+        absent = isinstance(error, FileNotFoundError) and os.path.isdir("/sys/kernel/mm")
+        return [] if absent else None
+
+
+def free_huge_pages() -> str:
+    """How many huge pages of each size are free, and of how many."""
+    words = []
+    sizes = huge_page_sizes()
+    if sizes is None:
+        return "/sys/kernel/mm/hugepages cannot be read"
+    for size in sizes:
+        counts = []
+        for name in ("free_hugepages", "nr_hugepages"):
+            try:
+                counts.append(read(f"/sys/kernel/mm/hugepages/hugepages-{size // 1024}kB/{name}").decode().strip())
+            except OSError as error:
+                if is_foreign(error):
+                    raise
+                counts.append("?")
+        words.append(f"{counts[0]} of {counts[1]} huge pages of {size // 1024} kB are free")
+    return ", ".join(words) or "this kernel has no huge pages"
+
+
+def mappings() -> list[tuple[int, int, str]] | None:
+    """What this process has mapped: first address, address behind the last, name; None where /proc does not tell."""
+    try:
+        text = read("/proc/self/maps").decode("utf-8", "replace")
+        rows = [line.split(maxsplit=5) for line in text.rstrip("\n").split("\n")]
+    except OSError as error:
+        if is_foreign(error):
+            raise
+        return None
+    found = []
+    for row in rows:
+        start, _, stop = row[0].partition("-")
+        found.append((int(start, 16), int(stop, 16), row[5].strip() if len(row) == 6 else "private memory"))
+    return found
+
+
+def taken_of_addresses() -> tuple[int | None, int | None]:
+    """Bytes of addresses that this process may have, and has; None: no limit, and cannot be read."""
+    soft = lib.shms_posix_getrlimit(_RESOURCES["v"])
+    allowed = None if soft == _UNLIMITED else soft
+    try:
+        taken = int(read("/proc/self/statm").split()[0]) * PAGE
+    except (OSError, ValueError, IndexError) as error:
+        if is_foreign(error):
+            raise
+        return allowed, None
+    return allowed, taken
+
+
+def room_for_mappings() -> str:
+    """What bounds the addresses of this process, and how much of it is taken."""
+    found = mappings()
+    count = "how many mappings exist cannot be read" if found is None else f"{len(found)} mappings exist"
+    return f"{ulimit('v')}, {limit('vm.max_map_count')}, {count}"
+
+
+def mappings_are_used_up() -> bool:
+    """Whether this process has as many mappings as it may have."""
+    found, allowed = mappings(), limit("vm.max_map_count").rpartition(" ")[2]
+    return found is not None and allowed.isdigit() and len(found) + 1 >= int(allowed)
+
+
+def mapping_at(address: int, size: int) -> str | None:
+    """What lies in a range of addresses already."""
+    for start, stop, name in mappings() or ():
+        if start < address + max(size, 1) and address < stop:
+            return f"{name} at {start:#x} to {stop:#x}"
+    return None

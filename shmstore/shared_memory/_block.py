@@ -1,0 +1,257 @@
+"""``SharedMemory``: the interface of ``multiprocessing.shared_memory``, on a System V segment."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from operator import index
+
+from shmstore._base.foreign import is_foreign
+from shmstore._base.imports import current
+from shmstore._system.limits import PAGE
+from shmstore.errors import KeyCollision
+from shmstore.shared_memory import _header as header
+from shmstore.sysv import IPC_RMID, IPC_STAT, SHM_DEST, Attachment, shmat, shmctl, shmdt, shmget
+from shmstore.sysv import _create as _create_segment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+__all__ = ["SharedMemory"]
+
+PATIENCE = 1.0  # seconds for another process to finish the header that it began
+_GONE = (errno.EINVAL, errno.EIDRM)
+
+
+def _make_filename() -> str:
+    """A name that nobody has, most probably."""
+    return f"psm_{os.urandom(8).hex()}"
+
+
+class SharedMemory:
+    """Create a block of shared memory, or attach to one by its name, as the class of the standard library does.
+
+    name, size     what it is called (made up for ``name=None``), and how many bytes were asked for
+    buf            a writable memoryview of the bytes, which begin at a page; None after ``close``
+    close, unlink  end this handle; remove the block for all, once nobody is attached any more
+
+    Code moves over by changing an import. What is different, on purpose:
+
+    - Nobody's exit removes a block: there is no resource tracker, and ``track`` is accepted and ignored. What
+      is not unlinked stays until the machine restarts; ``ipcs -m`` shows it, ``ipcrm`` removes it.
+    - It is a System V segment: /dev/shm, 64 MB under Docker, does not limit it, and a full one is an OSError
+      when it is created instead of a SIGBUS when it is written to.
+    - A handle that fails to attach removes nothing. ``unlink`` removes the block of this handle, never another
+      one that was created under the same name since.
+    - A dropped handle detaches once no view of ``buf`` is left, without a complaint about those that are.
+    - It is a context manager, which closes.
+
+    Threads may share a handle. A forked child has the parent's handles, and closes them for itself; a pickled
+    one attaches by name, wherever it is unpickled.
+
+    Raises: FileExistsError, FileNotFoundError; KeyCollision if something else has the key that this name gets (a
+    32-bit hash); PermissionError for another user's; OSError with the kernel's limit; ValueError.
+
+    Cost: some tens of microseconds, and the first page of the segment for the name.
+    """
+
+    _mode = 0o600
+
+    def __init__(self, name: str | None = None, create: bool = False, size: int = 0, *, track: bool = True) -> None:
+        self._begin(name, create, size)
+        owner = self._attachment._owner
+        try:
+            owner.keep(True)  # the last step: who never gets this handle could not unlink a block that it created
+        except BaseException:
+            owner.keep(not create)
+            raise
+
+    def _begin(self, name: str | None, create: bool, size: int) -> None:
+        """Attach; a block that is created goes with this handle, until its owner is told to keep it."""
+        if not size >= 0:
+            raise ValueError("'size' must be a positive integer")
+        if create and size == 0:
+            raise ValueError("'size' must be a positive number different from zero")
+        if name is None and not create:
+            raise ValueError("'name' can only be None if create=True")
+        if not create:
+            attachment, found = _attach(name)
+        elif name is not None:
+            attachment, found = _create(name, index(size), self._mode)
+        else:
+            while True:
+                name = _make_filename()
+                try:
+                    attachment, found = _create(name, index(size), self._mode)
+                    break
+                except (FileExistsError, KeyCollision) as error:
+                    if is_foreign(error):
+                        raise
+                    continue
+        self._name = name
+        self._size = found.size
+        self._offset = found.offset
+        self._attachment = attachment
+        self._buf: Any = None
+
+    @property
+    def buf(self) -> memoryview:
+        """The bytes, as a writable memoryview; None once closed."""
+        if self._buf is None and not self._attachment._owner.ended:
+            self._buf = self._attachment.memory[self._offset : self._offset + self._size]
+        view: memoryview = self._buf
+        return view
+
+    @property
+    def name(self) -> str:
+        """What another process passes to attach to this block."""
+        return str(self._name)
+
+    @property
+    def size(self) -> int:
+        """Bytes, as asked for by who created it."""
+        return self._size
+
+    def close(self) -> None:
+        """End this handle; the block lives on. Closing again does nothing.
+
+        Raises: BufferError while a slice of ``buf`` or another buffer of it is in use, and the handle stays as
+        it is (but take ``buf`` anew).
+        """
+        if self._attachment._owner.ended:
+            return
+        buf, self._buf = self._buf, None  # the property takes it anew, if this fails
+        if buf is not None:
+            buf.release()  # BufferError if somebody holds its buffer
+        try:
+            shmdt(self._attachment)
+        except BufferError as error:
+            if is_foreign(error):
+                raise
+            raise BufferError(f"{self!r} stays open: a slice of its buf is still in use") from None
+
+    def unlink(self) -> None:
+        """Remove the block: its name is free at once, its memory when the last process has detached.
+
+        Before or after ``close``, by one handle of one process.
+
+        Raises: FileNotFoundError if it was removed before; PermissionError unless it is ours or we created it.
+        """
+        shmid = self._attachment.shmid
+        try:
+            stat = shmctl(shmid, IPC_STAT)
+            if not stat.mode & SHM_DEST and stat.key == header.key_of(_raw(self.name)):
+                shmctl(shmid, IPC_RMID)
+                return
+        except OSError as error:
+            if is_foreign(error) or error.errno not in _GONE:
+                raise
+        raise FileNotFoundError(errno.ENOENT, "this shared memory was removed before", self.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (current(self.__class__), (self.name, False, self.size))
+
+    def __repr__(self) -> str:
+        return f"{self.__class__.__name__}({self.name!r}, size={self.size})"
+
+    def __enter__(self) -> SharedMemory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except BufferError as refusal:
+            if error is None or is_foreign(refusal):
+                raise  # else the traceback itself holds the slice, and the mapping goes with it
+
+
+def _raw(name: Any) -> bytes:
+    """A name as the header keeps it; the C library ignores slashes in front, and so do we."""
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}")
+    raw = name.encode("utf-8", "surrogateescape").lstrip(b"/")
+    if b"\0" in raw:
+        raise ValueError(f"a name holds no NUL: {name!r}")
+    if not raw:
+        raise OSError(errno.EINVAL, "a name has at least one character that is no slash", name)
+    if len(raw) > PAGE - header.FIXED:
+        raise OSError(errno.ENAMETOOLONG, f"a name has at most {PAGE - header.FIXED} bytes, this one has {len(raw)}")
+    return raw
+
+
+def _create(name: str, size: int, mode: int) -> tuple[Attachment, header.Header]:
+    raw = _raw(name)
+    key = header.key_of(raw)
+    while True:
+        try:
+            attachment = Attachment(_create_segment(key, header.total(size), mode))
+            break
+        except FileExistsError as error:
+            if is_foreign(error):
+                raise
+            _refuse(name)
+    return attachment, header.write(attachment.memory, raw, size)
+
+
+def _refuse(name: str) -> None:
+    """Say who has the key of a name that cannot be created; return if it is free by now."""
+    try:
+        attachment, _ = _attach(name)
+    except FileNotFoundError as error:
+        if is_foreign(error):
+            raise
+        return
+    except PermissionError as error:  # another user's: which name it has cannot be seen
+        if is_foreign(error):
+            raise
+        told = f"the key of this name is taken; {error.strerror}"
+    else:
+        told = f"shared memory of this name exists, as segment {attachment.shmid}"
+        shmdt(attachment)
+    raise FileExistsError(errno.EEXIST, told, name) from None
+
+
+def _attach(name: Any) -> tuple[Attachment, header.Header]:
+    raw = _raw(name)
+    key = header.key_of(raw)
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            attachment = shmat(shmget(key, 0))
+        except FileNotFoundError as error:
+            if is_foreign(error):
+                raise
+            told = f"no shared memory of this name (key {key & 0xFFFFFFFF:#010x}) in this IPC namespace"
+            raise FileNotFoundError(errno.ENOENT, told, name) from None
+        except OSError as error:
+            if is_foreign(error) or error.errno not in _GONE or time.monotonic() > deadline:
+                raise
+            continue  # removed in between
+        try:
+            found = header.read(attachment.memory)
+        except header.Foreign:
+            raise _collision(name, key, attachment, "nothing that SharedMemory of this version made") from None
+        if found is not None:
+            break
+        if time.monotonic() > deadline:
+            raise _collision(name, key, attachment, "one whose creator did not finish, or another program's")
+        shmdt(attachment)
+        time.sleep(0.001)
+    if found.name != raw:
+        other = found.name.decode("utf-8", "backslashreplace")
+        raise _collision(name, key, attachment, f"the shared memory {other!r}")
+    return attachment, found
+
+
+def _collision(name: str, key: int, attachment: Attachment, what: str) -> KeyCollision:
+    shmid = attachment.shmid
+    shmdt(attachment)
+    return KeyCollision(
+        f"SharedMemory {name!r}: its key {key & 0xFFFFFFFF:#010x} is taken by segment {shmid}, {what}; "
+        f"use another name, or remove that if nobody needs it: ipcrm -m {shmid}"
+    )

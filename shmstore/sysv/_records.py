@@ -1,0 +1,107 @@
+"""What ``shmctl`` answers, as small objects named after the structures or the commands of its man page."""
+
+from __future__ import annotations
+
+from shmstore._base.imports import once
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["IpcInfo", "Segment", "ShmInfo", "ShmidDs"]
+
+
+@once
+class ShmidDs:
+    """Hold what ``IPC_STAT`` tells about a segment; change uid, gid and mode and pass it to ``IPC_SET``.
+
+    ``key`` is a key_t, so it may be negative: ``ipcs`` prints ``key & 0xFFFFFFFF``. ``mode`` holds the
+    permission bits and SHM_DEST and SHM_LOCKED. Times are seconds since 1970, 0 for never.
+    """
+
+    __slots__ = (
+        "atime", "cgid", "cpid", "ctime", "cuid", "dtime", "gid",
+        "id", "key", "lpid", "mode", "nattch", "size", "uid",
+    )  # fmt: skip
+
+    def __init__(self, stat: Any) -> None:
+        self.key: int = stat.key
+        self.id: int = stat.id
+        self.size: int = stat.size
+        self.mode: int = stat.mode
+        self.uid: int = stat.uid
+        self.gid: int = stat.gid
+        self.cuid: int = stat.cuid
+        self.cgid: int = stat.cgid
+        self.cpid: int = stat.cpid
+        self.lpid: int = stat.lpid
+        self.nattch: int = stat.nattch
+        self.atime: int = stat.atime
+        self.dtime: int = stat.dtime
+        self.ctime: int = stat.ctime
+
+    def __repr__(self) -> str:
+        return (
+            f"<ShmidDs id={self.id} key={self.key & 0xFFFFFFFF:#010x} size={self.size} mode={self.mode:#o} "
+            f"uid={self.uid} nattch={self.nattch}>"
+        )
+
+
+class IpcInfo:
+    """Hold what ``IPC_INFO`` tells, the limits of this IPC namespace, as ``ipcs -l`` prints them.
+
+    ``shmmax`` and ``shmmin`` are bytes of one segment, ``shmmni`` segments, ``shmall`` pages of all segments.
+    ``shmseg``, segments of one process, is not enforced. ``highest`` is the last index for ``SHM_STAT``.
+    """
+
+    __slots__ = ("highest", "shmall", "shmmax", "shmmin", "shmmni", "shmseg")
+
+    def __init__(self, highest: int, limits: Any) -> None:
+        self.highest = highest
+        self.shmmax: int = limits.shmmax
+        self.shmmin: int = limits.shmmin
+        self.shmmni: int = limits.shmmni
+        self.shmseg: int = limits.shmseg
+        self.shmall: int = limits.shmall
+
+    def __repr__(self) -> str:
+        return f"<IpcInfo shmmni={self.shmmni} shmmax={self.shmmax} shmall={self.shmall}>"
+
+
+class ShmInfo:
+    """Hold what ``SHM_INFO`` tells, the use of this IPC namespace, as ``ipcs -u`` prints it.
+
+    ``used_ids`` counts segments; ``shm_tot``, ``shm_rss`` and ``shm_swp`` count pages: of all sizes together,
+    of those in memory, of those swapped out. ``highest`` is the last index for ``SHM_STAT``.
+    """
+
+    __slots__ = ("highest", "shm_rss", "shm_swp", "shm_tot", "used_ids")
+
+    def __init__(self, highest: int, usage: Any) -> None:
+        self.highest = highest
+        self.used_ids: int = usage.used_ids
+        self.shm_tot: int = usage.shm_tot
+        self.shm_rss: int = usage.shm_rss
+        self.shm_swp: int = usage.shm_swp
+
+    def __repr__(self) -> str:
+        return f"<ShmInfo used_ids={self.used_ids} shm_tot={self.shm_tot} shm_rss={self.shm_rss}>"
+
+
+class Segment:
+    """Hold one row of ``segments()``.
+
+    ``readable`` says whether this process may look into the segment. ``stat`` is what is known of it: None if
+    the kernel tells this process that there is a segment, and nothing more. ``index`` is its place in the
+    kernel's table, None if the row comes from /proc/sysvipc/shm.
+    """
+
+    __slots__ = ("index", "readable", "stat")
+
+    def __init__(self, index: int | None, readable: bool, stat: ShmidDs | None) -> None:
+        self.index = index
+        self.readable = readable
+        self.stat = stat
+
+    def __repr__(self) -> str:
+        return f"<Segment {self.stat or f'at index {self.index}'}{' unreadable' * (not self.readable)}>"

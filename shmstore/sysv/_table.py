@@ -1,0 +1,88 @@
+"""All segments of this IPC namespace, whoever owns them: from the kernel's table, or from /proc/sysvipc/shm.
+
+SHM_STAT shows only what the caller may read. SHM_STAT_ANY shows all, but Linux has it since 4.17, and sandboxes
+refuse it. /proc/sysvipc/shm shows all too, where /proc is mounted. So each is asked when the one before refuses.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from shmstore._base.foreign import is_foreign
+from shmstore._core import ffi, lib
+from shmstore._system.files import read
+from shmstore.sysv._records import Segment, ShmidDs
+
+__all__ = ["rows_of_proc", "segments"]
+
+_REFUSED = (-errno.EACCES, -errno.EPERM, -errno.ENOSYS)
+_COLUMNS = "key id mode size cpid lpid nattch uid gid cuid cgid atime dtime ctime".split()
+
+
+def segments() -> list[Segment]:
+    """List every segment of this IPC namespace; one that may not be read is unreadable, but not left out.
+
+    The list is no snapshot: what is created or removed meanwhile may be in it or not.
+
+    Cost: one or two system calls for each place up to the highest in use.
+    Raises: OSError if the kernel's table and /proc/sysvipc/shm are both closed to this process.
+    """
+    usage = ffi.new("struct shms_sysv_usage *")
+    highest: int = lib.shms_sysv_shm_info(usage)
+    if highest < 0:
+        rows = rows_of_proc()
+        if rows is None:
+            advice = "this process may see neither the kernel's table nor /proc/sysvipc/shm"
+            raise OSError(-highest, f"shmctl: {os.strerror(-highest)}: {advice}")
+        return _checked(rows)
+    found: list[Segment] = []
+    hidden: list[int] = []
+    stat = ffi.new("struct shms_sysv_stat *")
+    for index in range(highest + 1):
+        code = lib.shms_sysv_shm_stat(index, False, stat)
+        if code >= 0:
+            found.append(Segment(index, True, ShmidDs(stat)))
+        elif code in _REFUSED:
+            if lib.shms_sysv_shm_stat(index, True, stat) >= 0:
+                found.append(Segment(index, False, ShmidDs(stat)))
+            elif lib.shms_sysv_shm_stat(index, False, stat) in _REFUSED:  # not removed in between
+                hidden.append(index)
+    return found + _of_hidden(hidden, found) if hidden else found
+
+
+def _of_hidden(hidden: list[int], found: list[Segment]) -> list[Segment]:
+    """What /proc tells of places that the kernel's table did not show."""
+    rows = rows_of_proc()
+    if rows is None:
+        return [Segment(index, False, None) for index in hidden]
+    known = {segment.stat.id for segment in found if segment.stat}
+    return _checked([row for row in rows if row.id not in known])
+
+
+def _checked(rows: list[ShmidDs]) -> list[Segment]:
+    """Segments of /proc, which does not say what may be read."""
+    found = []
+    stat = ffi.new("struct shms_sysv_stat *")
+    for row in rows:
+        code = lib.shms_sysv_ipc_stat(row.id, stat)
+        if code == 0 or code in _REFUSED:
+            found.append(Segment(None, code == 0, row))
+    return found
+
+
+def rows_of_proc() -> list[ShmidDs] | None:
+    """The lines of /proc/sysvipc/shm, which everybody may read; None where it is not mounted."""
+    try:
+        return [_row(line) for line in read("/proc/sysvipc/shm").splitlines()[1:]]
+    except (OSError, ValueError) as error:
+        if is_foreign(error):
+            raise
+        return None
+
+
+def _row(line: bytes) -> ShmidDs:
+    stat = ffi.new("struct shms_sysv_stat *")
+    for name, word in zip(_COLUMNS, line.split(), strict=False):
+        setattr(stat, name, int(word, 8 if name == "mode" else 10))
+    return ShmidDs(stat)
