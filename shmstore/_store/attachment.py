@@ -40,7 +40,7 @@ class Attachment(StoreCalls):
     """A handle on a store. Threads may share it; a forked child uses it as a client of its own."""
 
     __slots__ = (
-        "__weakref__", "_codec", "_codec_number", "_codecs", "_encode", "_key", "_options", "_parts", "_timeout",
+        "__weakref__", "_codec", "_codec_number", "_codecs", "_encode", "_key", "_options", "_parts", "_popped_at", "_timeout",
         "_typed", "_uuid",
     )  # fmt: skip
 
@@ -159,6 +159,7 @@ class Attachment(StoreCalls):
             huge_page=huge_page, prefault=prefault, lock_memory=lock_memory,
         )  # fmt: skip
         self._copies = {}
+        self._popped_at = 0  # slot (popitem)
         number = self._codec_number
         lib.shms_configure(self._handle, wait, lifetime, number if type(number) is int else lib.SHMS_CODEC_NAMED)
         self._tell_news()

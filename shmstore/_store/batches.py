@@ -32,6 +32,8 @@ else:
 
 __all__ = ["Batches"]
 
+_END = 2**64 - 1  # behind the last slot
+
 
 class Batches(Entries[_V]):
     """The whole mapping."""
@@ -152,7 +154,7 @@ class Batches(Entries[_V]):
         batch: list[EntryKey] = []
         for key in self._walk(b"", ALL_KEYS):
             batch.append(key)
-            if len(batch) == 1000:
+            if len(batch) == 250:  # well below a millisecond, in which no other thread of this process runs
                 self.delete_many(batch)
                 batch.clear()
         self.delete_many(batch)
@@ -174,7 +176,8 @@ class Batches(Entries[_V]):
         caller = place(1)
         if caller is not None and caller[1] == IN_LOOP:
             return list_keys(self, caller, lambda: None)
-        return self._walk(b"", ALL_KEYS)
+        walk: Iterator[EntryKey] = self._walk(b"", ALL_KEYS)
+        return walk
 
     def keys(self, prefix: EntryKey = "") -> Keys:
         """The keys, or those that begin with *prefix* (and are of its type). A live view, not a snapshot."""
@@ -209,22 +212,28 @@ class Batches(Entries[_V]):
         """Remove some entry and return it with its key; each comes once, whoever asks. Entries that this handle
         cannot read are passed over, and stay.
 
+        It begins behind the entry that this handle popped last. Cost: 1 us, and a look at each empty slot in between.
+
         Raises: KeyError if the store is empty, or has no other entries.
         """
         if self._options[1]:  # before an entry is decoded that will not be taken
             self._look()
             raise self._fail(lib.SHMS_READ_ONLY)
-        unreadable = []
-        for key in self._walk(b"", ALL_KEYS):
-            try:
-                value = self._take(key)
-            except errors.CodecError as error:
-                if is_foreign(error):
-                    raise
-                unreadable.append(key)
-                continue
-            if value is not MISSING:
-                return key, value
+        unreadable: list[EntryKey] = []
+        start = self._popped_at
+        for first, end in ((start, _END), (0, start)) if self else ():
+            walk = self._walk(b"", ALL_KEYS, first, end, 1)
+            for key in walk:
+                try:
+                    value = self._take(key)
+                except errors.CodecError as error:
+                    if is_foreign(error):
+                        raise
+                    unreadable.append(key)
+                    continue
+                if value is not MISSING:
+                    self._popped_at = walk.cursor
+                    return key, value
         if not unreadable:
             raise KeyError(f"store {self._key.shown} is empty")
         raise KeyError(

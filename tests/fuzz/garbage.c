@@ -287,7 +287,12 @@ static void look_at_everything(uint32_t i) {
     MAY_BE(shms_get_stats(number, &stats), "odcp");
     int64_t n = shms_get_clients(number, clients, 8);
     MUST(n >= 0 ? n <= s->client_count : may_be((int)n, "dcp"));
-    n = shms_count_entries(number, 0);
+    struct shms_handle *h = shms_handle_get(number);
+    struct shms_count counted;
+    shms_count_begin(&h->s, number % 2, &counted);
+    while (!shms_count_some(&h->s, &counted, 64))
+        ;
+    n = (int64_t)counted.count;
     MUST(n >= 0 ? (uint64_t)n <= s->bucket_count * SHMS_BUCKET_SLOTS : may_be((int)n, "dcp"));
     for (uint64_t rounds = 0; cursor != UINT64_MAX; rounds++) {
         uint64_t before = cursor;

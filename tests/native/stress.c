@@ -226,9 +226,10 @@ static void let_go(struct worker *w) {
 
 static void walk(struct worker *w) {
     static _Thread_local uint8_t names[SHMS_KEY_MAX + 4];
-    uint64_t cursor = 0, filled;
-    while (cursor != UINT64_MAX) {
-        EXPECT(shms_walk(w->s, &cursor, NULL, 0, SHMS_WALK_ALL, names, sizeof names, &filled) == SHMS_OK);
+    struct shms_walk walk = {0, UINT64_MAX, NULL, 0, SHMS_WALK_ALL, UINT32_MAX};
+    uint64_t filled;
+    while (walk.cursor < walk.end) {
+        EXPECT(shms_walk(w->s, &walk, names, sizeof names, &filled) == SHMS_OK);
         for (uint64_t at = 0; at < filled;) {
             uint32_t mark;
             memcpy(&mark, names + at, 4);

@@ -42,8 +42,6 @@ int shms_get_info(int64_t handle, struct shms_info *info);
 int shms_get_stats(int64_t handle, struct shms_stats *stats);
 /* Fills up to `room` clients. Returns how many there are, or a status. */
 int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room);
-/* The number of unexpired entries, or a status. any: stops at the first. */
-int64_t shms_count_entries(int64_t handle, uint32_t any);
 /* kind: 0 str keys, 8 bytes keys, 0xffffffff all. */
 int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
                     uint8_t *buffer, uint64_t capacity, uint64_t *filled);

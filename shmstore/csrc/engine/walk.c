@@ -18,12 +18,15 @@ static uint64_t next_used(struct shms_store *s, uint64_t slot) {
 
 static inline bool gone(const struct shms_entry *e, uint64_t now) { return e->expiry && e->expiry <= now; }
 
-/* head: the bytes before each key: 4, or 20 with version and expiry. */
-static int copy_names(struct shms_store *s, uint64_t *cursor, uint64_t end, const void *prefix, uint32_t prefix_length,
-                      uint32_t kind, uint32_t head, uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
+/* head: the bytes before each key: 4, or 20 with version and expiry. slots: looked at at most. */
+static int copy_keys(struct shms_store *s, struct shms_walk *walk, uint64_t slots, uint32_t head, uint8_t *buffer,
+                     uint64_t capacity, uint64_t *filled) {
     uint64_t now = shms_os_now(), overtaken = 0, slot;
+    uint32_t prefix_length = walk->prefix_length, kind = walk->kind, found = 0;
     *filled = 0;
-    for (slot = *cursor; (slot = next_used(s, slot)) < end; slot++) {
+    for (slot = walk->cursor; (slot = next_used(s, slot)) < walk->end; slot++) {
+        if (slots-- == 0 || found == walk->most)
+            break;
         struct shms_entry e;
         const uint8_t *key;
         uint32_t length;
@@ -37,10 +40,8 @@ static int copy_names(struct shms_store *s, uint64_t *cursor, uint64_t end, cons
             continue;
         if (kind != SHMS_WALK_ALL && ((e.kind & SHMS_FLAG_BYTES_KEY) != kind || length < prefix_length))
             continue;
-        if (*filled + head + length > capacity) {
-            *cursor = slot;
-            return SHMS_OK;
-        }
+        if (*filled + head + length > capacity)
+            break;
         uint32_t mark = length | (e.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
         memcpy(buffer + *filled, &mark, 4);
         if (head > 4)
@@ -52,40 +53,68 @@ static int copy_names(struct shms_store *s, uint64_t *cursor, uint64_t end, cons
             slot--; /* the entry changed while its key was copied: look at the slot again */
             continue;
         }
-        if (kind != SHMS_WALK_ALL && memcmp(buffer + *filled + head, prefix, prefix_length) != 0)
+        if (kind != SHMS_WALK_ALL && memcmp(buffer + *filled + head, walk->prefix, prefix_length) != 0)
             continue;
         *filled += head + length;
+        found++;
     }
-    *cursor = slot;
+    walk->cursor = slot;
     return SHMS_OK;
 }
 
-int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32_t prefix_length, uint32_t kind,
-              uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
-    return copy_names(s, cursor, UINT64_MAX, prefix, prefix_length, kind, 4, buffer, capacity, filled);
+int shms_walk(struct shms_store *s, struct shms_walk *walk, uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
+    return copy_keys(s, walk, SHMS_WALK_SLOTS, 4, buffer, capacity, filled);
 }
 
 int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
                        uint64_t *filled) {
-    return copy_names(s, cursor, end, NULL, 0, SHMS_WALK_ALL, 20, buffer, capacity, filled);
+    struct shms_walk walk = {*cursor, end, NULL, 0, SHMS_WALK_ALL, UINT32_MAX};
+    int rc = copy_keys(s, &walk, UINT64_MAX, 20, buffer, capacity, filled);
+    *cursor = walk.cursor;
+    return rc;
 }
 
-uint64_t shms_walk_count(struct shms_store *s, bool any_will_do) {
-    uint64_t count = 0, now = shms_os_now();
+static bool no_blocks(struct shms_store *s) {
+    for (uint32_t a = 0; a < s->arena_count; a++)
+        if (shms_load_relaxed(&s->arenas[a].blocks))
+            return false;
+    return true;
+}
+
+void shms_count_begin(struct shms_store *s, bool any, struct shms_count *n) {
+    uint64_t start = any ? shms_load_relaxed(&s->seen_at) : 0;
+    *n = (struct shms_count){0, start, start, any, start == 0};
+    if (any && no_blocks(s)) {
+        n->slot = UINT64_MAX;
+        n->wrapped = true;
+    }
+}
+
+bool shms_count_some(struct shms_store *s, struct shms_count *n, uint64_t slots) {
+    uint64_t now = shms_os_now();
     bool any_expiry = shms_any_expiry(s);
-    for (uint64_t slot = 0; (slot = next_used(s, slot)) != UINT64_MAX; slot++) {
+    for (;; n->slot++) {
+        n->slot = next_used(s, n->slot);
+        if (n->slot == UINT64_MAX && !n->wrapped) {
+            n->wrapped = true;
+            n->slot = next_used(s, 0);
+        }
+        if (n->wrapped && n->slot >= (n->start ? n->start : UINT64_MAX))
+            return true;
+        if (slots-- == 0)
+            return false;
         struct shms_entry e;
         const uint8_t *key;
         uint32_t length;
-        if (!shms_load_acquire(&s->buckets[slot / SHMS_BUCKET_SLOTS].slots[slot % SHMS_BUCKET_SLOTS]))
+        uint64_t bucket = n->slot / SHMS_BUCKET_SLOTS;
+        uint32_t index = n->slot % SHMS_BUCKET_SLOTS;
+        if (!shms_load_acquire(&s->buckets[bucket].slots[index]) ||
+            (any_expiry && shms_peek(s, bucket, index, &e, &key, &length) == SHMS_OK && gone(&e, now)))
             continue;
-        if (any_expiry &&
-            shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &e, &key, &length) == SHMS_OK &&
-            gone(&e, now))
-            continue;
-        count++;
-        if (any_will_do)
-            break;
+        n->count++;
+        if (n->any) {
+            shms_store_relaxed(&s->seen_at, n->slot);
+            return true;
+        }
     }
-    return count;
 }

@@ -8,12 +8,21 @@
 
 #include "engine/table.h"
 
-/* Copies keys to `buffer`, from *cursor on (a slot number; 0 to start, UINT64_MAX at the end). Each key is preceded by
- * a uint32: its length, and 1 << 31 for a bytes key. kind: SHMS_WALK_ALL, or only keys of this kind that begin with the
- * prefix. SHMS_OK; SHMS_CORRUPT; SHMS_CONTENDED. REQUIRES: capacity >= SHMS_KEY_MAX + 4. */
-int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32_t prefix_length, uint32_t kind,
-              uint8_t *buffer, uint64_t capacity, uint64_t *filled);
+/* Which keys a walk visits, and where it is. */
+struct shms_walk {
+    uint64_t cursor, end; /* slot numbers: the walk is over when cursor >= end. 0 and UINT64_MAX: the whole store */
+    const void *prefix;
+    uint32_t prefix_length;
+    uint32_t kind; /* SHMS_WALK_ALL, or only keys of this kind that begin with the prefix */
+    uint32_t most; /* so many keys at most in one call */
+};
 #define SHMS_WALK_ALL 0xffffffffu
+#define SHMS_WALK_SLOTS 8192u /* about half a millisecond, if every block's header is a cache miss */
+
+/* Copies the next keys to `buffer` and moves the cursor. Each key is preceded by a uint32: its length, and 1 << 31 for
+ * a bytes key. Looks at SHMS_WALK_SLOTS slots at most, so it may find no key before the walk is over. SHMS_OK;
+ * SHMS_CORRUPT; SHMS_CONTENDED. REQUIRES: capacity >= SHMS_KEY_MAX + 4. */
+int shms_walk(struct shms_store *s, struct shms_walk *walk, uint8_t *buffer, uint64_t capacity, uint64_t *filled);
 
 /* All keys in the slots before `end`. Between the uint32 and the key stand the entry's version and expiry (two uint64;
  * ns since boot, 0 = never), so an entry that has not changed gives the same bytes. *cursor: then the next used slot
@@ -21,8 +30,16 @@ int shms_walk(struct shms_store *s, uint64_t *cursor, const void *prefix, uint32
 int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
                        uint64_t *filled);
 
-/* The number of unexpired entries. Reads the used pages of the table and, if any entry has an expiry, the header of
- * each block. any_will_do: stops at the first. */
-uint64_t shms_walk_count(struct shms_store *s, bool any_will_do);
+/* Counts the unexpired entries, in steps. Reads the used pages of the table and, if any entry has an expiry, the header
+ * of each block. any: only whether there is one. It begins where the last call found one, and knows without a look that
+ * a heap without blocks holds none. */
+struct shms_count {
+    uint64_t count;
+    uint64_t slot, start;
+    bool any, wrapped;
+};
+void shms_count_begin(struct shms_store *s, bool any, struct shms_count *n);
+/* Looks at some more slots. True: n->count is the result. */
+bool shms_count_some(struct shms_store *s, struct shms_count *n, uint64_t slots);
 
 #endif

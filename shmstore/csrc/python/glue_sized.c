@@ -5,21 +5,33 @@
  *   Sized, a base type: len(self) is len(self._sized); where that is None, self._count() says it */
 #include "python/glue_call.h"
 
-#include "api/api.h"
+#include "engine/walk.h"
 
-Py_ssize_t shms_store_length(PyObject *self) {
-    int64_t count = shms_count_entries(shms_handle_of(self), 0);
-    if (count < 0)
-        shms_store_failed(self, Py_None, (int)count);
-    return count < 0 ? -1 : (Py_ssize_t)count;
+/* The number of entries, or of any: 0 or 1; -1 with an exception. A large store is counted without the GIL. */
+static Py_ssize_t count_entries(PyObject *self, bool any) {
+    struct shms_call c;
+    struct shms_count n;
+    int rc = shms_call_begin(&c, self);
+    if (SHMS_LIKELY(rc == SHMS_OK)) {
+        shms_count_begin(&c.h->s, any, &n);
+        if (!shms_count_some(&c.h->s, &n, SHMS_WALK_SLOTS)) {
+            shms_call_count(&c);
+            rc = c.counted ? SHMS_OK : SHMS_CLOSED;
+            PyThreadState *state = PyEval_SaveThread();
+            while (rc == SHMS_OK && !shms_count_some(&c.h->s, &n, SHMS_WALK_SLOTS))
+                if (shms_handle_closing(c.h))
+                    rc = SHMS_CLOSED;
+            PyEval_RestoreThread(state);
+        }
+    }
+    shms_call_end(&c);
+    if (rc != SHMS_OK)
+        shms_store_failed(self, Py_None, rc);
+    return rc == SHMS_OK ? (Py_ssize_t)n.count : -1;
 }
 
-int shms_store_is_true(PyObject *self) {
-    int64_t count = shms_count_entries(shms_handle_of(self), 1);
-    if (count < 0)
-        shms_store_failed(self, Py_None, (int)count);
-    return count < 0 ? -1 : count > 0;
-}
+Py_ssize_t shms_store_length(PyObject *self) { return count_entries(self, false); }
+int shms_store_is_true(PyObject *self) { return (int)count_entries(self, true); }
 
 static Py_ssize_t length(PyObject *self) {
     PyObject *sized = PyObject_GetAttrString(self, "_sized");

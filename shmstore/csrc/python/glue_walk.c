@@ -11,8 +11,7 @@
 struct walk {
     PyObject_HEAD PyObject *store, *prefix, *batch; /* a batch is NULL before the first */
     Py_ssize_t next;                                /* in the batch */
-    uint64_t cursor;
-    uint32_t kind;
+    struct shms_walk at;                            /* without the prefix */
 };
 
 static int fetch(struct walk *w, uint8_t *buffer, uint64_t *filled) {
@@ -22,8 +21,10 @@ static int fetch(struct walk *w, uint8_t *buffer, uint64_t *filled) {
     if (PyBytes_AsStringAndSize(w->prefix, &prefix, &length) < 0)
         return SHMS_RAISED;
     int rc = shms_call_begin(&c, w->store);
+    w->at.prefix = prefix;
+    w->at.prefix_length = (uint32_t)length;
     if (rc == SHMS_OK)
-        rc = shms_walk(&c.h->s, &w->cursor, prefix, (uint32_t)length, w->kind, buffer, BATCH, filled);
+        rc = shms_walk(&c.h->s, &w->at, buffer, BATCH, filled);
     shms_call_end(&c);
     return rc;
 }
@@ -71,15 +72,18 @@ static bool fill(struct walk *w) {
 
 static PyObject *next(PyObject *self) {
     struct walk *w = (struct walk *)self;
-    while (!w->batch || w->next >= PyList_Size(w->batch))
-        if (w->cursor == UINT64_MAX || !fill(w))
+    while (!w->batch || w->next >= PyList_Size(w->batch)) {
+        if (w->at.cursor >= w->at.end || !fill(w))
             return NULL;
+        if (PyList_Size(w->batch) == 0) /* many slots and no key of this prefix: let other threads go on */
+            PyEval_RestoreThread(PyEval_SaveThread());
+    }
     PyObject *one = PyList_GetItem(w->batch, w->next++);
     Py_INCREF(one);
     return one;
 }
 
-static PyObject *new(PyObject *type_object, PyObject *store, PyObject *prefix, uint32_t kind) {
+static PyObject *new(PyObject *type_object, PyObject *store, PyObject *prefix, struct shms_walk at) {
     PyTypeObject *type = (PyTypeObject *)type_object;
     struct walk *w = (struct walk *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (w) {
@@ -87,28 +91,28 @@ static PyObject *new(PyObject *type_object, PyObject *store, PyObject *prefix, u
         Py_INCREF(prefix);
         w->store = store;
         w->prefix = prefix;
-        w->kind = kind;
+        w->at = at;
     }
     return (PyObject *)w;
 }
 
-PyObject *shms_walk_keys(PyObject *self, PyObject *args) {
+static PyObject *parse(PyObject *type, PyObject *self, PyObject *args) {
     PyObject *prefix;
-    unsigned kind;
-    return PyArg_ParseTuple(args, "SI", &prefix, &kind) ? new(shms_module_of(self)->walk_type, self, prefix, kind)
-                                                        : NULL;
+    unsigned kind, most = UINT32_MAX;
+    unsigned long long cursor = 0, end = UINT64_MAX;
+    if (!PyArg_ParseTuple(args, "SI|KKI", &prefix, &kind, &cursor, &end, &most))
+        return NULL;
+    return new(type, self, prefix, (struct shms_walk){cursor, end, NULL, 0, kind, most});
 }
 
-PyObject *shms_keys_of(PyObject *self, PyObject *args) {
-    PyObject *prefix;
-    unsigned kind;
-    return PyArg_ParseTuple(args, "SI", &prefix, &kind) ? new(shms_module_of(self)->keys_type, self, prefix, kind)
-                                                        : NULL;
-}
+/* _walk(prefix, kind, cursor, end, most): an iterator over keys, which fetches `most` at a time */
+PyObject *shms_walk_keys(PyObject *self, PyObject *args) { return parse(shms_module_of(self)->walk_type, self, args); }
+/* _keys(prefix, kind): what has the length of such a walk, and can be iterated over */
+PyObject *shms_keys_of(PyObject *self, PyObject *args) { return parse(shms_module_of(self)->keys_type, self, args); }
 
 static PyObject *iterate(PyObject *self) {
     struct walk *keys = (struct walk *)self;
-    return new(shms_module_of(keys->store)->walk_type, keys->store, keys->prefix, keys->kind);
+    return new(shms_module_of(keys->store)->walk_type, keys->store, keys->prefix, keys->at);
 }
 
 static Py_ssize_t length(PyObject *self) {
@@ -138,12 +142,14 @@ static void unmake(PyObject *self) {
     Py_DECREF(type);
 }
 
+static PyObject *cursor(PyObject *self, void *closure) {
+    return PyLong_FromUnsignedLongLong(((struct walk *)self)->at.cursor);
+}
+
+static PyGetSetDef attributes[] = {{"cursor", cursor, NULL, NULL, NULL}, {NULL}};
 static PyType_Slot slots[] = {
-    {Py_tp_dealloc, unmake},
-    {Py_tp_traverse, traverse},
-    {Py_tp_iter, PyObject_SelfIter},
-    {Py_tp_iternext, next},
-    {0, NULL},
+    {Py_tp_dealloc, unmake}, {Py_tp_traverse, traverse}, {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, next},  {Py_tp_getset, attributes}, {0, NULL},
 };
 static PyType_Spec spec = {
     .name = "shmstore._base.calls.Walk",

@@ -50,6 +50,7 @@ struct shms_store {
     uint32_t pins_used;
     _Atomic uint64_t validated_at; /* coarse clock when the kernel was last asked about the segment */
     uint64_t sweep_cursor;         /* next group of buckets to sweep (expire.c) */
+    _Atomic uint64_t seen_at;      /* slot in which the last entry was found (walk.c) */
     _Atomic uint64_t
         unmarked[SHMS_UNMARKED_REMEMBERED]; /* clients without liveness mark, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */

@@ -1,0 +1,108 @@
+"""Calls that visit the whole store work in steps: other threads go on meanwhile, and no call begins again at the start."""
+
+import threading
+
+import pytest
+
+import shmstore
+
+
+@pytest.fixture
+def large(make):
+    """A store with many entries, all with a time to live, so that counting looks at each block."""
+    store = make(size="128M", max_entries=400_000)
+    for first in range(0, 200_000, 20_000):
+        store.put_many({f"k{n:06}": n for n in range(first, first + 20_000)}, ttl=3600)
+    return store
+
+
+WHOLE = {
+    "len": len,
+    "keys with a prefix that no key has": lambda store: list(store.keys("none")),
+    "len of keys with a prefix": lambda store: len(store.keys("none")),
+    "clear": lambda store: store.clear(),
+}
+
+
+@pytest.mark.parametrize("what", WHOLE)
+def test_other_threads_go_on(large, what):
+    turns, stop, started = [0], threading.Event(), threading.Event()
+
+    def turn():
+        while not stop.is_set():
+            turns[0] += 1
+            started.set()
+            stop.wait(0.0001)  # gives the GIL up, and wants it back
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    try:
+        started.wait()
+        before = turns[0]
+        WHOLE[what](large)
+        assert turns[0] > before
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_closing_while_another_thread_counts(large):
+    answers = []
+
+    def count():
+        try:
+            while True:
+                answers.append(len(large))
+        except shmstore.StoreClosed:
+            answers.append("closed")
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    large.close()
+    thread.join()
+    assert answers[-1] == "closed" and set(answers[:-1]) <= {200_000}
+
+
+def test_popitem_comes_to_every_entry(store):
+    entries = {f"k{n}": n for n in range(500)}
+    store.put_many(entries)
+    popped = [store.popitem() for _ in range(300)]
+    store.put_many({"before": -1, "behind": -2})  # wherever they land, also behind the place that it has come to
+    while store:
+        popped.append(store.popitem())
+    assert len(popped) == 502 and dict(popped) == {**entries, "before": -1, "behind": -2}
+    with pytest.raises(KeyError, match="is empty"):
+        store.popitem()
+
+
+def test_popitem_passes_over_what_cannot_be_read(store, make):
+    strangers = make(codec="pickle")
+    strangers.put_many({f"p{n}": {n} for n in range(20)})
+    store.put_many({f"k{n}": n for n in range(20)})
+    assert {store.popitem()[0] for _ in range(20)} == {f"k{n}" for n in range(20)}
+    with pytest.raises(KeyError, match="20 that it cannot"):
+        store.popitem()
+    store["new"] = 1
+    assert store.popitem() == ("new", 1) and len(store) == 20
+
+
+def test_bool_of_a_store_that_others_change(store, make):
+    other = make()
+    assert not store
+    other["a"] = 1
+    assert store
+    other["b"] = 2
+    del other["a"]
+    assert store
+    del other["b"]
+    assert not store
+    other.put("c", 1, ttl=0.001)
+    while store:
+        pass
+    assert len(store) == 0 and list(store) == []
+
+
+def test_keys_with_a_prefix_in_a_large_table(large):
+    large["x"] = large[b"x"] = 1
+    assert list(large.keys("x")) == ["x"] and list(large.keys(b"x")) == [b"x"]
+    assert len(large.keys("k00001")) == 10 and sorted(large.keys("k00001"))[0] == "k000010"
