@@ -17,8 +17,10 @@ static bool claim_dead(struct shms_store *s) {
         if (!shms_cas_acq_rel(&c->owner, &w, mine))
             continue;
         s->number = i + 1;
+        s->me = c;
         s->owner = mine;
         bool emptied = shms_recover_adopted(s, i, mine);
+        s->me = NULL;
         s->number = 0;
         if (emptied && shms_client_become_live(s, i, mine))
             return true;

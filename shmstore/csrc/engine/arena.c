@@ -248,10 +248,11 @@ void shms_arena_add_zombie(struct shms_store *s, uint32_t a, uint64_t offset) {
 
 bool shms_arena_free(struct shms_store *s, uint32_t a, uint64_t offset) {
     /* A pinned block keeps its key and value. Only the words of its header that readers in place do not use change. */
+    bool pins = shms_pin_any(s);
     uint64_t bytes = shms_arena_block_size(s, a, offset);
     if (!bytes)
         return shms_arena_suspect(s, a);
-    if (SHMS_UNLIKELY(shms_pin_covers(s, offset, bytes))) {
+    if (SHMS_UNLIKELY(pins && shms_pin_covers(s, offset, bytes))) {
         shms_arena_add_zombie(s, a, offset);
         return true;
     }
@@ -270,7 +271,7 @@ static void reap_zombies(struct shms_store *s, uint32_t a, uint64_t some) {
         }
         uint64_t next = shms_load_relaxed(&shms_run_at(s, offset)->hash);
         shms_store_relaxed(&arena->zombies, next);
-        if (shms_pin_covers(s, offset, bytes)) {
+        if (shms_pin_any(s) && shms_pin_covers(s, offset, bytes)) {
             shms_store_relaxed(&shms_run_at(s, offset)->hash, kept);
             kept = offset;
             last = last ? last : offset;

@@ -24,8 +24,16 @@ void shms_pin_clear(struct shms_store *s, int pin) {
         atomic_fetch_and_explicit(&s->pin_bits[index / 64], ~(1ull << (index % 64)), memory_order_acq_rel);
 }
 
-bool shms_pin_covers(struct shms_store *s, uint64_t offset, uint64_t bytes) {
+bool shms_pin_any(struct shms_store *s) {
     shms_fence_seq_cst(); /* [pin-fence] pairs with the fence in shms_pin_set */
+    uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
+    for (uint64_t w = 0; w * 64 < high; w++)
+        if (shms_load_acquire(&s->pin_bits[w])) /* [unpin] */
+            return true;
+    return false;
+}
+
+bool shms_pin_covers(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     for (uint64_t w = 0; w * 64 < high; w++)
         for (uint64_t bits = shms_load_acquire(&s->pin_bits[w]); bits; bits &= bits - 1) { /* [unpin] */

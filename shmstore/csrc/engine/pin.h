@@ -29,8 +29,10 @@
 /* Sets a pin of this client to `offset` (steps 1 to 3): its index, or -1 if all are in use. The caller does step 4. */
 int shms_pin_set(struct shms_store *s, uint64_t offset);
 void shms_pin_clear(struct shms_store *s, int pin);
-/* REQUIRES: the block of `bytes` at `offset` is out of its slot. Does a pin of a live client name it, or a place inside
- * of it? Only a rebuild makes blocks that contain pinned places (rebuild.c, merge_pins). */
+/* REQUIRES: the block is out of its slot. Step 2 of the writer, and the first half of step 3: does any client pin? */
+bool shms_pin_any(struct shms_store *s);
+/* The second half of step 3. REQUIRES: shms_pin_any was called. The block of `bytes` at `offset`: does a pin of a live client name
+ * it, or a place inside of it? Only a rebuild makes blocks that contain pinned places (rebuild.c, merge_pins). */
 bool shms_pin_covers(struct shms_store *s, uint64_t offset, uint64_t bytes);
 
 #endif
