@@ -58,6 +58,7 @@ from shmstore.errors import (
     StoreFull,
     StoreNotFound,
     StoreSystemError,
+    TooManyClients,
     UnencodableKey,
     ValueTooLarge,
 )
@@ -107,6 +108,7 @@ __all__ = [
     "StoreInfo",
     "StoreNotFound",
     "StoreSystemError",
+    "TooManyClients",
     "UnencodableKey",
     "ValueTooLarge",
     "destroy",

@@ -28,6 +28,7 @@ __all__ = [
     "StoreFull",
     "StoreNotFound",
     "StoreSystemError",
+    "TooManyClients",
     "UnencodableKey",
     "ValueTooLarge",
 ]
@@ -81,6 +82,11 @@ class StoreFull(ShmStoreError, MemoryError):
 @once
 class ValueTooLarge(StoreFull):
     """The object could not fit even into the empty store."""
+
+
+@once
+class TooManyClients(ShmStoreError):
+    """Every client slot of the store belongs to a live process. A forked child without a slot can still read."""
 
 
 @once

@@ -172,9 +172,9 @@ def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
             + (f"ipcrm -m {found.id}" if key.object is None else f"rm {quoted(key.place)}")
         )
     if status == lib.SHMS_NO_CLIENT:
-        return errors.ShmStoreError(
-            f"{store}: every place for a writing process is taken by a living one; close some, "
-            "make the store larger, or attach with readonly=True, which needs no place"
+        return errors.TooManyClients(
+            f"{store}: the client table is full: every slot belongs to a live process; close handles, attach with "
+            "readonly=True, which needs no slot, or make the store anew with a larger size (info().max_clients)"
         )
     if status == lib.SHMS_TIMEOUT and not found.pid:
         return errors.LockTimeout(
@@ -297,7 +297,10 @@ def failure(status: int, store: str, handle: int, timeout: str = "", asked: int 
     if status == lib.SHMS_OVERFLOW:
         return OverflowError(f"{store}: the counter would leave 64 signed bits; the value is kept")
     if status == lib.SHMS_NO_CLIENT:
-        return errors.ShmStoreError(f"{store}: every place for a writing process is taken by a living one; close some")
+        return errors.TooManyClients(
+            f"{store}: the client table is full: every slot belongs to a live process; this process can read, and needs "
+            "a slot to write; close handles of other processes (clients() lists them)"
+        )
     return errors.ShmStoreError(f"{store}: the engine failed with status {status}")
 
 

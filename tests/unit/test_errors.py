@@ -413,18 +413,18 @@ def test_read_only(make, key, method):
     assert dict(store) == {"k": 1} and store.ttl("k") is None
 
 
-def test_every_place_is_taken(key, make):
+def test_the_client_table_is_full(key, make):
     store = make(size="64K")
     places = store.info().max_clients
     for _ in range(places - 1):
         make(create=False)
-    with pytest.raises(shmstore.ShmStoreError) as caught:
+    with pytest.raises(shmstore.TooManyClients) as caught:
         make(create=False)
-    says(caught, repr(key), "every place", "close some", "readonly=True")
+    says(caught, repr(key), "every slot", "close handles", "readonly=True", "max_clients")
     make(readonly=True).get("k")
     error = elsewhere(lambda: store.put("k", 1))  # a fork would be one more
-    assert type(error) is shmstore.ShmStoreError
-    says(error, repr(key), "every place")
+    assert type(error) is shmstore.TooManyClients
+    says(error, repr(key), "every slot", "can read")
     assert store.get("k") is None
     store.close()
     make(create=False)["k"] = 1

@@ -256,6 +256,48 @@ def test_who_never_uses_the_handle_takes_no_place(store):
     assert store.recover() == 0
 
 
+def test_a_child_without_a_slot_reads_and_writes_once_there_is_one(make):
+    store = make(size="64K")
+    store["k"] = [1, 2]
+    others = [make(create=False) for _ in range(store.info().max_clients - 1)]
+    full, free = os.pipe(), os.pipe()
+
+    def child():
+        try:
+            assert store["k"] == [1, 2] and dict(store) == {"k": [1, 2]} and "k" in store and len(store) == 1
+            assert store.stats().entries == 1 and not store.info().readonly and store.get_many(["k"]) == {"k": [1, 2]}
+            with pytest.raises(TimeoutError):
+                store.wait("none", timeout=0.01)
+            calls = [
+                lambda: store.put("k", 3), lambda: store.delete("k"), lambda: store.incr("n"), lambda: store.view("k"),
+                lambda: store.touch("k"), lambda: store.put_many({"a": 1}), lambda: store.popitem(), lambda: store.clear(),
+                lambda: store.check(repair=True), lambda: store.delete(1),
+            ]  # fmt: skip
+            for call in calls:
+                with pytest.raises(shmstore.TooManyClients):
+                    call()
+            assert store["k"] == [1, 2] and store.check() == 0
+            os.write(full[1], b"x")
+            os.read(free[0], 1)
+            store["k"] = "written"
+            assert store["k"] == "written" and store.delete("none") is False
+            return 0
+        except BaseException:
+            traceback.print_exc()
+            return 1
+
+    pid = os.fork()
+    if pid == 0:
+        os._exit(child())
+    os.read(full[0], 1)
+    others.pop().close()
+    os.write(free[1], b"x")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert store["k"] == "written"
+    for end in (*full, *free):
+        os.close(end)
+
+
 def test_the_threads_of_a_child_are_one_client(store):
     def use():
         barrier, versions = threading.Barrier(6), []

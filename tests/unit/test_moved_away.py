@@ -89,7 +89,7 @@ def test_closing_without_a_place_waits_for_those_who_are_inside(key):
         lib.shms_w_wait(store_handle, b"never", 5, 0, 0, 0, 2 * 10**9, 0, ffi.new("uint64_t *"))))  # fmt: skip
     waiter.start()
     time.sleep(0.05)
-    with pytest.raises(shmstore.ShmStoreError, match="every place"):
+    with pytest.raises(shmstore.TooManyClients, match="every slot"):
         store["k"]
     store.close()
     waiter.join()

@@ -38,7 +38,7 @@ int shms_w_destroy(int64_t handle) {
     int rc = enter(handle, &h);
     if (rc != SHMS_OK)
         return rc;
-    rc = h->s.readonly ? SHMS_READ_ONLY : shms_destroy(&h->s);
+    rc = h->s.readonly && !h->s.without_slot ? SHMS_READ_ONLY : shms_destroy(&h->s);
     shms_handle_leave(h);
     return rc;
 }
@@ -81,7 +81,7 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
     memcpy(info->name, (char *)header + SHMS_NAME_OFFSET, info->name_length);
     info->arenas = h->s.arena_count;
     info->clients = h->s.client_count;
-    info->readonly = h->s.readonly;
+    info->readonly = h->s.readonly && !h->s.without_slot;
     info->buckets = h->s.bucket_count;
     info->arena_size = h->s.arena_size;
     info->incompatible = header->incompatible;
@@ -221,6 +221,9 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
     return rc;
 }
 
+/* Without the GIL no slot can be claimed. */
+static int refuses_writing(const struct shms_handle *h) { return h->s.without_slot ? SHMS_NO_CLIENT : SHMS_READ_ONLY; }
+
 int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost) {
     struct shms_handle *h;
     int rc = enter(handle, &h);
@@ -229,7 +232,7 @@ int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost) {
     _Atomic uint64_t *busy;
     uint64_t seen, end = shms_os_now() + timeout;
     *lost = 0;
-    rc = h->s.readonly ? SHMS_READ_ONLY : SHMS_OK;
+    rc = h->s.readonly ? refuses_writing(h) : SHMS_OK;
     shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
     while (rc == SHMS_OK && (rc = shms_repair(&h->s, lost, &busy, &seen)) == SHMS_BUSY)
         rc = again(h, busy, seen, end);
@@ -243,7 +246,7 @@ int64_t shms_w_recover(int64_t handle) {
     int rc = enter(handle, &h);
     if (rc != SHMS_OK)
         return rc;
-    int64_t n = h->s.readonly ? SHMS_READ_ONLY : (int64_t)shms_recover_all(&h->s, false);
+    int64_t n = h->s.readonly ? refuses_writing(h) : (int64_t)shms_recover_all(&h->s, false);
     shms_handle_leave(h);
     return n;
 }

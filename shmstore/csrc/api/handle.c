@@ -98,8 +98,11 @@ int shms_handle_recheck(struct shms_handle *h) {
         }
         s->liveness = -1;
         int rc = s->readonly ? SHMS_OK : shms_client_claim(s);
-        if (rc != SHMS_OK)
+        /* A forked child for which there is no slot reads, as a read-only handle does, until it gets one. */
+        s->without_slot = rc != SHMS_OK && s->fork_epoch != SHMS_NO_EPOCH;
+        if (rc != SHMS_OK && !s->without_slot)
             return rc;
+        s->readonly |= s->without_slot;
         s->fork_epoch = shms_fork_epoch;
     }
     uint32_t state = SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state));
@@ -110,6 +113,16 @@ int shms_handle_recheck(struct shms_handle *h) {
     if (shms_os_now_coarse() - shms_load_relaxed(&s->validated_at) > SHMS_SECOND)
         return shms_revalidate(s);
     return SHMS_OK;
+}
+
+int shms_handle_refuses_writing(struct shms_handle *h) {
+    struct shms_store *s = &h->s;
+    if (!s->without_slot)
+        return SHMS_READ_ONLY;
+    int rc = shms_client_claim(s);
+    if (rc == SHMS_OK)
+        s->readonly = s->without_slot = false;
+    return rc;
 }
 
 /* Makes a structure in the state of a closed handle. It is never freed: another thread may still read it. */

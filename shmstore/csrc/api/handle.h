@@ -74,6 +74,12 @@ static inline bool shms_lost_slot(const struct shms_store *s) {
     return s->me && shms_load_acquire(&s->me->owner) != s->owner;
 }
 
+/* SHMS_OK: the handle may write. Else SHMS_READ_ONLY, or why this forked child has no client slot. */
+int shms_handle_refuses_writing(struct shms_handle *h);
+static inline int shms_handle_may_write(struct shms_handle *h) {
+    return SHMS_LIKELY(!h->s.readonly) ? SHMS_OK : shms_handle_refuses_writing(h);
+}
+
 #define SHMS_SECOND 1000000000ull
 /* At the start of every operation: is the store destroyed, was this process forked, is its slot its own, has a second
  * of use passed? */

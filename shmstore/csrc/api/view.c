@@ -25,8 +25,9 @@ static bool unwrap(struct shms_entry *e) {
 int shms_view_begin(struct shms_handle *h, const struct shms_key *k, struct shms_view *view) {
     struct shms_store *s = &h->s;
     struct shms_entry e;
-    if (s->readonly)
-        return SHMS_READ_ONLY;
+    int may_pin = shms_handle_may_write(h);
+    if (may_pin != SHMS_OK)
+        return may_pin;
     for (int tries = 0; tries < TRIES; tries++) {
         int rc = shms_find(s, k, &e);
         if (rc != SHMS_OK)

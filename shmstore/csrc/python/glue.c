@@ -118,8 +118,8 @@ int shms_call_absent(PyObject *store, PyObject *key, bool change) {
     if (PyObject_Hash(key) == -1)
         return SHMS_RAISED;
     int rc = shms_call_begin(&c, store);
-    if (rc == SHMS_OK && change && c.h->s.readonly)
-        rc = SHMS_READ_ONLY;
+    if (rc == SHMS_OK && change)
+        rc = shms_handle_may_write(c.h);
     shms_call_end(&c);
     return rc == SHMS_OK ? SHMS_MISS : rc;
 }

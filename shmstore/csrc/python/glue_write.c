@@ -107,8 +107,8 @@ static int without_room(struct shms_call *c, const char *key, uint32_t length, u
 }
 
 int shms_put_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
-    int rc = SHMS_READ_ONLY;
-    if (SHMS_LIKELY(!c->h->s.readonly))
+    int rc = shms_handle_may_write(c->h);
+    if (SHMS_LIKELY(rc == SHMS_OK))
         do
             rc = put_once(c, key, length, kind, put);
         while (SHMS_UNLIKELY(rc == SHMS_FORKED));
@@ -131,8 +131,8 @@ static int change_once(struct shms_call *c, const char *key, uint32_t length, ui
 }
 
 static int change(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, bool touch, uint64_t argument) {
-    int rc = SHMS_READ_ONLY;
-    if (!c->h->s.readonly)
+    int rc = shms_handle_may_write(c->h);
+    if (rc == SHMS_OK)
         do
             rc = change_once(c, key, length, kind, touch, argument);
         while (SHMS_UNLIKELY(rc == SHMS_FORKED));

@@ -23,6 +23,7 @@ struct shms_store {
     int id; /* System V identifier, else -1 */
     int32_t key;
     bool readonly;
+    bool without_slot; /* a forked child for which there was none: read-only until it claims one (handle.c) */
     struct shms_header *header;
     struct shms_bucket *buckets;
     _Atomic uint64_t *summary, *due, *pin_bits;
