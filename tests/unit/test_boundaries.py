@@ -59,7 +59,7 @@ def check(reader, kind, size, every=1):
     """Put a value of this size and read it in every way, or every third; return how many there were."""
     value = KINDS[kind](size)
     reader.store["k"] = value
-    if reader.store._codec.name == "pickle" and kind == "numpy strided":  # pickle makes a writable copy of such an array
+    if reader.store._codec.name == "pickle" and kind == "numpy strided":  # pickle makes a writable copy of it
         value = pickle.loads(pickle.dumps(value, protocol=5))
     count = 0
     for at, (way, read) in enumerate(reader.ways(value)):

@@ -56,8 +56,7 @@ static inline void shms_wake(_Atomic uint64_t *lock) { shms_os_futex_wake_all(sh
 static inline void shms_unlock_with_reach(struct shms_store *s, _Atomic uint64_t *lock, uint32_t reach) {
     uint64_t w = shms_load_acquire(lock), new;
     do {
-        if (SHMS_UNLIKELY(SHMS_LOCK_HOLDER(w) != s->number ||
-                          shms_load_relaxed(&s->me->owner) != s->owner))
+        if (SHMS_UNLIKELY(SHMS_LOCK_HOLDER(w) != s->number || shms_load_relaxed(&s->me->owner) != s->owner))
             return;
         new = ((w & ~(SHMS_LOCK_WAITERS | 0xffffffull)) | (uint64_t)reach << 16) + SHMS_LOCK_ONE;
     } while (!shms_cas_acq_rel(lock, &w, new));
