@@ -14,7 +14,7 @@
  *   step here, and locks.pml shows why that is allowed. The proof of a death is the knowledge of which process is dead.
  * PROPERTIES  Rebuilding frees no block that is alive or that a live client has. Nothing is freed twice. In the end,
  *   after a last recovery, every block is in exactly one slot, record or free run, and no lock is held.
- * MUTATIONS  (tests/model_check/REPORT.md says what each one breaks) M_SLOTS_FIRST M_SWEEP_BLIND M_SWEEP_NOSLOT
+ * MUTATIONS  (tests/engine/models/REPORT.md says what each one breaks) M_SLOTS_FIRST M_SWEEP_BLIND M_SWEEP_NOSLOT
  *   M_MARK_NOGEN M_FASTER M_REC_LATE M_REC_EARLY M_NOTE_LATE M_GIVE_LATE M_CLEAR M_DEAD_ROOTS M_ZERO_LATE M_FREE_EARLY
  *   M_ADOPT_ANYWAY M_NO_WANTED */
 #ifndef WITHB

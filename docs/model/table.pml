@@ -12,12 +12,12 @@
  * BOUNDS  AOPS, BOPS, SOPS operations. At most NCR deaths (0 to 2) among the clients of the bit mask CR (2 A, 4 B, 8
  *   S), each at any step. PRE chooses the first state.
  * LEFT OUT  A writer's validated look at one slot is one step, because the reader shows that look() is right. Marking
- *   is one step (recovery.pml splits it). Proofs of death (locks.pml). More arenas. Memory order (tests/native/weak).
+ *   is one step (recovery.pml splits it). Proofs of death (locks.pml). More arenas. Memory order (tests/engine/memory_order).
  * PROPERTIES  The reader returns a whole value that was published for K at some moment of its reading, or a miss if K
  *   was absent at one. No key is there twice. No block is freed twice, or while it is in a slot. In the end every block
  *   is in exactly one slot, record or free run, every entry is whole and within its reach, and only dead clients, whose
  *   locks were taken over, held locks.
- * MUTATIONS  (tests/model_check/REPORT.md says what each one breaks) M_SLOT_LATE M_NO_MISMATCH M_NO_SEQ M_NO_SLOT
+ * MUTATIONS  (tests/engine/models/REPORT.md says what each one breaks) M_SLOT_LATE M_NO_MISMATCH M_NO_SEQ M_NO_SLOT
  *   M_OW_NOSEQ M_FREE_FIRST M_REACH_LATE M_REACH_LOW M_STORE M_NO_RETIRE M_KEEP_SEQ; M_WAITS is the liveness run. */
 #ifndef AOPS
 #define AOPS 1

@@ -4,7 +4,7 @@ Celery, RQ, pytest-timeout and others enforce time limits by a signal handler th
 between two instructions of whatever the main thread executes, so its exception can come up anywhere: in the midst of a
 decode, as a ValueError, where a damaged value would raise one as well. It belongs to the caller. So each ``except``
 clause of this package that would turn an exception into another one, or into a result, asks ``is_foreign`` first, and
-raises it again unchanged if so (tests/unit/test_foreign.py checks that).
+raises it again unchanged if so (tests/unit/store/test_foreign.py checks that).
 
 What tells the two apart is the traceback. The interpreter gives the frame that it interrupts to what it calls there: a
 signal handler gets ``(signum, frame)``, a trace or profile function ``(frame, event, arg)``. No other function gets its

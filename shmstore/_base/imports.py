@@ -2,7 +2,7 @@
 
 *Late* modules, which few programs need, are imported when something of them is first asked for. At shutdown finalizers still
 use stores, while import statements fail, even for what was imported before. So no function of this package has an import
-statement (tests/static), and what is late may be missing then, unless it is imported in time, at exit.
+statement (tests/package/static), and what is late may be missing then, unless it is imported in time, at exit.
 
 *Several imports* of the package in one interpreter come from autoreload, ``importlib.reload`` and ``del
 sys.modules[...]``. Each has modules, classes and functions of its own, and handles of an earlier one go on with theirs.

@@ -1,0 +1,31 @@
+/* leaving.c: a process that ends gives its place up, but not beneath a call that is inside: check and recover lock arenas
+ * in its name without a record. A call that was on its way in notices that, and makes the process a client again. */
+#include "harness.h"
+
+int main(int argc, char **argv) {
+    begin_scenario(argc, argv);
+    struct shms_store *observer = open_store(1 << 20);
+    struct shms_open_request wish = wish_for(0, ATTACH);
+    struct shms_open_result found;
+    int status;
+    char what[200];
+    int64_t handle = shms_adopt(shms_w_open(&wish, &found, &status));
+    struct shms_handle *inside = shms_handle_enter(handle);
+    EXPECT(inside && inside->s.me);
+    struct shms_client *place = inside->s.me;
+
+    shms_leave(handle);
+    EXPECT(inside->s.me == place && SHMS_OWNER_STATE(shms_load_relaxed(&place->owner)) == SHMS_CLIENT_LIVE);
+    EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_OK);
+    shms_handle_leave(inside);
+
+    shms_leave(handle);
+    EXPECT(!inside->s.me && SHMS_OWNER_STATE(shms_load_relaxed(&place->owner)) == SHMS_CLIENT_FREE);
+    EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_FORKED);
+    EXPECT(shms_usable(handle) == SHMS_OK && inside->s.me);
+    EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_OK);
+    shms_close(handle);
+    expect_sound(observer);
+    close_store(observer);
+    return 0;
+}

@@ -1,0 +1,45 @@
+/* Expired entries whose home bucket is held stay where they are. All others are swept, in bounded steps. */
+#include "harness.h"
+
+enum { ENTRIES = 2000 };
+
+int main(int argc, char **argv) {
+    begin_scenario(argc, argv);
+    struct shms_store *s = open_store(4 << 20), *stopped = open_store(0);
+    uint64_t soon = shms_os_now() + 50 * MS, seen;
+    char key[16];
+    for (int i = 0; i < ENTRIES; i++) {
+        struct shms_op op;
+        snprintf(key, sizeof key, "k%d", i);
+        EXPECT(reserve(s, &op, key, 1, 50, soon) == SHMS_OK && shms_op_publish(&op, SHMS_SET, 0) == SHMS_OK);
+        shms_op_end(&op);
+    }
+    for (int i = 0; i < 20; i++) { /* twenty homes, in twenty groups or nearly so */
+        snprintf(key, sizeof key, "k%d", i * 97);
+        struct shms_key k = name_of(s, key);
+        shms_lock_try(stopped, &s->buckets[k.home].lock, 0, &seen); /* two keys may have one home */
+    }
+    while (shms_os_now() < soon + 2 * MS) /* due times are in whole milliseconds */
+        shms_os_nap(MS);
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < 2 * s->group_count + s->table_pages; i++)
+        shms_expire_some(s);
+    for (uint64_t slot = 0; slot < s->bucket_count * SHMS_BUCKET_SLOTS; slot++) {
+        uint64_t w = shms_load_acquire(&s->buckets[slot / SHMS_BUCKET_SLOTS].slots[slot % SHMS_BUCKET_SLOTS]);
+        if (!w)
+            continue;
+        struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
+        uint64_t home = shms_home_of(s, shms_load_relaxed(&b->hash));
+        EXPECT(SHMS_LOCK_HOLDER(shms_load_acquire(&s->buckets[home].lock)) == stopped->number);
+        kept++;
+    }
+    EXPECT(kept >= 15 && kept < 200); /* with neighbours that share a home */
+    for (uint64_t bucket = 0; bucket < s->bucket_count; bucket++)
+        if (SHMS_LOCK_HOLDER(shms_load_acquire(&s->buckets[bucket].lock)))
+            shms_unlock(stopped, &s->buckets[bucket].lock);
+    for (uint64_t i = 0; i < 2 * s->group_count + s->table_pages; i++)
+        shms_expire_some(s);
+    EXPECT(shms_load_relaxed(&s->arenas[0].blocks) == 0);
+    expect_sound(s);
+    return 0;
+}

@@ -1,0 +1,127 @@
+"""Cases of reading and pins, of processes that come, go and divide, and of those who meet the dead or one who stands still."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from cases import case, raises
+from store_setup import (
+    MAX_ENTRIES,
+    SIZE,
+    attach_twice_more,
+    crowd_registry,
+    hold,
+    hold_eight,
+    leave_a_zombie,
+    new,
+    nothing,
+    ten_zombies,
+    two_zombies,
+    value,
+)
+
+import shmstore
+
+# ---- reading, and pins
+case("get", lambda s, _: [s.get("k1"), s.get("large"), s.get("mortal"), s.get("absent")])
+case("get many", lambda s, _: s.get_many(["k1", "large", "mortal", "absent"]), sampled=False)
+case("contains", lambda s, _: ["k1" in s, "mortal" in s, "absent" in s], sampled=False)
+case("iterate", lambda s, _: (list(s), len(s)), sampled=False)
+case("view", lambda s, _: s.view("raw").release())
+case("put where many blocks are still read", lambda s, _: s.put("new", value("new", "new")), setup=ten_zombies,
+     changes=new, kept=10, sampled=False)  # fmt: skip
+case("delete what is being read", lambda s, _: s.delete("raw"), prepare=hold, changes={"raw": [None]})
+case("put over what is being read", lambda s, _: s.put("raw", b"n"), prepare=hold, changes={"raw": [b"n"]})
+case("put where a block is no longer read", lambda s, _: s.put("new", value("new", "new")), setup=leave_a_zombie,
+     changes=new)  # fmt: skip
+case("put where a block is still read", lambda s, _: s.put("new", value("new", "new")), setup=two_zombies, changes=new,
+     kept=1)  # fmt: skip
+case("view beside another", lambda s, _: s.view("raw").release(), prepare=hold, sampled=False)
+case("view when there are too many", lambda s, _: raises(shmstore.StoreFull, s.view, "raw"), prepare=hold_eight,
+     sampled=False)  # fmt: skip
+case("view what is not bytes", lambda s, _: raises(TypeError, s.view, "k1"), sampled=False)
+
+
+def close_and_release(store: Any, held: Any) -> None:
+    store.close()
+    held.release()
+
+
+case("close with a view, and end it", close_and_release, prepare=hold, sampled=False)
+
+# ---- a process comes, goes and divides
+case("open", lambda key, _: shmstore.Store(key, create=False), opens=True)
+case("open readonly", lambda key, _: shmstore.Store(key, readonly=True), opens=True)
+case("close", lambda s, _: s.close())
+case(
+    "create",
+    lambda key, _: shmstore.Store(key, size=SIZE, max_entries=MAX_ENTRIES),
+    opens=True,
+    creates=True,
+    furnish=nothing,
+)
+
+
+def divide(store: Any, _: Any) -> None:
+    if os.fork() == 0:
+        store.put("k1", value("k1", "new"))
+        store.close()
+        os._exit(0)
+
+
+def close_the_middle(store: Any, others: Any) -> None:
+    others[0].close()
+
+
+case("close one of three", close_the_middle, prepare=attach_twice_more, sampled=False)
+case("fork with three, in the child", divide, prepare=attach_twice_more, follow=1, sampled=False,
+     changes={"k1": [value("k1", "new")]})  # fmt: skip
+case("open where a claimant died", lambda key, _: shmstore.Store(key, create=False), opens=True, sampled=False,
+     after=("open", "claiming"))  # fmt: skip
+case("recover a claimant", lambda s, _: s.recover(), after=("open", "claiming"), sampled=False)
+case("fork, in the parent", divide, changes={"k1": [value("k1", "new")]})
+case("fork, in the child", divide, changes={"k1": [value("k1", "new")]}, follow=1)
+
+# ---- after the dead
+case("recover one who owned a block", lambda s, _: s.recover(), after=("put a new name", "owning"), changes=new)
+case("rebuild beside one who owns a block", lambda s, _: s.recover(), behind=("put a new name", "owning"), stops=False,
+     after=("put over", "freeing"), changes={"k2": [value("k2", "new")], **new}, sampled=False)  # fmt: skip
+case("takeover of a bucket", lambda s, _: s.put("k2", value("k2", "next")), after=("put over", "bucket"),
+     changes={"k2": [value("k2", "new"), value("k2", "next")]}, sampled=False)  # fmt: skip
+case("takeover of an arena", lambda s, _: s.put("k1", value("k1", "next")), after=("put over", "arena"),
+     changes={"k1": [value("k1", "next")], "k2": [value("k2", "new")]})  # fmt: skip
+case("rebuild", lambda s, _: s.recover(), after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})
+case("rebuild with zombies", lambda s, _: s.recover(), setup=two_zombies, kept=1, after=("put over", "freeing"),
+     changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
+case("check", lambda s, _: s.check())
+case(
+    "check after a death",
+    lambda s, _: s.check(),
+    after=("put over", "freeing"),
+    changes={"k2": [value("k2", "new")]},
+    sampled=False,
+)
+case("open where only the dead leave a place", lambda key, _: shmstore.Store(key, create=False), opens=True,
+     setup=crowd_registry, stops=False, after=("put over", "freeing"), changes={"k2": [value("k2", "new")]})  # fmt: skip
+
+# ---- behind one who stands still with a lock: the operation gives up, and gives back what it has
+patience = 0.001
+case("put behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.put, "k2", value("k2", "mine")),
+     stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new"), value("k2", "mine")]})  # fmt: skip
+case("put behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.put, "k1", value("k1", "mine")),
+     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")], "k1": [value("k1", "mine")]})  # fmt: skip
+case("delete behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.delete, "k2"),
+     stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new"), None]}, sampled=False)  # fmt: skip
+case("delete behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.delete, "k1"),
+     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")], "k1": [None]}, sampled=False)  # fmt: skip
+case("touch behind a held bucket", lambda s, _: raises(shmstore.LockTimeout, s.touch, "k2", 50), sampled=False,
+     stops=False, behind=("put over", "bucket"), timeout=patience, changes={"k2": [value("k2", "new")]})  # fmt: skip
+case("touch behind a held arena", lambda s, _: raises(shmstore.LockTimeout, s.touch, "k1", 50),
+     stops=False, behind=("put over", "freeing"), timeout=patience, changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
+
+# ---- third mode: what others do who meet the dead, and then die themselves
+case("then recover", lambda s, _: s.recover(), second=True)
+case("then put", lambda s, _: s.put("k2", value("k2", "next")), changes={"k2": [value("k2", "next")]}, second=True)
+case("then delete", lambda s, _: s.delete("k2"), changes={"k2": [None]}, second=True)
+case("then open", lambda key, _: shmstore.Store(key, create=False), opens=True, second=True)
