@@ -1,7 +1,7 @@
 """Describe the compiled module ``shmstore._core`` to cffi.
 
 The C surface is declared once, in ``shmstore/csrc/*/*.cdef.h``: cffi parses these files and the C sources include
-them. The same file holds a second module, ``_calls``, with the hot calls (``python/glue_module.c``); everything else is
+them. The same file holds a second module, ``_calls``, with the hot calls (``python/module.c``); everything else is
 bound by cffi.
 
 Build it with ``pip install .``; nothing here needs to be run by hand.

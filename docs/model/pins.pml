@@ -2,7 +2,7 @@
  *
  * WHAT  One key in one slot, three blocks of one arena. W overwrites, or fails on a condition, WOPS times. Two readers
  *   pin what they find, and unpin it. B rebuilds the arena NRB times (as suspect), and takes it over if W died.
- * STEPS  Reader: view.c shms_view_begin, glue_read.c pin; pin.c shms_pin_set (bit, pin: two steps), the look at slot
+ * STEPS  Reader: view.c shms_view_begin, read.c pin; pin.c shms_pin_set (bit, pin: two steps), the look at slot
  *   and sequence (two steps), shms_pin_clear (pin, bit: two steps). W: arena.c reap_zombies, shms_arena_alloc,
  *   shms_arena_free with pin.c shms_pin_covers (bits, then owner word and pin of each client: a step each),
  *   shms_arena_add_zombie; publish.c replace; op.c give_back. B: rebuild.c records, slots, pins, end_retiring, pieces.

@@ -3,7 +3,7 @@
  * WHAT  Two keys K=0 (home bucket 0) and L=1 (home bucket 1) with the same tag, which is the worst case, in two buckets
  *   of one slot; three blocks of one arena. Writer A puts or deletes K, writer B its key BKEY. S is the sweeper, and
  *   may sweep any entry at any time. R reads K, and each of its loads is a step. With PIN, the reader pins the block
- *   after the second try (glue_read.c) and copies it undisturbed.
+ *   after the second try (read.c) and copies it undisturbed.
  * STEPS  Reader: table.c probe, look; table.h shms_entry_unchanged. Writer: op.c shms_op_reserve, give_back; publish.c
  *   shms_op_publish, shms_op_remove, replace, insert, home_lock, leave. Sweeper: expire.c peek, take_out. free():
  *   arena.c free_now: the sequence goes first, then the block's words become links (GARBAGE). rebuild(): rebuild.c in

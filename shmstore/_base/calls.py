@@ -1,7 +1,7 @@
 """What C has for Python beside cffi's functions: the base type of stores, and the walks of the codec.
 
 It is a module of its own in the file of ``_core``, so that a process has one engine, whoever imports the package how
-often. This file loads it: each import, and each interpreter, gets one with a state of its own (csrc/glue_module.c).
+often. This file loads it: each import, and each interpreter, gets one with a state of its own (csrc/module.c).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     @final
     class Memory:
-        """The one owner of a view's pin or of a mapping (csrc/python/glue_memory.h)."""
+        """The one owner of a view's pin or of a mapping (csrc/python/memory.h)."""
 
         address: int
         size: int
@@ -81,7 +81,7 @@ if TYPE_CHECKING:
 
     @disjoint_base
     class StoreCalls:
-        """The hot calls, in C (csrc/glue_type.c), without the type of the values."""
+        """The hot calls, in C (csrc/store_type.c), without the type of the values."""
 
         _handle: int
         _copies: dict[Any, Any]

@@ -111,7 +111,7 @@ def list_keys(store: Batches[Any], here: _Place, view: Callable[[], object]) -> 
 
 
 def hand_over(store: Batches[Any], key: object) -> tuple[Any] | None:
-    """The value of *key*, if a copy asks for it; else None. A method of stores, called by [] (csrc/python/glue_type.c)."""
+    """The value of *key*, if a copy asks for it; else None. A method of stores, called by [] (csrc/python/store_type.c)."""
     copies, caller = store._copies, _getframe(1)
     frame = id(caller)
     copy = copies.get(frame)

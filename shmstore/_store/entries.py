@@ -40,7 +40,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:  # in C: csrc/glue_type.c
+    if TYPE_CHECKING:  # in C: csrc/store_type.c
 
         @overload  # type: ignore[override]  # of Any, which StoreCalls says
         def get(self, key: EntryKey, default: None = None) -> _V | None: ...
@@ -130,7 +130,7 @@ class Entries(Waiting, MutableMapping["str | bytes", _V]):
         return error
 
     def _encode_parts(self, value: _V, key: EntryKey) -> Any:
-        """For csrc/python/glue_type.c: bytes, or a head and the memory that follows it."""
+        """For csrc/python/store_type.c: bytes, or a head and the memory that follows it."""
         try:
             return self._parts(value)
         except errors.CodecError as error:

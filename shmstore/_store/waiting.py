@@ -31,7 +31,7 @@ class Waiting(Health):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:  # csrc/glue_type.c, without the types
+    if TYPE_CHECKING:  # csrc/store_type.c, without the types
 
         def wait(
             self, key: EntryKey, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0

@@ -113,7 +113,7 @@ else:
         raw, oflag, _ = asked
         return failure("shm_open", code, about_name(code, os.fsdecode(raw), oflag))
 
-    shm_open = calls.make_shm_open(shm_open, _refused)  # in C: csrc/python/glue_mapping.c
+    shm_open = calls.make_shm_open(shm_open, _refused)  # in C: csrc/python/mapping.c
 
 
 def ftruncate(fd: int, length: int) -> None:

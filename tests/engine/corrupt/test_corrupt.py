@@ -1,6 +1,6 @@
 """Stores that are damaged, used through the shipped module: a value, a miss or an error of the package, in bounded time.
 
-The C property (tests/engine/fuzz) sees more of the engine; here is what lies above it: the glue, the codecs, the messages."""
+The C property (tests/engine/fuzz) sees more of the engine; here is what lies above it: the binding, the codecs, the messages."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ static struct shms_key name_of(const struct shms_store *s, const struct entry *e
     return n;
 }
 
-/* ---- operations as the glue does them, with patience for locks that somebody else holds */
+/* ---- operations as csrc/python does them, with patience for locks that somebody else holds */
 #define PATIENCE 3
 
 static bool may_be(int rc, const char *allowed) {

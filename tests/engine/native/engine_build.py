@@ -31,7 +31,7 @@ ENVIRONMENT = {
 
 
 def engine(without: Iterable[str] = ()) -> list[Path]:
-    """The engine's files, but for the glue to Python."""
+    """The engine's files, but for csrc/python."""
     return [
         source for source in sorted(CSRC.rglob("*.c")) if source.name not in without and source.parent.name != "python"
     ]

@@ -2,7 +2,7 @@
  *
  * Each program is one scenario about the engine, told on a store of its own: `program KEY` exits 0 if the scenario ends as
  * it should, else 1 with the broken expectation on stderr, or 77 if this machine cannot tell it. test_native.py
- * builds the engine's files but the glue once, with sanitizers, and each program against them.
+ * builds the engine's files but csrc/python once, with sanitizers, and each program against them.
  *
  * INTERLEAVINGS are made, not hoped for. Another process's steps are calls on a second attachment, between two calls on
  * the first; a process that stops or dies in the middle of a call includes the engine's file with one operation

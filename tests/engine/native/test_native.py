@@ -1,6 +1,6 @@
 """The C layers, through a testing build: each C file here is one scenario, told by a program of that name.
 
-The engine is compiled once per test session, but for the glue to Python, with AddressSanitizer and the
+The engine is compiled once per test session, but for csrc/python, with AddressSanitizer and the
 undefined-behaviour sanitizer where the compiler has them. What stands in a segment is outside of AddressSanitizer's
 view; what the engine does with its own memory, and every shift and sum, is not.
 """

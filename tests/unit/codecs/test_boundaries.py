@@ -25,12 +25,12 @@ pytest.importorskip("msgspec")
 
 NEAR = 4
 FAR = 70
-# fixstr, fixarray and fixmap; 8 and 16 bits of length; the buffers of csrc/pack.h and glue_call.h; pickle's and ours
+# fixstr, fixarray and fixmap; 8 and 16 bits of length; the buffers of csrc/pack.h and call.h; pickle's and ours
 BOUNDARIES = (16, 32, 256, 2048, 16 << 10, 64 << 10)
 POWERS = range(23)
 LARGE = 1 << 17
 EVERY_WAY = os.environ.get("SHMSTORE_BOUNDARIES") == "all"
-WITHOUT_GIL = 8 << 20  # csrc/glue_call.h: from here on a copy lets other threads run
+WITHOUT_GIL = 8 << 20  # csrc/call.h: from here on a copy lets other threads run
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
-/* glue_memory.h: the type Memory: the one owner of memory that has to be given back, a view's pin or a mapping.
+/* memory.h: the type Memory: the one owner of memory that has to be given back, a view's pin or a mapping.
  *
  * OWNER  An object is made first, empty. It takes what it will own in the C call that gets it from the engine or the
  *   kernel, so no Python variable is ever its only owner, and no signal handler runs in between: an exception finds it
  *   either not there yet or owned. It is given back once: by end(), or with the object, which the memoryviews, slices
  *   and arrays of the memory keep. All of that is C, too. */
-#ifndef SHMS_GLUE_MEMORY_H
-#define SHMS_GLUE_MEMORY_H
+#ifndef SHMS_PYTHON_MEMORY_H
+#define SHMS_PYTHON_MEMORY_H
 
-#include "python/glue_call.h"
+#include "python/call.h"
 
 struct shms_memory {
     PyObject_HEAD unsigned long long address; /* what is shown of it; 0 and nothing, once it has ended */
@@ -34,7 +34,7 @@ struct shms_memory {
 PyObject *shms_make_memory_type(PyObject *module);
 /* Empty: it owns nothing and shows nothing. May run Python code, as every allocation. */
 struct shms_memory *shms_memory_new(struct shms_module *state);
-/* Functions of the module, in glue_mapping.c. */
+/* Functions of the module, in mapping.c. */
 PyObject *shms_attach_segment(PyObject *module, PyObject *args);
 PyObject *shms_create_segment(PyObject *module, PyObject *args);
 PyObject *shms_map_memory(PyObject *module, PyObject *args);

@@ -1,6 +1,6 @@
-/* glue_write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the GIL held; what is busy is
+/* write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the GIL held; what is busy is
  * awaited with it given up and nothing held; again. */
-#include "python/glue_call.h"
+#include "python/call.h"
 
 #define LONGEST 3e9 /* seconds, as in shmstore/_base/durations.py, which has the rule */
 

@@ -1,5 +1,5 @@
-/* glue.c: what the hot calls share: beginning, waiting and ending. */
-#include "python/glue_call.h"
+/* call.c: what the hot calls share: beginning, waiting and ending. */
+#include "python/call.h"
 
 #include "engine/recover.h"
 

@@ -1,11 +1,11 @@
-/* glue_args.h: arguments of methods that Python calls without a tuple or dict made of them (METH_FASTCALL).
+/* arguments.h: arguments of methods that Python calls without a tuple or dict made of them (METH_FASTCALL).
  *
  * `count` of names[], from `least` on optional; those from `positional` on only by name. Values go into out[]; what was
  * not given stays as it is. In a header, since compilers then know the signature and leave little of the loops. */
-#ifndef SHMS_GLUE_ARGS_H
-#define SHMS_GLUE_ARGS_H
+#ifndef SHMS_PYTHON_ARGUMENTS_H
+#define SHMS_PYTHON_ARGUMENTS_H
 
-#include "python/glue_call.h"
+#include "python/call.h"
 
 struct shms_signature {
     const char *method;

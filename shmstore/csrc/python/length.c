@@ -1,9 +1,9 @@
-/* glue_sized.c: lengths in C. list(x) and tuple(x) ask for len(x) first, and take a TypeError for "it has none": also one
+/* length.c: lengths in C. list(x) and tuple(x) ask for len(x) first, and take a TypeError for "it has none": also one
  * that a signal handler raises. So no Python code runs here.
  *
  *   StoreCalls        len() and bool()
  *   Sized, a base type: len(self) is len(self._sized); where that is None, self._count() says it */
-#include "python/glue_call.h"
+#include "python/call.h"
 
 #include "engine/walk.h"
 

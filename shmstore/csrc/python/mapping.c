@@ -1,8 +1,8 @@
-/* glue_mapping.c: System V attachments and POSIX mappings, owned from the call that makes them (glue_memory.h).
+/* mapping.c: System V attachments and POSIX mappings, owned from the call that makes them (memory.h).
  *
  * RESULTS  a Memory, or (call, errno, Memory) of the call that failed, from which shmstore/sysv and posix make the
  *   sentence; a segment that was made before is removed with that Memory. */
-#include "python/glue_memory.h"
+#include "python/memory.h"
 
 #include <sys/shm.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
-/* glue_read.c: copying values out. Readers take no lock and leave nothing to undo. */
-#include "python/glue_call.h"
+/* read.c: copying values out. Readers take no lock and leave nothing to undo. */
+#include "python/call.h"
 #include "base/number.h"
 #include "engine/pin.h"
 

@@ -1,11 +1,11 @@
-/* glue_module.c: the module _calls: StoreCalls, and the few functions that have no store.
+/* module.c: the module _calls: StoreCalls, and the few functions that have no store.
  *
  * It lies in the file of _core, the module that cffi makes, so that there is one engine in a process: one table of
  * handles, one epoch of forks. Each interpreter, and each import of one that imports the package again, has a module
  * object of its own, with a state of its own (PEP 489); shmstore/_base/calls.py makes it. No Python object is kept in a
  * static variable: it would outlive its interpreter, or be used by another. */
 #include "api/api.h"
-#include "python/glue_memory.h"
+#include "python/memory.h"
 
 static void use_default(struct shms_module *state, PyObject *fallback) {
     PyObject *old = state->fallback;

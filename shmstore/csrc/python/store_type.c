@@ -1,4 +1,4 @@
-/* glue_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
+/* store_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
  *
  * A subclass (shmstore/_store/attachment.py and what is above it) adds everything else. These methods use of it
  *   _fail(status, asked or None, key) -> exception     _no_key(object) -> exception
@@ -13,7 +13,7 @@
  *   _log_news(pid, deaths, rebuilds)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
-#include "python/glue_args.h"
+#include "python/arguments.h"
 
 #include <structmember.h>
 

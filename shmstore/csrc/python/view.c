@@ -1,6 +1,6 @@
-/* glue_view.c: view: a value's bytes in place, owned by a Memory (glue_memory.h) that ends the pin. */
-#include "python/glue_args.h"
-#include "python/glue_memory.h"
+/* view.c: view: a value's bytes in place, owned by a Memory (memory.h) that ends the pin. */
+#include "python/arguments.h"
+#include "python/memory.h"
 
 #include "api/api.h"
 #include "api/view.h"

@@ -1,6 +1,6 @@
-/* glue_many.c: many keys in one call. Not snapshots: each item is an operation of its own. Arguments are tuples,
+/* many.c: many keys in one call. Not snapshots: each item is an operation of its own. Arguments are tuples,
  * so nobody changes them while a slice of waiting lets other Python code run. */
-#include "python/glue_call.h"
+#include "python/call.h"
 
 #include <stdlib.h>
 

@@ -1,9 +1,9 @@
-/* glue_wait.c: wait, as far as its answer comes soon.
+/* wait.c: wait, as far as its answer comes soon.
  *
  * The first look keeps the GIL, for the answer is often there already. Then one slice, asleep or
  * spinning, without it. What takes longer goes on in Python (shmstore/_store/waiting.py), where slices are counted, signals
  * and the log are served, and wrong arguments get their sentence. */
-#include "python/glue_call.h"
+#include "python/call.h"
 #include "engine/wait.h"
 
 #define FIRST_SLICE 20000000ull /* ns: Ctrl-C acts within this */

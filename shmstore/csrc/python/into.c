@@ -1,9 +1,9 @@
-/* glue_into.c: get_into: a value's bytes, or an array's elements, into memory of the caller's.
+/* into.c: get_into: a value's bytes, or an array's elements, into memory of the caller's.
  *
  * Whether the value fits is decided before it is copied, by what stands at its beginning, and holds if the value is
- * still the same afterwards, as with every read (glue_read.c); else all is done again. The caller's memory is held by
+ * still the same afterwards, as with every read (read.c); else all is done again. The caller's memory is held by
  * a memoryview, so that nobody resizes it while the GIL is given up. */
-#include "python/glue_call.h"
+#include "python/call.h"
 #include "base/number.h"
 
 /* The bytes of *f begin with the wanted head; but for the flag that says read-only: what is copied may be written. */

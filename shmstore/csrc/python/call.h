@@ -1,4 +1,4 @@
-/* glue_call.h: the hot calls as methods of a CPython type: what they share: arguments in, waiting in between, results out.
+/* call.h: the hot calls as methods of a CPython type: what they share: arguments in, waiting in between, results out.
  *
  * Why not cffi: a call of two arguments costs 100 ns more there, and cffi gives the GIL up around every call. These take
  * the key itself and return finished objects.
@@ -6,8 +6,8 @@
  * RESULTS  a success is what each method says; of a failure of the engine the store's _fail makes an exception; wrong
  *   argument types raise here. No Python code runs while an engine lock is held; waiting gives the GIL up and looks at
  *   signals between slices. */
-#ifndef SHMS_GLUE_CALL_H
-#define SHMS_GLUE_CALL_H
+#ifndef SHMS_PYTHON_CALL_H
+#define SHMS_PYTHON_CALL_H
 
 #ifndef Py_LIMITED_API
 #define Py_LIMITED_API 0x030a0000
@@ -25,13 +25,13 @@
 #define SHMS_NO_KEY (-1001)             /* an object that no entry can have as its key; no exception is pending */
 #define SHMS_RELEASE_GIL_MIN (8u << 20) /* bytes: shorter copies keep the GIL (docs/performance.md) */
 
-/* The state of the module of one interpreter, or of one import of several (glue_module.c). No call shares it with
+/* The state of the module of one interpreter, or of one import of several (module.c). No call shares it with
  * another interpreter, so whatever it owns is that interpreter's own. */
 struct shms_module {
     PyObject *module;                 /* borrowed: the state is part of it */
     struct shms_store_object *stores; /* all that live, open or not; borrowed: each takes itself out */
     PyObject *fallback; /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
-    PyObject *memory_type, *walk_type, *keys_type; /* glue_memory.h, glue_walk.c */
+    PyObject *memory_type, *walk_type, *keys_type; /* memory.h, walk.c */
     PyObject *decode, *encode_parts,
         *hand_over;                  /* names of methods: PyObject_CallMethod would make them anew each time */
     PyObject *refused, *undecodable; /* codecs/msgpack.py: what makes an exception of a failure to pack or unpack */
@@ -39,7 +39,7 @@ struct shms_module {
     struct shms_kept_key keys[SHMS_KEYS_KEPT];
 };
 
-/* An instance of StoreCalls, the base type of stores (glue_type.c). It owns a reference to the module. */
+/* An instance of StoreCalls, the base type of stores (store_type.c). It owns a reference to the module. */
 struct shms_store_object {
     PyObject_HEAD long long handle;
     struct shms_module *state;              /* never NULL, and immutable */
@@ -98,10 +98,10 @@ struct shms_into {
     uint8_t head[SHMS_INTO_HEAD];
 };
 
-/* A value as it was at one moment, copied out of the segment: glue_read.c. */
+/* A value as it was at one moment, copied out of the segment: read.c. */
 #define SHMS_VALUE_INLINE 2048u
 struct shms_value {
-    struct shms_into *into; /* the copy goes there (glue_into.c); NULL: into what follows */
+    struct shms_into *into; /* the copy goes there (into.c); NULL: into what follows */
     PyObject *bytes;        /* owns the copy; NULL: it stands in `small` */
     uint64_t length;
     uint64_t version;
@@ -187,7 +187,7 @@ PyObject *shms_make_type(PyObject *module);
 PyObject *shms_make_walk_type(PyObject *module);
 PyObject *shms_make_keys_type(PyObject *module);
 PyObject *shms_make_sized_type(PyObject *module);
-/* The methods of StoreCalls that are not in glue_type.c. */
+/* The methods of StoreCalls that are not in store_type.c. */
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_get_versioned(PyObject *self, PyObject *key);

@@ -1,7 +1,7 @@
-/* glue_walk.c: Keys, those of a kind and prefix, and the iterator over them. It fetches them in batches, each into a list; no
+/* walk.c: Keys, those of a kind and prefix, and the iterator over them. It fetches them in batches, each into a list; no
  * Python code runs in it, so that what a signal handler raises comes up in the loop that uses it: in a generator a
  * StopIteration would be another thing. */
-#include "python/glue_call.h"
+#include "python/call.h"
 
 #include "engine/walk.h"
 

@@ -1,7 +1,7 @@
-/* glue_count.c: incr and decr: a put whose value the engine makes of the old one, under the home bucket's lock. */
+/* counter.c: incr and decr: a put whose value the engine makes of the old one, under the home bucket's lock. */
 #include <limits.h>
 
-#include "python/glue_args.h"
+#include "python/arguments.h"
 #include "base/number.h"
 
 static PyObject *count_up(PyObject *self, PyObject *key, long long by, long long initial) {

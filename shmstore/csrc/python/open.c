@@ -1,6 +1,6 @@
-/* glue_open.c: opening and closing. The handle goes into the store in the C call that makes it, and its end is C, too,
+/* open.c: opening and closing. The handle goes into the store in the C call that makes it, and its end is C, too,
  * so no exception of a signal handler finds a client, a mapping or a descriptor that nobody owns. */
-#include "python/glue_call.h"
+#include "python/call.h"
 
 #include "api/api.h"
 

@@ -1,5 +1,5 @@
-/* glue_memory.c: see glue_memory.h. */
-#include "python/glue_memory.h"
+/* memory.c: see memory.h. */
+#include "python/memory.h"
 
 #include <structmember.h>
 
