@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 import shmstore
-import shmstore._store.attachment
 import shmstore._store.memory_errors  # and what else is imported when it is needed: who becomes another user may not read it any more
 import shmstore._store.records
 import shmstore.codecs.explain
+import shmstore.store
 import shmstore.sysv._errors
 from shmstore._store.names import BACKENDS
 
@@ -129,7 +129,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if chosen != "sysv":
         monkeypatch.setenv("SHMSTORE_TESTS_BACKEND", chosen)
         monkeypatch.setenv("PYTHONPATH", str(DEFAULTS), prepend=os.pathsep)
-        for function in (shmstore._store.attachment.Attachment.__init__, shmstore.open, shmstore.destroy):
+        for function in (shmstore.Store.__init__, shmstore.open, shmstore.destroy):
             monkeypatch.setitem(function.__kwdefaults__, "backend", chosen)
     return chosen
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, TypeAlias
 
-    from shmstore._store.batches import Batches
+    from shmstore.store import Store
 
     _Place: TypeAlias = tuple[int, int]  # a frame, by its address, and an instruction in it
 
@@ -88,7 +88,7 @@ class _Unreadable:
         self.error = error
 
 
-def list_keys(store: Batches[Any], here: _Place, view: Callable[[], object]) -> Iterator[EntryKey]:
+def list_keys(store: Store[Any], here: _Place, view: Callable[[], object]) -> Iterator[EntryKey]:
     """All keys; and their values are kept, if this is for a copy that is made *here*. *view*: a weak reference."""
     if view() is not None or place(1) != here:
         yield from store._walk(b"", ALL_KEYS)
@@ -110,7 +110,7 @@ def list_keys(store: Batches[Any], here: _Place, view: Callable[[], object]) -> 
             copies.pop(frame, None)
 
 
-def hand_over(store: Batches[Any], key: object) -> tuple[Any] | None:
+def hand_over(store: Store[Any], key: object) -> tuple[Any] | None:
     """The value of *key*, if a copy asks for it; else None. A method of stores, called by [] (csrc/python/store_type.c)."""
     copies, caller = store._copies, _getframe(1)
     frame = id(caller)
@@ -134,7 +134,7 @@ def hand_over(store: Batches[Any], key: object) -> tuple[Any] | None:
     return (value,)
 
 
-def forget_abandoned(store: Batches[Any]) -> None:
+def forget_abandoned(store: Store[Any]) -> None:
     """Drop what was listed for copies that no thread is making any more."""
     if not store._copies:
         return
@@ -155,7 +155,7 @@ def batches(keys: Iterator[EntryKey]) -> Iterator[list[EntryKey]]:
         yield batch
 
 
-def _read(store: Batches[Any], batch: list[EntryKey]) -> dict[EntryKey, Any]:
+def _read(store: Store[Any], batch: list[EntryKey]) -> dict[EntryKey, Any]:
     """Those that are there; whatever raises will raise when it is asked for."""
     try:
         return store.get_many(batch)

@@ -6,10 +6,11 @@ import os
 from pwd import getpwuid
 
 from shmstore import errors
+from shmstore._base.durations import seconds, timeout_ns
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import late
 from shmstore._core import ffi, lib
-from shmstore._store.names import BACKENDS
+from shmstore._store import keys
 from shmstore._system.files import read
 
 TYPE_CHECKING = False
@@ -17,16 +18,15 @@ if TYPE_CHECKING:
     import logging
     from typing import Any
 
-    from shmstore._base.calls import StoreCalls
     from shmstore._store import memory_errors
-    from shmstore._store.names import Key
+    from shmstore._store.keys import EntryKey
+    from shmstore.store import Store
 else:
     logging, memory_errors = late("logging"), late("shmstore._store.memory_errors")
 
-__all__ = ["failure", "log_news", "open_handle", "partly", "told", "user"]
-
-_CREATE = {None: 0, True: 1, False: 2}
-_KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
+_ABOUT_ENTRIES = {
+    lib.SHMS_FULL, lib.SHMS_TABLE_FULL, lib.SHMS_TOO_LARGE, lib.SHMS_NOT_INT, lib.SHMS_OVERFLOW, lib.SHMS_CONTENDED
+}  # fmt: skip
 
 
 def quoted(path: str) -> str:
@@ -62,149 +62,6 @@ def program(pid: int) -> str:
         if is_foreign(error):
             raise
         return f"process {pid}"
-
-
-def open_handle(
-    store: StoreCalls,
-    key: Key,
-    *,
-    create: bool | None,
-    size: int,
-    size_given: bool,
-    max_entries: int | None,
-    mode: int,
-    mode_given: bool,
-    owner: int | str | None,
-    readonly: bool,
-    timeout: int,
-    uuid: bytes | None = None,
-    huge_page: int = 0,
-    prefault: bool = False,
-    lock_memory: bool = False,
-) -> bytes:
-    """Open or create, give the engine's handle to *store*, and return the store's uuid.
-
-    Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
-        LockTimeout, StoreSystemError; ValueError where size, max_entries or mode differ from the creator's.
-    """
-    wish = ffi.new("struct shms_open_request *")
-    found = ffi.new("struct shms_open_result *")
-    name = ffi.new("char[]", key.name)
-    wish.key, wish.name_kind, wish.name_length, wish.name = key.number, key.kind, len(key.name), name
-    wish.create, wish.size, wish.max_entries, wish.mode = _CREATE[create], size, max_entries or 0, mode
-    wish.size_given, wish.entries_given, wish.mode_given = size_given, max_entries is not None, mode_given
-    wish.readonly, wish.timeout = readonly, timeout
-    wish.backend = BACKENDS.index(key.backend)
-    wish.id, wish.huge_page, wish.prefault, wish.lock_memory = key.id, huge_page, prefault, lock_memory
-    object = ffi.NULL if key.object is None else ffi.new("char[]", key.object)
-    wish.object = object
-    wish.owner = -1 if owner is None else -2 if owner == "any" else owner
-    if uuid is not None:
-        wish.uuid_given = 1
-        ffi.memmove(wish.uuid, uuid, 16)
-    status = store._open_handle(int(ffi.cast("uintptr_t", wish)), int(ffi.cast("uintptr_t", found)))
-    if status:
-        raise _open_failure(status, key, wish, found)
-    return bytes(ffi.buffer(found.uuid))
-
-
-def _open_failure(status: int, key: Key, wish: Any, found: Any) -> Exception:
-    store = f"store {key.shown}"
-    if status == lib.SHMS_NOT_FOUND:
-        how = "readonly=True" if wish.readonly else "create=False"
-        gone = told("about_absence", key)
-        return errors.StoreNotFound(
-            f"{store}: there is none ({key.place}), and {how} does not make one{gone and f'; {gone}'}"
-        )
-    if status == lib.SHMS_EXISTS:
-        return errors.StoreExists(f"{store}: it exists already; leave create=True out to attach to it")
-    if status == lib.SHMS_FOREIGN:
-        return errors.StoreForeign(
-            f"{store}: it was created by {user(found.uid)}, and this process runs as {user(os.geteuid())}; "
-            f'if you trust them, pass owner={found.uid} (or owner="any")'
-        )
-    if status == lib.SHMS_NOT_A_STORE:
-        what, remedy = (
-            (
-                f"segment {found.id} ({key.place}, {found.size} bytes, created by {user(found.uid)})",
-                f"ipcrm -m {found.id}",
-            )
-            if key.object is None
-            else (f"{key.place} ({found.size} bytes, owned by {user(found.uid)})", f"rm {quoted(key.place)}")
-        )
-        return errors.NotAStore(
-            f"{store}: {what} is no store and was left untouched; use another key, or remove it if it is yours: {remedy}"
-        )
-    if status == lib.SHMS_COLLISION:
-        other = ffi.buffer(found.name, found.name_length)[:].decode("utf-8", "replace")
-        whose = f"{_KINDS.get(found.name_kind, 'another key')} {other!r}".rstrip(" '\"" if not other else "")
-        return errors.KeyCollision(
-            f"{store}: its System V {key.place} belongs to the store of {whose}; use another name"
-            if key.object is None
-            else f"{store}: its file {key.place} belongs to the store of {whose}; use another name"
-        )
-    if status == lib.SHMS_FORMAT:
-        return errors.FormatMismatch(
-            f"{store}: it has format {found.format} (features {found.incompatible:#x}), this version knows "
-            "format 1 (features 0x0); upgrade shmstore, or remove the store with the version that made it"
-        )
-    if status == lib.SHMS_MISMATCH:
-        what = ffi.string(found.what).decode()
-        theirs = {"size": found.size, "max_entries": found.max_entries, "mode": oct(found.mode)}[what]
-        ours = {"size": wish.size, "max_entries": wish.max_entries, "mode": oct(wish.mode)}[what]
-        return ValueError(
-            f"{store}: its creator chose {what}={theirs}, this handle asks for {ours}; leave {what} out to "
-            "take what is there"
-        )
-    if status == lib.SHMS_TOO_SMALL:
-        least = f"{found.minimum} bytes ({-(-found.minimum // 1024)}K)"
-        if not wish.max_entries:
-            return ValueError(f"{store}: size={wish.size} is too small: the least store has {least}; make size larger")
-        return ValueError(
-            f"{store}: size={wish.size} leaves too little for objects beside the table of {wish.max_entries} entries; "
-            f"make size larger (at least {least}) or max_entries smaller"
-        )
-    if status == lib.SHMS_TOO_LARGE:
-        return ValueError(f"{store}: size is at most 16T and max_entries at most 2**32 - 1")
-    if status == lib.SHMS_CORRUPT:
-        return errors.StoreCorrupt(
-            f"{store}: {ffi.string(found.what).decode()} is impossible; remove it: "
-            + (f"ipcrm -m {found.id}" if key.object is None else f"rm {quoted(key.place)}")
-        )
-    if status == lib.SHMS_NO_CLIENT:
-        return errors.TooManyClients(
-            f"{store}: the client table is full: every slot belongs to a live process; close handles, attach with "
-            "readonly=True, which needs no slot, or make the store anew with a larger size (info().max_clients)"
-        )
-    if status == lib.SHMS_TIMEOUT and not found.pid:
-        return errors.LockTimeout(
-            f"{store}: others were making or removing it all the time, or somebody of another pid namespace began to make it "
-            "and does not go on; try again, with a longer timeout"
-            + (
-                f"; if that does not help, remove it: ipcrm -m {found.id}"
-                if key.object is None and found.id >= 0
-                else ""
-            )
-        )
-    if status == lib.SHMS_TIMEOUT:
-        return errors.LockTimeout(
-            f"{store}: {program(found.pid)} began to create it and does not go on; "
-            "continue or kill that process (SIGCONT, SIGKILL), and it is created anew"
-        )
-    if status == lib.SHMS_NO_MEMORY:
-        return MemoryError(f"{store}: no memory for a handle")
-    if status == lib.SHMS_FULL:
-        return errors.StoreFull(
-            f"{store}: no place for one more writing process, since {told('no_page', found.error)}; "
-            "readonly=True needs none"
-        )
-    return _system_failure(store, key, wish, found)
-
-
-def _system_failure(store: str, key: Key, wish: Any, found: Any) -> Exception:
-    call, code = ffi.string(found.what).decode(), found.error
-    advice = told("about", call, code, key, wish, found)
-    return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}: {advice}")
 
 
 def _holder(handle: int) -> tuple[int, int | None, str]:
@@ -330,7 +187,7 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     )
 
 
-def log_news(store: str, pid: int, deaths: int, rebuilds: int) -> None:
+def log_events(store: Store[Any], pid: int, deaths: int, rebuilds: int) -> None:
     """Log what a handle took over or rebuilt: *pid* is the last process that died, 0 if none did."""
     try:
         logger = logging.getLogger("shmstore")
@@ -343,10 +200,59 @@ def log_news(store: str, pid: int, deaths: int, rebuilds: int) -> None:
     if pid:
         logger.warning(
             "shmstore %s: process %d died in the midst of something; its locks and memory were taken over by process %d "
-            "(deaths seen by this handle: %d, arenas rebuilt: %d)", store, pid, os.getpid(), deaths, rebuilds,
+            "(deaths seen by this handle: %d, arenas rebuilt: %d)", store._key.shown, pid, os.getpid(), deaths, rebuilds,
         )  # fmt: skip
     else:
         logger.warning(
             "shmstore %s: process %d rebuilt %d arenas: somebody died in the midst of something, or their bookkeeping "
-            "did not fit", store, os.getpid(), rebuilds,
+            "did not fit", store._key.shown, os.getpid(), rebuilds,
         )  # fmt: skip
+
+
+# ---- what the methods of a store raise
+
+
+def fail(store: Store[Any], status: int, asked: int | None = None, name: Any = None) -> Exception:
+    """The exception for a status. It names the entry where it is about that: *name*."""
+    where = f"store {store._key.shown}"
+    if name is not None and status in _ABOUT_ENTRIES:
+        where += f", entry {name!r}"
+    return failure(status, where, store._handle, seconds(timeout_ns(store._options.timeout, "timeout")), asked)
+
+
+def no_version(store: Store[Any], method: str, key: object, version: object) -> Exception:
+    """For what no store gives as a version."""
+    where = f"store {store._key.shown}: {method}({key!r})"
+    if type(version) is bool or not isinstance(version, int):
+        return TypeError(f"{where}: a version is an int, not {type(version).__name__}")
+    shown = (
+        f"{version}" if version.bit_length() < 128 else f"of {version.bit_length()} bits"
+    )  # Python writes not all of them
+    return ValueError(f"{where}: no store gives the version {shown}; versions come from put() and get_versioned()")
+
+
+def no_count(store: Store[Any], method: str, key: object, argument: str, number: object) -> Exception:
+    """For what incr and decr cannot count with."""
+    where = f"store {store._key.shown}: {method}({key!r})"
+    if not hasattr(type(number), "__index__"):
+        return TypeError(f"{where}: {argument} is an int, not {type(number).__name__}")
+    return OverflowError(f"{where}: {argument} has more than 64 bits, sign included; nothing was counted")
+
+
+def no_key(store: Store[Any], key: object) -> Exception:
+    return keys.no_key(f"store {store._key.shown}", key)
+
+
+def view_failure(store: Store[Any], key: EntryKey, status: int) -> Exception:
+    where = f"store {store._key.shown}: view({key!r})"
+    if status == lib.SHMS_UNMET:
+        return TypeError(f"{where}: only bytes have memory to be read in place; get() returns a copy of any value")
+    if status == lib.SHMS_FULL:
+        return errors.StoreFull(f"{where}: this process holds as many views as it can; release some of them")
+    return store._fail(status)
+
+
+def no_text(store: Store[Any], raw: bytes) -> Exception:
+    return errors.StoreCorrupt(
+        f"store {store._key.shown}: a key that was put as str is no UTF-8 ({raw[:40]!r}); check() says more"
+    )

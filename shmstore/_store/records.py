@@ -3,55 +3,13 @@
 from __future__ import annotations
 
 from shmstore._base.imports import once
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from shmstore._base.record import Record
 
 __all__ = ["ClientInfo", "Stats", "StoreInfo"]
 
 
 @once
-class _Record:
-    __slots__: tuple[str, ...] = ()
-
-    def __init__(self, **values: Any) -> None:
-        for field in self.__slots__:
-            object.__setattr__(self, field, values.pop(field))
-        if values:
-            raise TypeError(f"{type(self).__name__} has no {', '.join(values)}")
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{type(self).__name__} is immutable")
-
-    def as_dict(self) -> dict[str, Any]:
-        """The fields by name."""
-        return {field: getattr(self, field) for field in self.__slots__}
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.as_dict())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Record) and type(other) is type(self) and self.as_dict() == other.as_dict()
-
-    def __hash__(self) -> int:
-        return hash(tuple(self.as_dict().values()))
-
-    def __repr__(self) -> str:
-        fields = ", ".join([f"{field}={value!r}" for field, value in self.as_dict().items()])
-        return f"{type(self).__name__}({fields})"
-
-
-@once
-def _restore(cls: type[_Record], values: dict[str, Any]) -> _Record:
-    return cls(**values)
-
-
-@once
-class Stats(_Record):
+class Stats(Record):
     """Figures of a store. Counters are totals over its life, of all processes; sizes are in bytes.
 
     ``entries`` counts what is stored, expired entries not yet swept included; ``len(store)`` does not.
@@ -78,7 +36,7 @@ class Stats(_Record):
 
 
 @once
-class StoreInfo(_Record):
+class StoreInfo(Record):
     """What a store is: ``key`` (key_t) and ``id`` as in ``ipcs -m``, ``name`` as its creator gave it (None for
     a numeric key), ``size`` in bytes, ``mode``, ``uid``/``gid`` of the owner, ``creator`` (process id in its pid namespace) and
     ``creator_uid``, ``created`` (seconds since the epoch), ``last_writer`` (when a handle open for writing was last opened,
@@ -112,7 +70,7 @@ class StoreInfo(_Record):
 
 
 @once
-class ClientInfo(_Record):
+class ClientInfo(Record):
     """A process that is attached for writing. ``pid`` is its number in its own pid namespace. ``program``: its name, None where
     that cannot be told (it is gone, of another pid namespace, or /proc is hidden). ``alive``: True, False (its place is about to
     be freed), or None where no proof can be had from here (another pid namespace, a hidden /proc)."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Literal, TypeVar
 
-    from shmstore._store.batches import Batches
     from shmstore._store.copying import _Place
+    from shmstore.store import Store
 
     _V = TypeVar("_V")
     _OnError = Literal["raise", "skip"]
@@ -41,7 +41,7 @@ class Keys(Sized, KeysView["str | bytes"]):
 
     __slots__ = ("__weakref__", "_caller", "_kind", "_prefix", "_raw", "_sized")
 
-    def __init__(self, store: Batches[Any], prefix: EntryKey = "", caller: _Place | None = None) -> None:
+    def __init__(self, store: Store[Any], prefix: EntryKey = "", caller: _Place | None = None) -> None:
         super().__init__(store)
         self._prefix = prefix
         self._raw, self._kind = prefix_of(prefix)
@@ -70,9 +70,9 @@ class _Fetched(Sized, MappingView):
     """What items() and values() have in common: values, fetched in batches."""
 
     __slots__ = ("_on_error", "_sized")
-    _mapping: Batches[Any]
+    _mapping: Store[Any]
 
-    def __init__(self, store: Batches[Any], on_error: _OnError = "raise") -> None:
+    def __init__(self, store: Store[Any], on_error: _OnError = "raise") -> None:
         super().__init__(store)
         check_on_error(on_error)
         self._on_error: _OnError = on_error

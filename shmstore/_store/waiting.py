@@ -7,7 +7,8 @@ from shmstore._base.durations import seconds, timeout_ns
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import late
 from shmstore._core import ffi, lib
-from shmstore._store.health import SLICE, Health
+from shmstore._store.control import SLICE, revalidate
+from shmstore._store.failures import no_version
 from shmstore._store.keys import EntryKey, raw_key
 
 TYPE_CHECKING = False
@@ -18,89 +19,81 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore._base.durations import Duration
+    from shmstore.store import Store
 else:
     asyncio, threading, weakref = late("asyncio"), late("threading"), late("weakref")
-
-__all__ = ["Waiting"]
 
 _SPINNING_SLICE = 20_000_000  # a spinning one is not woken
 
 
-class Waiting(Health):
-    """An attachment that can wait."""
+def wait(
+    store: Store[Any],
+    key: EntryKey,
+    after: int | None,
+    timeout: Duration | None,
+    spin: Duration,
+    stop: Any,
+    passed: int = 0,
+) -> int:
+    """Wait in slices. *passed*: ns that wait() has waited already."""
+    if after is not None and (type(after) is bool or not isinstance(after, int) or not 0 <= after < 2**64):
+        raise no_version(store, "wait", key, after)
+    raw, kind = raw_key(f"store {store._key.shown}", key)
+    left = max(0, timeout_ns(timeout, "timeout") - passed)
+    spinning = max(0, timeout_ns(spin, "spin") - passed)
+    end = lib.shms_now() + left
+    version = ffi.new("uint64_t *")
+    while True:
+        status = lib.shms_usable(store._handle)  # also makes a forked child a client, with the lock held
+        if status:
+            raise store._fail(status)
+        nap = max(1, min(_SPINNING_SLICE if spinning else SLICE, left))
+        status = lib.shms_w_wait(
+            store._handle, raw, len(raw), kind, after is not None, after or 0, nap, min(spinning, nap), version
+        )
+        if status == lib.SHMS_OK:
+            return int(version[0])
+        if status == lib.SHMS_FORKED:
+            continue
+        if status != lib.SHMS_AGAIN:
+            raise store._fail(status)
+        revalidate(store)
+        left = end - lib.shms_now()
+        spinning = max(0, spinning - nap)
+        if stop is not None and stop():
+            return 0
+        if left <= 0:
+            what = "was not there" if after is None else "did not change"
+            limit = seconds(timeout_ns(timeout, "timeout"))
+            raise TimeoutError(f"store {store._key.shown}: {key!r} {what} within {limit}")
 
-    __slots__ = ()
 
-    if TYPE_CHECKING:  # csrc/store_type.c, without the types
+async def wait_async(
+    store: Store[Any], key: EntryKey, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
+) -> int:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[tuple[int, BaseException | None]] = loop.create_future()
+    awaited = threading.Event()  # nobody but this frame has it: the sleeper gives up when it is gone
+    is_awaited = weakref.ref(awaited)
 
-        def wait(
-            self, key: EntryKey, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
-        ) -> int: ...
-
-    def _wait(
-        self, key: EntryKey, after: int | None, timeout: Duration | None, spin: Duration, stop: Any, passed: int = 0
-    ) -> int:
-        """Wait in slices. *passed*: ns that wait() has waited already."""
-        if after is not None and (type(after) is bool or not isinstance(after, int) or not 0 <= after < 2**64):
-            raise self._no_version("wait", key, after)
-        raw, kind = raw_key(f"store {self._key.shown}", key)
-        left = max(0, timeout_ns(timeout, "timeout") - passed)
-        spinning = max(0, timeout_ns(spin, "spin") - passed)
-        end = lib.shms_now() + left
-        version = ffi.new("uint64_t *")
-        while True:
-            status = lib.shms_usable(self._handle)  # also makes a forked child a client, with the lock held
-            if status:
-                raise self._fail(status)
-            nap = max(1, min(_SPINNING_SLICE if spinning else SLICE, left))
-            status = lib.shms_w_wait(
-                self._handle, raw, len(raw), kind, after is not None, after or 0, nap, min(spinning, nap), version
-            )
-            if status == lib.SHMS_OK:
-                return int(version[0])
-            if status == lib.SHMS_FORKED:
-                continue
-            if status != lib.SHMS_AGAIN:
-                raise self._fail(status)
-            self._look()
-            left = end - lib.shms_now()
-            spinning = max(0, spinning - nap)
-            if stop is not None and stop():
-                return 0
-            if left <= 0:
-                what = "was not there" if after is None else "did not change"
-                limit = seconds(timeout_ns(timeout, "timeout"))
-                raise TimeoutError(f"store {self._key.shown}: {key!r} {what} within {limit}")
-
-    async def wait_async(
-        self, key: EntryKey, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
-    ) -> int:
-        """As :meth:`wait`, without blocking the event loop: a thread of its own sleeps. Cancelling ends it."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[tuple[int, BaseException | None]] = loop.create_future()
-        awaited = threading.Event()  # nobody but this frame has it: the sleeper gives up when it is gone
-        is_awaited = weakref.ref(awaited)
-
-        def sleeper() -> None:
-            result, error = 0, None
-            try:
-                result = self._wait(key, after, timeout, spin, lambda: is_awaited() is None)
-            except BaseException as e:
-                error = e
-            try:
-                loop.call_soon_threadsafe(settle, done, (result, error))
-            except RuntimeError as e:
-                if is_foreign(e):
-                    raise
-                # the loop is gone, and with it whoever waited
-
+    def sleeper() -> None:
+        result, error = 0, None
         try:
-            threading.Thread(target=sleeper, name="shmstore-wait", daemon=True).start()
-            version, error = await done
-            if error is not None:
-                raise error
-            return version
-        finally:
-            del (
-                awaited
-            )  # a traceback may keep the frame; an exception that strikes before this does not keep it for long
+            result = wait(store, key, after, timeout, spin, lambda: is_awaited() is None)
+        except BaseException as e:
+            error = e
+        try:
+            loop.call_soon_threadsafe(settle, done, (result, error))
+        except RuntimeError as e:
+            if is_foreign(e):
+                raise
+            # the loop is gone, and with it whoever waited
+
+    try:
+        threading.Thread(target=sleeper, name="shmstore-wait", daemon=True).start()
+        version, error = await done
+        if error is not None:
+            raise error
+        return version
+    finally:
+        del awaited  # a traceback may keep the frame; an exception that strikes before this does not keep it for long

@@ -15,7 +15,7 @@ BOTH = pytest.mark.parametrize("memory", ["sysv", "posix"])
 
 def place(store):
     """What leads to it: an id, or a path."""
-    info = store._info()
+    info = store._raw_info()
     return info.id if store.info().backend == "sysv" else f"/proc/{os.getpid()}/fd/{info.descriptor}"
 
 

@@ -2,7 +2,7 @@
 
 import os
 
-import shmstore._store.attachment
+import shmstore.store
 
-for _function in (shmstore._store.attachment.Attachment.__init__, shmstore.open, shmstore.destroy):
+for _function in (shmstore.Store.__init__, shmstore.open, shmstore.destroy):
     _function.__kwdefaults__["backend"] = os.environ["SHMSTORE_TESTS_BACKEND"]

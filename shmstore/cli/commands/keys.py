@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shmstore._store.attachment import NAMES_OF_CODECS
+from shmstore._store.coding import NAMES_OF_CODECS
 from shmstore.cli.support.failures import told
 from shmstore.cli.support.human import amount, duration
 from shmstore.cli.support.names import parse_name, show_name

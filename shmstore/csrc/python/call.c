@@ -35,7 +35,7 @@ static int tell(struct shms_call *c) {
     struct shms_store *s = &c->h->s;
     if (!shms_handle_take_events(c->h))
         return SHMS_OK;
-    PyObject *r = PyObject_CallMethod(c->store, "_log_news", "IKK", (unsigned)shms_load_relaxed(&s->last_dead_pid),
+    PyObject *r = PyObject_CallMethod(c->store, "_log_events", "IKK", (unsigned)shms_load_relaxed(&s->last_dead_pid),
                                       (unsigned long long)shms_load_acquire(&s->takeovers),
                                       (unsigned long long)shms_load_relaxed(&s->rebuilds));
     Py_XDECREF(r);

@@ -1,6 +1,6 @@
 /* store_type.c: the base type of stores: the hot calls as methods, with nothing of Python's between call and engine.
  *
- * A subclass (shmstore/_store/attachment.py and what is above it) adds everything else. These methods use of it
+ * A subclass (shmstore/store.py) adds everything else. These methods use of it
  *   _fail(status, asked or None, key) -> exception     _no_key(object) -> exception
  *   _decode(codec, bytes, key) -> object
  *   _encode_parts(object, key) -> bytes, or (head, memory): memory that is copied from where it lies
@@ -10,7 +10,7 @@
  *   _memory_of(array) -> (bytes, memory)    _unfit(key, buffer, length, room) -> exception     for get_into
  *   _hand_over(key) -> (object,) or None   for copies  _view_failure(key, status) -> exception
  *   _no_version(method, key, version), _no_count(method, key, argument, number) -> exception
- *   _log_news(pid, deaths, rebuilds)
+ *   _log_events(pid, deaths, rebuilds)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
 #include "python/arguments.h"

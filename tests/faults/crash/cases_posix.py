@@ -200,7 +200,7 @@ def removed_under(key: str, again: bool) -> str:
 # ---- descriptors that others closed
 def close_under(store: Any) -> Any:
     """The program closes a descriptor that it did not open."""
-    os.close(store._info().descriptor)
+    os.close(store._raw_info().descriptor)
 
 
 def close_and_wait(store: Any) -> Any:
@@ -251,7 +251,7 @@ on_posix(
 
 def made_again_under(key: str) -> str:
     store = make(key)
-    os.close(store._info().descriptor)
+    os.close(store._raw_info().descriptor)
     os.unlink(path_of(key))
     make(key).close()
     return tried(lambda: (store.get("k1"), store.info(), store.check()))

@@ -170,7 +170,7 @@ given_back("use what was given back at the end, POSIX", False, 3 << 20)
 
 def close_of(store: Any) -> None:
     """The checking process's descriptor is gone, and with it what says that it is attached."""
-    os.close(store._info().descriptor)
+    os.close(store._raw_info().descriptor)
 
 
 on_posix("delete what gives pages back beside one without a descriptor", lambda s, _: s.delete("huge"), furnish=furnish_huge,

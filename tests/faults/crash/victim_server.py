@@ -26,7 +26,7 @@ def live(case, key, gate, answer, inherited):
     elif inherited is not None:
         store = inherited
         lib.shms_configure(store._handle, int(case.timeout * 1e9), 0, lib.SHMS_CODEC_MSGPACK)
-        store._look()  # takes a place of its own
+        store._revalidate()  # takes a place of its own
     else:
         store = shmstore.Store(key, create=False, timeout=case.timeout, **case.where())
     context = case.prepare(store)

@@ -193,7 +193,7 @@ def test_the_administrators_removal_is_noticed(posix):
 
 def test_two_who_destroy_do_not_destroy_the_next(posix):
     with Store(posix, backend="posix", size="256K") as one, Store(posix, backend="posix") as two:
-        one._look(), two._look()
+        one._revalidate(), two._revalidate()
         one.destroy()
         with Store(posix, backend="posix", size="256K") as new:
             with pytest.raises(shmstore.StoreDestroyed):
@@ -326,7 +326,7 @@ def test_who_closes_descriptors_that_are_not_his(posix):
     """The store goes on, touches nobody else's file, and has its lock again within seconds."""
     with Store(posix, backend="posix", size="64M") as store, Store(posix, backend="posix") as other:
         store["a"] = 1
-        target = store._info().descriptor
+        target = store._raw_info().descriptor
         innocent = os.memfd_create("innocent")
         os.dup2(innocent, target)  # closes it, and is somebody else's file now
         os.write(target, b"innocent")
@@ -335,7 +335,7 @@ def test_who_closes_descriptors_that_are_not_his(posix):
         other.check()
         assert os.fstat(target).st_size == 8 and os.fstat(target).st_blocks == 8
         store.info()
-        assert store._info().descriptor != target
+        assert store._raw_info().descriptor != target
         assert [c.alive for c in other.clients()] == [True, True] and len(other.clients()) == 2
         store.close()
         assert os.pread(target, 8, 0) == b"innocent"
@@ -416,7 +416,7 @@ def test_a_private_posix_store_cannot_be_made_shorter():
     with Store(PRIVATE, backend="posix", size="1M") as store:
         for size in (4096, 2 << 20):
             with pytest.raises(PermissionError):
-                os.truncate(f"/proc/self/fd/{store._info().descriptor}", size)
+                os.truncate(f"/proc/self/fd/{store._raw_info().descriptor}", size)
 
 
 @BOTH

@@ -88,15 +88,15 @@ def test_a_descriptors_number_that_comes_again(key):
     """Closed by others, and given to the next attachment: the first one finds out, and gets another."""
     first = Store(key, backend="posix", size="4M")
     try:
-        os.close(first._info().descriptor)
+        os.close(first._raw_info().descriptor)
         with Store(key, backend="posix") as second:
             time.sleep(1.2)
             first["k"], second["l"] = 1, 2
-            assert first._info().descriptor != second._info().descriptor
+            assert first._raw_info().descriptor != second._raw_info().descriptor
             assert first.info().attached == 2
             assert {client.alive for client in second.clients()} == {True}
             first.close()
-            os.fstat(second._info().descriptor)
+            os.fstat(second._raw_info().descriptor)
     finally:
         shmstore.destroy(key, backend="posix")
 

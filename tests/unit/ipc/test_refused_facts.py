@@ -129,7 +129,7 @@ def test_info_from_another_ipc_namespace(key, in_child, unshare_ipc):
 def test_info_of_a_private_store_whose_descriptor_was_closed(in_child):
     with Store(shmstore.PRIVATE, backend="posix", size="1M") as store:
         store["k"] = 1
-        told = in_child(store.info, before=lambda: os.close(store._info().descriptor))
+        told = in_child(store.info, before=lambda: os.close(store._raw_info().descriptor))
         assert (told.mode, told.attached, told.size) == (None, None, 1 << 20)
 
 

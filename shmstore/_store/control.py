@@ -1,0 +1,170 @@
+"""Control of an open handle: the calls of cffi's functions that need no entry."""
+
+from __future__ import annotations
+
+import os
+
+from shmstore import errors
+from shmstore._base.durations import timeout_ns
+from shmstore._core import ffi, lib
+from shmstore._store.failures import log_events, told, user
+from shmstore._store.names import BACKENDS
+from shmstore._store.records import ClientInfo, Stats, StoreInfo
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from shmstore.store import Store
+
+SLICE = 100_000_000  # ns: how long a call that waits keeps the GIL released, and signals unhandled
+
+
+def tell_events(store: Store[Any]) -> None:
+    """Log what this handle took over or rebuilt since the last time. Calls that wait in C do so themselves."""
+    if not lib.shms_has_events(store._handle):
+        return
+    deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
+    if lib.shms_take_events(store._handle, deaths, rebuilds, pid):
+        log_events(store, pid[0], deaths[0], rebuilds[0])
+
+
+def raw_info(store: Store[Any]) -> Any:
+    raw = ffi.new("struct shms_info *")
+    status = lib.shms_get_info(store._handle, raw)
+    if status:
+        raise store._fail(status)
+    return raw
+
+
+def without_gil(store: Store[Any], call: Callable[..., int], *args: object) -> int:
+    """Make a call that gives the GIL up; again if a signal handler forked before it began."""
+    status = lib.SHMS_FORKED
+    while status == lib.SHMS_FORKED:
+        revalidate(store)
+        status = call(store._handle, *args)
+    tell_events(store)
+    return status
+
+
+def revalidate(store: Store[Any]) -> None:
+    """Is the handle usable, by the kernel's word of now?"""
+    status = lib.shms_revalidate_now(store._handle)
+    if status:
+        raise store._fail(status)
+
+
+def in_slices(store: Store[Any], call: Callable[..., int], *args: object, lost: Any = (0,)) -> tuple[int, int]:
+    """Make a call that waits for a lock, again until it is had or the time is up. Signals are handled in between.
+
+    Returns its last status, and the sum of what each call left in *lost*.
+    """
+    given_up = 0
+    left = timeout_ns(store._options.timeout, "timeout")
+    end, status = lib.shms_now() + left, lib.SHMS_TIMEOUT
+    while status == lib.SHMS_TIMEOUT and left >= 0:
+        status = without_gil(store, call, min(SLICE, left), *args)
+        left = end - lib.shms_now()
+        given_up += int(lost[0])
+    return status, given_up
+
+
+def stats(store: Store[Any]) -> Stats:
+    raw = ffi.new("struct shms_stats *")
+    status = lib.shms_get_stats(store._handle, raw)
+    if status:
+        raise store._fail(status)
+    return Stats(**{field: getattr(raw, field) for field in Stats.__slots__})
+
+
+def clients(store: Store[Any]) -> list[ClientInfo]:
+    room = 64
+    while True:
+        raw = ffi.new("struct shms_client_info[]", room)
+        count = lib.shms_get_clients(store._handle, raw, room)
+        if count < 0:
+            raise store._fail(count)
+        if count <= room:
+            break
+        room = count
+    return [
+        ClientInfo(
+            number=c.number,
+            pid=c.pid,
+            program=ffi.string(c.program).decode(errors="replace") or None,
+            alive={0: False, 1: True, 2: None}[c.alive],
+            attached_at=c.attached / 1e9,
+            is_me=bool(c.self),
+        )
+        for c in raw[0:count]
+    ]
+
+
+def check(store: Store[Any], *, repair: bool = False) -> int:
+    lost, given_up = ffi.new("uint64_t *"), 0
+    if repair:
+        status, given_up = in_slices(store, lib.shms_w_repair, lost, lost=lost)
+        if status:
+            raise store._fail(status)
+    what = ffi.new("char[200]")
+    status, _ = in_slices(store, lib.shms_w_check, what, 200)
+    if status == lib.SHMS_CORRUPT:
+        raise errors.StoreCorrupt(
+            f"store {store._key.shown}: {ffi.string(what).decode()}; check(repair=True) keeps what can be kept"
+        )
+    if status:
+        raise store._fail(status)
+    return given_up
+
+
+def recover(store: Store[Any]) -> int:
+    count = without_gil(store, lib.shms_w_recover)
+    if count < 0:
+        raise store._fail(count)
+    return count
+
+
+def destroy(store: Store[Any]) -> None:
+    status = without_gil(store, lib.shms_w_destroy)
+    if status == lib.SHMS_SYSTEM:
+        raise _may_not_remove(store)
+    if status:
+        raise store._fail(status)
+
+
+def _may_not_remove(store: Store[Any]) -> Exception:
+    info, buffer = raw_info(store), ffi.new("char[64]")
+    code = lib.shms_refused(store._handle, buffer, len(buffer))
+    call = ffi.string(buffer).decode()
+    other = told("about_removal", call, code, store._key, info.id)
+    if other:
+        return errors.StoreSystemError(code, f"store {store._key.shown}: {call}: {os.strerror(code)}: {other}")
+    if not info.kernel_known:
+        whose, who, how = "it belongs to another user", "its owner, its creator", "shmstore rm, as that user"
+    elif store._key.backend == "sysv":
+        whose = f"it was created by {user(info.creator_uid)} and belongs to {user(info.uid)}"
+        who, how = "one of them", f"shmstore rm, or ipcrm -m {info.id}, as that user"
+    else:
+        whose = f"{store._key.place} belongs to {user(info.uid)}"
+        who, how = "the owner of that file, or of the directory,", f"rm {store._key.place} as that user"
+    return errors.StoreSystemError(
+        code, f"store {store._key.shown}: {whose}, and this process runs as {user(os.geteuid())}; "
+        f"only {who} or root may remove it: {how}",
+    )  # fmt: skip
+
+
+def info(store: Store[Any]) -> StoreInfo:
+    revalidate(store)
+    raw = raw_info(store)
+    name = bytes(ffi.buffer(raw.name, raw.name_length)).decode(errors="surrogateescape")
+    kernel = {
+        field: getattr(raw, field) if raw.kernel_known else None for field in ("mode", "uid", "gid", "creator_uid")
+    }
+    return StoreInfo(
+        key=raw.key, id=raw.id, name=name if raw.name_kind in (1, 3) else None, size=raw.size, **kernel,
+        creator=raw.creator_pid, created=raw.created / 1e9, last_writer=raw.last_writer / 1e9,
+        attached=None if raw.attached < 0 else raw.attached, format_version=raw.format, max_entries=raw.max_entries or None,
+        max_clients=raw.clients, uuid=bytes(ffi.buffer(raw.uuid, 16)).hex(), readonly=bool(raw.readonly),
+        backend=BACKENDS[raw.backend],
+    )  # fmt: skip

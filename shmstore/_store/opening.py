@@ -1,0 +1,165 @@
+"""Opening segments; each failure names the store, the cause and the remedy."""
+
+from __future__ import annotations
+
+import os
+
+from shmstore import errors
+from shmstore._base.durations import timeout_ns, ttl_ns
+from shmstore._core import ffi, lib
+from shmstore._store import coding
+from shmstore._store.control import tell_events
+from shmstore._store.failures import program, quoted, told, user
+from shmstore._store.names import BACKENDS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from shmstore._store.names import Key
+    from shmstore._store.options import Options
+    from shmstore.store import Store
+
+__all__ = ["open_handle"]
+
+_CREATE = {None: 0, True: 1, False: 2}
+_KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
+
+
+def open_handle(store: Store[Any], key: Key, options: Options) -> None:
+    """Open or create, and make *store* a handle of it.
+
+    Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
+        LockTimeout, StoreSystemError; ValueError where size, max_entries or mode differ from the creator's.
+    """
+    store._key, store._options = key, options
+    coding.set_codecs(store)
+    timeout, lifetime = timeout_ns(options.timeout, "timeout"), ttl_ns(options.ttl)
+    request = ffi.new("struct shms_open_request *")
+    result = ffi.new("struct shms_open_result *")
+    name = ffi.new("char[]", key.name)
+    request.key, request.name_kind, request.name_length, request.name = key.number, key.kind, len(key.name), name
+    request.create, request.size, request.size_given = _CREATE[options.create], options.size, options.size_given
+    request.max_entries, request.entries_given = options.max_entries or 0, options.max_entries is not None
+    request.mode, request.mode_given = options.mode, options.mode_given
+    request.readonly, request.timeout = options.readonly, timeout
+    request.backend = BACKENDS.index(key.backend)
+    request.id, request.huge_page = key.id, options.huge_page
+    request.prefault, request.lock_memory = options.prefault, options.lock_memory
+    object = ffi.NULL if key.object is None else ffi.new("char[]", key.object)
+    request.object = object
+    owner = options.owner
+    request.owner = -1 if owner is None else -2 if owner == "any" else owner
+    if options.uuid is not None:
+        request.uuid_given = 1
+        ffi.memmove(request.uuid, options.uuid, 16)
+    status = store._open_handle(int(ffi.cast("uintptr_t", request)), int(ffi.cast("uintptr_t", result)))
+    if status:
+        raise _open_failure(status, key, request, result)
+    store._uuid = bytes(ffi.buffer(result.uuid))
+    store._copies = {}
+    store._popped_at = 0
+    number = store._codec_number
+    lib.shms_configure(store._handle, timeout, lifetime, number if type(number) is int else lib.SHMS_CODEC_NAMED)
+    tell_events(store)
+
+
+def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception:
+    store = f"store {key.shown}"
+    if status == lib.SHMS_NOT_FOUND:
+        how = "readonly=True" if request.readonly else "create=False"
+        gone = told("about_absence", key)
+        return errors.StoreNotFound(
+            f"{store}: there is none ({key.place}), and {how} does not make one{gone and f'; {gone}'}"
+        )
+    if status == lib.SHMS_EXISTS:
+        return errors.StoreExists(f"{store}: it exists already; leave create=True out to attach to it")
+    if status == lib.SHMS_FOREIGN:
+        return errors.StoreForeign(
+            f"{store}: it was created by {user(result.uid)}, and this process runs as {user(os.geteuid())}; "
+            f'if you trust them, pass owner={result.uid} (or owner="any")'
+        )
+    if status == lib.SHMS_NOT_A_STORE:
+        what, remedy = (
+            (
+                f"segment {result.id} ({key.place}, {result.size} bytes, created by {user(result.uid)})",
+                f"ipcrm -m {result.id}",
+            )
+            if key.object is None
+            else (f"{key.place} ({result.size} bytes, owned by {user(result.uid)})", f"rm {quoted(key.place)}")
+        )
+        return errors.NotAStore(
+            f"{store}: {what} is no store and was left untouched; use another key, or remove it if it is yours: {remedy}"
+        )
+    if status == lib.SHMS_COLLISION:
+        other = ffi.buffer(result.name, result.name_length)[:].decode("utf-8", "replace")
+        whose = f"{_KINDS.get(result.name_kind, 'another key')} {other!r}".rstrip(" '\"" if not other else "")
+        return errors.KeyCollision(
+            f"{store}: its System V {key.place} belongs to the store of {whose}; use another name"
+            if key.object is None
+            else f"{store}: its file {key.place} belongs to the store of {whose}; use another name"
+        )
+    if status == lib.SHMS_FORMAT:
+        return errors.FormatMismatch(
+            f"{store}: it has format {result.format} (features {result.incompatible:#x}), this version knows "
+            "format 1 (features 0x0); upgrade shmstore, or remove the store with the version that made it"
+        )
+    if status == lib.SHMS_MISMATCH:
+        what = ffi.string(result.what).decode()
+        theirs = {"size": result.size, "max_entries": result.max_entries, "mode": oct(result.mode)}[what]
+        ours = {"size": request.size, "max_entries": request.max_entries, "mode": oct(request.mode)}[what]
+        return ValueError(
+            f"{store}: its creator chose {what}={theirs}, this handle asks for {ours}; leave {what} out to "
+            "take what is there"
+        )
+    if status == lib.SHMS_TOO_SMALL:
+        least = f"{result.minimum} bytes ({-(-result.minimum // 1024)}K)"
+        if not request.max_entries:
+            return ValueError(
+                f"{store}: size={request.size} is too small: the least store has {least}; make size larger"
+            )
+        return ValueError(
+            f"{store}: size={request.size} leaves too little for objects beside the table of {request.max_entries} entries; "
+            f"make size larger (at least {least}) or max_entries smaller"
+        )
+    if status == lib.SHMS_TOO_LARGE:
+        return ValueError(f"{store}: size is at most 16T and max_entries at most 2**32 - 1")
+    if status == lib.SHMS_CORRUPT:
+        return errors.StoreCorrupt(
+            f"{store}: {ffi.string(result.what).decode()} is impossible; remove it: "
+            + (f"ipcrm -m {result.id}" if key.object is None else f"rm {quoted(key.place)}")
+        )
+    if status == lib.SHMS_NO_CLIENT:
+        return errors.TooManyClients(
+            f"{store}: the client table is full: every slot belongs to a live process; close handles, attach with "
+            "readonly=True, which needs no slot, or make the store anew with a larger size (info().max_clients)"
+        )
+    if status == lib.SHMS_TIMEOUT and not result.pid:
+        return errors.LockTimeout(
+            f"{store}: others were making or removing it all the time, or somebody of another pid namespace began to make it "
+            "and does not go on; try again, with a longer timeout"
+            + (
+                f"; if that does not help, remove it: ipcrm -m {result.id}"
+                if key.object is None and result.id >= 0
+                else ""
+            )
+        )
+    if status == lib.SHMS_TIMEOUT:
+        return errors.LockTimeout(
+            f"{store}: {program(result.pid)} began to create it and does not go on; "
+            "continue or kill that process (SIGCONT, SIGKILL), and it is created anew"
+        )
+    if status == lib.SHMS_NO_MEMORY:
+        return MemoryError(f"{store}: no memory for a handle")
+    if status == lib.SHMS_FULL:
+        return errors.StoreFull(
+            f"{store}: no place for one more writing process, since {told('no_page', result.error)}; "
+            "readonly=True needs none"
+        )
+    return _system_failure(store, key, request, result)
+
+
+def _system_failure(store: str, key: Key, request: Any, result: Any) -> Exception:
+    call, code = ffi.string(result.what).decode(), result.error
+    advice = told("about", call, code, key, request, result)
+    return errors.StoreSystemError(code, f"{store}: {call}: {os.strerror(code)}: {advice}")
