@@ -117,7 +117,7 @@ def test_a_registry_full_of_the_dead(key, with_locks):
     )  # fmt: skip
     try:
         assert victims.stdout.readline() == "full\n"
-        with pytest.raises(shmstore.ShmStoreError, match="taken by a living"):
+        with pytest.raises(shmstore.TooManyClients, match="every slot"):
             shmstore.Store(key)
     finally:
         _, errors = victims.communicate(timeout=SECONDS)

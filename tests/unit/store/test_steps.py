@@ -1,5 +1,6 @@
 """Calls that visit the whole store work in steps: other threads go on meanwhile, and no call begins again at the start."""
 
+import sys
 import threading
 
 import pytest
@@ -29,12 +30,13 @@ def test_other_threads_go_on(large, what):
     turns, stop, started = [0], threading.Event(), threading.Event()
 
     def turn():
+        started.set()
         while not stop.is_set():
             turns[0] += 1
-            started.set()
-            stop.wait(0.0001)  # gives the GIL up, and wants it back
 
     thread = threading.Thread(target=turn)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # it asks for the GIL all the time, and gets it where this thread gives it up
     thread.start()
     try:
         started.wait()
@@ -42,6 +44,7 @@ def test_other_threads_go_on(large, what):
         WHOLE[what](large)
         assert turns[0] > before
     finally:
+        sys.setswitchinterval(interval)
         stop.set()
         thread.join()
 
