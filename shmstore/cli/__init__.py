@@ -1,6 +1,6 @@
 """The command ``shmstore``. Each subcommand is a function ``add_to(subparsers)`` of a module in ``commands/``.
 
-``support/`` has what they share: exit codes (``failures.py``), which store KEY means (``target.py``), how keys and
+``support/`` has what they share: exit codes (``failures.py``), which store STORE means (``target.py``), how keys and
 values are written (``names.py``, ``values.py``, ``typed.py``). docs/cli.md describes the commands for users.
 """
 
@@ -47,9 +47,9 @@ COMMANDS = (
 )  # fmt: skip
 
 DESCRIPTION = """\
-A shared object store in shared memory. KEY is the name that programs give to shmstore.open(), or the
-store's System V key as ipcs -m prints it (0x...); with --backend posix, that of a store in /dev/shm. Looking
-attaches read-only and creates nothing.
+A shared object store in shared memory. STORE is the name that programs give to shmstore.open(), or the
+store's System V key as ipcs -m prints it (0x...). With --backend posix, it is a store in /dev/shm. Commands that
+only look attach read-only and create nothing.
 """
 
 _LONGEST_INT = 1_000_000  # digits that are read and written; Python's own limit is 4300
@@ -94,7 +94,7 @@ def _run(argv: Sequence[str] | None) -> int:
         parser.parse_args(options)  # --help and --version end here
         if rest[:1] == ["--"]:
             del rest[0]
-        if not rest:  # a newcomer, or a script's mistake: the help, and still no success
+        if not rest:  # show the help, and fail: a script may have made a mistake
             parser.error_with_help("there is no COMMAND: give one of those above")
         parser.check_command(rest[0], subparsers.choices)
         args = subparsers.choices[rest[0]].parse_args(rest[1:])
@@ -105,7 +105,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def _prepare() -> None:
-    if sys.stdout is None:  # closed by whoever started this
+    if sys.stdout is None:  # the parent process closed it
         sys.stdout = open(os.devnull, "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that lacks a sign shows its number

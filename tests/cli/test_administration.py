@@ -66,7 +66,7 @@ def test_clients(store, key, cli):
     assert row["pid"] == os.getpid() and row["alive"] is True
     assert f" {os.getpid()} " in cli("clients", key).ok().lines[2]
     store.close()
-    assert cli("clients", key).ok().out == "Nobody is attached for writing.\n"
+    assert cli("clients", key).ok().out == "No process is attached for writing.\n"
     assert cli("clients", key, "--json").ok().json == {"clients": []}
 
 

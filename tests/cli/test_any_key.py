@@ -53,7 +53,7 @@ def test_prefixes(store, key, cli, name):
 def test_behind_two_dashes_nothing_is_an_option(store, key, cli, command):
     done = cli(command, key, "--", "--", "--", "--json", "--help")
     assert done.code == 2 and "there is no use for " in done.err and "'--help' here" in done.err and len(store) == 0
-    assert cli("del", key, "--", "--json").err == f"shmstore: store '{key}' has no '--json'\n"
+    assert cli("del", key, "--", "--json").err == f"shmstore: store '{key}' has no key '--json'\n"
 
 
 @pytest.mark.parametrize("word", DASHES[1:])
@@ -75,7 +75,7 @@ def test_stores_too(cli, word):
 def test_two_dashes_alone_end_the_options(store, key, cli):
     done = cli("get", key, "--")
     assert done.code == 2 and done.err.endswith(
-        "required: NAME; -- ends the options, so what is called -- itself is written -- --\n"
+        "required: KEY; -- ends the options, so what is called -- itself is written -- --\n"
     )
     assert cli("--", "get", "--", key, "nope").code == 3
     assert cli("--").code == 2

@@ -95,7 +95,7 @@ def test_wrong_arguments(cli, argv):
         ("set", "did you mean put?"), ("help", "did you mean --help?"), ("xyz", "no command 'xyz'; shmstore --help lists them"),
         ("keys k --prefx user:", "there is no option --prefx; did you mean --prefix?"),
         ("get --timout=3 k n", "there is no option --timout; did you mean --timeout?"),
-        ("get k --jsn", "did you mean --json?"),  # before NAME is missed
+        ("get k --jsn", "did you mean --json?"),  # before KEY is missed
         ("get k --nope", "there is no option --nope here; what begins with a dash and is none goes behind --"),
         ("info k --backend posx", "'posx' is none of sysv, posix; did you mean posix?"),
         ("--verison", "did you mean --version?"), ("--backend posix ls", "there is no option --backend before a command"),
@@ -112,12 +112,12 @@ def test_did_you_mean(cli, argv, answer):
         ("stats {} --count 3", "--count goes with --watch"), ("stats {} --interval 1", "--interval goes with --watch"),
         ("stats {} --watch --count 0", "--count: '0' is no number from 1"), ("stats {} --watch --count x", "--count: 'x'"),
         ("stats {} --watch --interval 1ms", "--interval is at least 10ms, not 1ms"), ("watch {} --count 0", "--count: '0'"),
-        ("watch {} --count -1", "--count: '-1'"), ("watch {} a --prefix b", "--prefix goes without NAME"),
-        ("watch {} a --interval 1", "--interval goes without NAME"), ("watch {} --wake", "--wake goes with NAME"),
+        ("watch {} --count -1", "--count: '-1'"), ("watch {} a --prefix b", "--prefix goes without KEY"),
+        ("watch {} a --interval 1", "--interval goes without KEY"), ("watch {} --wake", "--wake goes with KEY"),
         ("watch {} --interval 0", "--interval is at least 1ms, not 0"), ("get {} a --raw --json", "--raw and --json"),
         ("put {} a 1 --size 1M", "say --create, too"), ("put {} a 1 --file x", "VALUE or --file"),
-        ("info --id 1 --name", "--name says how KEY is meant"), ("rm --object x --path", "--path says how KEY is meant"),
-        ("chmod 0600 --id 1 --path", "--path says how KEY is meant"), ("demo --workers 0", "--workers: '0' is no number from 1"),
+        ("info --id 1 --name", "--name says how STORE is meant"), ("rm --object x --path", "--path says how STORE is meant"),
+        ("chmod 0600 --id 1 --path", "--path says how STORE is meant"), ("demo --workers 0", "--workers: '0' is no number from 1"),
     ],
 )  # fmt: skip
 def test_no_option_is_without_effect(store, key, cli, argv, answer):

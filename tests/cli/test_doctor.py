@@ -1,4 +1,4 @@
-"""``shmstore doctor`` on machines of paper: each check says what would bite, and only then."""
+"""``shmstore doctor`` on machines of paper: each check reports settings that cause problems, and only those."""
 
 from __future__ import annotations
 

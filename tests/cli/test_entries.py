@@ -266,10 +266,10 @@ def test_missing_names_are_3(store, key, cli):
     ):
         done = cli(*command)
         assert (done.code, done.out) == (3, "")
-        assert done.err.startswith(f"shmstore: store '{key}' has no 'nope'")
+        assert done.err.startswith(f"shmstore: store '{key}' has no key 'nope'")
     store["there"] = 1
     done = cli("del", key, "there", "nope", "nada")
-    assert (done.code, done.err) == (3, f"shmstore: store '{key}' has no 'nope', 'nada'\n")
+    assert (done.code, done.err) == (3, f"shmstore: store '{key}' has no key 'nope', 'nada'\n")
     assert "there" not in store
     assert cli("del", key, "nope", "--force").ok()
     assert cli("del", key, "nope", "-f", "--json").ok().json == {"deleted": 0, "missing": ["nope"]}

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """\
-Verify every invariant that docs/format.md states, while others go on working; the exit code is 1 if one is
-broken. Read-only: what a writer disturbs is looked at again. Beside writers that never pause, --lock takes
-each part's lock for the moment of its check, and frees what dead processes held. --repair makes the
-invariants hold again and gives up entries that contradict themselves.
+Verify every invariant of docs/format.md while other processes go on working. The exit code is 1 if one is broken.
+By default the command is read-only, and checks again what a writer changed meanwhile. If writers never pause, use
+--lock: it locks each part while it checks it, and releases what dead processes held. --repair makes the invariants
+hold again, and gives up entries that contradict themselves.
 """
 
 EXAMPLES = """
@@ -30,13 +30,15 @@ shmstore check quickstart --repair
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "check", "verify a store", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("--lock", action="store_true", help="attach for writing, and lock what is being checked")
-    parser.add_argument("--repair", action="store_true", help="attach for writing, and mend what is broken")
+    parser.add_argument(
+        "--lock", action="store_true", help="attach for writing, and lock each part while it is checked"
+    )
+    parser.add_argument("--repair", action="store_true", help="attach for writing, and repair what is broken")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    hear_warnings()  # of a lock that is not to be had; without --lock, too
+    hear_warnings()  # about a lock that is not free, also without --lock
     try:
         with open_store(args, readonly=not (args.lock or args.repair)) as store, told():
             lost = store.check(repair=args.repair)

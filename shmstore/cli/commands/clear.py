@@ -21,12 +21,10 @@ shmstore clear quickstart --prefix cache:
 
 
 def add_to(subparsers: Any) -> None:
-    about = (
-        "Remove every entry. The store stays; what others put meanwhile may stay, too. shmstore rm removes the store."
-    )
+    about = "Remove every entry. Entries that are put meanwhile may stay. The store stays; shmstore rm removes it."
     parser = add_command(subparsers, "clear", "remove every entry", about, EXAMPLES)
     add_store(parser)
-    parser.add_argument("--prefix", default="", help="only names that begin with this, and are of its type")
+    parser.add_argument("--prefix", default="", help="only keys that begin with this and have its type")
     parser.set_defaults(run=run)
 
 

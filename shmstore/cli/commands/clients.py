@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """\
-List the processes that are attached for writing. Read-only ones leave no trace in a store; shmstore info
-counts all that are attached. A process that has ended keeps its place until somebody attaches or needs it; where no proof
-can be had (another pid namespace), it is "unknown" whether it lives.
+List the processes that are attached for writing. Read-only handles leave no trace in a store; shmstore info counts
+all processes that are attached. A process that has ended stays in the list until another process attaches or needs
+its client slot. Its state is "unknown" if its death cannot be proved, as in another pid namespace.
 """
 
 EXAMPLES = """
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     output = choose_output()
     if not clients:
-        output.line("Nobody is attached for writing.")
+        output.line("No process is attached for writing.")
         return 0
     states = {True: Cell("alive", "good"), False: Cell("dead", "bad"), None: Cell("unknown", "notice")}
     output.table("", [">client", ">process", "program", "state", "attached"], [

@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """\
-Add to an int, atomically among all processes, and print the sum. A name that is absent starts at --initial.
+Add to an int, atomically among all processes, and print the sum. An absent key starts at --initial.
 """
 
 EXAMPLES = """
 shmstore incr quickstart hits
 shmstore incr quickstart stock -3
-shmstore incr quickstart visitors:today --ttl 1d       # that of a new counter
+shmstore incr quickstart visitors:today --ttl 1d  # applies to a new counter
 """
 
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "incr", "add to a counter", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entry", metavar="NAME", help="the counter's name")
+    parser.add_argument("entry", metavar="KEY", help="the counter's key")
     parser.add_argument("by", metavar="BY", nargs="?", type=int, default=1, help="what to add (default: 1)")
     parser.add_argument(
-        "--initial", type=int, default=0, metavar="N", help="what an absent name counts from (default: 0)"
+        "--initial", type=int, default=0, metavar="N", help="the value of an absent key before adding (default: 0)"
     )
-    add_ttl(parser, "time to live of a new counter; one that is there keeps its own")
+    add_ttl(parser, "time to live of a new counter; an existing counter keeps its own")
     add_creation(parser)
     parser.set_defaults(run=run)
 
@@ -40,7 +40,7 @@ def add_to(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     name, ttl = parse_name(args.entry), ttl_of(args)
     if not all(-(2**63) <= number < 2**63 for number in (args.by, args.initial)):
-        raise Failure(WRONG, "a counter is an int of 64 bits, and so is what is added to it")
+        raise Failure(WRONG, "BY and --initial are ints of 64 bits, as counters are")
     with open_store(args, readonly=False, ttl=ttl, **creation(args)) as store, told():
         value = store.incr(name, args.by, initial=args.initial)
     if args.json:

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 EXAMPLES = """
 shmstore del quickstart user:1 user:2
-shmstore del quickstart --force lock      # no failure if it is gone already
+shmstore del quickstart --force lock      # succeeds if it is absent already
 """
 
 
 def add_to(subparsers: Any) -> None:
-    about = "Remove entries. The names that are there go, even if others are not; then the exit code is 3."
+    about = "Remove entries. If some of the keys are absent, the others are removed, and the exit code is 3."
     parser = add_command(subparsers, "del", "remove entries", about, EXAMPLES)
     add_store(parser)
     parser.add_argument(
-        "entries", metavar="NAME", nargs="+", help="bytes and special names in quotes, as Python writes them"
+        "entries", metavar="KEY", nargs="+", help="a key; write bytes and special characters in quotes, as Python does"
     )
-    parser.add_argument("-f", "--force", action="store_true", help="what is not there is no failure")
+    parser.add_argument("-f", "--force", action="store_true", help="succeed if the key or the store is absent")
     parser.set_defaults(run=run)
 
 
@@ -47,5 +47,5 @@ def run(args: argparse.Namespace) -> int:
     if not missing or args.force:
         return 0
     if sys.stderr is not None:
-        print(f"shmstore: store {shown_key(args)} has no {', '.join(map(repr, missing))}", file=sys.stderr)
+        print(f"shmstore: store {shown_key(args)} has no key {', '.join(map(repr, missing))}", file=sys.stderr)
     return NOT_THERE

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from shmstore._demo_parent import Answer, Demo
     from shmstore.cli.support.output import Output
 
-DESCRIPTION = """
-Several worker processes analyse every file of this Python's standard library, sharing one store. One of them
-is killed on the way, and the others finish its share. Then they do it again, and find everything. The store
-is removed at the end.
+DESCRIPTION = """\
+Several worker processes analyse every file of this Python's standard library and share the results in a store.
+One worker is killed in the middle, and the others finish its share. Then all do it again and find every result in
+the store. The store is removed at the end.
 """
 
 
@@ -37,7 +37,7 @@ def add_to(subparsers: Any) -> None:
     about = "analyse Python's standard library in several processes"
     parser = add_command(subparsers, "demo", about, DESCRIPTION.strip(), EXAMPLES)
     parser.add_argument("--workers", type=positive, metavar="N", help="default: one per CPU, 3 to 8")
-    parser.add_argument("--no-kill", action="store_true", help="let all the workers live")
+    parser.add_argument("--no-kill", action="store_true", help="kill no worker")
     parser.add_argument("--limit", type=positive, metavar="N", help="analyse only the first N files")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -99,7 +99,7 @@ def as_document(demo: Demo, answer: Answer) -> dict[str, Any]:
 def play(demo: Demo, output: Output) -> Answer:
     key = demo.store.info().name
     output.line(f"{len(demo.workers)} workers analyse {len(demo.files)} files of Python's standard library.")
-    output.line(f"They share nothing but the key {key!r}.\n")
+    output.line(f"They share nothing but the store {key!r}.\n")
     for round_, title in enumerate(("first round: compute ", "second round: look up"), start=1):
         with output.progress(title) as show:
             for fraction in demo.play(round_):
@@ -108,7 +108,7 @@ def play(demo: Demo, output: Output) -> Answer:
             claims = f", at work on {', '.join(demo.killed.claims)}" if demo.killed.claims else ""
             output.line(
                 f"  worker {demo.killed.worker} (process {demo.killed.pid}) got SIGKILL after "
-                f"{demo.killed.seen} files{claims}; the others did the rest"
+                f"{demo.killed.seen} files{claims}; the others did its share"
             )
     return demo.answer()
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """\
-Look at the kernel's limits, /dev/shm, huge pages, namespaces, systemd, control groups, memory and the stores
-that exist, and say what would bite. It changes nothing: the command that fixes a thing is printed below it.
-The exit code is 1 if there is a problem; notes are no problems.
+Check the kernel's limits, /dev/shm, huge pages, namespaces, systemd, control groups, memory and the existing
+stores, and report settings that cause problems. The command changes nothing; below each problem it prints the
+command that fixes it. The exit code is 1 if there is a problem. Notes are no problems.
 """
 
 EXAMPLES = """
@@ -27,7 +27,7 @@ _MEANINGS = {"ok": "good", "note": "notice", "problem": "bad"}
 
 
 def add_to(subparsers: Any) -> None:
-    parser = add_command(subparsers, "doctor", "say what on this machine would bite", DESCRIPTION, EXAMPLES)
+    parser = add_command(subparsers, "doctor", "report settings that cause problems", DESCRIPTION, EXAMPLES)
     add_json(parser)
     parser.set_defaults(run=run)
 

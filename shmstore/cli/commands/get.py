@@ -27,9 +27,9 @@ which put --typed reads.
 EXAMPLES = """
 shmstore get quickstart user:1
 shmstore get quickstart user:1 --json | jq .visits
-shmstore get quickstart report --wait 30s        # until somebody puts it
+shmstore get quickstart report --wait 30s        # waits until it is put
 shmstore get quickstart image --raw > image.png
-shmstore get quickstart "b'\\xff'"               # a name that is bytes
+shmstore get quickstart "b'\\xff'"               # a key of bytes
 """
 
 
@@ -37,16 +37,14 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "get", "print a value", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument(
-        "entry", metavar="NAME", help="the entry's name; bytes and special names in quotes, as Python writes them"
+        "entry", metavar="KEY", help="the entry's key; write bytes and special characters in quotes, as Python does"
     )
     parser.add_argument("--raw", action="store_true", help="the bytes of a str or bytes, with no line feed added")
-    parser.add_argument(
-        "--wait", metavar="TIME", help="if the name is absent, sleep until it is there, at most so long"
-    )
+    parser.add_argument("--wait", metavar="TIME", help="if the key is absent, wait for it, at most this long")
     parser.add_argument(
         "--pickle",
         action="store_true",
-        help="read values put with pickle; it can run any code, so only if you trust who put them",
+        help="read pickled values, too. A pickle can run any code: use this only if you trust every writer",
     )
     parser.set_defaults(run=run)
 
@@ -54,7 +52,7 @@ def add_to(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     name = parse_name(args.entry)
     if args.raw and args.json:
-        raise Failure(WRONG, "--raw and --json exclude one another")
+        raise Failure(WRONG, "give --raw or --json, not both")
     patience = None if args.wait is None else parse_duration(args.wait)
     with open_store(args, decoders=("pickle",) if args.pickle else ()) as store, told():
         value = fetch(store, name, patience, shown_key(args))
@@ -83,16 +81,18 @@ def fetch(store: Store[Any], name: str | bytes, patience: float | None, shown: s
         except KeyError:
             left = deadline - time.monotonic()
             if patience is None:
-                raise Failure(NOT_THERE, f"store {shown} has no {name!r}") from None
+                raise Failure(NOT_THERE, f"store {shown} has no key {name!r}") from None
         try:
             store.wait(name, timeout=max(0.0, left))
         except TimeoutError:
-            raise Failure(NOT_THERE, f"store {shown} has no {name!r}, and had none for {patience:g} s") from None
+            raise Failure(
+                NOT_THERE, f"store {shown} has no key {name!r}; it stayed absent for {patience:g} s"
+            ) from None
 
 
 def _write_raw(value: Any) -> None:
     if not isinstance(value, (str, bytes)):
-        raise Failure(FAILED, f"--raw writes str and bytes; this is a {type(value).__name__}")
+        raise Failure(FAILED, f"--raw writes str and bytes only; this value is a {type(value).__name__}")
     sys.stdout.flush()
     out = getattr(sys.stdout, "buffer", None)
     if out is None:  # replaced by something that takes text alone

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from shmstore.cli.support.segments import Segment
 
 DESCRIPTION = """\
-Show one segment, as ipcs -m -i does, or one object of /dev/shm; of a store its header, too, and how full it is.
-It need not be a store, and need not be readable: then the kernel's part is all.
+Show one segment as ipcs -m -i does, or one object of /dev/shm. For a store, also show its header and how full it
+is. It need not be a store. If you may not read it, only what the kernel knows is shown.
 """
 
 EXAMPLES = """

@@ -18,23 +18,27 @@ if TYPE_CHECKING:
     from shmstore import Store
 
 DESCRIPTION = """\
-List the names of a store, sorted, one a line. A name with control characters, quotes in front, or of bytes is
-shown as Python writes it, and can be given so to the other commands. Not a snapshot: others go on writing.
+List the keys in a store, sorted, one per line. Keys of bytes, and keys with control characters or a leading
+quote, are shown as Python writes them; the other commands take them in this form. The list is not a snapshot:
+other processes may write meanwhile.
 """
 
 EXAMPLES = """
 shmstore keys quickstart
 shmstore keys quickstart --prefix user: --long
-shmstore keys quickstart --prefix "b''"            # names that are bytes
+shmstore keys quickstart --prefix "b''"            # keys of bytes
 """
 
 
 def add_to(subparsers: Any) -> None:
-    parser = add_command(subparsers, "keys", "list the names in a store", DESCRIPTION, EXAMPLES)
+    parser = add_command(subparsers, "keys", "list the keys in a store", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("--prefix", default="", help="only names that begin with this, and are of its type")
+    parser.add_argument("--prefix", default="", help="only keys that begin with this and have its type")
     parser.add_argument(
-        "-l", "--long", action="store_true", help="with type, size of the stored value, time to live and version"
+        "-l",
+        "--long",
+        action="store_true",
+        help="also type, size of the stored value and time to live; with --json codec and version, too",
     )
     parser.set_defaults(run=run)
 
@@ -56,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         for name in names:
             print(show_name(name))
     elif rows:
-        choose_output().table("", ["name", "type", ">size", ">ttl"], [
+        choose_output().table("", ["key", "type", ">size", ">ttl"], [
             [
                 Cell(show_name(row["name"]), "name"), row["type"], amount(row["size"]),
                 Cell("", "quiet") if row["ttl"] is None else duration(row["ttl"]),

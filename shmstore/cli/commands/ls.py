@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from shmstore.cli.support.segments import Segment
 
 DESCRIPTION = """\
-List all shared memory that is seen from here: stores, other System V segments (as ipcs -m does) and other
-objects of /dev/shm. Segments that SharedMemory and ShareableList made have their names. A private store has no key: --id or --object leads to it. A foreign POSIX store is not
-counted through: its owner could end whoever maps it by a bus error. Remarkable states:
+List all shared memory that is visible here: stores, other System V segments (as ipcs -m does) and other objects of
+/dev/shm. Segments of SharedMemory and ShareableList are listed with their names. A private store has no name: give
+--id or --object to other commands. The entries of a POSIX store of another user are not counted, because its owner
+could end a process that maps it by SIGBUS. The last column shows what is unusual:
 
-  foreign     another user's than yours and root's; opening it wants --owner
-  private     goes with its last process; POSIX ones of other users stay unseen
-  unreadable  its mode does not let you look, so what it is cannot be said
-  destroyed   removed, and kept only by processes that are still attached
-  unfinished  being made, or its creator died; who opens it next makes it anew
-  corrupt     says that it is a store, and is none that can be opened
+  foreign     belongs to a user other than you and root; opening it needs --owner
+  private     ends with its last process; POSIX ones of others are not listed
+  unreadable  its mode does not let you read it, so its kind is unknown
+  destroyed   removed; it stays until the attached processes let go of it
+  unfinished  being created, or its creator died; the next open replaces it
+  corrupt     has the header of a store, but cannot be opened
   locked      locked into memory
 """
 
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     output = choose_output()
     if not stores and not others and not posix:
-        output.line("No store." if args.stores else "No store, and no other shared memory.")
+        output.line("There is no store." if args.stores else "There is no store and no other shared memory.")
     left_out: set[str] = set()
     if stores:
         left_out |= _table(output, "Stores", *_stores(stores))

@@ -1,4 +1,4 @@
-"""``shmstore chmod`` and ``shmstore chown``: change who may attach (IPC_SET, or chmod and chown of the file)."""
+"""``shmstore chmod`` and ``shmstore chown``: change permissions (IPC_SET, or chmod and chown of the file)."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from shmstore.cli.support.segments import Segment
 
 CHMOD = """\
-Change a store's permissions. MODE is octal (0640) or symbolic (g+r, o-rw, u=rw,g=r). A process that is attached
-stays attached. Only the owner, the creator and root may change it.
+Change a store's permissions. MODE is octal (0640) or symbolic (g+r, o-rw, u=rw,g=r). Processes that are attached
+stay attached. Only the owner, the creator and root may change permissions.
 """
 
 CHOWN = """\
-Change a store's owner, or its group with :GROUP. Only the owner, the creator and root may change it. Whose
-stores are trusted goes by the creator, which stays what it was; that of a POSIX store by the owner, which only
-root can change.
+Change a store's owner, or its group with :GROUP. Only the owner, the creator and root may change them. Whether a
+System V store is trusted depends on its creator, which does not change. Whether a POSIX store is trusted depends on
+its owner, which only root can change.
 """
 
 

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from shmstore.cli.support.found import Found
 
 DESCRIPTION = """\
-Remove the stores of this user that nobody uses, in System V memory and in /dev/shm: no process has them
-attached, not even read-only, and none that may still live has a place in them. Stores outlive their processes on
-purpose, so between two short programs a store is unused, too: --older-than keeps those that somebody had open
-for writing lately (reading leaves no trace). They are shown, and removed if you say yes: to the question, or by
---yes where nobody can be asked.
+Remove your unused stores, in System V memory and in /dev/shm. A store is unused if no process has it attached, not
+even read-only, and no client that may be alive has a slot in it. A store outlives its processes on purpose, so a
+store of short programs is unused between two of them: --older-than keeps stores that were open for writing within
+that time. Reading leaves no trace. The command shows the stores and asks before it removes them. Where it cannot
+ask, it needs --yes.
 
-Private, foreign and broken stores stay, and what is no store. Each one is looked at again right before its
-removal; whoever opens it in the few microseconds behind that look is told by the next call that it was removed.
+Private, foreign and broken stores stay, and so does what is no store. Each store is checked again right before its
+removal. If a process opens it in the few microseconds between, its next call raises StoreDestroyed.
 """
 
 EXAMPLES = """
@@ -38,11 +38,13 @@ shmstore prune --older-than 1h --backend posix --yes
 
 
 def add_to(subparsers: Any) -> None:
-    parser = add_command(subparsers, "prune", "remove the stores that nobody uses", DESCRIPTION, EXAMPLES)
+    parser = add_command(subparsers, "prune", "remove unused stores", DESCRIPTION, EXAMPLES)
     parser.add_argument(
-        "--older-than", metavar="TIME", default="0", help="only if nobody had it open for writing for so long"
+        "--older-than", metavar="TIME", default="0", help="keep stores that were open for writing within this time"
     )
-    parser.add_argument("--backend", choices=("sysv", "posix"), help="only in System V memory, or in /dev/shm")
+    parser.add_argument(
+        "--backend", choices=("sysv", "posix"), help="only stores in System V memory, or only those in /dev/shm"
+    )
     add_questions(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -65,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(report(victims, args))
     elif not victims:
-        choose_output().line("No unused store.")
+        choose_output().line("There is no unused store.")
     return FAILED if any(failure.code != UNMET for failure in failures) else 0
 
 

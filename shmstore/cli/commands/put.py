@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """\
-Store a value under a name, replacing what is there. VALUE is JSON; with --text it is taken as it is, with
---typed it is what get --json printed. Without VALUE, or with -, it is read from standard input.
+Store a value under a key, replacing the old one. VALUE is JSON. With --text it is stored as a str, with --bytes as bytes; with
+--typed it is what get --json printed. Without VALUE, or with -, the value is read from standard input.
 """
 
 EXAMPLES = """
@@ -26,7 +26,7 @@ shmstore put quickstart user:1 '{"name": "Ada", "visits": 3}' --create
 shmstore put quickstart greeting --text hello
 shmstore put quickstart image --bytes --file image.png --ttl 1h
 date | shmstore put quickstart today --text
-shmstore put quickstart lock 1 --add --ttl 30s || echo somebody else has it
+shmstore put quickstart lock 1 --add --ttl 30s || echo taken
 shmstore get first rows --json | shmstore put second rows --typed
 """
 
@@ -35,20 +35,20 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "put", "store a value", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument(
-        "entry", metavar="NAME", help="the entry's name; bytes and special names in quotes, as Python writes them"
+        "entry", metavar="KEY", help="the entry's key; write bytes and special characters in quotes, as Python does"
     )
-    parser.add_argument("value", metavar="VALUE", nargs="?", help="JSON; - or nothing: from standard input")
-    what = parser.add_argument_group("what it is").add_mutually_exclusive_group()
-    what.add_argument("--text", action="store_true", help="a str, as it is")
-    what.add_argument("--bytes", action="store_true", help="bytes, as they are")
+    parser.add_argument("value", metavar="VALUE", nargs="?", help="JSON; -, or no VALUE: read standard input")
+    what = parser.add_argument_group("type of the value").add_mutually_exclusive_group()
+    what.add_argument("--text", action="store_true", help="VALUE is text, stored as a str")
+    what.add_argument("--bytes", action="store_true", help="VALUE is bytes, stored as bytes")
     what.add_argument(
         "--typed", action="store_true", help='JSON in which {"$tuple": [...]} and its like stand for other types'
     )
     parser.add_argument("--file", metavar="PATH", help="read the value from a file")
     add_ttl(parser, "time to live: 30s, 10m, 12h, 7d, or never (the default)")
     when = parser.add_mutually_exclusive_group()
-    when.add_argument("--add", action="store_true", help="only if the name is absent, else exit with 4")
-    when.add_argument("--replace", action="store_true", help="only if the name is there, else exit with 3")
+    when.add_argument("--add", action="store_true", help="only if the key is absent, else exit with 4")
+    when.add_argument("--replace", action="store_true", help="only if the key is present, else exit with 3")
     add_creation(parser)
     parser.set_defaults(run=run)
 
@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
         value = read_value(args)
     with open_store(args, readonly=False, **creation(args)) as store, told():
         if args.add and not store.add(name, value, ttl=ttl):
-            raise Failure(UNMET, f"store {shown_key(args)} has {name!r} already")
+            raise Failure(UNMET, f"store {shown_key(args)} already has the key {name!r}")
         if args.replace and not store.replace(name, value, ttl=ttl):
-            raise Failure(NOT_THERE, f"store {shown_key(args)} has no {name!r} to be replaced")
+            raise Failure(NOT_THERE, f"store {shown_key(args)} has no key {name!r} to replace")
         if not args.add and not args.replace:
             store.put(name, value, ttl=ttl)
     if args.json:

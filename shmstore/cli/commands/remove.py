@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from shmstore.cli.support.found import Found
 
 DESCRIPTION = """\
-Remove stores and what they hold. What is no store, cannot be read, is broken, was made by another user, or is
-attached to by somebody, stays without --force (and the exit code is 4). Processes that are attached keep the
-memory until they let go of it; their next call on the store says that it was removed.
+Remove stores with their entries. Without --force, these stay, and the exit code is 4: what is no store, cannot be
+read, is broken, was made by another user, or is attached to by a process. Attached processes keep the memory until
+they let go of it; their next call on the store raises StoreDestroyed.
 
-A KEY with * ? or [ is a pattern, as in a shell, of the names of stores in the same memory, System V or with
---backend posix; quote it. What a pattern chose is shown, and removed if you say yes: to the question, or by
---yes or --force where nobody can be asked. A store whose name is the pattern itself is meant, too; with --name
-it alone is, and nothing is asked.
+A STORE with * ? or [ is a pattern, as in a shell, of the names of stores in System V memory, or in /dev/shm with
+--backend posix; quote it. The command shows the stores that match and asks before it removes them. Where it
+cannot ask, it needs --yes or --force. A store whose name is the pattern itself matches, too. With --name, only that
+store is meant, and the command does not ask.
 """
 
 EXAMPLES = """
 shmstore rm quickstart squares
-shmstore rm quickstart --force         # whoever uses it, if it is there
-shmstore rm 'job-*' --dry-run          # what would go
-shmstore rm 'job-*' --yes              # except those in use
-shmstore rm --name 'job-*'             # the store that is called so
+shmstore rm quickstart --force         # also if it is in use, or absent
+shmstore rm 'job-*' --dry-run          # shows what would be removed
+shmstore rm 'job-*' --yes              # except stores in use
+shmstore rm --name 'job-*'             # the store with this name
 shmstore rm --id 65538 --force         # any segment, as ipcrm -m
 shmstore rm --object leftover --force  # any object of /dev/shm
 """
@@ -41,7 +41,7 @@ def add_to(subparsers: Any) -> None:
     add_key(parser, several=True)
     parser.add_argument(
         "-f", "--force", action="store_true",
-        help="what is not there is no failure; what is there is removed even so, and nothing is asked",
+        help="remove it in any case, do not ask, and succeed if it is absent",
     )  # fmt: skip
     add_questions(parser)
     add_json(parser)
@@ -103,7 +103,7 @@ def matching(target: argparse.Namespace) -> list[Victim]:
         other = "posix" if target.backend == "sysv" else "sysv"
         there = len(_matching_in(other, target.key))
         hint = f"; {there} {'does' if there == 1 else 'do'} with --backend {other}" if there else ""
-        raise Failure(NOT_THERE, f"there is no store whose name matches {target.key!r}{hint}")
+        raise Failure(NOT_THERE, f"no store has a name that matches {target.key!r}{hint}")
     return victims
 
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from shmstore import Stats, Store
 
 DESCRIPTION = """\
-Print the figures of a store. Counters are totals over its life, of all processes that write (what read-only
-handles find and miss is not counted). With --watch, a line every --interval, as vmstat does: reads and writes
-are per second, and the hit ratio is that of the interval.
+Print the figures of a store. Counters are totals over the store's life. They cover all processes that write; what
+read-only handles find and miss is not counted. With --watch, print a line every --interval, as vmstat does: reads
+and writes are per second, and the hit ratio is that of the interval.
 """
 
 EXAMPLES = """
@@ -29,18 +29,18 @@ shmstore stats quickstart --json | jq .hit_ratio
 """
 
 MEANINGS = {
-    "entries": "with those that have expired and are still there",
+    "entries": "including expired entries that were not swept yet",
     "bytes_used": "",
     "bytes_free": "",
-    "largest_free": "bytes in one piece",
+    "largest_free": "largest value that fits in one piece",
     "hits": "reads that found an entry",
-    "misses": "reads that found none",
+    "misses": "reads that found no entry",
     "hit_ratio": "of all reads",
     "puts": "",
     "deletes": "",
     "evictions": "",
-    "expirations": "entries that expired, and were removed",
-    "reader_retries": "reads begun anew after a write",
+    "expirations": "expired entries that were removed",
+    "reader_retries": "reads repeated because of a write",
     "takeovers": "locks taken over from dead processes",
     "clients": "handles open for writing",
     "zombies": "deleted values that are still being read",
@@ -53,15 +53,15 @@ _EVERY = 20  # lines between two headings
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "stats", "print a store's figures", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("--watch", action="store_true", help="print them until Ctrl-C")
+    parser.add_argument("--watch", action="store_true", help="print a line every --interval until Ctrl-C")
     parser.add_argument("--interval", metavar="TIME", help="with --watch: time between two lines (default: 1 s)")
-    parser.add_argument("--count", type=positive, metavar="N", help="with --watch: end after so many lines")
+    parser.add_argument("--count", type=positive, metavar="N", help="with --watch: end after N lines")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     if not args.watch:
-        refuse_beside(args, "goes with --watch alone", "--interval", "--count")
+        refuse_beside(args, "needs --watch", "--interval", "--count")
     interval = parse_interval(args.interval or "1", 0.01)
     with open_store(args) as store, told():
         if args.watch:

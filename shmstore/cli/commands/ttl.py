@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """\
-Print the seconds that an entry has left, or "never" if it does not expire; with TIME, set them.
+Print the seconds until an entry expires, or "never". With TIME, set its time to live.
 """
 
 EXAMPLES = """
@@ -27,8 +27,8 @@ shmstore ttl quickstart token never
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "ttl", "show or set an entry's time to live", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entry", metavar="NAME", help="the entry's name")
-    parser.add_argument("time", metavar="TIME", nargs="?", help="set it: 30, 10m, 12h, 7d or never")
+    parser.add_argument("entry", metavar="KEY", help="the entry's key")
+    parser.add_argument("time", metavar="TIME", nargs="?", help="the new time to live: 30, 10m, 12h, 7d or never")
     parser.set_defaults(run=run)
 
 
@@ -36,14 +36,14 @@ def run(args: argparse.Namespace) -> int:
     name = parse_name(args.entry)
     wanted = None if args.time in (None, "never") else parse_duration(args.time)
     if wanted is not None and wanted <= 0:
-        raise Failure(WRONG, "a time to live is more than 0 seconds; shmstore del removes an entry")
+        raise Failure(WRONG, "a time to live must be more than 0 seconds; shmstore del removes an entry")
     with open_store(args, readonly=args.time is None) as store, told():
         try:
             if args.time is not None and not store.touch(name, wanted):
                 raise KeyError(name)
             left = store.ttl(name) if args.time is None else wanted
         except KeyError:
-            raise Failure(NOT_THERE, f"store {shown_key(args)} has no {name!r}") from None
+            raise Failure(NOT_THERE, f"store {shown_key(args)} has no key {name!r}") from None
     if args.json:
         from shmstore.cli.support.typed import name_to_json
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from shmstore._store.keys import EntryKey
 
 DESCRIPTION = """\
-Print each change of the names given, or of all names, until Ctrl-C or until the store is removed (then the
-exit code is 3). Given names are waited for: with --wake asleep until a writer wakes this process, for which it
-attaches as a client; otherwise read-only, looking every 2 ms. Without names the store's counters are looked at
-every --interval, and all names once they have moved. What changes twice between two looks is printed once, with
-its newest value; without names the rest is counted: "(1 put and 1 delete unseen)".
+Print each change of the given keys, or of all keys, until Ctrl-C or until the store is removed (then the exit code
+is 3). With KEYs, the command is read-only and looks every 2 ms; with --wake it attaches as a client and sleeps until a
+writer wakes it. Without KEYs it reads the store's counters every --interval, and looks at all keys once they have
+changed. A key that changes twice between two looks is printed once, with its newest value. Without KEYs the changes
+that were not seen are counted: "(1 put and 1 delete unseen)".
 """
 
 EXAMPLES = """
@@ -67,20 +67,22 @@ class Unseen:
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "watch", "print changes as they happen", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entries", metavar="NAME", nargs="*", help="only these names (default: all)")
-    parser.add_argument("--prefix", help="without NAME: only names that begin with this")
-    parser.add_argument("--interval", metavar="TIME", help="without NAME: time between two looks (default: 2 ms)")
-    parser.add_argument("--wake", action="store_true", help="with NAME: attach as a client, to be woken by writers")
-    parser.add_argument("--count", type=positive, metavar="N", help="end after so many changes")
+    parser.add_argument("entries", metavar="KEY", nargs="*", help="only these keys (default: all)")
+    parser.add_argument("--prefix", help="without KEY: only keys that begin with this")
+    parser.add_argument("--interval", metavar="TIME", help="without KEY: time between two looks (default: 2 ms)")
+    parser.add_argument(
+        "--wake", action="store_true", help="with KEY: attach as a client, so that writers wake this command"
+    )
+    parser.add_argument("--count", type=positive, metavar="N", help="end after N changes")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(parse_name(entry) for entry in args.entries))
     if names:
-        refuse_beside(args, "goes without NAME: it is for looking at all names", "--prefix", "--interval")
+        refuse_beside(args, "goes without KEY: it is for watching all keys", "--prefix", "--interval")
     else:
-        refuse_beside(args, "goes with NAME: who looks at all names is not woken", "--wake")
+        refuse_beside(args, "goes with KEY: watching all keys cannot wake", "--wake")
     prefix, interval = parse_name(args.prefix or ""), parse_interval(args.interval or "2ms", 0.001)
     show = _show_json if args.json else _Lines().show
     with open_store(args, readonly=not args.wake) as store, told():

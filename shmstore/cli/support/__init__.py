@@ -1,1 +1,1 @@
-"""What the commands share: the parser, the store that KEY means, names and values, output. Imports no command."""
+"""What the commands share: the parser, the store that STORE means, keys and values, output. Imports no command."""

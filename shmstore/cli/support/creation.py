@@ -21,21 +21,21 @@ def add_ttl(parser: argparse.ArgumentParser, text: str) -> None:
 
 
 def ttl_of(args: argparse.Namespace) -> float | None:
-    """Seconds to live; None for ever."""
+    """Seconds to live; None: no limit."""
     if args.ttl is None or args.ttl == "never":
         return None
     seconds = parse_duration(args.ttl)
     if seconds <= 0:
-        raise Failure(WRONG, "--ttl is more than 0 seconds, or never")
+        raise Failure(WRONG, "--ttl must be more than 0 seconds, or never")
     return seconds
 
 
 def add_creation(parser: argparse.ArgumentParser) -> None:
     """Let a command create the store that is not there."""
-    group = parser.add_argument_group("creating it")
+    group = parser.add_argument_group("creating the store")
     group.add_argument("--create", action="store_true", help="create the store if it does not exist")
-    group.add_argument("--size", help="of a store to be created (default: 64M; paid for as it is used)")
-    group.add_argument("--mode", help="its permissions (default: 0600)")
+    group.add_argument("--size", help="size of a new store (default: 64M; memory is taken as it is used)")
+    group.add_argument("--mode", help="permissions of a new store (default: 0600)")
 
 
 def creation(args: argparse.Namespace) -> dict[str, Any]:

@@ -27,10 +27,10 @@ CODES_BY_WEIGHT = (0, NOT_THERE, UNMET, FAILED)  # of several things that were n
 CODES = """\
 exit codes:
   0    done
-  1    failed; a sentence on standard error says why
+  1    failed; a message on standard error says why
   2    wrong arguments
-  3    not there: no such store, segment or name (any more)
-  4    not done: refused without --force or --yes, or --add found the name taken
+  3    not there: no such store, segment or key (any more)
+  4    not done: refused without --force or --yes, or --add found the key taken
   130  ended by Ctrl-C
 """
 

@@ -25,7 +25,7 @@ def same_store(args: argparse.Namespace, found: Found) -> None:
     if parsed.kind == 2 or header.name == os.fsencode(parsed.name).decode(errors="backslashreplace"):
         return
     place = parsed.place if parsed.object is not None else f"its {parsed.place}"
-    raise Failure(FAILED, f"store {parsed.shown}: {place} belongs to the store {header.name!r}")
+    raise Failure(FAILED, f"store {parsed.shown}: {place} belongs to another store, {header.name!r}")
 
 
 def require_store(args: argparse.Namespace, found: Found, what: str) -> None:
@@ -34,4 +34,4 @@ def require_store(args: argparse.Namespace, found: Found, what: str) -> None:
         return
     ((option, value),) = found.place.identity().items()
     it = f"{found.place.shown} ({found.place.size} bytes)"
-    raise Failure(UNMET, f"{it} is no store, so it was not {what}; if you mean it, say --{option} {value}")
+    raise Failure(UNMET, f"{it} is no store, so it was not {what}; to do it anyway, use --{option} {value}")

@@ -46,7 +46,7 @@ class Victim:
         """Why it should not be removed; empty if nothing speaks against it."""
         found = self.found
         if found.kind == "unreadable":
-            return f"{found.trouble or 'you may not read it'}, so it cannot be said what it is"
+            return f"{found.trouble or 'you may not read it'}, so its kind is unknown"
         if found.kind != "store":
             return "it is no store" + (f", but the {found.block.kind} {found.block.name!r}" if found.block else "")
         if found.trouble:
@@ -69,7 +69,7 @@ class Victim:
         self._object(self.objection, force)
         if place.removed and not self.found.private:
             raise Failure(
-                NOT_THERE, f"{self.label} was removed before; it goes when the {place.attached} attached let go of it"
+                NOT_THERE, f"{self.label} was removed before; {place.attached} attached processes keep its memory"
             )
         if dry_run:
             return
@@ -84,7 +84,7 @@ class Victim:
 
     def _object(self, objection: str, force: bool) -> None:
         if objection and not force:
-            remedy = unless_you(self.found.place) or "--force removes it even so"
+            remedy = unless_you(self.found.place) or "--force removes it anyway"
             raise Failure(UNMET, f"{self.label} was left alone: {objection}; {remedy}")
 
     def _remove(self, force: bool) -> None:
@@ -128,7 +128,7 @@ def _others(store: Store[Any]) -> int | None:
 
 def _in_use(attached: int | None) -> str:
     if attached is None:
-        return "whether anybody uses it cannot be told"
+        return "whether a process uses it is unknown"
     return f"{attached} {'process is' if attached == 1 else 'attachments are'} using it" if attached else ""
 
 
@@ -177,7 +177,7 @@ def confirm(victims: list[Victim], reasons: tuple[str, str], otherwise: str = ""
 
 
 def add_questions(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-y", "--yes", action="store_true", help="remove what was chosen without asking")
+    parser.add_argument("-y", "--yes", action="store_true", help="do not ask before removing")
     parser.add_argument("-n", "--dry-run", action="store_true", help="only show what would be removed")
 
 

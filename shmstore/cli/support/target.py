@@ -1,6 +1,6 @@
 """Which store a command means, and how it is opened: the arguments that all commands share.
 
-KEY means the System V store, with --backend posix the POSIX one, as for ``shmstore.open``. It is never guessed which
+STORE means the System V store, with --backend posix the POSIX one, as for ``shmstore.open``. It is never guessed which
 is meant, so a command does not change its meaning when somebody creates a store of the other kind."""
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ __all__ = [
     "shown_key", "targets_of",
 ]  # fmt: skip
 
-KEY_HELP = "the store's name, or its System V key as ipcs -m prints it: 0x0d583413"
+STORE_HELP = "the store's name, or its System V key as ipcs -m prints it: 0x0d583413"
 
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,8}")
-_PLACES = "give either KEY or --id N or --object NAME"
+_PLACES = "give one of STORE, --id N and --object NAME"
 
 
 def add_command(subparsers: Any, name: str, about: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -55,16 +55,16 @@ def add_json(parser: argparse.ArgumentParser, what: str = "one JSON document ins
 
 
 def add_key(parser: argparse.ArgumentParser, *, optional: bool = False, several: bool = False) -> None:
-    """Add KEY, and how it is to be understood; optional: or a segment or object; several: or any number of them."""
+    """Add STORE, and how it is to be understood; optional: or a segment or object; several: or any number of them."""
     if several:
-        parser.add_argument("keys", metavar="KEY", nargs="*", help=f"{KEY_HELP}; or a pattern of names: 'job-*'")
+        parser.add_argument("keys", metavar="STORE", nargs="*", help=f"{STORE_HELP}; or a pattern of names: 'job-*'")
     else:
-        parser.add_argument("key", metavar="KEY", nargs="?" if optional else None, help=KEY_HELP)
+        parser.add_argument("key", metavar="STORE", nargs="?" if optional else None, help=STORE_HELP)
     group = parser.add_argument_group("which store")
     kind = group.add_mutually_exclusive_group()
-    kind.add_argument("--path", action="store_true", help="KEY is the path of an existing file (ftok)")
-    kind.add_argument("--name", action="store_true", help="KEY is a name, even if it looks like 0x...")
-    about = "the memory it is in: System V (the default), or /dev/shm"
+    kind.add_argument("--path", action="store_true", help="STORE is the path of an existing file (ftok)")
+    kind.add_argument("--name", action="store_true", help="STORE is a name, even if it looks like 0x...")
+    about = "the memory of the store: System V (the default), or a file in /dev/shm"
     group.add_argument("--backend", choices=BACKENDS, default=UnsaidStr("sysv"), help=about)
     if optional or several:
         action = "append" if several else "store"
@@ -74,20 +74,26 @@ def add_key(parser: argparse.ArgumentParser, *, optional: bool = False, several:
             action=action,
             type=int,
             metavar="N",
-            help="the segment with this id (shmid of ipcs -m), instead of KEY",
+            help="instead of STORE: the segment with this id (shmid of ipcs -m)",
         )
         place.add_argument(
-            "--object", action=action, metavar="NAME", help="the object of this name, as ls shows it, instead of KEY"
+            "--object",
+            action=action,
+            metavar="NAME",
+            help="instead of STORE: the object with this name, as ls shows it",
         )
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add KEY and how the store is opened."""
+    """Add STORE and how the store is opened."""
     add_key(parser)
     group = parser.add_argument_group("opening it")
-    group.add_argument("--owner", metavar="USER", help='trust stores of this user, too; "any": of everybody')
+    group.add_argument("--owner", metavar="USER", help='also open stores of this user; "any": of all users')
     group.add_argument(
-        "--timeout", metavar="TIME", default="5", help="for a lock that somebody stopped holds (default: 5 s)"
+        "--timeout",
+        metavar="TIME",
+        default="5",
+        help="how long to wait for a lock whose holder is stopped (default: 5 s)",
     )
     add_json(parser)
 
@@ -149,20 +155,20 @@ def no_such(args: argparse.Namespace) -> Failure:
     here = " in this IPC namespace" if args.backend == "sysv" else ""
     hints = [f"there is no store {parsed.shown}{where}{here}"]
     if parsed.kind == 1 and args.key.isascii() and args.key.isdigit() and 0 < int(args.key) < 2**32:
-        hints.append(f"the number {args.key} is the key {int(args.key):#x}")
+        hints.append(f"if the number {args.key} is a System V key, write {int(args.key):#x}")
     if args.backend == "posix":
         from shmstore.cli.support.segments import segment_by_key
 
         if segment_by_key(parsed.number & 0xFFFFFFFF):
-            hints.append("there is a System V segment of that key: leave --backend posix out")
+            hints.append("a System V segment has this key: leave --backend posix out")
     elif os.path.lexists(other := parse_key(key_of(args), "posix").place):
-        hints.append(f"there is {other}: say --backend posix")
+        hints.append(f"{other} exists: add --backend posix")
     if parsed.kind == 1 and args.backend == "sysv" and (segment := _block_called(parsed.name)):
         hints.append(f"{segment.shown} is the SharedMemory of that name: shmstore info --id {segment.id} shows it")
     if gone := about_absence(parsed):
         hints.append(with_options(gone))
     if "create" in args:
-        hints.append("--create makes one")
+        hints.append("--create creates it")
     return Failure(NOT_THERE, "; ".join(hints))
 
 
@@ -177,7 +183,7 @@ def _block_called(name: bytes) -> Segment | None:
 
 
 def targets_of(args: argparse.Namespace) -> list[argparse.Namespace]:
-    """Arguments with several KEYs, ids or objects as so many with one, which place_of takes. What is no key ends it here."""
+    """Arguments with several STOREs, ids or objects as so many with one, which place_of takes. What is no key ends it here."""
     given = {"key": args.keys, "id": args.id, "object": args.object}
     if sum(bool(values) for values in given.values()) != 1:
         raise Failure(WRONG, _PLACES)
@@ -190,12 +196,12 @@ def targets_of(args: argparse.Namespace) -> list[argparse.Namespace]:
 
 
 def is_pattern(args: argparse.Namespace) -> bool:
-    """Whether KEY is a pattern of names, where a command takes one."""
+    """Whether STORE is a pattern of names, where a command takes one."""
     return args.key is not None and not args.name and not args.path and any(sign in args.key for sign in "*?[")
 
 
 def place_of(args: argparse.Namespace) -> Segment | Object:
-    """The segment or object that KEY, --id or --object means, whatever is in it."""
+    """The segment or object that STORE, --id or --object means, whatever is in it."""
     from shmstore.cli.support.objects import object_named
     from shmstore.cli.support.segments import segment_by_id, segment_by_key
 
@@ -203,14 +209,14 @@ def place_of(args: argparse.Namespace) -> Segment | Object:
         raise Failure(WRONG, _PLACES)
     found: Segment | Object | None
     if args.key is None:
-        refuse_beside(args, "says how KEY is meant, and there is none", "--path", "--name")
+        refuse_beside(args, "says how STORE is meant, and no STORE is given", "--path", "--name")
     if args.id is not None:
         if args.backend == "posix":
-            raise Failure(WRONG, "--id is for System V segments; POSIX objects are given by --object NAME")
+            raise Failure(WRONG, "--id is for System V segments; use --object NAME for POSIX objects")
         found, what = segment_by_id(args.id), f"segment with id {args.id} in this IPC namespace"
     elif args.object is not None:
         if args.backend == "sysv" and type(args.backend) is not UnsaidStr:
-            raise Failure(WRONG, "--object is for POSIX objects; System V segments are given by --id N")
+            raise Failure(WRONG, "--object is for POSIX objects; use --id N for System V segments")
         found, what = object_named(os.fsencode(args.object)), f"object {args.object!r}"
     else:
         key = parsed_key(args)

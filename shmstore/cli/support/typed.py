@@ -96,7 +96,7 @@ def from_json(document: Any) -> Any:
     read = _READERS.get(tag)
     more = {name: item for name, item in document.items() if name != tag}
     if read is None or (more and tag not in ("$datetime", "$time")):
-        raise ValueError(f"{tag!r} with {len(more)} further names stands for no value; known are {', '.join(_READERS)}")
+        raise ValueError(f"{tag!r} with {len(more)} further names stands for no value; these do: {', '.join(_READERS)}")
     try:
         value = read(document[tag])
         return _zoned(value, **more) if more else value
@@ -116,13 +116,13 @@ def _zoned(value: Any, zone: str | None = None, zone_name: str | None = None, fo
 
 def _items(document: Any) -> list[Any]:
     if not isinstance(document, list):
-        raise TypeError("a list is wanted")
+        raise TypeError("it must be a list")
     return [from_json(item) for item in document]
 
 
 def _int(text: str) -> int:
     if not text.removeprefix("-").isdecimal():
-        raise ValueError("digits are wanted")
+        raise ValueError("it must be digits")
     return int(text)
 
 

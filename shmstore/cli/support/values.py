@@ -36,7 +36,7 @@ def parse_json(text: str | bytes, what: str) -> Any:
     except RecursionError:
         raise Failure(FAILED, f"{what} is nested too deeply") from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError, too
-        raise Failure(WRONG, f"{what} is no JSON: {error}; for text as it is say --text") from None
+        raise Failure(WRONG, f"{what} is no JSON: {error}; --text stores it as a str") from None
 
 
 def show_value(value: Any, width: int) -> str:
