@@ -1,6 +1,6 @@
 /* read_from_c.c: read objects out of a store, without Python and without the package's headers
  *
- *     cc -std=c11 -O2 -Wall -Wextra -o read_from_c read_from_c.c && ./read_from_c [-k] [-b] STORE NAME...
+ *     cc -std=c11 -O2 -Wall -Wextra -o read_from_c read_from_c.c && ./read_from_c [-k] [-b] STORE KEY...
  *
  * Written from docs/format.md, whose words it uses. It attaches read-only, takes no lock and waits for nobody.
  * Whatever bytes the segment holds, it ends soon and reads nothing outside of it.
@@ -344,7 +344,7 @@ int main(int argc, char **argv) {
         *(option == 'k' ? &is_key : &is_bytes) = true;
     }
     if (argc - optind < 2)
-        FAIL("usage: read_from_c [-k] [-b] STORE NAME...   -k: STORE is a key_t, such as 0x1234; -b: bytes names");
+        FAIL("usage: read_from_c [-k] [-b] STORE KEY...   -k: STORE is a key_t, such as 0x1234; -b: bytes keys");
     char *store = argv[optind], *end = store;
     unsigned long key = is_key ? strtoul(store, &end, 0) : 0;
     if (is_key && (*end || end == store || (uint32_t)key == 0))

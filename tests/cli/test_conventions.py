@@ -109,15 +109,15 @@ def test_did_you_mean(cli, argv, answer):
 @pytest.mark.parametrize(
     "argv, answer",
     [
-        ("stats {} --count 3", "--count goes with --watch"), ("stats {} --interval 1", "--interval goes with --watch"),
-        ("stats {} --watch --count 0", "--count: '0' is no number from 1"), ("stats {} --watch --count x", "--count: 'x'"),
+        ("stats {} --count 3", "--count needs --watch"), ("stats {} --interval 1", "--interval needs --watch"),
+        ("stats {} --watch --count 0", "--count: '0' is no number above 0"), ("stats {} --watch --count x", "--count: 'x'"),
         ("stats {} --watch --interval 1ms", "--interval is at least 10ms, not 1ms"), ("watch {} --count 0", "--count: '0'"),
         ("watch {} --count -1", "--count: '-1'"), ("watch {} a --prefix b", "--prefix goes without KEY"),
         ("watch {} a --interval 1", "--interval goes without KEY"), ("watch {} --wake", "--wake goes with KEY"),
-        ("watch {} --interval 0", "--interval is at least 1ms, not 0"), ("get {} a --raw --json", "--raw and --json"),
+        ("watch {} --interval 0", "--interval is at least 1ms, not 0"), ("get {} a --raw --json", "give --raw or --json, not both"),
         ("put {} a 1 --size 1M", "say --create, too"), ("put {} a 1 --file x", "VALUE or --file"),
         ("info --id 1 --name", "--name says how STORE is meant"), ("rm --object x --path", "--path says how STORE is meant"),
-        ("chmod 0600 --id 1 --path", "--path says how STORE is meant"), ("demo --workers 0", "--workers: '0' is no number from 1"),
+        ("chmod 0600 --id 1 --path", "--path says how STORE is meant"), ("demo --workers 0", "--workers: '0' is no number above 0"),
     ],
 )  # fmt: skip
 def test_no_option_is_without_effect(store, key, cli, argv, answer):

@@ -250,7 +250,7 @@ def test_keys(store, key, cli):
     assert rows["token"]["type"] == "bytes" and rows["token"]["codec"] == "msgpack" and 90 < rows["token"]["ttl"] <= 100
     assert rows["token"]["version"] == str(store.get_versioned("token")[1])
     text = cli("keys", key, "--long").ok().lines
-    assert text[0].split() == ["name", "type", "size", "ttl"]
+    assert text[0].split() == ["key", "type", "size", "ttl"]
     assert len({len(line.rstrip()) for line in text if "dict" in line or "str" in line}) == 1  # aligned
 
 
@@ -315,7 +315,7 @@ def test_get_waits(store, key, cli):
     threading.Timer(0.2, lambda: store.put("late", "here")).start()
     assert cli("get", key, "late", "--wait", "20s").ok().out == "here\n"
     done = cli("get", key, "never", "--wait", "10ms")
-    assert done.code == 3 and "had none for 0.01 s" in done.err
+    assert done.code == 3 and "stayed absent for 0.01 s" in done.err
 
 
 # ---- the store ----
@@ -332,7 +332,7 @@ def test_only_create_creates(key, cli):
     ):
         done = cli(*command)
         assert done.code == 3 and done.err.startswith(f"shmstore: there is no store '{key}' ("), command
-        assert done.err.endswith("; --create makes one\n") == (command[0] in ("put", "incr")), command
+        assert done.err.endswith("; --create creates it\n") == (command[0] in ("put", "incr")), command
     with pytest.raises(shmstore.StoreNotFound):
         shmstore.destroy(key)
     cli("put", key, "a", "1", "--create", "--size", "1M", "--mode", "0640").ok()
@@ -365,7 +365,7 @@ def test_keys_as_numbers_and_paths(cli, number, tmp_path):
     as_name = cli("get", hex(number), "a", "--name")
     assert as_name.code == 3
     decimal_ = cli("get", str(number), "a")
-    assert decimal_.code == 3 and f"is the key {number:#x}" in decimal_.err
+    assert decimal_.code == 3 and f"is a System V key, write {number:#x}" in decimal_.err
     file = tmp_path / "key"
     assert cli("get", file, "a", "--path").code == 3
     file.touch()

@@ -42,7 +42,7 @@ def path_of(key: object) -> Path:
 
 def test_a_key_means_the_system_v_store_unless_said_otherwise(held, posix, cli):
     missed = cli("get", posix, "a")
-    assert missed.code == 3 and f"there is {path_of(posix)}: say --backend posix" in missed.err
+    assert missed.code == 3 and f"{path_of(posix)} exists: add --backend posix" in missed.err
     with Store(posix, size="256K") as other:
         other["a"] = 2
         assert cli("get", posix, "a").ok().out == "2\n"

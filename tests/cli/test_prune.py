@@ -146,7 +146,7 @@ def test_without_a_yes_nothing_goes(idle, key, pruned, cli):
     )
     done = cli("prune", "-y").ok()
     assert done.out.startswith(f"{key} (segment ") and done.out.endswith(") removed\n")
-    assert cli("prune").ok().out == "No unused store.\n"
+    assert cli("prune").ok().out == "There is no unused store.\n"
 
 
 def test_whoever_opens_it_in_the_last_moment_keeps_it(idle, key, pruned, cli, monkeypatch):

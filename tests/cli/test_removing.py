@@ -152,7 +152,7 @@ def test_a_pattern_leaves_alone_what_is_used_unless_forced(stores, key, cli, lef
             done.code == 4
             and left() == ["1"]
             and f"{key}1 (segment" in done.err
-            and "--force removes it even so" in done.err
+            and "--force removes it anyway" in done.err
         )
         cli("rm", f"{key}*", "-f").ok()
     assert left() == []

@@ -24,7 +24,7 @@ List all shared memory that is visible here: stores, other System V segments (as
 --id or --object to other commands. The entries of a POSIX store of another user are not counted, because its owner
 could end a process that maps it by SIGBUS. The last column shows what is unusual:
 
-  foreign     belongs to a user other than you and root; opening it needs --owner
+  foreign     belongs to a user other than you and root; open it with --owner
   private     ends with its last process; POSIX ones of others are not listed
   unreadable  its mode does not let you read it, so its kind is unknown
   destroyed   removed; it stays until the attached processes let go of it
