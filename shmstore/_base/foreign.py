@@ -19,6 +19,9 @@ are handled in the main thread, too.
 MemoryError, RecursionError and what is no Exception say nothing about the data and always pass. One kind cannot be
 recognised, for it leaves no frame: what another thread sets by ``PyThreadState_SetAsyncExc``. It passes wherever its
 class is none that is caught.
+
+The command line and the demo do not ask. Each is a program of its own. The only handler in it that raises is the one
+that Python installs for SIGINT, and it raises KeyboardInterrupt. The handlers of the demo only note the signal.
 """
 
 from __future__ import annotations

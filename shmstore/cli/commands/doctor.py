@@ -1,4 +1,4 @@
-"""``shmstore doctor``: what on this machine would bite a store, each with the command that fixes it."""
+"""``shmstore doctor``: settings of this machine that cause problems, each with the command that fixes it."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ __all__ = ["Finding", "Machine", "note", "ok", "problem", "unread"]
 
 
 class Finding:
-    """What a check says. ``level``: ok, note (good to know) or problem (it would bite); ``fix``: a command."""
+    """What a check says. ``level``: ok, note (good to know) or problem (calls fail); ``fix``: a command."""
 
     __slots__ = ("fix", "level", "says", "topic")
 
@@ -38,7 +38,7 @@ def note(topic: str, says: str, fix: str = "") -> Finding:
 
 
 def problem(topic: str, says: str, fix: str) -> Finding:
-    """It would bite."""
+    """A setting that makes calls fail."""
     return Finding("problem", topic, says, fix)
 
 
