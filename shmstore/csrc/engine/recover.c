@@ -144,6 +144,8 @@ bool shms_recover_adopted(struct shms_store *s, uint32_t index, uint64_t owner) 
 /* A lock whose holder's slot is free breaks I12, because a slot is freed after its locks. Only overwritten bytes can
  * cause it. The exchange of the whole word fails if a process changed the lock meanwhile. */
 static void release_orphan(struct shms_store *s, _Atomic uint64_t *lock, uint64_t seen) {
+    if (!s->number)
+        return; /* an arena is taken in the name of a client */
     for (uint32_t a = 0; a < s->arena_count; a++)
         if (lock == &s->arenas[a].lock) {
             uint64_t new = ((seen & ~0xffffull) + SHMS_LOCK_ONE) | s->number;
