@@ -287,8 +287,9 @@ def test_check_refuses_what_unpack_refuses_for_its_structure(data):
 @RELAXED
 @given(values)
 def test_check_accepts_what_is_encoded(value):
+    """Or it leaves many keys that are containers to the decoder that counts their hashes."""
     data = codec.encode(value)
-    assert calls.check(data) is None
+    assert calls.check(data) in (None, "there are many keys whose hashes are to be counted")
     assert calls.check(data + b"\xc0") is not None
     assert calls.check(data[:-1]) is not None
 

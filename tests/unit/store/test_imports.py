@@ -23,6 +23,11 @@ sys.path.insert(0, {str(HERE)!r})
 import every_call, interpreters
 key = sys.argv[1]
 
+def mappings(store):
+    # In this process alone: others may attach to a store for a moment, to list it.
+    with open("/proc/self/maps") as maps:
+        return sum("/SYSV" in line and line.split()[4] == str(store.info().id) for line in maps)
+
 def import_again():
     for name in [name for name in sys.modules if name.partition(".")[0] == "shmstore"]:
         del sys.modules[name]
@@ -89,7 +94,7 @@ second = import_again()
 print(*sorted(name for name in second.__all__ if getattr(second, name) is not old[name]))
 again = second.open(key)
 again.put("a", 1, ttl=first.DEFAULT), store.put("a", 1, ttl=second.DEFAULT), store.touch("a", second.DEFAULT)
-assert again.info() == store.info()
+assert again.info().uuid == store.info().uuid
 second.open(first.PRIVATE), first.open(second.PRIVATE)
 store.close()
 try:
@@ -139,10 +144,10 @@ def test_dropped_handles_of_all_imports_close(said):
 store, first = shmstore.open(key, size="1M"), shmstore
 handles = [first.open(key), first.open(key).keys(), import_again().open(key)]
 handles.append(handles)
-print(len(store.clients()), store.info().attached)
+print(len(store.clients()), mappings(store))
 del handles
 gc.collect()
-print(len(store.clients()), store.info().attached)
+print(len(store.clients()), mappings(store))
 """) == ["4 4", "1 1"]
 
 
@@ -182,7 +187,7 @@ USE = "user = interpreters.User(key, name)"
 ENDED = """
 import gc
 gc.collect()
-assert [client.is_me for client in user.store.clients()] == [True] and user.store.info().attached == 1
+assert [client.is_me for client in user.store.clients()] == [True] and mappings(user.store) == 1
 """
 
 
