@@ -13,7 +13,7 @@ from benchmarks._measure import Contestant
 from benchmarks._objects import small_object
 from benchmarks._shmstore import Ours
 
-DRAWN = 50_000  # names to draw from; with replacement, so as many from a small store as from a large one
+DRAWN = 50_000  # keys to draw from; with replacement, so as many from a small store as from a large one
 CHUNK = 1_000
 BYTES = 180  # per entry: more than it takes, so that no store is full
 LEAST = (

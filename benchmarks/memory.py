@@ -54,7 +54,7 @@ def bytes_per_entry(report: Report, ours: Ours, lmdb: Lmdb | None, values: Mappi
     report.add(row)
     found = ", ".join(f"{who} {sample.median:.1f}" for who, sample in row.samples.items())
     report.note(
-        f"\nBytes per entry, {len(values):,} objects of 58 bytes, names of 10, {LOAD:.0%} of the slots taken: {found}"
+        f"\nBytes per entry, {len(values):,} objects of 58 bytes, keys of 10, {LOAD:.0%} of the slots taken: {found}"
     )
     report.bars.append(Bar(f"bytes per entry at {LOAD:.0%} slot load", row.median("shmstore"), most=140, unit="bytes"))
 

@@ -120,7 +120,7 @@ def growth(operation: str) -> Callable[[Axes, Rows], None]:
         axis.set_ylim(bottom=0)
         axis.set_xlabel("entries")
         axis.set_ylabel("ns")
-        axis.set_title(f"{operation}, names at random, caches cold")
+        axis.set_title(f"{operation}, keys at random, caches cold")
         axis.legend(frameon=False)
 
     return draw
@@ -137,7 +137,7 @@ def _micro(ns: float) -> str:
 PLANS: dict[str, tuple[float, list[Callable[[Axes, Rows], None]]]] = {
     "peers": (2.6, [dots("get", "get, a dict of five fields"), dots("put", "put"), dots("incr", "incr")]),
     "ipc": (2.4, [dots(f"{size}, two cores", f"{size} to another core and back") for size in ("64 B", "1 MB")]),
-    "readers": (3.0, [tail("latency_p50", "One reader beside one process that floods the same 10,000 names")]),
+    "readers": (3.0, [tail("latency_p50", "One reader beside one process that floods the same 10,000 keys")]),
     "scaling": (2.8, [growth("get"), growth("put")]),
 }  # fmt: skip
 

@@ -22,7 +22,7 @@ from benchmarks._shmstore import Ours
 from benchmarks._threads import Computing, gets, speed_beside
 
 WRITER, BURNER, ALONE = "beside a writer", "beside a busy core", "alone"
-HOT = 100  # names, for the rows where reader and writer meet all the time
+HOT = 100  # keys, for the rows where reader and writer meet all the time
 LARGE = 64 << 20
 PERCENTS = (1, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 100)
 
@@ -56,7 +56,7 @@ def beside_a_process(setting: Setting, report: Report, hot: bool) -> None:
     with resources() as stack:
         contestants = _contestants(stack, objects, hot)
         for number in range(rounds := setting.rounds(11, quick=1)):
-            report.progress(f"reader beside writer, {len(objects)} names: round {number + 1} of {rounds}")
+            report.progress(f"reader beside writer, {len(objects)} keys: round {number + 1} of {rounds}")
             turns = [(who, beside, one_by_one) for who in contestants for beside in (WRITER, BURNER, ALONE)
                      for one_by_one in (False, True)]  # fmt: skip
             for who, beside, one_by_one in setting.rng.sample(turns, len(turns)):
@@ -74,16 +74,16 @@ def beside_a_process(setting: Setting, report: Report, hot: bool) -> None:
                     speeds[key].rounds.append(reader.per_second)
                     if beside == WRITER:
                         writers[who].rounds.append(found[0].per_second)
-    names = f"{len(objects):,} names"
+    keys = f"{len(objects):,} keys"
     mark = "_hot" if hot else ""
-    speed = Row(f"reader{mark}", f"reader, {names}", "gets per second", speeds)
-    writer = Row(f"writer{mark}", f"writer beside a reader, {names}", "puts per second", writers)
-    latencies = {at: Row(f"latency{mark}_{at}", f"get, {names}, {at}", "ns", samples) for at, samples in tails.items()}
+    speed = Row(f"reader{mark}", f"reader, {keys}", "gets per second", speeds)
+    writer = Row(f"writer{mark}", f"writer beside a reader, {keys}", "puts per second", writers)
+    latencies = {at: Row(f"latency{mark}_{at}", f"get, {keys}, {at}", "ns", samples) for at, samples in tails.items()}
     histogram = {key: _quantiles(took) for key, took in each.items()}
     latencies["p50"].about["quantiles_ns"] = histogram
     report.add(speed, writer, *latencies.values())
-    _show(report, names, speed, writer, latencies)
-    _bars(report, names, speed, writer, latencies["p99.9"], against_lmdb=not hot)
+    _show(report, keys, speed, writer, latencies)
+    _bars(report, keys, speed, writer, latencies["p99.9"], against_lmdb=not hot)
 
 
 def _contestants(stack: ExitStack, objects: dict[str, Any], hot: bool) -> dict[str, tuple[Shared, dict[Any, Any]]]:
@@ -102,29 +102,29 @@ def _quantiles(took: Sequence[int]) -> dict[str, int]:
     return {f"{percent:g}": ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] for percent in PERCENTS}
 
 
-def _show(report: Report, names: str, speed: Row, writer: Row, latencies: dict[str, Row]) -> None:
+def _show(report: Report, keys: str, speed: Row, writer: Row, latencies: dict[str, Row]) -> None:
     cells = []
     for key in speed.samples:
         at = [f"{(row.median(key) or 0) / 1000:,.2f}" for row in latencies.values()]
         puts = writer.median(key.split()[0]) if key.endswith(WRITER) else None
         cells.append([key, f"{speed.median(key):,.0f}", *at, f"{puts:,.0f}" if puts else ""])
     header = ("reader", ">gets/s", *(f">{at} µs" for at in latencies), ">writer's puts/s")
-    report.table(f"One reader, {names}; medians of rounds", header, sorted(cells))
+    report.table(f"One reader, {keys}; medians of rounds", header, sorted(cells))
 
 
-def _bars(report: Report, names: str, speed: Row, writer: Row, slow: Row, *, against_lmdb: bool) -> None:
+def _bars(report: Report, keys: str, speed: Row, writer: Row, slow: Row, *, against_lmdb: bool) -> None:
     us, busy = f"shmstore {WRITER}", f"shmstore {BURNER}"
     report.bars += [
         Bar(
-            f"reader beside a writer, {names}: its gets/s, of those beside a busy core",
+            f"reader beside a writer, {keys}: its gets/s, of those beside a busy core",
             speed.ratio(us, busy),
             least=0.9,
         ),
-        Bar(f"reader beside a writer, {names}: its p99.9, of that beside a busy core", slow.ratio(us, busy), most=2),
+        Bar(f"reader beside a writer, {keys}: its p99.9, of that beside a busy core", slow.ratio(us, busy), most=2),
     ]
     if against_lmdb:
         ratio, why = writer.ratio("shmstore", "lmdb"), f"LMDB is {HOW_TO_GET_IT}"
-        report.bars.append(Bar(f"writer beside a reader, {names}: times LMDB's puts/s", ratio, least=4, why=why))
+        report.bars.append(Bar(f"writer beside a reader, {keys}: times LMDB's puts/s", ratio, least=4, why=why))
 
 
 # ---- beside a thread ---------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def by_entries(setting: Setting, report: Report) -> None:
                 figures = [row.median(f"{who} {entries:,}") or 0 for entries in numbers]
                 cells.append([operation, who, *(f"{ns:,.0f}" for ns in figures), f"{max(figures) / figures[0]:.2f}"])
     header = ("operation", "of", *(f">{entries:,}" for entries in numbers), ">growth")
-    report.table("ns per operation, by entries; names at random, caches cold", header, cells)
+    report.table("ns per operation, by entries; keys at random, caches cold", header, cells)
     for operation, row in rows.items():
         text = f"{operation}, {numbers[0]:,} to {numbers[-1]:,} entries: the slowest, of the smallest store"
         growth = _growth(row, "shmstore", numbers)
@@ -186,7 +186,7 @@ def two_writers(setting: Setting, report: Report) -> None:
     for megabytes, arenas in ((64, "one arena"), (256, "two arenas")):
         with resources() as stack:
             ours = Ours(stack, objects, size=f"{megabytes}M", max_entries=len(objects))
-            writers = {"one": [objects], "two, same names": [objects, objects], "two, names of their own": halves}
+            writers = {"one": [objects], "two, same keys": [objects, objects], "two, keys of their own": halves}
             for number in range(rounds := setting.rounds(11, quick=1)):
                 report.progress(f"writers, {arenas}: round {number + 1} of {rounds}")
                 for which, theirs in writers.items():
@@ -198,7 +198,7 @@ def two_writers(setting: Setting, report: Report) -> None:
     for key in row.samples:
         one = f"one, {key.rpartition(', ')[2]}"
         cells.append([key, f"{row.median(key):,.0f}", f"{row.ratio(key, one):.2f}"])
-    report.table("Writers of 10,000 names on two cores", ("", ">puts/s together", ">of one"), cells)
+    report.table("Writers of 10,000 keys on two cores", ("", ">puts/s together", ">of one"), cells)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def arrays(results: dict[str, Rows]) -> list[str]:
 
 def readers(results: dict[str, Rows]) -> list[str]:
     rows, table = results["readers"], []
-    for names, kind in (("10,000 names", ""), ("100 names", "_hot")):
+    for names, kind in (("10,000 keys", ""), ("100 keys", "_hot")):
         for store in ("shmstore", "lmdb"):
             for how in ("beside a writer", "beside a busy core", "alone"):
                 who = f"{store} {how}"
@@ -133,7 +133,7 @@ def memory(results: dict[str, Rows]) -> list[str]:
     milli = {name: (median(imports, name) or 0) / 1e6 for name in imports["contestants"]}
     both = ("shmstore", "lmdb")
     return lines(("", "shmstore", "LMDB"), (
-        ("bytes per entry: 58 of msgpack, a name of 10; 75 % of the slots taken",
+        ("bytes per entry: 58 of msgpack, a key of 10; 75 % of the slots taken",
          *(figure(median(rows["bytes_per_entry"], name)) for name in both)),
         ("attach and first get in a fresh process, µs",
          *(figure((median(attach, name) or 0) / 1000) for name in both)),
