@@ -136,7 +136,7 @@ def test_worked_example() -> None:
     """From the name to the bytes of its block."""
     stated = dict(row[:2] for row in rows("A worked example", "what", "value"))
     key = bytes.fromhex(stated["hash_key"])
-    name = stated["name"].encode()
+    name = stated["key"].encode()
     hash_ = lib.shms_hash(name, len(name), int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little"))
     assert hash_ == int(stated["hash"], 16)
     home = (hash_ >> 32) * int(stated["bucket_count"]) >> 32
