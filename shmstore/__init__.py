@@ -1,7 +1,7 @@
-"""A shared object store: unrelated processes on one host put and get objects by name, with no server.
+"""A shared object store: unrelated processes on one host put and get objects by key, without a server.
 
 >>> import shmstore
->>> with shmstore.open("docs-example") as store:
+>>> with shmstore.open("example") as store:
 ...     version = store.put("greeting", {"hello": "world"})
 ...     print(store["greeting"])
 ...     store.destroy()

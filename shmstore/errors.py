@@ -1,10 +1,10 @@
-"""What can go wrong: one tree of exceptions, and the map from the engine's status codes to it.
+"""The exceptions of the package.
 
-Every message names the store, the entry if it is about one, the cause and the remedy. A missing name is a plain
-``KeyError``; wrong types and sizes are ``TypeError`` and ``ValueError``.
+Every message names the store, the entry if there is one, the cause and the remedy. An absent key raises a plain
+``KeyError``. Wrong arguments raise ``TypeError`` and ``ValueError``.
 
-The classes are the same for all imports of the package in one interpreter, so who catches one of them catches what
-handles of an earlier import raise.
+All imports of the package in one interpreter have the same classes. So an ``except`` also catches what handles of an
+earlier import raise.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ __all__ = [
 
 @once
 class ShmStoreError(Exception):
-    """Base of everything that this package raises on its own account.
+    """The base class of the package's exceptions.
 
-    What ends a call on many entries says how far it came. These attributes survive pickle and copy.
+    An error that ends a call on many entries has two attributes. Pickling and copying keep them.
 
-    stored: how many entries a ``put_many``, ``add_many`` or ``update`` had stored, or how many a ``delete_many`` had
-        removed, before it ended; None for other calls.
-    failed: the keys that it did not come to, in order: the first is the one that it failed at.
+    stored: the number of entries that ``put_many``, ``add_many`` or ``update`` had stored, or that ``delete_many`` had
+        removed; None for other calls.
+    failed: the other keys, in order. The first of them caused the error.
     """
 
     stored: int | None = None
@@ -51,37 +51,37 @@ class ShmStoreError(Exception):
 
 @once
 class StoreNotFound(ShmStoreError):
-    """``create=False``, and no store has this key."""
+    """No store has this name, and the call must not create one (``create=False``)."""
 
 
 @once
 class StoreExists(ShmStoreError):
-    """``create=True``, and a segment has this key already."""
+    """A segment or file has this name already, and the call must create a store (``create=True``)."""
 
 
 @once
 class StoreForeign(ShmStoreError):
-    """The segment was created by a user whom this handle was not told to trust."""
+    """The store belongs to another user, and the option ``owner`` does not allow that user."""
 
 
 @once
 class NotAStore(ShmStoreError):
-    """A segment has this key, but it is no store. It was left untouched."""
+    """A segment or file has this name, but it is not a store. It was not changed."""
 
 
 @once
 class KeyCollision(ShmStoreError):
-    """Another name's store lives under the same System V key."""
+    """A store with another name has the same System V key."""
 
 
 @once
 class StoreFull(ShmStoreError, MemoryError):
-    """No room, with everything expired given back. The old value, if any, is intact."""
+    """There is not enough memory, even after expired entries were removed. The old value, if any, stays."""
 
 
 @once
 class ValueTooLarge(StoreFull):
-    """The object could not fit even into the empty store."""
+    """The value does not fit even into the empty store."""
 
 
 @once
@@ -96,37 +96,37 @@ class ReadOnlyStore(ShmStoreError):
 
 @once
 class StoreClosed(ShmStoreError):
-    """This handle was closed; the store lives on."""
+    """This handle was closed. The store still exists."""
 
 
 @once
 class StoreDestroyed(ShmStoreError):
-    """Somebody removed the store; what it held is gone."""
+    """The store was removed, and its entries are lost."""
 
 
 @once
 class StoreCorrupt(ShmStoreError):
-    """The segment breaks an invariant of the format, which the message names."""
+    """The store breaks an invariant of the format. The message names the invariant."""
 
 
 @once
 class FormatMismatch(ShmStoreError):
-    """The store was made by a version whose format this one cannot read, or not write."""
+    """A version of the package created the store in a format that this version cannot read, or cannot write."""
 
 
 @once
 class CodecError(ShmStoreError):
-    """A value cannot be encoded as it is, or a stored one not be decoded by this handle."""
+    """A value cannot be stored without a change, or this handle cannot read a stored value."""
 
 
 @once
 class InvalidKey(ShmStoreError, ValueError):
-    """A str or bytes that nothing can be stored under: too long, or not encodable."""
+    """A str or bytes that cannot be a key: it is too long, or UTF-8 cannot encode it."""
 
 
 @once
 class UnencodableKey(InvalidKey, UnicodeEncodeError):
-    """A str with a lone surrogate, which UTF-8 does not encode; ``reason`` is the whole message."""
+    """A str with a lone surrogate, which UTF-8 cannot encode. ``reason`` is the whole message."""
 
     def __str__(self) -> str:
         return self.reason
@@ -134,9 +134,9 @@ class UnencodableKey(InvalidKey, UnicodeEncodeError):
 
 @once
 class LockTimeout(ShmStoreError, TimeoutError):
-    """Somebody alive but stopped holds what this operation needs; the message says who."""
+    """A lock was not free in time. The message names its holder, which is stopped or cannot be proved dead."""
 
 
 @once
 class StoreSystemError(ShmStoreError, OSError):
-    """The kernel refused a call; ``errno`` says which way, the message which limit."""
+    """The kernel refused a call. ``errno`` is its error, and the message names the limit."""

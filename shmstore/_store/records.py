@@ -1,4 +1,4 @@
-"""Immutable answers: what ``stats()``, ``info()``, ``clients()`` and ``stores()`` return."""
+"""Immutable records, which ``stats()``, ``info()``, ``clients()`` and ``stores()`` return."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ __all__ = ["ClientInfo", "Stats", "StoreInfo"]
 
 @once
 class Stats(Record):
-    """Figures of a store. Counters are totals over its life, of all processes; sizes are in bytes.
+    """The figures of a store. Counters are totals of all processes since the store was created. Sizes are in bytes.
 
-    ``entries`` counts what is stored, expired entries not yet swept included; ``len(store)`` does not.
+    ``entries`` includes expired entries that were not yet swept; ``len(store)`` does not.
+
+    >>> store["a"] = 1
+    >>> stats = store.stats()
+    >>> stats.entries, stats.puts, stats.as_dict()["puts"]
+    (1, 1, 1)
     """
 
     __slots__ = (
@@ -37,13 +42,21 @@ class Stats(Record):
 
 @once
 class StoreInfo(Record):
-    """What a store is: ``key`` (key_t) and ``id`` as in ``ipcs -m``, ``name`` as its creator gave it (None for
-    a numeric key), ``size`` in bytes, ``mode``, ``uid``/``gid`` of the owner, ``creator`` (process id in its pid namespace) and
-    ``creator_uid``, ``created`` (seconds since the epoch), ``last_writer`` (when a handle open for writing was last opened,
-    closed or found dead), ``attached`` (mappings in all processes), ``backend`` ("sysv" or "posix"; a POSIX store has key 0 and id -1).
+    """What the kernel and the header say about a store.
 
-    ``mode``, ``uid``, ``gid``, ``creator_uid`` and ``attached`` are the kernel's word, and None where it gives none: to a process
-    in another IPC namespace by now, one whose descriptor of a POSIX store was closed, one that a sandbox keeps from asking."""
+    key, id: the System V key (key_t) and the segment's id, as ``ipcs -m`` shows them. A POSIX store has key 0 and id -1.
+    name: the name that the creator gave, None for a number.
+    size: of the whole segment, in bytes.
+    mode, uid, gid: permission bits, and the owner.
+    creator, creator_uid: the process id, in its own pid namespace, and the user of the process that created the store.
+    created: seconds since the epoch.
+    last_writer: when a handle for writing was last opened, closed or found dead, in seconds since the epoch.
+    attached: the number of mappings in all processes.
+    backend: "sysv" or "posix".
+
+    The kernel reports ``mode``, ``uid``, ``gid``, ``creator_uid`` and ``attached``. They are None if it does not: in another
+    IPC namespace, in a sandbox, or after the descriptor of a POSIX store was closed.
+    """
 
     __slots__ = (
         "key", "id", "name", "size", "mode", "uid", "gid", "creator", "creator_uid", "created", "last_writer", "attached",
@@ -71,9 +84,13 @@ class StoreInfo(Record):
 
 @once
 class ClientInfo(Record):
-    """A process that is attached for writing. ``pid`` is its number in its own pid namespace. ``program``: its name, None where
-    that cannot be told (it is gone, of another pid namespace, or /proc is hidden). ``alive``: True, False (its place is about to
-    be freed), or None where no proof can be had from here (another pid namespace, a hidden /proc)."""
+    """A handle that is open for writing.
+
+    pid: the process id, in the process's own pid namespace.
+    program: the name of the program; None if unknown (the process has ended, is in another pid namespace, or /proc is hidden).
+    alive: False if the process is proved dead; None if there is no proof (another pid namespace, or /proc is hidden).
+    is_me: whether this is the handle that was asked.
+    """
 
     __slots__ = ("number", "pid", "program", "alive", "attached_at", "is_me")
     number: int

@@ -1,10 +1,10 @@
-"""How objects become bytes and bytes objects.
+"""Codecs convert objects to bytes and back.
 
-A codec is anything with three attributes: ``name`` (a str, recorded beside each value), ``encode(obj) ->
-bytes`` and ``decode(bytes) -> obj``. Three come with the package: ``msgpack`` (the default), ``raw`` (bytes
-alone) and ``pickle``. A value names the codec it was written with, but that only selects among those that a
-handle was opened with: what lies in a store cannot make a reader load a pickle that it did not ask for. A
-fourth, ``msgspec``, is another way to read and write what ``msgpack`` does; its values are recorded as msgpack.
+A codec is an object with three attributes: ``name`` (a str, which is recorded with each value), ``encode(obj) ->
+bytes`` and ``decode(bytes) -> obj``. The package has ``msgpack`` (the default), ``raw`` (bytes only) and ``pickle``.
+A value names its codec, but a handle only uses the codecs that it was opened with. So a value cannot make a reader
+load a pickle unless the reader allows pickles. A fourth codec, ``msgspec``, reads and writes the same bytes as
+``msgpack``. Its values are recorded as msgpack.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ NAMES = ", ".join(map(repr, BUILTIN))
 
 
 def resolve(codec: str | Codec, decoders: Iterable[str | Codec] = ()) -> tuple[Codec, dict[str, Codec]]:
-    """Return the codec that writes, and all those that read, by name.
+    """Return the codec that writes, and those that read, by name.
 
-    msgpack and raw always read; pickle only if it is asked for by this name.
+    msgpack and raw always read. pickle reads only if the caller names it.
 
-    Raises: TypeError for what is no codec, ValueError for an unknown name or one that cannot be used,
-        ImportError for "msgspec" without that package.
+    Raises: TypeError if an object is not a codec; ValueError if a name is unknown or not allowed; ImportError for
+        "msgspec" if that package is not installed.
     """
     if isinstance(decoders, (str, bytes)):
         raise TypeError(f"decoders must be a sequence of codecs, not {decoders!r}; write ({decoders!r},)")

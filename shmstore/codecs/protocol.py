@@ -8,14 +8,14 @@ __all__ = ["Codec"]
 
 
 class Codec(Protocol):
-    """What ``Store(codec=...)`` and ``decoders=`` accept, beside the names of the built-in ones."""
+    """What ``Store(codec=...)`` and ``decoders=`` accept, besides the names of the built-in codecs."""
 
     @property
     def name(self) -> str:
-        """Recorded beside each value; at most 64 bytes of UTF-8."""
+        """Recorded with each value; at most 64 bytes of UTF-8."""
 
     def encode(self, obj: Any, /) -> bytes:
-        """Return the bytes to store; called with no lock held, and may call the store."""
+        """Return the bytes to store. Called while no lock is held, so it may call the store."""
 
     def decode(self, data: bytes, /) -> Any:
-        """Return the object; the inverse of ``encode``."""
+        """Return the object: the inverse of ``encode``."""

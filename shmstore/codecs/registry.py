@@ -155,22 +155,29 @@ def unknown(code: int) -> str:
 
 
 def register(code: int, cls: type[_T], encode: Callable[[_T], bytes], decode: Callable[[bytes], _T]) -> None:
-    """Store objects of a class of yours, in this process: *encode* makes bytes of one, *decode* one of bytes.
+    """Store objects of your class in this process: *encode* converts an object to bytes, *decode* bytes to an object.
 
-    code: 64 to 127, recorded with each value. Programs that share a store must mean the same by it.
-    cls: exactly this class; its subclasses remain ``CodecError``.
+    code: 64 to 127, recorded with each value. All programs that share a store must use a code for the same class.
+    cls: exactly this class. A subclass still raises ``CodecError``.
 
-    Whatever the codec would refuse may be registered, a named tuple or an enum too, and is then stored
-    wherever it lies in a value: also as a member of a set or a dict's key. What *decode* returns must be
-    equal to what was put and of the same class; nobody checks that. Both run while nothing is locked, and
-    must not change what is being stored. What they raise becomes ``CodecError``; what a signal handler raises
-    meanwhile does not.
+    You can register any class that cannot be stored yet, including named tuples and enums. Its objects can then be
+    anywhere in a value, also as a member of a set or a key of a dict. *decode* must return an equal object of the same
+    class; the package does not check this. Both functions run while no lock is held, and must not change the value that
+    is being stored. Their exceptions become ``CodecError``, except those of signal handlers.
 
-    Registering the same again does nothing. A class that was defined again, because its module was reloaded, takes the
-    place of the old one, whose objects can still be put. Threads may register at once; a value that is being read or
-    written meanwhile is treated as before or as after it.
+    Registering the same again does nothing. A class that was defined again, because its module was reloaded, replaces the
+    old class, whose objects can still be put. Several threads may register at once. A value that is being read or written
+    meanwhile is treated as before or after the registration.
 
-    Raises: ValueError if code or class is taken; TypeError for what is no code, class or function.
+    >>> class Money:
+    ...     def __init__(self, cents):
+    ...         self.cents = cents
+    >>> shmstore.register(64, Money, lambda money: b"%d" % money.cents, lambda data: Money(int(data)))
+    >>> store["price"] = Money(250)
+    >>> store["price"].cents
+    250
+
+    Raises: ValueError if the code or the class is registered already; TypeError for wrong arguments.
     """
     if type(code) is not int:
         raise TypeError(f"an extension code is an int, not {type(code).__name__}")

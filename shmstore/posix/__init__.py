@@ -1,18 +1,21 @@
-"""POSIX shared memory as the kernel offers it: ``shm_open``, ``ftruncate``, ``mmap``, ``munmap``, ``shm_unlink``.
+"""The system calls of POSIX shared memory: ``shm_open``, ``ftruncate``, ``mmap``, ``munmap``, ``shm_unlink``.
 
-Names and meaning are those of the man pages; the store is not involved. A failure is an ``OSError`` with the
-kernel's errno and a sentence about this object or this limit.
+They have the names and the meaning of the man pages, and have nothing to do with stores. A failure raises ``OSError``
+with the kernel's errno, and the message names the object or the limit.
 
-    fd = shm_open("/letters", O_CREAT | O_RDWR, 0o600)
-    ftruncate(fd, 27)
-    with mmap(None, 27, fd=fd) as memory:
-        memory[:26] = b"abcdefghijklmnopqrstuvwxyz"
-    os.close(fd)
-    shm_unlink("/letters")
+>>> import os
+>>> fd = shm_open("/example", O_CREAT | O_RDWR, 0o600)
+>>> ftruncate(fd, 27)
+>>> with mmap(None, 27, fd=fd) as memory:
+...     memory[:26] = b"abcdefghijklmnopqrstuvwxyz"
+...     bytes(memory[:3])
+b'abc'
+>>> os.close(fd)
+>>> shm_unlink("/example")
 
-An object is a file of /dev/shm, and that has a size: 64 MB under Docker. ``ftruncate`` sets nothing aside, so
-the first touch of a page for which there is no room ends the process with SIGBUS. ``posix_fallocate`` sets it
-aside, or raises ENOSPC. The same end has who touches what another process has cut off by ``ftruncate``.
+An object is a file in /dev/shm, whose size is limited (64 MB in Docker). ``ftruncate`` reserves no memory. If /dev/shm is
+full, the first use of a page ends the process by SIGBUS. ``posix_fallocate`` reserves memory, or raises ENOSPC. SIGBUS also
+ends a process that uses pages which another process has cut off by ``ftruncate``.
 """
 
 from __future__ import annotations
@@ -78,13 +81,13 @@ MAP_FIXED_NOREPLACE: Final = 0x100000
 
 @once
 class Mapping(Mapped):
-    """Hold one mapping of this process, from ``mmap`` to ``munmap``.
+    """One mapping of this process, from ``mmap`` to ``munmap``.
 
-    ``memory`` is a memoryview of all of it. No view of it, nor a slice of one, can outlive the mapping:
-    ``munmap`` refuses while any is in use, and ends ``memory`` itself. A mapping that is dropped is unmapped
-    when its last view is. As a context manager it gives the memory and unmaps at the end.
+    ``memory`` is a memoryview of the whole mapping. No view or slice of it can outlive the mapping: ``munmap`` fails
+    while one is in use, and ends ``memory`` itself. A mapping without references is unmapped with its last view. As a
+    context manager, it returns the memory, and unmaps it at the end.
 
-    It does not need the descriptor any more. A forked child has it too; each process unmaps for itself.
+    A mapping does not need the descriptor any more. A forked child has it, too. Each process unmaps for itself.
     """
 
     __slots__ = ()
@@ -117,9 +120,9 @@ else:
 
 
 def ftruncate(fd: int, length: int) -> None:
-    """Set the size of an object; what is new reads as zero, and takes memory only once it is written to.
+    """Set the size of an object. New bytes are zero. They take memory once they are used.
 
-    Cutting an object that somebody has mapped ends whoever touches what was cut off, with SIGBUS.
+    If a process has the object mapped, and uses bytes that were cut off, it ends by SIGBUS.
 
     Raises: OSError: EINVAL (opened O_RDONLY), EFBIG, EPERM (sealed), EBADF.
     """
@@ -128,10 +131,11 @@ def ftruncate(fd: int, length: int) -> None:
 
 
 def posix_fallocate(fd: int, offset: int, length: int) -> None:
-    """Set memory aside for a range of an object, which grows to hold it: no later write fails for want of room.
+    """Allocate the memory for a range of an object, and extend the object if necessary. Later writes cannot fail.
 
     Cost: the kernel clears every page of the range.
-    Raises: OSError: ENOSPC, ENOMEM, EINVAL, EBADF, EFBIG; then nothing is set aside.
+
+    Raises: OSError: ENOSPC, ENOMEM, EINVAL, EBADF, EFBIG. Then nothing was allocated.
     """
     fd, offset, length = _int("fd", fd, 31), _int("offset", offset, 63), _int("length", length, 63)
     _descriptor_call("posix_fallocate", lambda: lib.shms_w_posix_fallocate(fd, offset, length), fd, offset + length)
@@ -153,18 +157,19 @@ def mmap(
     fd: int = -1,
     offset: int = 0,
 ) -> Mapping:
-    """Map an object; without PROT_WRITE the memory is unwritable.
+    """Map an object. Without PROT_WRITE the memory is read-only.
 
-    ``addr=None`` lets the kernel choose the address. A chosen one is a hint, a command with
-    MAP_FIXED_NOREPLACE, and with MAP_FIXED one that replaces whatever of this process lies there. An object can
-    be mapped several times, and its descriptor closed afterwards.
+    ``addr=None`` lets the kernel choose the address. Any other address is a hint. With MAP_FIXED_NOREPLACE it is mandatory,
+    and with MAP_FIXED the mapping also replaces other mappings of this process there. You can map an object several times,
+    and close its descriptor afterwards.
 
-    Stricter than the kernel in two points, where touching the memory would end the process: a mapping may not
-    reach beyond the end of the object (EINVAL), and ``prot`` without PROT_READ is a ValueError.
+    This call is stricter than the kernel in two points, in which using the memory would end the process: a mapping must end
+    within the object (EINVAL), and ``prot`` must include PROT_READ (ValueError).
 
-    Cost: a few microseconds, and a page fault at the first touch of each page, unless MAP_POPULATE.
+    Cost: a few microseconds, and a page fault at the first use of each page unless MAP_POPULATE is set.
+
     Raises: OSError: EACCES (opened O_RDONLY), EINVAL (size, offset, address), EEXIST (MAP_FIXED_NOREPLACE),
-    ENOMEM, EAGAIN (MAP_LOCKED), EBADF, EPERM.
+        ENOMEM, EAGAIN (MAP_LOCKED), EBADF, EPERM.
     """
     wanted = 0 if addr is None else _int("addr", addr, 64)
     length, offset = _int("length", length, 64), _int("offset", offset, 63)
@@ -192,10 +197,10 @@ def _refuse_beyond_end(fd: int, length: int, offset: int) -> None:
 
 
 def munmap(addr: Mapping) -> None:
-    """Unmap what ``mmap`` mapped; its memory raises ValueError from here on.
+    """Unmap what ``mmap`` mapped. From then on, its memory raises ValueError.
 
-    Raises: BufferError while a slice or another buffer of the memory is in use, and everything stays as it is
-    (but take ``memory`` anew from the mapping). OSError (EINVAL) if it was unmapped before.
+    Raises: BufferError while a slice or another buffer of the memory is in use. Then nothing changes, except that you have
+        to take ``memory`` from the mapping again. OSError (EINVAL) if it was unmapped before.
     """
     if not isinstance(addr, Mapping):
         raise TypeError(f"munmap takes what mmap returned, not {type(addr).__name__}")
@@ -203,9 +208,9 @@ def munmap(addr: Mapping) -> None:
 
 
 def shm_unlink(name: str) -> None:
-    """Remove an object's name; the object lives until it is neither open nor mapped anywhere.
+    """Remove an object's name. Its memory is freed when no process has it open or mapped any more.
 
-    Raises: OSError: ENOENT, EACCES and EPERM (another's: /dev/shm is sticky), EINVAL.
+    Raises: OSError: ENOENT, EACCES and EPERM (another user's object: /dev/shm is sticky), EINVAL.
     """
     code = lib.shms_posix_shm_unlink(_raw(name))
     if code < 0:

@@ -32,30 +32,30 @@ def _make_filename() -> str:
 
 
 class SharedMemory:
-    """Create a block of shared memory, or attach to one by its name, as the class of the standard library does.
+    """A block of shared memory, created or attached by its name, as in the standard library.
 
-    name, size     what it is called (made up for ``name=None``), and how many bytes were asked for
+    name, size     the name (``name=None``: a new one is made), and the requested number of bytes
     buf            a writable memoryview of the bytes, which begin at a page; None after ``close``
-    close, unlink  end this handle; remove the block for all, once nobody is attached any more
+    close, unlink  detach this handle; remove the block for all processes
 
-    Code moves over by changing an import. What is different, on purpose:
+    To move code to this class, change the import. These differences are intended:
 
-    - Nobody's exit removes a block: there is no resource tracker, and ``track`` is accepted and ignored. What
-      is not unlinked stays until the machine restarts; ``ipcs -m`` shows it, ``ipcrm`` removes it.
-    - It is a System V segment: /dev/shm, 64 MB under Docker, does not limit it, and a full one is an OSError
-      when it is created instead of a SIGBUS when it is written to.
-    - A handle that fails to attach removes nothing. ``unlink`` removes the block of this handle, never another
-      one that was created under the same name since.
-    - A dropped handle detaches once no view of ``buf`` is left, without a complaint about those that are.
-    - It is a context manager, which closes.
+    - The exit of a process never removes a block: there is no resource tracker, and ``track`` has no effect. A block
+      without ``unlink`` stays until the next reboot. ``ipcs -m`` shows it, and ``ipcrm`` removes it.
+    - A block is a System V segment. So the size of /dev/shm (64 MB in Docker) does not limit it. If memory is missing,
+      creating it raises OSError, and later writes never end by SIGBUS.
+    - A handle that cannot attach removes nothing. ``unlink`` removes the block of this handle, never a later one with the
+      same name.
+    - A handle without references detaches when no view of ``buf`` is left, without a warning about such views.
+    - The handle is a context manager. It closes at the end.
 
-    Threads may share a handle. A forked child has the parent's handles, and closes them for itself; a pickled
-    one attaches by name, wherever it is unpickled.
+    Threads may share a handle. A forked child has the parent's handles, and closes them for itself. A pickled handle
+    attaches by name where it is unpickled.
 
-    Raises: FileExistsError, FileNotFoundError; KeyCollision if something else has the key that this name gets (a
-    32-bit hash); PermissionError for another user's; OSError with the kernel's limit; ValueError.
+    Cost: about 50 us, and the first page of the segment for the name.
 
-    Cost: some tens of microseconds, and the first page of the segment for the name.
+    Raises: FileExistsError, FileNotFoundError; PermissionError for a block of another user; KeyCollision if another segment
+        has the same key (a 32-bit hash of the name); OSError if a limit of the kernel is reached; ValueError.
     """
 
     _mode = 0o600
@@ -99,7 +99,7 @@ class SharedMemory:
 
     @property
     def buf(self) -> memoryview:
-        """The bytes, as a writable memoryview; None once closed."""
+        """The bytes as a writable memoryview; None after ``close``."""
         if self._buf is None and not self._attachment._owner.ended:
             self._buf = self._attachment.memory[self._offset : self._offset + self._size]
         view: memoryview = self._buf
@@ -107,19 +107,19 @@ class SharedMemory:
 
     @property
     def name(self) -> str:
-        """What another process passes to attach to this block."""
+        """The name by which other processes attach to this block."""
         return str(self._name)
 
     @property
     def size(self) -> int:
-        """Bytes, as asked for by who created it."""
+        """The number of bytes that the creator requested."""
         return self._size
 
     def close(self) -> None:
-        """End this handle; the block lives on. Closing again does nothing.
+        """Detach this handle. The block continues to exist. Closing again does nothing.
 
-        Raises: BufferError while a slice of ``buf`` or another buffer of it is in use, and the handle stays as
-        it is (but take ``buf`` anew).
+        Raises: BufferError while a slice or another buffer of ``buf`` is in use. Then nothing changes, except that you have
+            to take ``buf`` from the handle again.
         """
         if self._attachment._owner.ended:
             return
@@ -134,11 +134,11 @@ class SharedMemory:
             raise BufferError(f"{self!r} stays open: a slice of its buf is still in use") from None
 
     def unlink(self) -> None:
-        """Remove the block: its name is free at once, its memory when the last process has detached.
+        """Remove the block. Its name is free at once; its memory is freed when the last process detaches.
 
-        Before or after ``close``, by one handle of one process.
+        Call this once, from one process, before or after ``close``.
 
-        Raises: FileNotFoundError if it was removed before; PermissionError unless it is ours or we created it.
+        Raises: FileNotFoundError if it was removed before; PermissionError if this user neither owns nor created it.
         """
         shmid = self._attachment.shmid
         try:

@@ -38,19 +38,28 @@ _FORMATS = {_NONE: "xxxxxx?x", _BOOL: "xxxxxxx?", _INT: "q", _FLOAT: "d"}
 
 
 class ShareableList(Sized, Collection[_T]):
-    """Share a list of fixed length among processes: int, float, bool, str, bytes and None.
+    """A list of fixed length that processes share. Items are int, float, bool, str, bytes and None.
 
-    ``ShareableList(sequence)`` makes one, under a name of its own or under ``name``; ``ShareableList(name=...)``
-    attaches to one. ``shm`` is its SharedMemory, to be closed and unlinked.
+    ``ShareableList(sequence)`` creates a list, with a new name or with ``name``. ``ShareableList(name=...)`` attaches to
+    one. ``shm`` is its SharedMemory: close and unlink that.
 
-    An item may become of another type. A str or bytes may become longer by as much as its place has room: the
-    next multiple of 8 bytes. An int has 64 bits. Different from the standard library's: trailing NUL bytes are
-    kept, a str is not cut off because UTF-8 takes more bytes than it has characters, a refused item changes
-    nothing, and a refused sequence leaves no memory behind.
+    An item may get a value of another type. A str or bytes may grow to the end of its slot, which is a multiple of 8
+    bytes. An int has 64 bits. There are differences to the standard library: trailing NUL bytes are kept; a str is not
+    cut off if its UTF-8 has more bytes than it has characters; a refused item changes nothing; and a refused sequence
+    leaves no memory behind.
 
-    Reading an item while another process writes the same one may give a mixture: use a lock, or a Store.
+    An item that is read while another process writes it may be a mixture of old and new bytes. Use a lock, or a Store.
 
-    Cost: one or two microseconds an item; ``count``, ``index`` and ``in`` look at all.
+    Cost: one or two microseconds for each item. ``count``, ``index`` and ``in`` read all items.
+
+    >>> numbers = shmstore.ShareableList([1, 2.5, "three", None])
+    >>> numbers[0] = 10
+    >>> other = shmstore.ShareableList(name=numbers.shm.name)  # in this process or in another one
+    >>> list(other)
+    [10, 2.5, 'three', None]
+    >>> other.shm.close()
+    >>> numbers.shm.close()
+    >>> numbers.shm.unlink()
     """
 
     def __init__(self, sequence: Iterable[_T] | None = None, *, name: str | None = None) -> None:
@@ -162,15 +171,15 @@ class ShareableList(Sized, Collection[_T]):
 
     @property
     def format(self) -> str:
-        """The places of all items, in the language of the struct module."""
+        """The layout of the items, in the notation of the struct module."""
         return "".join([self._get_packing_format(position) for position in range(self._list_len)])
 
     def count(self, value: _T) -> int:
-        """Count the items that equal a value."""
+        """Return the number of items that equal a value."""
         return sum([value == self[position] for position in range(self._list_len)])
 
     def index(self, value: _T) -> int:
-        """Give the position of the first item that equals a value.
+        """Return the position of the first item that equals a value.
 
         Raises: ValueError if there is none.
         """

@@ -1,15 +1,18 @@
-"""System V shared memory as the kernel offers it: ``ftok``, ``shmget``, ``shmat``, ``shmdt`` and ``shmctl``.
+"""The system calls of System V shared memory: ``ftok``, ``shmget``, ``shmat``, ``shmdt`` and ``shmctl``.
 
-Names and meaning are those of the man pages; the store is not involved. A failure is an ``OSError`` with the
-kernel's errno and a sentence about this segment or this limit. ``segments`` lists all that exist.
+They have the names and the meaning of the man pages, and have nothing to do with stores. A failure raises ``OSError``
+with the kernel's errno, and the message names the segment or the limit. ``segments`` lists all segments.
 
-    shmid = shmget(5678, 27, IPC_CREAT | 0o600)
-    with shmat(shmid) as memory:
-        memory[:26] = b"abcdefghijklmnopqrstuvwxyz"
-    shmctl(shmid, IPC_RMID)
+>>> shmid = shmget(IPC_PRIVATE, 27, IPC_CREAT | 0o600)
+>>> with shmat(shmid) as memory:
+...     memory[:26] = b"abcdefghijklmnopqrstuvwxyz"
+>>> with shmat(shmid, None, SHM_RDONLY) as memory:
+...     bytes(memory[:3])
+b'abc'
+>>> shmctl(shmid, IPC_RMID)
 
-What one process writes, others see at once, in no promised order: on processors other than x86 two writes may
-be seen in the other order. Everything else is up to those who share the segment.
+Other processes see a write at once. On processors other than x86, they may see two writes in the opposite order. The
+processes that share a segment have to agree on everything else.
 """
 
 from __future__ import annotations
@@ -126,13 +129,13 @@ __all__ = [
 
 @once
 class Attachment(Mapped):
-    """Hold one mapping of a segment into this process, from ``shmat`` to ``shmdt``.
+    """One mapping of a segment into this process, from ``shmat`` to ``shmdt``.
 
-    ``memory`` is a memoryview of the whole segment. No view of it, nor a slice of one, can outlive the
-    mapping: ``shmdt`` refuses while any is in use, and ends ``memory`` itself. An attachment that is dropped
-    is detached when its last view is. As a context manager it gives the memory and detaches at the end.
+    ``memory`` is a memoryview of the whole segment. No view or slice of it can outlive the mapping: ``shmdt`` fails
+    while one is in use, and ends ``memory`` itself. An attachment without references is detached with its last view.
+    As a context manager, it returns the memory, and detaches at the end.
 
-    A forked child has the attachment too; each process detaches for itself.
+    A forked child has the attachment, too. Each process detaches for itself.
     """
 
     __slots__ = ("shmid",)
@@ -154,11 +157,11 @@ class Attachment(Mapped):
 
 
 def ftok(pathname: str | bytes | os.PathLike[str], proj_id: int) -> int:
-    """Make a key of an existing file and the low 8 bits of a number.
+    """Compute a key from an existing file and the lower 8 bits of a number.
 
-    The key holds 16 bits of the inode and 8 of the device: two files may well get the same one.
+    The key has 16 bits of the inode and 8 of the device. So two files may have the same key.
 
-    Raises: OSError if the file cannot be looked at.
+    Raises: OSError if the file cannot be found or read.
     """
     path = os.fsencode(pathname)
     if b"\0" in path:
@@ -170,11 +173,11 @@ def ftok(pathname: str | bytes | os.PathLike[str], proj_id: int) -> int:
 
 
 def shmget(key: int, size: int, shmflg: int = 0) -> int:
-    """Find the segment of a key, or create one with ``IPC_CREAT | 0o600``, and return its id.
+    """Find the segment with a key, or create it (``IPC_CREAT | 0o600``). Return its id.
 
-    ``size`` may be smaller than an existing segment, 0 too. The key may be given as a key_t (negative) or as
-    the unsigned number that ``ipcs`` prints. A new segment is all zero bytes. SHM_NORESERVE sets no swap space
-    aside for it; SHM_HUGETLB makes it of huge pages, of a chosen size with one of SHM_HUGE_*.
+    For an existing segment, ``size`` may be smaller than the segment, or 0. The key may be a key_t, which may be
+    negative, or the unsigned number that ``ipcs`` prints. A new segment consists of zero bytes. SHM_NORESERVE
+    reserves no swap space for it. SHM_HUGETLB creates it in huge pages, and one of SHM_HUGE_* selects their size.
 
     Raises: OSError: ENOENT, EEXIST (IPC_EXCL), EACCES, EINVAL (size), ENOSPC, ENOMEM, EPERM (SHM_HUGETLB).
     """
@@ -194,13 +197,14 @@ def shmget(key: int, size: int, shmflg: int = 0) -> int:
 
 
 def shmat(shmid: int, shmaddr: int | None = None, shmflg: int = 0) -> Attachment:
-    """Attach a segment; SHM_RDONLY makes the memory unwritable.
+    """Attach a segment, with SHM_RDONLY as read-only memory.
 
-    ``shmaddr=None`` lets the kernel choose the address. A chosen one is a multiple of SHMLBA, the page size
-    (SHM_RND rounds it down), and free: SHM_REMAP replaces whatever of this process lies there. SHM_EXEC makes
-    the memory executable too. A segment can be attached several times.
+    ``shmaddr=None`` lets the kernel choose the address. Any other address must be a multiple of SHMLBA, the page size
+    (SHM_RND rounds it down), and free. SHM_REMAP replaces the mappings of this process at that address. SHM_EXEC makes
+    the memory executable. A process can attach a segment several times.
 
-    Cost: a few microseconds, and a page fault at the first touch of each page.
+    Cost: a few microseconds, and a page fault at the first use of each page.
+
     Raises: OSError: EACCES, EINVAL (no such id, address not aligned or taken), EIDRM, ENOMEM.
     """
     shmid, shmflg = _int32("shmid", shmid), _int32("shmflg", shmflg)
@@ -221,7 +225,7 @@ def _attach(shmid: int, wanted: int = 0, shmflg: int = 0) -> Memory:
 
 
 def _create(key: int, size: int, mode: int) -> Memory:
-    """As shmget of a new segment and shmat; the segment goes with what this returns, until that is told to keep it."""
+    """Create and attach a segment. It is removed with the Memory that this returns, unless that is told to keep it."""
     found = calls.create(key, size, mode)
     if not isinstance(found, tuple):
         return found
@@ -232,10 +236,10 @@ def _create(key: int, size: int, mode: int) -> Memory:
 
 
 def shmdt(shmaddr: Attachment) -> None:
-    """Detach what ``shmat`` attached; its memory raises ValueError from here on.
+    """Detach what ``shmat`` attached. From then on, its memory raises ValueError.
 
-    Raises: BufferError while a slice or another buffer of the memory is in use, and everything stays as it is
-    (but take ``memory`` anew from the attachment). OSError (EINVAL) if it was detached before.
+    Raises: BufferError while a slice or another buffer of the memory is in use. Then nothing changes, except that you have
+        to take ``memory`` from the attachment again. OSError (EINVAL) if it was detached before.
     """
     if not isinstance(shmaddr, Attachment):
         raise TypeError(f"shmdt takes what shmat returned, not {type(shmaddr).__name__}")
@@ -257,18 +261,19 @@ if TYPE_CHECKING:
 
 
 def shmctl(shmid: int, cmd: int, buf: ShmidDs | None = None) -> ShmidDs | IpcInfo | ShmInfo | None:
-    """Look at a segment, change it, or look at the kernel's table of segments.
+    """Query or change a segment, or query the kernel's table of segments.
 
-    IPC_STAT             gives a ShmidDs; who may not read the segment may not see it either
-    IPC_SET              takes uid, gid and the permission bits from ``buf``
-    IPC_RMID             marks for removal: no key finds it any more, and it lives to its last detach
-    SHM_LOCK, SHM_UNLOCK keep its pages, once touched, out of swap space
-    SHM_STAT             as IPC_STAT, but ``shmid`` is an index from 0 to ``highest`` of the two below
-    SHM_STAT_ANY         the same for everybody, whatever the mode (Linux 4.17)
-    IPC_INFO, SHM_INFO   give an IpcInfo and a ShmInfo; ``shmid`` is ignored
+    IPC_STAT              returns a ShmidDs; needs the permission to read the segment
+    IPC_SET               sets uid, gid and the permission bits to those of ``buf``
+    IPC_RMID              marks the segment for removal: no key finds it any more, and its memory is freed after the last
+                          detach
+    SHM_LOCK, SHM_UNLOCK  keep the segment's pages out of the swap once they were used; end that
+    SHM_STAT              as IPC_STAT, but ``shmid`` is an index from 0 to the ``highest`` of IPC_INFO and SHM_INFO
+    SHM_STAT_ANY          as SHM_STAT, without a permission (Linux 4.17)
+    IPC_INFO, SHM_INFO    return an IpcInfo and a ShmInfo; ``shmid`` is ignored
 
-    Raises: OSError: EACCES (looking), EPERM (changing), EINVAL (no such id, nothing at this index), EIDRM,
-    ENOMEM (SHM_LOCK).
+    Raises: OSError: EACCES (query), EPERM (change), EINVAL (no such id, nothing at this index), EIDRM,
+        ENOMEM (SHM_LOCK).
     """
     shmid = _int32("shmid", shmid)
     result: Any = None

@@ -1,4 +1,4 @@
-"""What ``shmctl`` answers, as small objects named after the structures or the commands of its man page."""
+"""The results of ``shmctl``. Their names are those of the structures or commands in its man page."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["IpcInfo", "Segment", "ShmInfo", "ShmidDs"]
 
 @once
 class ShmidDs:
-    """Hold what ``IPC_STAT`` tells about a segment; change uid, gid and mode and pass it to ``IPC_SET``.
+    """What ``IPC_STAT`` returns about a segment. To change uid, gid or mode, set them here and pass this to ``IPC_SET``.
 
-    ``key`` is a key_t, so it may be negative: ``ipcs`` prints ``key & 0xFFFFFFFF``. ``mode`` holds the
-    permission bits and SHM_DEST and SHM_LOCKED. Times are seconds since 1970, 0 for never.
+    ``key`` is a key_t, so it may be negative: ``ipcs`` prints ``key & 0xFFFFFFFF``. ``mode`` has the permission bits,
+    SHM_DEST and SHM_LOCKED. Times are seconds since 1970, or 0 for never.
     """
 
     __slots__ = (
@@ -48,10 +48,11 @@ class ShmidDs:
 
 
 class IpcInfo:
-    """Hold what ``IPC_INFO`` tells, the limits of this IPC namespace, as ``ipcs -l`` prints them.
+    """What ``IPC_INFO`` returns: the limits of this IPC namespace, as ``ipcs -l`` prints them.
 
-    ``shmmax`` and ``shmmin`` are bytes of one segment, ``shmmni`` segments, ``shmall`` pages of all segments.
-    ``shmseg``, segments of one process, is not enforced. ``highest`` is the last index for ``SHM_STAT``.
+    ``shmmax`` and ``shmmin`` limit the bytes of one segment, ``shmmni`` the number of segments, ``shmall`` the pages of all
+    segments. The kernel does not enforce ``shmseg``, the segments of one process. ``highest`` is the last index for
+    ``SHM_STAT``.
     """
 
     __slots__ = ("highest", "shmall", "shmmax", "shmmin", "shmmni", "shmseg")
@@ -69,10 +70,10 @@ class IpcInfo:
 
 
 class ShmInfo:
-    """Hold what ``SHM_INFO`` tells, the use of this IPC namespace, as ``ipcs -u`` prints it.
+    """What ``SHM_INFO`` returns: the use of this IPC namespace, as ``ipcs -u`` prints it.
 
-    ``used_ids`` counts segments; ``shm_tot``, ``shm_rss`` and ``shm_swp`` count pages: of all sizes together,
-    of those in memory, of those swapped out. ``highest`` is the last index for ``SHM_STAT``.
+    ``used_ids`` is the number of segments. ``shm_tot`` is the number of pages of all segments, ``shm_rss`` of those in
+    memory, and ``shm_swp`` of those in the swap. ``highest`` is the last index for ``SHM_STAT``.
     """
 
     __slots__ = ("highest", "shm_rss", "shm_swp", "shm_tot", "used_ids")
@@ -89,11 +90,10 @@ class ShmInfo:
 
 
 class Segment:
-    """Hold one row of ``segments()``.
+    """One row of ``segments()``.
 
-    ``readable`` says whether this process may look into the segment. ``stat`` is what is known of it: None if
-    the kernel tells this process that there is a segment, and nothing more. ``index`` is its place in the
-    kernel's table, None if the row comes from /proc/sysvipc/shm.
+    ``readable`` says whether this process may read the segment. ``stat`` is a ShmidDs, or None if the kernel only says that
+    the segment exists. ``index`` is its position in the kernel's table, or None if the row is from /proc/sysvipc/shm.
     """
 
     __slots__ = ("index", "readable", "stat")

@@ -1,7 +1,7 @@
-"""All segments of this IPC namespace, whoever owns them: from the kernel's table, or from /proc/sysvipc/shm.
+"""All segments of this IPC namespace, of every owner: from the kernel's table, or from /proc/sysvipc/shm.
 
-SHM_STAT shows only what the caller may read. SHM_STAT_ANY shows all, but Linux has it since 4.17, and sandboxes
-refuse it. /proc/sysvipc/shm shows all too, where /proc is mounted. So each is asked when the one before refuses.
+SHM_STAT shows only the segments that the caller may read. SHM_STAT_ANY shows all, but Linux has it since 4.17, and
+sandboxes refuse it. /proc/sysvipc/shm shows all, too, if /proc is mounted. They are tried in this order.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ _COLUMNS = "key id mode size cpid lpid nattch uid gid cuid cgid atime dtime ctim
 
 
 def segments() -> list[Segment]:
-    """List every segment of this IPC namespace; one that may not be read is unreadable, but not left out.
+    """Return every segment of this IPC namespace, including those that this process may not read.
 
-    The list is no snapshot: what is created or removed meanwhile may be in it or not.
+    Not a snapshot: segments that are created or removed meanwhile may be in the list or not.
 
-    Cost: one or two system calls for each place up to the highest in use.
-    Raises: OSError if the kernel's table and /proc/sysvipc/shm are both closed to this process.
+    Cost: one or two system calls for each index up to the highest used one.
+
+    Raises: OSError if this process may read neither the kernel's table nor /proc/sysvipc/shm.
     """
     usage = ffi.new("struct shms_sysv_usage *")
     highest: int = lib.shms_sysv_shm_info(usage)
@@ -52,7 +53,7 @@ def segments() -> list[Segment]:
 
 
 def _of_hidden(hidden: list[int], found: list[Segment]) -> list[Segment]:
-    """What /proc tells of places that the kernel's table did not show."""
+    """What /proc says about segments that the kernel's table did not show."""
     rows = rows_of_proc()
     if rows is None:
         return [Segment(index, False, None) for index in hidden]
@@ -61,7 +62,7 @@ def _of_hidden(hidden: list[int], found: list[Segment]) -> list[Segment]:
 
 
 def _checked(rows: list[ShmidDs]) -> list[Segment]:
-    """Segments of /proc, which does not say what may be read."""
+    """Segments of /proc, which does not say which of them may be read."""
     found = []
     stat = ffi.new("struct shms_sysv_stat *")
     for row in rows:
@@ -72,7 +73,7 @@ def _checked(rows: list[ShmidDs]) -> list[Segment]:
 
 
 def rows_of_proc() -> list[ShmidDs] | None:
-    """The lines of /proc/sysvipc/shm, which everybody may read; None where it is not mounted."""
+    """The lines of /proc/sysvipc/shm, which every process may read; None if it is not mounted."""
     try:
         return [_row(line) for line in read("/proc/sysvipc/shm").splitlines()[1:]]
     except (OSError, ValueError) as error:

@@ -14,6 +14,7 @@
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
 #include "python/arguments.h"
+#include "python/docs.h"
 
 #include <structmember.h>
 
@@ -56,13 +57,6 @@ static PyObject *get_value(PyObject *self, PyObject *key) {
     return rc == SHMS_MISS ? NULL : fail(self, key, rc, NOT_ASKED);
 }
 
-PyDoc_STRVAR(get_doc, "get($self, key, default=None, *, type=None)\n--\n\n"
-                      "Return a copy of the value, or *default* if the key is absent or expired.\n\n"
-                      "Atomic: the value as it was at one moment of the call. Waits for no writer.\n"
-                      "type: read the value as this type, a msgspec.Struct say; for handles of codec \"msgspec\".\n\n"
-                      "Cost: the decoder's, and some 100 ns.\n\n"
-                      "Raises: CodecError for a value of a codec that this handle was not opened with, or of another "
-                      "type; StoreClosed, StoreDestroyed.");
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "default", "type"};
     static const struct shms_signature signature = {"get", names, 3, 1, 2};
@@ -77,18 +71,6 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     Py_INCREF(a[1]);
     return a[1];
 }
-
-PyDoc_STRVAR(get_into_doc,
-             "get_into($self, key, buffer, /)\n--\n\n"
-             "Copy a value into memory of yours; return how many bytes that took.\n\n"
-             "buffer: a writable one, of bytes. It takes bytes and bytearrays, from its beginning, and keeps what lies "
-             "behind them.\n"
-             "A numpy array, contiguous in either order, takes an array of its dtype, shape and order.\n\n"
-             "Atomic: when this returns, what was copied is one value, whole. If it raises, the buffer may hold parts "
-             "of one that\n"
-             "was overwritten or deleted meanwhile.\n\n"
-             "Cost: one copy; above 8 MB other threads run meanwhile.\n\n"
-             "Raises: KeyError; ValueError for bytes that are more than the buffer's; TypeError for other values.");
 
 /* For a copy that C code is making: the value that was listed with this key. NULL without an exception: it is for no copy. */
 static PyObject *handed_over(PyObject *self, PyObject *key) {
@@ -114,12 +96,6 @@ static PyObject *value_and_version(PyObject *self, PyObject *key) {
     return both;
 }
 
-PyDoc_STRVAR(get_versioned_doc,
-             "get_versioned($self, key, /)\n--\n\n"
-             "Return the value and its version, both of one moment.\n\n"
-             "A version is an opaque int above 0 that never comes twice in the store's life; no order is promised.\n\n"
-             "Cost: as get().\n\n"
-             "Raises: KeyError, CodecError.");
 static PyObject *get_versioned(PyObject *self, PyObject *key) {
     PyObject *both = value_and_version(self, key);
     if (!both && !PyErr_Occurred())
@@ -305,13 +281,6 @@ static PyObject *put_if(PyObject *self, PyObject *key, PyObject *value, PyObject
     return rc == SHMS_RAISED ? NULL : PyBool_FromLong(rc == SHMS_OK);
 }
 
-PyDoc_STRVAR(put_doc,
-             "put($self, key, value, *, ttl=...)\n--\n\n"
-             "Store a copy of *value* under *key*, replacing what is there; return its version.\n\n"
-             "Atomic: others see the old value or the new one, whole. A put that fails changes nothing.\n"
-             "ttl: seconds to live; None for ever; by default the handle's.\n\n"
-             "Cost: the encoder's, and some 200 ns.\n\n"
-             "Raises: CodecError, StoreFull (ValueTooLarge if it could never fit), ReadOnlyStore, LockTimeout.");
 static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"put", names, 3, 2, 2};
@@ -323,10 +292,6 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     return PyLong_FromUnsignedLongLong(version);
 }
 
-PyDoc_STRVAR(add_doc,
-             "add($self, key, value, *, ttl=...)\n--\n\n"
-             "Store *value* only if the key is absent; tell whether it was. Of all who try at once, one succeeds.\n\n"
-             "Cost and errors: as put().");
 static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"add", names, 3, 2, 2};
@@ -335,9 +300,6 @@ static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &absent) : NULL;
 }
 
-PyDoc_STRVAR(replace_doc, "replace($self, key, value, *, ttl=...)\n--\n\n"
-                          "Store *value* only if the key is present; tell whether it was.\n\n"
-                          "Cost and errors: as put().");
 static PyObject *replace(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"replace", names, 3, 2, 2};
@@ -357,9 +319,6 @@ static bool parse_version(PyObject *self, const char *method, PyObject *key, PyO
     return false;
 }
 
-PyDoc_STRVAR(cas_doc, "cas($self, key, value, version, *, ttl=...)\n--\n\n"
-                      "Store *value* only if the key still has *version* (0: is absent); tell whether it had.\n\n"
-                      "Cost and errors: as put().");
 static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "version", "ttl"};
     static const struct shms_signature signature = {"cas", names, 4, 3, 3};
@@ -400,7 +359,6 @@ static int erase(PyObject *self, PyObject *key) {
     return -1;
 }
 
-PyDoc_STRVAR(delete_doc, "delete($self, key, /)\n--\n\nRemove the entry; tell whether there was one.");
 static PyObject *delete(PyObject *self, PyObject *key) {
     int gone = erase(self, key);
     return gone < 0 ? NULL : PyBool_FromLong(gone);
@@ -418,19 +376,6 @@ static int assign(PyObject *self, PyObject *key, PyObject *value) {
 
 /* ---- the rest is made elsewhere */
 
-PyDoc_STRVAR(incr_doc, "incr($self, key, by=1, *, initial=0)\n--\n\n"
-                       "Add to an integer, atomically, and return the sum; an absent key starts at *initial*.\n\n"
-                       "64 bits, signed. The entry keeps its time to live; a new one gets the handle's.\n\n"
-                       "Raises: OverflowError, and TypeError if the value is no int; both leave it as it is.");
-PyDoc_STRVAR(decr_doc, "decr($self, key, by=1, *, initial=0)\n--\n\n"
-                       "Subtract from an integer; otherwise as incr().");
-PyDoc_STRVAR(wait_doc,
-             "wait($self, key, *, after=None, timeout=None, spin=0.0)\n--\n\n"
-             "Sleep until the key exists with a version other than *after*; return that version.\n\n"
-             "With *after*, a delete or expiry ends the wait, too, and returns 0. No polling: the sleeper is woken by\n"
-             "the change. *spin*: seconds to look without sleeping first, for answers in less than a microsecond.\n\n"
-             "Ctrl-C ends it at once, and other threads run meanwhile.\n\n"
-             "Raises: TimeoutError after *timeout* seconds; StoreDestroyed, StoreClosed.");
 static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "after", "timeout", "spin"};
     static const struct shms_signature signature = {"wait", names, 4, 1, 1};
@@ -500,22 +445,6 @@ static void unmake(PyObject *object) {
     Py_DECREF(type);
     Py_DECREF(module);
 }
-
-PyDoc_STRVAR(
-    view_doc,
-    "view($self, key)\n--\n\n"
-    "Return the memory of a value that is bytes, in place and read-only: nothing is copied.\n\n"
-    "The bytes stay as they are while the memoryview, or anything made from it, is alive, whatever happens to\n"
-    "the entry, the handle or the store meanwhile; `with store.view(key) as memory:` ends it early. Until\n"
-    "then an overwritten or deleted value keeps its room in the store. A view ends at a fork: what the child\n"
-    "sees there lasts only as long as the parent holds it.\n\n"
-    "Cost: some 500 ns, whatever the size. A process can hold some 200 views of one store.\n\n"
-    "Raises: KeyError; TypeError if the value is not bytes; ReadOnlyStore, for a view leaves a mark in the\n"
-    "store; StoreFull if too many views are open.");
-
-PyDoc_STRVAR(close_doc,
-             "close($self, /)\n--\n\n"
-             "Let go of the store, which lives on. Other threads inside finish or get StoreClosed. Idempotent.");
 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
 static PyMethodDef methods[] = {
