@@ -173,7 +173,7 @@ def test_rm(make, key, cli):
     in_use = cli("rm", key)
     assert in_use.code == 4 and "using it" in in_use.err and "--force" in in_use.err
     done = cli("rm", key, "--force").ok()
-    assert done.out == f"{key} (segment {shmid}) removed; 1 still attached keep its memory\n"
+    assert done.out == f"{key} (segment {shmid}) removed; attached processes that keep its memory: 1\n"
     with pytest.raises(shmstore.StoreDestroyed):
         store.info()
     again = cli("rm", "--id", shmid, "--force")
@@ -194,7 +194,7 @@ def test_rm_leaves_alone_what_is_no_store(plant, cli, number):
     shmid = plant(number)
     for command in (["rm", hex(number)], ["rm", "--id", shmid], ["chmod", "0666", hex(number)]):
         done = cli(*command)
-        assert done.code == 4 and "no store" in done.err, command
+        assert done.code == 4 and "not a store" in done.err, command
     cli("chmod", "0640", "--id", shmid).ok()  # said by its id, it is meant
     cli("rm", "--id", shmid, "--force").ok()
     assert cli("rm", "--id", shmid).code == 3
@@ -231,7 +231,7 @@ def test_a_store_of_another_user(key, cli, as_user):
     refused = cli("get", key, "a")
     assert (
         refused.code == 1
-        and refused.err.endswith(f"say --owner {NOBODY} (or --owner any)\n")
+        and refused.err.endswith(f"use --owner {NOBODY} (or --owner any)\n")
         and "owner=" not in refused.err
     )
     for owner in ("any", NOBODY, "nobody"):

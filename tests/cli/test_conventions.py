@@ -92,12 +92,12 @@ def test_wrong_arguments(cli, argv):
     "argv, answer",
     [
         ("lst", "no command 'lst'; did you mean ls?"), ("LS", "did you mean ls?"), ("delete", "did you mean del?"),
-        ("set", "did you mean put?"), ("help", "did you mean --help?"), ("xyz", "no command 'xyz'; shmstore --help lists them"),
+        ("set", "did you mean put?"), ("help", "did you mean --help?"), ("xyz", "no command 'xyz'; shmstore --help lists the commands"),
         ("keys k --prefx user:", "there is no option --prefx; did you mean --prefix?"),
         ("get --timout=3 k n", "there is no option --timout; did you mean --timeout?"),
         ("get k --jsn", "did you mean --json?"),  # before KEY is missed
-        ("get k --nope", "there is no option --nope here; what begins with a dash and is none goes behind --"),
-        ("info k --backend posx", "'posx' is none of sysv, posix; did you mean posix?"),
+        ("get k --nope", "there is no option --nope; write -- before an argument that begins with a dash"),
+        ("info k --backend posx", "'posx' is not one of sysv, posix; did you mean posix?"),
         ("--verison", "did you mean --version?"), ("--backend posix ls", "there is no option --backend before a command"),
     ],
 )  # fmt: skip
@@ -110,14 +110,14 @@ def test_did_you_mean(cli, argv, answer):
     "argv, answer",
     [
         ("stats {} --count 3", "--count needs --watch"), ("stats {} --interval 1", "--interval needs --watch"),
-        ("stats {} --watch --count 0", "--count: '0' is no number above 0"), ("stats {} --watch --count x", "--count: 'x'"),
-        ("stats {} --watch --interval 1ms", "--interval is at least 10ms, not 1ms"), ("watch {} --count 0", "--count: '0'"),
+        ("stats {} --watch --count 0", "--count: '0' is not a number above 0"), ("stats {} --watch --count x", "--count: 'x'"),
+        ("stats {} --watch --interval 1ms", "--interval must be at least 10ms, not 1ms"), ("watch {} --count 0", "--count: '0'"),
         ("watch {} --count -1", "--count: '-1'"), ("watch {} a --prefix b", "--prefix goes without KEY"),
         ("watch {} a --interval 1", "--interval goes without KEY"), ("watch {} --wake", "--wake goes with KEY"),
-        ("watch {} --interval 0", "--interval is at least 1ms, not 0"), ("get {} a --raw --json", "give --raw or --json, not both"),
-        ("put {} a 1 --size 1M", "say --create, too"), ("put {} a 1 --file x", "VALUE or --file"),
-        ("info --id 1 --name", "--name says how STORE is meant"), ("rm --object x --path", "--path says how STORE is meant"),
-        ("chmod 0600 --id 1 --path", "--path says how STORE is meant"), ("demo --workers 0", "--workers: '0' is no number above 0"),
+        ("watch {} --interval 0", "--interval must be at least 1ms, not 0"), ("get {} a --raw --json", "give --raw or --json, not both"),
+        ("put {} a 1 --size 1M", "add --create"), ("put {} a 1 --file x", "VALUE or --file"),
+        ("info --id 1 --name", "--name applies to STORE"), ("rm --object x --path", "--path applies to STORE"),
+        ("chmod 0600 --id 1 --path", "--path applies to STORE"), ("demo --workers 0", "--workers: '0' is not a number above 0"),
     ],
 )  # fmt: skip
 def test_no_option_is_without_effect(store, key, cli, argv, answer):

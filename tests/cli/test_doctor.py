@@ -62,7 +62,7 @@ def test_shmall(machine):
     path, table = "/proc/sys/kernel/shmall", "/proc/sysvipc/shm"
     assert level(limits.shmall(machine({path: 18446744073692774399}))) == "ok"
     full = machine({path: GIB // 4096, table: HEADER + row(size=GIB - 4096)})
-    assert level(limits.shmall(full), "no room") == "problem"
+    assert level(limits.shmall(full), "too little is left") == "problem"
     assert limits.shmall(full).fix.startswith("as root: sysctl -w kernel.shmall=")
     assert level(limits.shmall(machine({path: GIB // 2048, table: HEADER + row(size=GIB + 5)}))) == "note"
 
@@ -77,14 +77,16 @@ def test_shmmni(machine):
 
 def test_dev_shm(machine):
     assert level(limits.dev_shm(machine(room=lambda path: (8 * GIB, 8 * GIB))), "8G of 8G") == "ok"
-    assert level(limits.dev_shm(machine(room=lambda path: (64 << 20, 64 << 20))), "64M", "not bound") == "note"
-    assert level(limits.dev_shm(machine(room=lambda path: (64 << 20, 1 << 20))), "bus error") == "problem"
-    assert level(limits.dev_shm(machine(room=lambda path: None)), "none") == "note"
+    assert level(limits.dev_shm(machine(room=lambda path: (64 << 20, 64 << 20))), "64M", "not affected") == "note"
+    assert level(limits.dev_shm(machine(room=lambda path: (64 << 20, 1 << 20))), "SIGBUS") == "problem"
+    assert level(limits.dev_shm(machine(room=lambda path: None)), "missing") == "note"
     store = {"/dev/shm/shmstore-a": "SHMSTORE".ljust(1 << 20, "\0"), "/dev/shm/other": "x"}
-    assert level(limits.dev_shm(machine(store, room=lambda path: (GIB, GIB))), "POSIX stores: 1, of 1M") == "ok"
+    assert (
+        level(limits.dev_shm(machine(store, room=lambda path: (GIB, GIB))), "POSIX stores (1, with 1M in all)") == "ok"
+    )
     os.truncate(machine(store).root + "/dev/shm/shmstore-a", 3 * GIB)  # it is sparse, and will want its pages
     found = limits.dev_shm(machine(room=lambda path: (GIB, GIB)))
-    assert level(found, "grow by 3", "before they are full") == "problem"
+    assert level(found, "grow by 3", "before the stores are full") == "problem"
     assert found.fix.startswith("as root: mount -o remount,size=4G /dev/shm; or docker run --shm-size=4G")
 
 
@@ -94,11 +96,11 @@ def test_huge_pages(machine):
         {"/proc/self/status": "CapEff:\t0000000000004000\n"},
     )
     none = limits.huge_pages(machine())
-    assert level(none, "vm.nr_hugepages would have to be 32, of 2M each") == "ok"
+    assert level(none, "needs vm.nr_hugepages=32, of 2M each") == "ok"
     assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(3), **mighty})), "3 of 4", "2M") == "ok"
     weak = {"/proc/self/status": "CapEff:\t0000000000000000\n", "/proc/sys/vm/hugetlb_shm_group": 27}
     assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(3), **weak}, uid=0)), "group 27") == "note"
-    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(0)})), "refused") == "note"
+    assert level(limits.huge_pages(machine({"/proc/meminfo": info.format(0)})), "raises an error") == "note"
     assert level(limits.huge_pages(machine({"/proc/meminfo": ""}))) == "note"
 
 
@@ -270,6 +272,6 @@ def test_in_a_container_s_dev_shm(as_user):
     done = subprocess.run(["unshare", "--mount", "--ipc", "sh", "-c", command], capture_output=True, text=True, cwd="/")
     if "System V" not in done.stdout:
         pytest.skip(f"no mount namespace to be had: {done.stderr}")
-    assert "it has 64M, a container's default" in done.stdout
-    assert "System V segments are not bound by it" in done.stdout
-    assert "this is an IPC namespace of its own" in done.stdout
+    assert "its size is 64M, the default of containers" in done.stdout
+    assert "System V stores are not affected" in done.stdout
+    assert "in an IPC namespace of its own" in done.stdout

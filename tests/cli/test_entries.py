@@ -91,7 +91,7 @@ def test_plain_json_is_never_reinterpreted(store, key, cli, document):
 )
 def test_what_is_no_json_is_refused(store, key, cli, text):
     done = cli("put", key, "a", stdin=text.encode())
-    assert done.code in (1, 2) and any(word in done.err for word in ("JSON", "nested", "more than a float holds"))
+    assert done.code in (1, 2) and any(word in done.err for word in ("JSON", "nested", "more than a float can hold"))
     assert "a" not in store
 
 
@@ -106,7 +106,7 @@ def test_put_from_everywhere(store, key, cli, tmp_path):
     assert store["arg"] == "-5 \u00e9"
     assert (store["in"], store["dash"], store["file"]) == ("from a pipe\n", [1], b"\xff\0raw")
     assert store["bytes"] == "caf\u00e9".encode()
-    assert cli("put", key, "file", "--text", "--file", file).err.endswith("say --bytes to store it as bytes\n")
+    assert cli("put", key, "file", "--text", "--file", file).err.endswith("use --bytes to store it as bytes\n")
     assert cli("put", key, "x", "1", "--file", file).code == 2
     missing = cli("put", key, "x", "--file", tmp_path / "nope")
     assert (missing.code, missing.err) == (1, f"shmstore: No such file or directory: {tmp_path / 'nope'}\n")
@@ -127,7 +127,7 @@ def test_get_shows_values(store, key, cli):
 def test_pickles_are_read_only_when_asked_for(make, key, cli):
     make(codec="pickle")["p"] = {"a": {1}}
     refused = cli("get", key, "p")
-    assert refused.code == 1 and refused.err.endswith("; if you trust whoever put it, say --pickle\n")
+    assert refused.code == 1 and refused.err.endswith("; if you trust whoever put it, use --pickle\n")
     assert cli("get", key, "p", "--pickle").ok().out == "{'a': {1}}\n"
 
 

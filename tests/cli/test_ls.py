@@ -197,7 +197,7 @@ def test_blocks_have_their_names(blocks, cli, key, plant):
         f"; segment {shmid} is the SharedMemory of that name: shmstore info --id {shmid} shows it\n"
     )
     refused = cli("rm", "--id", shmid)
-    assert refused.code == 4 and f"it is no store, but the SharedMemory {block.name!r}" in refused.err
+    assert refused.code == 4 and f"it is not a store, but the SharedMemory {block.name!r}" in refused.err
 
 
 def test_what_only_looks_like_a_block_has_no_name(plant, cli):

@@ -136,7 +136,7 @@ def test_without_a_yes_nothing_goes(idle, key, pruned, cli):
     done = cli("prune")
     assert (done.code, done.out) == (4, "")
     assert done.err.startswith(f"shmstore: nothing was removed: 1 store is unused: {key} (segment ")
-    assert done.err.endswith("); say --yes to remove it\n")
+    assert done.err.endswith("); use --yes to remove it\n")
     assert pruned("--yes", "--backend", "posix") == []
     text = cli("prune", "-n").ok().out
     assert (
@@ -160,7 +160,7 @@ def test_whoever_opens_it_in_the_last_moment_keeps_it(idle, key, pruned, cli, mo
 
     monkeypatch.setattr(removal.Victim, "remove", late)
     done = cli("prune", "--yes")
-    assert done.code == 0 and "was left alone: " in done.err
+    assert done.code == 0 and "was not removed: " in done.err
     assert opened[0]["a"] == 1
     opened.pop().close()
 

@@ -72,7 +72,7 @@ def test_what_can_be_removed_is_whatever_the_others_are(stores, key, cli, left, 
         "name": f"{key}1", "backend": "sysv", "id": made["1", "sysv"], "removed": True, "attached": 0, "error": None
     }  # fmt: skip
     assert not rows[f"{key}2"]["removed"] and "using it" in rows[f"{key}2"]["error"]
-    assert "no store" in rows[hex(number)]["error"]
+    assert "not a store" in rows[hex(number)]["error"]
     assert cli("rm", f"{key}nope", f"{key}3").code == 3 and left() == ["2"]
 
 
@@ -126,7 +126,7 @@ def test_a_pattern_removes_what_it_chose_once_somebody_says_yes(stores, key, cli
     assert (refused.code, refused.out) == (4, "") and len(left()) == 5
     assert refused.err == (
         f"shmstore: nothing was removed: 2 stores match: {key}job-1 (segment {made['job-1', 'sysv']}), {key}job-2 (segment "
-        f"{made['job-2', 'sysv']}); say --yes to remove them, or --name if '{key}job-?' is a name\n"
+        f"{made['job-2', 'sysv']}); use --yes to remove them, or --name if '{key}job-?' is a name\n"
     )
     dry = cli("rm", f"{key}job-*", "--dry-run").ok()
     assert [line.split()[0] for line in dry.lines] == [f"{key}job-{number}" for number in (1, 2, 33)] and len(

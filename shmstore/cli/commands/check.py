@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """\
-Verify every invariant of docs/format.md while other processes go on working. The exit code is 1 if one is broken.
-By default the command is read-only, and checks again what a writer changed meanwhile. If writers never pause, use
---lock: it locks each part while it checks it, and releases what dead processes held. --repair makes the invariants
-hold again, and gives up entries that contradict themselves.
+Verify every invariant of docs/format.md while other processes keep working. The exit code is 1 if one is broken.
+By default the command is read-only, and repeats a check if a writer changed something meanwhile. If writers never
+pause, use --lock: it locks each part during the check, and releases the locks of dead processes. --repair makes the
+invariants true again, and removes entries that contradict themselves.
 """
 
 EXAMPLES = """

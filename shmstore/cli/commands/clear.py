@@ -1,4 +1,4 @@
-"""``shmstore clear``: remove every entry, or all whose names begin alike."""
+"""``shmstore clear``: remove all entries, or those with a prefix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``shmstore clients``: which processes are attached for writing."""
+"""``shmstore clients``: list the processes that are attached for writing."""
 
 from __future__ import annotations
 

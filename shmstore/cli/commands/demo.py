@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Several worker processes analyse every file of this Python's standard library and share the results in a store.
-One worker is killed in the middle, and the others finish its share. Then all do it again and find every result in
-the store. The store is removed at the end.
+One worker is killed in the middle, and the others finish its share. Then all of them repeat the work and find every result
+in the store. The store is removed at the end.
 """
 
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from shmstore import Store
 
 DESCRIPTION = """\
-Print a value: a str as it is, everything else as Python writes it. --raw writes the bytes of a str or bytes
-and nothing more, --json the value as JSON. What JSON cannot say is an object such as {"$tuple": [1, 2]},
-which put --typed reads.
+Print a value: a str as it is, and other values in Python's notation. --raw writes the bytes of a str or bytes,
+without a line end. --json writes JSON. Values that JSON lacks become objects such as {"$tuple": [1, 2]}, which
+put --typed reads.
 """
 
 EXAMPLES = """

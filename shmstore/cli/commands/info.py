@@ -1,4 +1,4 @@
-"""``shmstore info``: all that the kernel knows of one segment or object, and what its header says if it is a store."""
+"""``shmstore info``: what the kernel knows about a segment or object, and the header of a store."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Show one segment as ipcs -m -i does, or one object of /dev/shm. For a store, also show its header and how full it
-is. It need not be a store. If you may not read it, only what the kernel knows is shown.
+is. It need not be a store. If you may not read it, the command shows only what the kernel knows.
 """
 
 EXAMPLES = """

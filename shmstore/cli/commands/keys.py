@@ -1,4 +1,4 @@
-"""``shmstore keys``: the names in a store."""
+"""``shmstore keys``: list the keys in a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List the keys in a store, sorted, one per line. Keys of bytes, and keys with control characters or a leading
-quote, are shown as Python writes them; the other commands take them in this form. The list is not a snapshot:
+quote, are shown as Python literals, and the other commands accept them in this form. The list is not a snapshot:
 other processes may write meanwhile.
 """
 

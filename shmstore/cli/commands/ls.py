@@ -1,4 +1,4 @@
-"""``shmstore ls``: the stores of this machine, and all other shared memory beside them."""
+"""``shmstore ls``: list the stores of this machine, and all other shared memory."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 List all shared memory that is visible here: stores, other System V segments (as ipcs -m does) and other objects of
-/dev/shm. Segments of SharedMemory and ShareableList are listed with their names. A private store has no name: give
---id or --object to other commands. The entries of a POSIX store of another user are not counted, because its owner
-could end a process that maps it by SIGBUS. The last column shows what is unusual:
+/dev/shm. Segments of SharedMemory and ShareableList have their names. A private store has no name: give --id or
+--object to other commands. The entries of another user's POSIX store are not counted, because the owner can end a
+process that maps the file by SIGBUS. The last column shows what is unusual:
 
   foreign     belongs to a user other than you and root; open it with --owner
-  private     ends with its last process; POSIX ones of others are not listed
+  private     ends with its last process; other users' POSIX ones are not shown
   unreadable  its mode does not let you read it, so its kind is unknown
-  destroyed   removed; it stays until the attached processes let go of it
+  destroyed   removed; its memory is freed when all processes have detached
   unfinished  being created, or its creator died; the next open replaces it
   corrupt     has the header of a store, but cannot be opened
-  locked      locked into memory
+  locked      its memory is never swapped out
 """
 
 _FOLDED = 16  # columns: longer names are folded before a column is left out

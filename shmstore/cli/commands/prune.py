@@ -1,4 +1,4 @@
-"""``shmstore prune``: remove the stores that nobody uses."""
+"""``shmstore prune``: remove unused stores."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Remove your unused stores, in System V memory and in /dev/shm. A store is unused if no process has it attached, not
-even read-only, and no client that may be alive has a slot in it. A store outlives its processes on purpose, so a
-store of short programs is unused between two of them: --older-than keeps stores that were open for writing within
-that time. Reading leaves no trace. The command shows the stores and asks before it removes them. Where it cannot
-ask, it needs --yes.
+even read-only, and no client that may be alive has a slot in it. A store of short programs is unused between two
+of them: --older-than keeps stores that were open for writing within that time. Reading does not count. The command
+shows the stores and asks before it removes them. If it cannot ask, it needs --yes.
 
-Private, foreign and broken stores stay, and so does what is no store. Each store is checked again right before its
-removal. If a process opens it in the few microseconds between, its next call raises StoreDestroyed.
+Private, foreign and broken stores stay, and so does memory that is not a store. Each store is checked again right
+before its removal. If a process opens it in the microseconds between, its next call raises StoreDestroyed.
 """
 
 EXAMPLES = """

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Store a value under a key, replacing the old one. VALUE is JSON. With --text it is stored as a str, with --bytes as bytes; with
---typed it is what get --json printed. Without VALUE, or with -, the value is read from standard input.
+--typed it is read in the notation of get --json. Without VALUE, or with -, the value is read from standard input.
 """
 
 EXAMPLES = """
@@ -81,7 +81,7 @@ def read_value(args: argparse.Namespace) -> Any:
             return raw.decode()
         except UnicodeDecodeError as error:
             raise Failure(
-                WRONG, f"{what} is no UTF-8 ({error.reason} at byte {error.start}); say --bytes to store it as bytes"
+                WRONG, f"{what} is not UTF-8 ({error.reason} at byte {error.start}); use --bytes to store it as bytes"
             ) from None
     document = parse_json(raw, what)
     if not args.typed:

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from shmstore.cli.support.found import Found
 
 DESCRIPTION = """\
-Remove stores with their entries. Without --force, these stay, and the exit code is 4: what is no store, cannot be
-read, is broken, was made by another user, or is attached to by a process. Attached processes keep the memory until
-they let go of it; their next call on the store raises StoreDestroyed.
+Remove stores with their entries. Without --force, a segment or object stays if it is not a store, cannot be read,
+is broken, was made by another user, or is attached to a process; the exit code is then 4. Attached processes keep
+the memory until they detach. Their next call on the store raises StoreDestroyed.
 
 A STORE with * ? or [ is a pattern, as in a shell, of the names of stores in System V memory, or in /dev/shm with
---backend posix; quote it. The command shows the stores that match and asks before it removes them. Where it
-cannot ask, it needs --yes or --force. A store whose name is the pattern itself matches, too. With --name, only that
-store is meant, and the command does not ask.
+--backend posix; quote it. The command shows the stores that match and asks before it removes them. If it
+cannot ask, it needs --yes or --force. A store whose name is the pattern itself matches, too. With --name, STORE is
+not a pattern, and the command does not ask.
 """
 
 EXAMPLES = """

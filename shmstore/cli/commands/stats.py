@@ -1,4 +1,4 @@
-"""``shmstore stats``: figures of a store, once or again and again."""
+"""``shmstore stats``: print the figures of a store, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from shmstore import Stats, Store
 
 DESCRIPTION = """\
-Print the figures of a store. Counters are totals over the store's life. They cover all processes that write; what
-read-only handles find and miss is not counted. With --watch, print a line every --interval, as vmstat does: reads
+Print the figures of a store. Counters are totals over the store's life. They cover all handles that may write.
+Read-only handles are not counted. With --watch, print a line every --interval, as vmstat does: reads
 and writes are per second, and the hit ratio is that of the interval.
 """
 

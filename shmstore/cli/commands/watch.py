@@ -1,4 +1,4 @@
-"""``shmstore watch``: print what changes in a store, while it changes."""
+"""``shmstore watch``: print the changes of a store as they happen."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Print each change of the given keys, or of all keys, until Ctrl-C or until the store is removed (then the exit code
 is 3). With KEYs, the command is read-only and looks every 2 ms; with --wake it attaches as a client and sleeps until a
-writer wakes it. Without KEYs it reads the store's counters every --interval, and looks at all keys once they have
-changed. A key that changes twice between two looks is printed once, with its newest value. Without KEYs the changes
-that were not seen are counted: "(1 put and 1 delete unseen)".
+writer wakes it. Without KEYs it reads the store's counters every --interval, and looks at all keys when these have
+changed. A key that changes twice between two looks is printed once, with its newest value. Without KEYs the command
+counts the changes that it did not see: "(1 put and 1 delete unseen)".
 """
 
 EXAMPLES = """
@@ -172,7 +172,7 @@ def _read(store: Store[Any], name: EntryKey, version: int) -> Put:
         value, version = store.get_versioned(name)
         return Put(name, version, value)
     except KeyError:
-        return Put(name, version, Failure(FAILED, "it was gone again before it was read"))
+        return Put(name, version, Failure(FAILED, "it was removed before it could be read"))
     except CodecError as error:
         return Put(name, version, Failure(FAILED, str(error)))
 

@@ -42,7 +42,7 @@ def creation(args: argparse.Namespace) -> dict[str, Any]:
     """The options of ``Store`` for what add_creation added. A store that is there stays as it is."""
     if not args.create:
         if args.size is not None or args.mode is not None:
-            raise Failure(WRONG, "--size and --mode are for a new store: say --create, too")
+            raise Failure(WRONG, "--size and --mode apply to a new store only: add --create")
         return {}
     try:
         size, mode = parse_size(args.size or "64M"), parse_mode(args.mode or "0600", 0)

@@ -25,7 +25,7 @@ def table(machine: Machine) -> Finding:
         return unread("System V", "/proc/sysvipc/shm", "shmstore ls shows nothing")
     return problem(
         "System V",
-        "/proc/sysvipc/shm is missing: the kernel lacks CONFIG_SYSVIPC, or /proc is hidden; a store needs the first",
+        "/proc/sysvipc/shm is missing: the kernel lacks CONFIG_SYSVIPC, which System V stores need, or /proc is hidden",
         "mount -t proc proc /proc, or another kernel (gVisor and old WSL have none)",
     )
 
@@ -36,17 +36,17 @@ def shmmax(machine: Machine) -> Finding:
     if limit is None:
         return unread("shmmax", "kernel.shmmax")
     if limit >= UNLIMITED:
-        return ok("shmmax", "a segment may have any size")
+        return ok("shmmax", "a segment can have any size")
     total = machine.memory("MemTotal") or 0
     if limit < DEFAULT_SIZE:
         return problem(
             "shmmax",
-            f"a segment has at most {amount(limit)}, less than a store of the default size ({amount(DEFAULT_SIZE)})",
+            f"a segment can have at most {amount(limit)}, less than the default size of a store ({amount(DEFAULT_SIZE)})",
             f"{ROOT_SETS} kernel.shmmax={max(total, 1 << 30)}",
         )
     if limit < total // 2:
-        return note("shmmax", f"a segment has at most {amount(limit)}", f"{ROOT_SETS} kernel.shmmax={total}")
-    return ok("shmmax", f"a segment may have {amount(limit)}")
+        return note("shmmax", f"a segment can have at most {amount(limit)}", f"{ROOT_SETS} kernel.shmmax={total}")
+    return ok("shmmax", f"a segment can have up to {amount(limit)}")
 
 
 def shmall(machine: Machine) -> Finding:
@@ -59,16 +59,18 @@ def shmall(machine: Machine) -> Finding:
         return unread(
             "shmall",
             "/proc/sysvipc/shm",
-            f"how much of the {amount(limit * machine.page)} allowed together is taken is not known",
+            f"it is unknown how much all segments together use of {amount(limit * machine.page)}",
         )
     taken = sum(-(-segment.size // machine.page) for segment in segments)
     left = max(0, limit - taken) * machine.page
     if limit * machine.page >= UNLIMITED:
-        return ok("shmall", f"segments take {amount(taken * machine.page)} together, without a limit")
-    says = f"segments take {amount(taken * machine.page)} of the {amount(limit * machine.page)} allowed together"
+        return ok("shmall", f"all segments together use {amount(taken * machine.page)}; there is no limit")
+    says = f"all segments together use {amount(taken * machine.page)} of {amount(limit * machine.page)}"
     fix = f"{ROOT_SETS} kernel.shmall={max(limit * 2, (taken * machine.page + (1 << 30)) // machine.page)}"
     if left < DEFAULT_SIZE:
-        return problem("shmall", f"{says}: no room for a store of the default size ({amount(DEFAULT_SIZE)})", fix)
+        return problem(
+            "shmall", f"{says}: too little is left for a store of the default size ({amount(DEFAULT_SIZE)})", fix
+        )
     return ok("shmall", says) if left > (1 << 30) else note("shmall", says, fix)
 
 
@@ -79,13 +81,15 @@ def shmmni(machine: Machine) -> Finding:
         return unread("shmmni", "kernel.shmmni")
     segments = machine.segments()
     if segments is None:
-        return unread("shmmni", "/proc/sysvipc/shm", f"how many of the {limit} segments allowed exist is not known")
+        return unread("shmmni", "/proc/sysvipc/shm", f"it is unknown how many of at most {limit} segments exist")
     count = len(segments)
     says = f"{count} of {limit} segments exist"
     fix = f"{ROOT_SETS} kernel.shmmni={min(32768, limit * 2)}"
     if count >= limit:
         return problem(
-            "shmmni", f"{says}: no store can be created", f"{fix}; or shmstore ls, and shmstore rm what nobody needs"
+            "shmmni",
+            f"{says}: no store can be created",
+            f"{fix}; or remove what you do not need (shmstore ls, shmstore rm)",
         )
     return note("shmmni", says, fix) if count > limit * 0.8 else ok("shmmni", says)
 
@@ -99,7 +103,7 @@ def removed_unused(machine: Machine) -> Finding:
         return problem(
             topic,
             "kernel.shm_rmid_forced=1: the kernel removes a store in System V memory as soon as no process is attached to it",
-            f'{ROOT_SETS} kernel.shm_rmid_forced=0; or backend="posix", whose stores stay',
+            f'{ROOT_SETS} kernel.shm_rmid_forced=0; or use backend="posix", which this setting does not affect',
         )
     return ok(topic, "a store stays when no process is attached")
 
@@ -108,60 +112,60 @@ def file_size(machine: Machine) -> Finding:
     """How large may a file be? A POSIX store is one."""
     soft, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if soft == resource.RLIM_INFINITY:
-        return ok("file size", "this process may make files of any size")
-    says = f"ulimit -f: this process may make files of {amount(soft)} at most, and a POSIX store is a file"
-    fix = 'ulimit -f unlimited (systemd: LimitFSIZE=infinity); or backend="sysv", the default'
+        return ok("file size", "this process can create files of any size")
+    says = f"ulimit -f: this process can create files of at most {amount(soft)}, and a POSIX store is a file"
+    fix = 'ulimit -f unlimited (systemd: LimitFSIZE=infinity); or use backend="sysv", the default'
     return note("file size", says, fix) if soft < DEFAULT_SIZE else ok("file size", says)
 
 
 def dev_shm(machine: Machine) -> Finding:
-    """Is there room for POSIX shared memory, and for the stores in it? System V segments are not bound by it."""
+    """Is there room for POSIX shared memory, and for the stores in it? They do not limit System V segments."""
     room, mounts = machine.room("/dev/shm"), machine.mounts()
     if mounts is None:
-        return unread("/dev/shm", "/proc/self/mounts", "whether /dev/shm is a file system of its own is not known")
+        return unread("/dev/shm", "/proc/self/mounts", "it is unknown whether /dev/shm is mounted")
     if room is None or "/dev/shm" not in mounts:
         return note(
             "/dev/shm",
-            'there is none: backend="posix" will not work; stores in System V memory do',
+            'it is missing, so backend="posix" cannot work; System V stores can',
             "as root: mount -t tmpfs -o mode=1777 tmpfs /dev/shm",
         )
     if "ro" in mounts["/dev/shm"][1].split(","):
         return note(
             "/dev/shm",
-            'it is mounted read-only: backend="posix" opens nothing for writing; stores in System V memory do',
+            'it is mounted read-only, so backend="posix" cannot open stores for writing; System V stores are not affected',
             "as root: mount -o remount,rw /dev/shm",
         )
     total, free = room
     stores = machine.posix_stores()
     if stores is None:
         return unread(
-            "/dev/shm", "the directory", f"what is in it is not known; {amount(free)} of {amount(total)} are free"
+            "/dev/shm", "the directory", f"its contents are unknown; {amount(free)} of {amount(total)} are free"
         )
     size = sum(one.size for one in stores)
     growth = sum(max(0, one.size - one.allocated) for one in stores)
     says = f"{amount(free)} of {amount(total)} are free"
     if stores:
-        says += f"; POSIX stores: {len(stores)}, of {amount(size)} together, and may still grow by {amount(growth)}"
+        says += f"; the POSIX stores ({len(stores)}, with {amount(size)} in all) can still grow by {amount(growth)}"
     enough = amount(_enough(total, growth))
     enlarge = f"as root: mount -o remount,size={enough} /dev/shm; or docker run --shm-size={enough}"
     if total and free < total // 10:
         return problem(
             "/dev/shm",
-            f"{says}: POSIX stores refuse (StoreFull), and other programs die (bus error); System V segments are not bound by it",
-            f'{enlarge}; or backend="sysv"; or shmstore ls, and shmstore rm what nobody needs',
+            f"{says}: puts into POSIX stores raise StoreFull, and other programs end by SIGBUS; System V stores are not affected",
+            f'{enlarge}; or use backend="sysv"; or remove what you do not need (shmstore ls, shmstore rm)',
         )
     if growth > free:
         return problem(
             "/dev/shm",
-            f"{says}: they will refuse (StoreFull) before they are full; System V segments are not bound by it",
-            f'{enlarge}; or backend="sysv"',
+            f"{says}: puts will raise StoreFull before the stores are full; System V stores are not affected",
+            f'{enlarge}; or use backend="sysv"',
         )
     if total and total <= DOCKER_SHM:
         return note(
             "/dev/shm",
-            f"{says}; it has {amount(total)}, a container's default: more than that no POSIX store holds, whatever its size; "
-            "System V segments are not bound by it",
-            f'{enlarge}; or backend="sysv", the default',
+            f"{says}; its size is {amount(total)}, the default of containers, and POSIX stores together cannot hold more; "
+            "System V stores are not affected",
+            f'{enlarge}; or use backend="sysv", the default',
         )
     return ok("/dev/shm", says)
 
@@ -175,29 +179,27 @@ def _enough(total: int, growth: int) -> int:
 
 
 def huge_pages(machine: Machine) -> Finding:
-    """Are there huge pages? Only who asks for them needs any."""
+    """Are there huge pages? Only stores with hugepages= need them."""
     total, free, promised, size = (
         machine.memory(field) for field in ("HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "Hugepagesize")
     )
     if machine.text("/proc/meminfo") is None:
         return unread("huge pages", "/proc/meminfo")
     if not size:
-        return note("huge pages", "this kernel has none: hugepages= is refused")
+        return note("huge pages", "this kernel has none, so hugepages= raises an error")
     if not total:
         wanted = -(-DEFAULT_SIZE // size)
         return ok(
             "huge pages",
-            f"none are set aside, so hugepages= is refused; for a store of the default size ({amount(DEFAULT_SIZE)}) "
-            f"vm.nr_hugepages would have to be {wanted}, of {amount(size)} each",
+            f"none are reserved, so hugepages= raises an error; a store of the default size ({amount(DEFAULT_SIZE)}) "
+            f"needs vm.nr_hugepages={wanted}, of {amount(size)} each",
         )
     group = machine.number("/proc/sys/vm/hugetlb_shm_group")
-    who = (
-        "" if machine.capable(CAP_IPC_LOCK) else f"; in System V memory only root and group {group or 0} may have them"
-    )
+    who = "" if machine.capable(CAP_IPC_LOCK) else f"; only root and group {group or 0} may use them in System V memory"
     free = (free or 0) - (promised or 0)
     says = f"{free} of {total} are free, {amount(size)} each{who}"
     if not free:
-        return note("huge pages", f"{says}: hugepages= is refused", f"{ROOT_SETS} vm.nr_hugepages={total * 2}")
+        return note("huge pages", f"{says}, so hugepages= raises an error", f"{ROOT_SETS} vm.nr_hugepages={total * 2}")
     if who:
         return note("huge pages", says, f"{ROOT_SETS} vm.hugetlb_shm_group=GID")
     return ok("huge pages", says)
@@ -207,14 +209,14 @@ def locking(machine: Machine) -> Finding:
     """May this process lock memory?"""
     soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     if machine.capable(CAP_IPC_LOCK) or soft == resource.RLIM_INFINITY:
-        return ok("memlock", "any amount of memory may be locked (lock_memory=)")
+        return ok("memlock", "this user can lock any amount of memory (lock_memory=)")
     if soft < DEFAULT_SIZE:
         return note(
             "memlock",
-            f"this user may lock {amount(soft)} into memory, less than a store of the default size ({amount(DEFAULT_SIZE)}); only lock_memory= needs it",
+            f"this user can lock at most {amount(soft)}, less than the default size of a store ({amount(DEFAULT_SIZE)}); this matters only for lock_memory=",
             "ulimit -l unlimited (as root, or in /etc/security/limits.conf; systemd: LimitMEMLOCK=infinity; docker run --ulimit memlock=-1)",
         )
-    return ok("memlock", f"{amount(soft)} may be locked into memory (lock_memory=)")
+    return ok("memlock", f"this user can lock at most {amount(soft)} (lock_memory=)")
 
 
 CHECKS = (table, shmmax, shmall, shmmni, removed_unused, dev_shm, file_size, huge_pages, locking)

@@ -1,4 +1,4 @@
-"""Checks of what surrounds stores: namespaces, systemd, memory, control groups, and the stores there are."""
+"""Checks of the surroundings: namespaces, systemd, memory, control groups, and the existing stores."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ SYSTEM_USERS = 999  # the last uid that systemd counts as a system user, where /
 
 
 def namespaces(machine: Machine) -> Finding:
-    """Which processes see the stores of this one, and whose death it can see."""
+    """Which processes share stores with this one, and whose deaths can it prove?"""
     links = {kind: machine.link(f"/proc/self/ns/{kind}") for kind in FIRST}
     if links["ipc"] is None or links["pid"] is None:  # that of time is new in Linux 5.6
-        return unread("namespaces", "/proc/self/ns", "whose deaths this process can see is not known")
+        return unread("namespaces", "/proc/self/ns", "it is unknown whose deaths this process can prove")
     inner = [kind for kind, first in FIRST.items() if links[kind] not in (None, f"{kind}:[{first}]")]
     if "ipc" in inner:
         return note(
             "namespaces",
-            "this is an IPC namespace of its own, as in a container: stores outside are not seen here, nor these there; they end with it",
-            "to share stores: docker run --ipc=container:NAME with --network=container:NAME or --pid=container:NAME, so that deaths can be proved; a Kubernetes pod has that",
+            "this process is in an IPC namespace of its own, as in a container: it shares no System V stores with other namespaces, and its stores end with the namespace",
+            "to share stores: docker run --ipc=container:NAME with --network=container:NAME or --pid=container:NAME, so that deaths can be proved; the containers of a Kubernetes pod share both anyway",
         )
     if "pid" in inner:
         return note(
             "namespaces",
-            "this is a pid namespace of its own: whether processes outside live cannot always be proved, so their locks are waited for",
-            "docker run --pid=host, if all who share a store are yours",
+            "this process is in a pid namespace of its own: it cannot always prove that a process outside is dead, and then waits for the locks of that process",
+            "docker run --pid=host, if all processes that share a store are yours",
         )
-    return ok("namespaces", "those of the host: every process on it can share stores")
+    return ok("namespaces", "this process is in those of the host, and can share stores with every process")
 
 
 def hidden_proc(machine: Machine) -> Finding:
     """Can the processes of other users be seen?"""
     mounts = machine.mounts()
     if mounts is None:
-        return unread("/proc", "/proc/self/mounts", "deaths may not be provable: is /proc mounted?")
+        return unread("/proc", "/proc/self/mounts", "deaths may not be provable; is /proc mounted?")
     options = mounts.get("/proc", ("", ""))[1].split(",")
     hidden = [
         option for option in options if option.startswith("hidepid=") and option not in ("hidepid=0", "hidepid=off")
@@ -54,10 +54,10 @@ def hidden_proc(machine: Machine) -> Finding:
     if hidden and machine.uid:
         return note(
             "/proc",
-            f"mounted with {hidden[0]}: whether other users' processes live cannot always be proved, so their locks are waited for",
+            f"it is mounted with {hidden[0]}: this process cannot always prove that a process of another user is dead, and then waits for its locks",
             "as root: mount -o remount,hidepid=0 /proc",
         )
-    return ok("/proc", "shows all processes")
+    return ok("/proc", "it shows all processes")
 
 
 def remove_ipc(machine: Machine) -> Finding:
@@ -66,17 +66,20 @@ def remove_ipc(machine: Machine) -> Finding:
     if not machine.exists("/run/systemd/system"):
         return ok(topic, "systemd does not run here")
     if machine.uid <= _last_system_uid(machine):
-        return ok(topic, f"{user(machine.uid)} is a system user, whose shared memory systemd leaves alone")
+        return ok(
+            topic, f"{user(machine.uid)} is a system user, and systemd does not remove the shared memory of those"
+        )
     value, where = _removes_ipc(machine)
     if not value:
-        return ok(topic, f"systemd is told to leave shared memory alone ({where})")
+        return ok(topic, f"systemd does not remove shared memory ({where})")
     if user(machine.uid) in machine.names("/var/lib/systemd/linger"):
         return note(
-            topic, f"RemoveIPC=yes ({where}), but {user(machine.uid)} lingers: stores go only when lingering ends"
+            topic,
+            f"RemoveIPC=yes ({where}), but {user(machine.uid)} lingers, so systemd removes the stores only when lingering ends",
         )
     return problem(
         topic,
-        f"RemoveIPC=yes ({where}): when the last session of {user(machine.uid)} ends, systemd removes all of this user's stores, also in use",
+        f"RemoveIPC=yes ({where}): when the last session of {user(machine.uid)} ends, systemd removes all stores of this user, even those in use",
         "run as a system user; or loginctl enable-linger; or as root: mkdir -p /etc/systemd/logind.conf.d && "
         "printf '[Login]\\nRemoveIPC=no\\n' > /etc/systemd/logind.conf.d/ipc.conf && systemctl restart systemd-logind",
     )
@@ -113,24 +116,24 @@ def _last_system_uid(machine: Machine) -> int:
 
 
 def memory(machine: Machine) -> Finding:
-    """Would the stores fit, if all of them filled up?"""
+    """Is there enough memory for all stores if they fill up?"""
     available, total = machine.memory("MemAvailable"), machine.memory("MemTotal")
     if available is None or total is None:
         return unread("memory", "/proc/meminfo")
     segments, objects = machine.segments(), machine.posix_stores()
     if segments is None or objects is None:
         return unread(
-            "memory", "/dev/shm" if segments else "/proc/sysvipc/shm", "how much stores may still grow is not known"
+            "memory", "/dev/shm" if segments else "/proc/sysvipc/shm", "it is unknown how much stores can still grow"
         )
     promised = sum(max(0, segment.size - segment.rss - segment.swap) for segment in segments)
     growth = sum(max(0, one.size - one.allocated) for one in objects)
     promised += min(growth, (machine.room("/dev/shm") or (0, 0))[1])
-    says = f"{amount(available)} of {amount(total)} are available; stores and segments may still grow by {amount(promised)}"
+    says = f"{amount(available)} of {amount(total)} are available; stores and segments can still grow by {amount(promised)}"
     if promised > available:
         return problem(
             "memory",
-            f"{says}: more than there is, and who touches the last page may be killed",
-            "shmstore ls, and shmstore rm what nobody needs; create stores with a smaller size",
+            f"{says}, which is more, and the kernel may then kill a process",
+            "remove what you do not need (shmstore ls, shmstore rm); create smaller stores",
         )
     return ok("memory", says)
 
@@ -144,16 +147,16 @@ def swap(machine: Machine) -> Finding:
     if swapped:
         return note(
             "swap",
-            f"{amount(swapped)} of shared memory are swapped out: reads there take milliseconds",
+            f"{amount(swapped)} of shared memory are swapped out, and reads of it take milliseconds",
             "as root: swapoff -a && swapon -a, with enough memory free",
         )
     if not size:
-        return ok("swap", "there is none: what is in a store stays in memory")
+        return ok("swap", "there is none, so stores stay in memory")
     return ok("swap", f"{amount(size)}; no shared memory is in it")
 
 
 def overcommit(machine: Machine) -> Finding:
-    """Does the kernel count memory that nobody touched yet?"""
+    """Does the kernel count memory that was not used yet?"""
     policy = machine.number("/proc/sys/vm/overcommit_memory")
     if policy is None:
         return unread("overcommit", "vm.overcommit_memory")
@@ -161,22 +164,22 @@ def overcommit(machine: Machine) -> Finding:
         limit, committed = machine.memory("CommitLimit") or 0, machine.memory("Committed_AS") or 0
         return note(
             "overcommit",
-            f"vm.overcommit_memory=2: the whole size of a store counts at once; {amount(max(0, limit - committed))} are left",
+            f"vm.overcommit_memory=2: the kernel counts the whole size of a store when it is created; {amount(max(0, limit - committed))} are left",
             "as root: sysctl -w vm.overcommit_memory=0",
         )
-    return ok("overcommit", "memory is counted when it is touched")
+    return ok("overcommit", "the kernel counts memory when it is used")
 
 
 def control_group(machine: Machine) -> Finding:
-    """How much memory does this process's control group allow? A page of a store is charged to whoever touches it first."""
+    """How much memory does this process's control group allow? A page of a store is charged to the process that uses it first."""
     if machine.text("/proc/self/cgroup") is None:
-        return unread("control group", "/proc/self/cgroup", "how much memory is allowed is not known")
+        return unread("control group", "/proc/self/cgroup", "its memory limit is unknown")
     limit, where = _group_limit(machine)
     total = machine.memory("MemTotal") or 1 << 62
     if limit is None or limit >= total:
-        return ok("control group", "sets no limit on memory below the machine's")
+        return ok("control group", "it allows all the memory of the machine")
     segments = machine.segments()
-    says = f"{where} allows {amount(limit)}, shared memory that this process touches first included"
+    says = f"{where} allows {amount(limit)}, including shared memory that this process uses first"
     if segments is None:
         return unread("control group", f"{says}; /proc/sysvipc/shm")
     size = sum(segment.size for segment in segments if segment.uid == machine.uid)
@@ -184,7 +187,7 @@ def control_group(machine: Machine) -> Finding:
     if size > limit:
         return problem(
             "control group",
-            f"{says}: filling them would get a process killed",
+            f"{says}: if they fill up, the kernel kills a process",
             "raise the limit (docker run --memory, systemd MemoryMax=), or make stores smaller",
         )
     return note("control group", says)
@@ -212,7 +215,7 @@ def _group_limit(machine: Machine) -> tuple[int | None, str]:
 
 
 def permissions(machine: Machine) -> Finding:
-    """Can everybody write to a store of this user?"""
+    """Can all users write to a store of this user?"""
     segments, objects = machine.segments(), machine.posix_stores()
     if segments is None or objects is None:
         return unread("permissions", "/proc/sysvipc/shm" if segments is None else "/dev/shm")
@@ -224,25 +227,25 @@ def permissions(machine: Machine) -> Finding:
         ((option, value),) = open_[0].identity().items()
         return problem(
             "permissions",
-            f"{len(open_)} of your stores and segments can be written by everybody ({open_[0].shown} has mode {mode(open_[0].mode)})",
+            f"all users can write to {len(open_)} of your stores and segments ({open_[0].shown} has mode {mode(open_[0].mode)})",
             f"shmstore chmod o-w --{option} {shlex.quote(str(value))}",
         )
-    return ok("permissions", f"none of your {len(own)} stores and segments can be written by everybody")
+    return ok("permissions", f"none of your {len(own)} stores and segments is writable for all users")
 
 
 def forgotten(machine: Machine) -> Finding:
-    """Does memory lie in segments that nobody uses?"""
+    """Do unused segments occupy memory?"""
     segments = machine.segments()
     if segments is None:
         return unread("left over", "/proc/sysvipc/shm")
     idle = [segment for segment in segments if segment.nattch == 0 and segment.uid == machine.uid]
     ghosts = [segment for segment in segments if segment.removed]
     held, waiting = sum(one.rss + one.swap for one in idle), sum(one.rss + one.swap for one in ghosts)
-    says = f"nobody is attached to {len(idle)} of your segments ({amount(held)} of memory)"
+    says = f"no process is attached to {len(idle)} of your segments ({amount(held)} of memory)"
     if ghosts:
-        says += f"; removed, or private from the beginning, and still attached: {len(ghosts)} ({amount(waiting)})"
+        says += f"; removed or private segments that are still attached: {len(ghosts)} ({amount(waiting)})"
     if held + waiting > (machine.memory("MemTotal") or 0) // 20 or ghosts:
-        return note("left over", says, "shmstore ls, and shmstore rm what nobody needs")
+        return note("left over", says, "remove what you do not need (shmstore ls, shmstore rm)")
     return ok("left over", says)
 
 

@@ -1,4 +1,4 @@
-"""What a command answers its shell: exit codes, and one sentence for each thing that can go wrong."""
+"""How a command reports failures: by exit codes, and by one sentence for each error."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ __all__ = [
 
 FAILED, WRONG, NOT_THERE, UNMET, INTERRUPTED = 1, 2, 3, 4, 130
 
-CODES_BY_WEIGHT = (0, NOT_THERE, UNMET, FAILED)  # of several things that were not done, the code of the worst counts
+CODES_BY_WEIGHT = (0, NOT_THERE, UNMET, FAILED)  # if several things fail, the code of the worst failure counts
 
 CODES = """\
 exit codes:
   0    done
   1    failed; a message on standard error says why
   2    wrong arguments
-  3    not there: no such store, segment or key (any more)
-  4    not done: refused without --force or --yes, or --add found the key taken
+  3    not found: the store, segment or key does not exist, or was removed
+  4    refused: --force or --yes is missing, or the key of put --add exists
   130  ended by Ctrl-C
 """
 
-# What a message of the package says to programs, and what a shell is told instead. The first that fits counts.
+# Remedies in messages of the package, which address programs, and the same for a shell. The first match counts.
 _REMEDIES: tuple[tuple[type[Exception], str, str], ...] = (
-    (errors.StoreForeign, r'pass owner=(\d+) \(or owner="any"\)', r"say --owner \1 (or --owner any)"),
+    (errors.StoreForeign, r'pass owner=(\d+) \(or owner="any"\)', r"use --owner \1 (or --owner any)"),
     (errors.NotAStore, r"ipcrm -m (\d+)", r"shmstore rm --id \1 --force"),
     (
         errors.StoreCorrupt,
@@ -45,7 +45,7 @@ _REMEDIES: tuple[tuple[type[Exception], str, str], ...] = (
     ),
     (errors.StoreCorrupt, r"check\(\) says which rule", "shmstore check says which rule"),
     (errors.StoreCorrupt, r"remove it: .*", "shmstore rm --force removes it"),
-    (errors.CodecError, r"open the store with decoders=\('pickle',\)", "say --pickle"),
+    (errors.CodecError, r"open the store with decoders=\('pickle',\)", "use --pickle"),
     (errors.LockTimeout, r"a handle that may write does, in recover\(\) or .*", "shmstore check --lock does"),
     (errors.LockTimeout, r"$", "; --timeout TIME waits longer"),
 )
@@ -63,7 +63,7 @@ class Failure(Exception):
 
 
 def explain(error: BaseException) -> tuple[int, str]:
-    """Exit code and sentence of what a command raised."""
+    """The exit code and the sentence for an exception of a command."""
     sentence = str(error)
     if isinstance(error, Failure):
         return error.code, sentence
@@ -87,7 +87,7 @@ def explain(error: BaseException) -> tuple[int, str]:
 
 
 def _for_a_shell(error: errors.ShmStoreError, sentence: str) -> str:
-    """The remedy in terms of commands: said once, and not beside the one for programs."""
+    """Replace the remedy for programs by the one for commands."""
     for kind, remedy, ours in _REMEDIES:
         if isinstance(error, kind) and re.search(remedy, sentence):
             return re.sub(remedy, ours, sentence, count=1)
@@ -100,7 +100,7 @@ def with_options(sentence: str) -> str:
 
 
 def complain(sentence: str) -> None:
-    """Write a sentence to standard error, if there is one and it can be written to."""
+    """Write a sentence to standard error, if it is open."""
     if sys.stderr is not None and sentence:
         try:
             print(f"shmstore: {sentence}", file=sys.stderr, flush=True)
@@ -109,7 +109,7 @@ def complain(sentence: str) -> None:
 
 
 def refuse_beside(args: argparse.Namespace, why: str, *options: str) -> None:
-    """End the command if one of these options was given, which would be of no effect. Their default is None or False."""
+    """End the command if one of these options was given, because it would have no effect. Their defaults are None or False."""
     for option in options:
         if getattr(args, option.lstrip("-")) not in (None, False):
             raise Failure(WRONG, f"{option} {why}")
@@ -117,7 +117,7 @@ def refuse_beside(args: argparse.Namespace, why: str, *options: str) -> None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Let what a store says of its arguments (too long a name, no integer there) end the command in a sentence."""
+    """Let an error about arguments (a key that is too long, a value that is not an int) end the command with its message."""
     try:
         yield
     except (TypeError, ValueError, OverflowError) as error:

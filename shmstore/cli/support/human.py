@@ -69,7 +69,7 @@ def parse_mode(text: str, now: int) -> int:
     for clause in text.split(","):
         match = _SYMBOLIC.fullmatch(clause)
         if match is None:
-            raise Failure(WRONG, f"{text!r} is no mode; write 0640, or u=rw,g+r,o-rwx")
+            raise Failure(WRONG, f"{text!r} is not a mode; write 0640, or u=rw,g+r,o-rwx")
         who = match[1].replace("a", "ugo") or "ugo"
         bits = sum({"r": 4, "w": 2, "x": 1}[letter] for letter in set(match[3]))
         for letter in set(who):
@@ -111,7 +111,7 @@ def positive(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise ArgumentTypeError(f"{text!r} is no number above 0")
+        raise ArgumentTypeError(f"{text!r} is not a number above 0")
     return number
 
 
@@ -119,7 +119,7 @@ def parse_interval(text: str, least: float) -> float:
     """The seconds between two looks."""
     seconds = parse_duration(text)
     if seconds < least:
-        raise Failure(WRONG, f"--interval is at least {least * 1000:g}ms, not {text}")
+        raise Failure(WRONG, f"--interval must be at least {least * 1000:g}ms, not {text}")
     return seconds
 
 
@@ -132,5 +132,5 @@ def parse_duration(text: str) -> float:
     except (ValueError, KeyError):
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise Failure(WRONG, f"{text!r} is no time; write seconds, or 250ms, 10m, 12h, 7d")
+        raise Failure(WRONG, f"{text!r} is not a time; write seconds, or 250ms, 10m, 12h, 7d")
     return seconds

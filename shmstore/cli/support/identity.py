@@ -34,4 +34,4 @@ def require_store(args: argparse.Namespace, found: Found, what: str) -> None:
         return
     ((option, value),) = found.place.identity().items()
     it = f"{found.place.shown} ({found.place.size} bytes)"
-    raise Failure(UNMET, f"{it} is no store, so it was not {what}; to do it anyway, use --{option} {value}")
+    raise Failure(UNMET, f"{it} is not a store, so it was not {what}; to do it anyway, use --{option} {value}")

@@ -1,4 +1,4 @@
-"""What the checks of ``shmstore doctor`` are made of: a finding, and the machine that they look at."""
+"""What the checks of ``shmstore doctor`` share: findings, and the files of the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Finding", "Machine", "note", "ok", "problem", "unread"]
 
 
 class Finding:
-    """What a check says. ``level``: ok, note (good to know) or problem (calls fail); ``fix``: a command."""
+    """The result of a check. ``level``: ok, note (for information) or problem (calls fail); ``fix``: a command."""
 
     __slots__ = ("fix", "level", "says", "topic")
 
@@ -28,12 +28,12 @@ class Finding:
 
 
 def ok(topic: str, says: str) -> Finding:
-    """All is well, and there is nothing to fix."""
+    """There is nothing to fix."""
     return Finding("ok", topic, says)
 
 
 def note(topic: str, says: str, fix: str = "") -> Finding:
-    """Good to know."""
+    """For information."""
     return Finding("note", topic, says, fix)
 
 
@@ -43,12 +43,12 @@ def problem(topic: str, says: str, fix: str) -> Finding:
 
 
 def unread(topic: str, what: str, consequence: str = "") -> Finding:
-    """A file that answers the question is closed to this process, or not there: no answer is not a good answer."""
+    """The file with the answer is missing, or this process may not read it. That is a note, not an ok."""
     return note(topic, f"{what} cannot be read{consequence and f', so {consequence}'}")
 
 
 class Machine:
-    """The files that describe a machine; another *root* stands for another machine. What cannot be read is None."""
+    """The files that describe a machine. A test gives another *root*. What cannot be read is None."""
 
     def __init__(self, root: str = "") -> None:
         self.root = root
@@ -133,7 +133,7 @@ class Machine:
             return None
 
     def posix_stores(self) -> list[Object] | None:
-        """The stores in /dev/shm, and what looks like one by its name and may not be read."""
+        """The stores in /dev/shm, and unreadable files with the name of a store."""
         from shmstore.cli.support.header import parse_header
         from shmstore.cli.support.objects import objects
 

@@ -1,4 +1,4 @@
-"""The names of entries on a command line: text as it is, everything else as Python writes it.
+"""The keys of entries on a command line: text as it is, other keys as Python literals.
 
 A name that is plain text stands for itself. What begins and ends with a quote is read as Python reads it:
 ``b'\\xff'`` is a bytes name, ``'a\\nb'`` one with a line feed, ``''`` the empty one. What ``show_name`` writes,
@@ -36,7 +36,7 @@ def parse_name(text: str) -> EntryKey:
         text.encode()
     except UnicodeEncodeError:
         raw = raw_argument(text)
-        raise Failure(WRONG, f"the key {raw!r} is no UTF-8; if the key is bytes, write it as {raw!r}") from None
+        raise Failure(WRONG, f"the key {raw!r} is not UTF-8; if the key is bytes, write it as {raw!r}") from None
     if not (len(text) > 1 and _LITERAL.fullmatch(text)):
         return text
     import ast
@@ -48,7 +48,7 @@ def parse_name(text: str) -> EntryKey:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         name = None
     if not isinstance(name, (str, bytes)):
-        raise Failure(WRONG, f"the key {text} is in quotes, but not as Python writes a str or bytes")
+        raise Failure(WRONG, f"the key {text} is in quotes, but is not a Python literal of a str or bytes")
     return name
 
 
@@ -57,7 +57,7 @@ def raw_argument(text: str) -> bytes:
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise Failure(WRONG, f"{text!r} is no text: it has a lone surrogate") from None
+        raise Failure(WRONG, f"{text!r} is not text: it has a lone surrogate") from None
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Removing a store, or any other memory: what speaks against it, the question before it, and what came of it."""
+"""Removing a store or other memory: objections, the question before the removal, and the report after it."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ __all__ = ["Victim", "add_questions", "confirm", "remove_all", "report", "unless
 
 
 class Victim:
-    """What is to be removed. ``named``: the user said just this one; otherwise it was chosen, by a pattern or by prune."""
+    """A segment or object to be removed. ``named``: the user named it; otherwise a pattern or prune selected it."""
 
     def __init__(self, found: Found, name: str | None, *, named: bool) -> None:
         self.found = found
         self.name = name
         self.named = named
         self.label = found.place.shown if name is None else f"{printable(name)} ({printable(found.place.shown)})"
-        self.since = ""  # to be shown behind its contents
+        self.since = ""  # shown after its contents
         self.removed = False
-        self.attached: int | None = None  # who keeps its memory after the removal; None: cannot be told
+        self.attached: int | None = None  # how many processes keep its memory after the removal; None: unknown
         self.failure: Failure | None = None
 
     @property
     def objection(self) -> str:
-        """Why it should not be removed; empty if nothing speaks against it."""
+        """Why it should not be removed; empty if there is no objection."""
         found = self.found
         if found.kind == "unreadable":
             return f"{found.trouble or 'you may not read it'}, so its kind is unknown"
         if found.kind != "store":
-            return "it is no store" + (f", but the {found.block.kind} {found.block.name!r}" if found.block else "")
+            return "it is not a store" + (f", but the {found.block.kind} {found.block.name!r}" if found.block else "")
         if found.trouble:
             return f"it is {found.trouble}" if found.trouble != "unfinished" else "it is being created"
         if found.foreign:
@@ -57,19 +57,19 @@ class Victim:
 
     @property
     def contents(self) -> str:
-        """How much goes with it."""
+        """What is removed with it."""
         stats = self.found.stats
         if stats is None:
             return f"{self.found.place.size:,} bytes"
         return f"{stats.entries:,} {'entry' if stats.entries == 1 else 'entries'}, {amount(stats.bytes_used)} bytes{self.since}"
 
     def remove(self, force: bool, dry_run: bool = False) -> None:
-        """Remove it, unless something speaks against it. Raises: Failure; OSError and ShmStoreError."""
+        """Remove it, unless there is an objection. Raises: Failure; OSError and ShmStoreError."""
         place = self.found.place
         self._object(self.objection, force)
         if place.removed and not self.found.private:
             raise Failure(
-                NOT_THERE, f"{self.label} was removed before; {place.attached} attached processes keep its memory"
+                NOT_THERE, f"{self.label} was removed before; attached processes that keep its memory: {place.attached}"
             )
         if dry_run:
             return
@@ -77,7 +77,7 @@ class Victim:
             self._remove(force)
         except PermissionError as error:
             if place.backend == "sysv" or not unless_you(place):
-                raise  # it says who may
+                raise  # the message names the users who may
             raise Failure(FAILED, f"{explain(error)[1]}; {unless_you(place)}") from None
         self.removed = True
         self.attached = _attached_after(self.found)
@@ -85,12 +85,12 @@ class Victim:
     def _object(self, objection: str, force: bool) -> None:
         if objection and not force:
             remedy = unless_you(self.found.place) or "--force removes it anyway"
-            raise Failure(UNMET, f"{self.label} was left alone: {objection}; {remedy}")
+            raise Failure(UNMET, f"{self.label} was not removed: {objection}; {remedy}")
 
     def _remove(self, force: bool) -> None:
-        """As a store if it can be opened, so that who sleeps in it wakes up; else as the kernel removes anything.
+        """Open it as a store, if possible, and destroy that, so that waiting processes wake up. Otherwise let the kernel remove it.
 
-        Without force, who uses it is counted once more, right before: some microseconds are left to whoever comes then.
+        Without force, count the attached processes again, right before. A process can still come in the microseconds between.
         """
         from shmstore.store import attach_to
 
@@ -104,7 +104,7 @@ class Victim:
                         store.destroy()
                         return
             except (ShmStoreError, OSError):
-                pass  # the kernel says why, if it refuses too
+                pass  # if the kernel refuses, too, its error says why
         found.place.remove()
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Victim:
 
 
 def _others(store: Store[Any]) -> int | None:
-    """How many others have it attached, not counting those who let go at once; None: cannot be told."""
+    """How many other processes have it attached, without those that detach at once; None: unknown."""
     for _ in range(SETTLING_LOOKS):
         attached = store.info().attached
         others = None if attached is None else attached - 1
@@ -133,7 +133,7 @@ def _in_use(attached: int | None) -> str:
 
 
 def unless_you(place: Segment | Object) -> str:
-    """The user who can remove it, if this one cannot, with or without --yes; else empty."""
+    """Who can remove it, if this user cannot even with --yes; otherwise empty."""
     who = sorted(place.removers | {0})
     if os.geteuid() in who:
         return ""
@@ -141,7 +141,7 @@ def unless_you(place: Segment | Object) -> str:
 
 
 def _attached_after(found: Found) -> int | None:
-    """How many keep the memory of what was removed. The kernel counts it for segments alone, as long as they last."""
+    """How many processes still keep its memory. The kernel counts this only for segments, while they exist."""
     if found.place.backend != "sysv":
         return found.attached
     for _ in range(SETTLING_LOOKS):
@@ -154,9 +154,9 @@ def _attached_after(found: Found) -> int | None:
 
 
 def confirm(victims: list[Victim], reasons: tuple[str, str], otherwise: str = "") -> None:
-    """Show what was chosen, and ask on a terminal whether it shall go; where nobody can be asked, --yes has to say so.
+    """Show the selected stores, and ask on a terminal whether to remove them. Without a terminal, --yes is necessary.
 
-    reasons: why, of one and of several.
+    reasons: why they were selected, for one store and for several.
 
     Raises: Failure.
     """
@@ -166,7 +166,7 @@ def confirm(victims: list[Victim], reasons: tuple[str, str], otherwise: str = ""
         few = ", ".join(victim.label for victim in victims[:8]) + ", ..." * (len(victims) > 8)
         raise Failure(
             UNMET,
-            f"nothing was removed: {count} {reasons[not one]}: {few}; say --yes to remove {'it' if one else 'them'}{otherwise}",
+            f"nothing was removed: {count} {reasons[not one]}: {few}; use --yes to remove {'it' if one else 'them'}{otherwise}",
         )
     for victim in victims:
         stays = f"stays: {victim.objection}" if victim.objection else victim.contents
@@ -182,7 +182,7 @@ def add_questions(parser: argparse.ArgumentParser) -> None:
 
 
 def remove_all(victims: list[Victim], args: argparse.Namespace, *, force: bool) -> list[Failure]:
-    """Remove one after the other, and say so; what could not be is returned."""
+    """Remove them one after the other, and report each. Return the failures."""
     output = None if args.json else choose_output()
     for victim in victims:
         try:
@@ -196,11 +196,11 @@ def remove_all(victims: list[Victim], args: argparse.Namespace, *, force: bool) 
         if args.dry_run:
             output.line(f"{victim.label} would be removed: {victim.contents}")
         else:
-            rest = f"; {victim.attached} still attached keep its memory" if victim.attached else ""
+            rest = f"; attached processes that keep its memory: {victim.attached}" if victim.attached else ""
             output.line(f"{victim.label} removed{rest}")
     return [victim.failure for victim in victims if victim.failure is not None]
 
 
 def report(victims: list[Victim], args: argparse.Namespace) -> dict[str, Any]:
-    """For JSON, of what may be several."""
+    """For JSON, if there may be several."""
     return {"dry_run": args.dry_run, "stores": [victim.as_dict() for victim in victims]}

@@ -1,7 +1,7 @@
 """Which store a command means, and how it is opened: the arguments that all commands share.
 
-STORE means the System V store, with --backend posix the POSIX one, as for ``shmstore.open``. It is never guessed which
-is meant, so a command does not change its meaning when somebody creates a store of the other kind."""
+STORE means the System V store, and with --backend posix the POSIX store, as for ``shmstore.open``. A command never guesses
+the kind. So its meaning does not change when somebody creates a store of the other kind."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ def add_store(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         metavar="TIME",
         default="5",
-        help="how long to wait for a lock whose holder is stopped (default: 5 s)",
+        help="how long to wait for a lock, for example of a stopped process (default: 5 s)",
     )
     add_json(parser)
 
 
 def key_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
-    """What the arguments say, as ``shmstore.open`` takes it."""
+    """The store's name, as ``shmstore.open`` takes it."""
     text: str = args.key
     key: str | int | os.PathLike[str] = text
     if args.path:
@@ -118,17 +118,17 @@ def key_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
 
 
 def parsed_key(args: argparse.Namespace) -> Key:
-    """What the kernel knows that store by."""
+    """The key by which the kernel knows that store."""
     return parse_key(key_of(args), args.backend)
 
 
 def shown_key(args: argparse.Namespace) -> str:
-    """The key as error messages of the package name it."""
+    """The store's name, as error messages of the package show it."""
     return parsed_key(args).shown
 
 
 def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: Any) -> Store[Any]:
-    """Attach to the store that the arguments mean: read-only, and without creating it, unless told otherwise."""
+    """Attach to the store that the arguments name: read-only, and without creating it, unless told otherwise."""
     from shmstore import Store
 
     owner: int | str | None = args.owner
@@ -149,7 +149,7 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
 
 
 def no_such(args: argparse.Namespace) -> Failure:
-    """There is no store with this key; is there one that may have been meant, or should one be made?"""
+    """There is no such store. Does a similar one exist, or can the command create it?"""
     parsed = parsed_key(args)
     where = "" if parsed.kind == 2 and args.backend == "sysv" else f" ({parsed.place})"
     here = " in this IPC namespace" if args.backend == "sysv" else ""
@@ -160,7 +160,7 @@ def no_such(args: argparse.Namespace) -> Failure:
         from shmstore.cli.support.segments import segment_by_key
 
         if segment_by_key(parsed.number & 0xFFFFFFFF):
-            hints.append("a System V segment has this key: leave --backend posix out")
+            hints.append("a System V segment has this key: omit --backend posix")
     elif os.path.lexists(other := parse_key(key_of(args), "posix").place):
         hints.append(f"{other} exists: add --backend posix")
     if parsed.kind == 1 and args.backend == "sysv" and (segment := _block_called(parsed.name)):
@@ -183,7 +183,7 @@ def _block_called(name: bytes) -> Segment | None:
 
 
 def targets_of(args: argparse.Namespace) -> list[argparse.Namespace]:
-    """Arguments with several STOREs, ids or objects as so many with one, which place_of takes. What is no key ends it here."""
+    """Split arguments with several STOREs, ids or objects into arguments with one each, for place_of. Raises: Failure."""
     given = {"key": args.keys, "id": args.id, "object": args.object}
     if sum(bool(values) for values in given.values()) != 1:
         raise Failure(WRONG, _PLACES)
@@ -196,7 +196,7 @@ def targets_of(args: argparse.Namespace) -> list[argparse.Namespace]:
 
 
 def is_pattern(args: argparse.Namespace) -> bool:
-    """Whether STORE is a pattern of names, where a command takes one."""
+    """Whether STORE is a pattern of names, in commands that accept patterns."""
     return args.key is not None and not args.name and not args.path and any(sign in args.key for sign in "*?[")
 
 
@@ -209,7 +209,7 @@ def place_of(args: argparse.Namespace) -> Segment | Object:
         raise Failure(WRONG, _PLACES)
     found: Segment | Object | None
     if args.key is None:
-        refuse_beside(args, "says how STORE is meant, and no STORE is given", "--path", "--name")
+        refuse_beside(args, "applies to STORE, but no STORE is given", "--path", "--name")
     if args.id is not None:
         if args.backend == "posix":
             raise Failure(WRONG, "--id is for System V segments; use --object NAME for POSIX objects")

@@ -96,12 +96,12 @@ def from_json(document: Any) -> Any:
     read = _READERS.get(tag)
     more = {name: item for name, item in document.items() if name != tag}
     if read is None or (more and tag not in ("$datetime", "$time")):
-        raise ValueError(f"{tag!r} with {len(more)} further names stands for no value; these do: {', '.join(_READERS)}")
+        raise ValueError(f"{tag!r} with {len(more)} further names is not a value; known names: {', '.join(_READERS)}")
     try:
         value = read(document[tag])
         return _zoned(value, **more) if more else value
     except (TypeError, ValueError, ArithmeticError, KeyError, AttributeError) as error:
-        raise ValueError(f"this is no {tag}: {document[tag]!r} ({error})") from None
+        raise ValueError(f"this is not a {tag}: {document[tag]!r} ({error})") from None
 
 
 def _zoned(value: Any, zone: str | None = None, zone_name: str | None = None, fold: int = 0) -> Any:

@@ -27,7 +27,7 @@ def parse_json(text: str | bytes, what: str) -> Any:
         number = float(digits)
         if math.isinf(number):
             raise Failure(
-                WRONG, f'{what} has {digits}, which is more than a float holds; --typed takes {{"$float": "inf"}}'
+                WRONG, f'{what} has {digits}, which is more than a float can hold; --typed accepts {{"$float": "inf"}}'
             )
         return number
 
@@ -36,7 +36,7 @@ def parse_json(text: str | bytes, what: str) -> Any:
     except RecursionError:
         raise Failure(FAILED, f"{what} is nested too deeply") from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError, too
-        raise Failure(WRONG, f"{what} is no JSON: {error}; --text stores it as a str") from None
+        raise Failure(WRONG, f"{what} is not JSON: {error}; --text stores it as a str") from None
 
 
 def show_value(value: Any, width: int) -> str:
