@@ -68,6 +68,14 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[OURS] = os.environ[NAMES]
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Three workers for two cores: tests that wait for a timeout or another process leave a third of the time unused."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None  # xdist obeys it
+    cores = len(os.sched_getaffinity(0))
+    return cores + (cores + 1) // 2
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Collect without the garbage collector, and exempt from it what pytest and the test modules hold from then on.

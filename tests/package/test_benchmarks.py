@@ -106,6 +106,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("name", OTHERS)
 def test_quick_run_of_the_others(start: Start, tmp_path: Path, name: str) -> None:
     if name == "arrays":
@@ -139,6 +140,7 @@ def test_what_is_not_installed_is_left_out_and_said(start: Start, tmp_path: Path
     assert "not measured: needs msgspec" in out and "not measured: LMDB" in out
 
 
+@pytest.mark.sample
 @pytest.mark.parametrize("name", ["ipc", "peers", "readers", "scaling"])
 def test_a_signal_ends_the_others_and_nothing_is_left(start: Start, name: str) -> None:
     process = start(name, "--quick", "--rounds", "1000000")

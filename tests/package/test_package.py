@@ -95,6 +95,7 @@ def outside(tmp_path_factory):
     return tmp_path_factory.mktemp("outside")
 
 
+@pytest.mark.sample  # pre-commit runs the same
 def test_types_are_strict(outside):
     run(sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", "-p", "shmstore",
         "--cache-dir", outside / "cache", cwd=outside)  # fmt: skip

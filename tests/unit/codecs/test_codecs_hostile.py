@@ -245,7 +245,7 @@ CROWDS = {
 
 @pytest.mark.parametrize("kind", ["ints", "uuids", "tuples", "keys", "fractions"])
 def test_keys_of_one_hash_are_limited(kind):
-    few, many = CROWDS[kind](1000), CROWDS[kind](6000 if kind == "ints" else 3500)
+    few, many = CROWDS[kind](100), CROWDS[kind]({"ints": 6000, "fractions": 1300}.get(kind, 3500))
     assert codec.decode(codec.encode(few)) == few
     for value in (many, [many], {"a": (many,)} if kind != "keys" else [many]):
         with pytest.raises(
@@ -269,13 +269,19 @@ def test_many_small_crowds_are_limited_together():
 
 def test_long_keys_count_as_several():
     with pytest.raises(CodecError, match="too many keys or members have one hash"):
-        codec.encode({(0,) * 2000 + (i * P,) for i in range(1000)})
+        codec.encode({(i * P,) + (0,) * 2000 for i in range(1000)})
 
 
-@pytest.mark.parametrize("value", [
-    {2**k: k for k in range(6000)}, {-(2**k) for k in range(3000)}, {2.0**k for k in range(-1074, 1024)},
-    {uuid4() for _ in range(50_000)}, {(i, str(i)) for i in range(50_000)}, {Decimal(i) / 7 for i in range(20_000)},
-    {complex(i, -i) for i in range(20_000)}, {Fraction(i, 7) for i in range(5000)}, {i * 2**32 for i in range(50_000)},
-], ids=["powers", "negative", "floats", "uuids", "tuples", "decimals", "complex", "fractions", "ints"])  # fmt: skip
-def test_ordinary_keys_are_not_limited(value):
+ORDINARY = {
+    "powers": lambda: {2**k: k for k in range(6000)}, "negative": lambda: {-(2**k) for k in range(3000)},
+    "floats": lambda: {2.0**k for k in range(-1074, 1024)}, "uuids": lambda: {uuid4() for _ in range(50_000)},
+    "tuples": lambda: {(i, str(i)) for i in range(50_000)}, "decimals": lambda: {Decimal(i) / 7 for i in range(20_000)},
+    "complex": lambda: {complex(i, -i) for i in range(20_000)}, "fractions": lambda: {Fraction(i, 7) for i in range(5000)},
+    "ints": lambda: {i * 2**32 for i in range(50_000)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ORDINARY)
+def test_ordinary_keys_are_not_limited(kind):
+    value = ORDINARY[kind]()
     assert codec.decode(codec.encode(value)) == value

@@ -47,7 +47,7 @@ def plant(store, packed, name="k"):
     assert store._put_if_(name, packed, None, 0, 0, False, MSGPACK)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=100)
 @given(value=values)
 @example([[i] * 17 for i in range(20)])
 @example({str(i): i for i in range(70000)})
@@ -78,7 +78,7 @@ def outcome(function):
         return "refused"
 
 
-@settings(deadline=None, max_examples=600)
+@settings(deadline=None, max_examples=200)
 @given(data=st.data())
 def test_any_bytes_are_what_msgpack_makes_of_them(shared, data):
     """Cut, changed and made up: an object equal to msgpack's, or an error where it has one."""

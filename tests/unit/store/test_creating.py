@@ -111,7 +111,7 @@ def opened(number, **options):
 
 
 def test_racing_openers_all_get_one_store(spawn, number):
-    for _ in range(20):
+    for _ in range(10):
         uuids = race(spawn, [lambda: opened(number)] * 8)
         assert len(set(uuids)) == 1 and len(uuids[0]) == 32, uuids
         with Store(number, create=False) as store:
@@ -121,7 +121,7 @@ def test_racing_openers_all_get_one_store(spawn, number):
 
 
 def test_of_racing_creators_exactly_one_wins(spawn, number):
-    for _ in range(20):
+    for _ in range(10):
         results = race(spawn, [lambda: opened(number, create=True)] * 8)
         losers = [result for result in results if result == "StoreExists"]
         winners = [result for result in results if len(result) == 32]

@@ -46,6 +46,8 @@ def test_signals_that_were_ignored_before_a_run(names, workers, request):
         "-q",
         "-p",
         "no:cacheprovider",
+        "-p",
+        "xdist",
         "-n",
         str(workers),
         f"{request.path}::test_programs_have_default_signals",
@@ -54,6 +56,7 @@ def test_signals_that_were_ignored_before_a_run(names, workers, request):
     environment = {
         name: value for name, value in environment.items() if not name.startswith(("PYTEST_", "SHMSTORE_TEST_I"))
     }
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # some take a second to import
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment,
         preexec_fn=ignore_and_block(names.split()),

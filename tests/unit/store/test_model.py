@@ -420,7 +420,7 @@ class AgainstTwoArenas(Against):
 
 SETTINGS = settings(  # fmt: skip
     deadline=None,
-    max_examples=100,
+    max_examples=50,
     stateful_step_count=40,
     suppress_health_check=list(HealthCheck),
     database=None,
