@@ -39,7 +39,7 @@ except ImportError as _error:
     ) from None
 
 from shmstore._base.imports import late
-from shmstore._store.records import ClientInfo, Stats, StoreInfo
+from shmstore._store.records import ClientInfo, EntryInfo, Stats, StoreInfo
 from shmstore.codecs.registry import register
 from shmstore.errors import (
     CodecError,
@@ -62,7 +62,7 @@ from shmstore.errors import (
     UnencodableKey,
     ValueTooLarge,
 )
-from shmstore.store import DEFAULT, PRIVATE, Store, destroy, open, stores
+from shmstore.store import DEFAULT, KEEP, PRIVATE, Store, destroy, open, stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,9 +85,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DEFAULT",
+    "KEEP",
     "PRIVATE",
     "ClientInfo",
     "CodecError",
+    "EntryInfo",
     "FormatMismatch",
     "InvalidKey",
     "KeyCollision",

@@ -9,10 +9,10 @@ from _collections_abc import MutableMapping
 
 from shmstore import errors
 from shmstore._base.calls import StoreCalls
-from shmstore._base.durations import ttl_ns
+from shmstore._base.durations import check_ttl, seconds_until, ttl_ns
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import current, late
-from shmstore._base.sentinels import DEFAULT, MISSING, PRIVATE, UnsaidInt, UnsaidStr
+from shmstore._base.sentinels import DEFAULT, KEEP, MISSING, PRIVATE, UnsaidInt, UnsaidStr
 from shmstore._core import lib
 from shmstore._store import coding, control, copying, failures, many, waiting
 from shmstore._store.keys import ALL_KEYS, EntryKey, raw_key
@@ -24,13 +24,13 @@ from shmstore._store.views import Items, Keys, Values
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from typing import Any, TypeVar, overload
+    from typing import Any, Literal, TypeVar, overload
 
     from typing_extensions import Self
 
-    from shmstore._base.durations import Duration
+    from shmstore._base.durations import Duration, Moment
     from shmstore._base.sentinels import Default, Private
-    from shmstore._store.records import ClientInfo, Stats, StoreInfo
+    from shmstore._store.records import ClientInfo, EntryInfo, Found, Stats, Stored, StoreInfo
     from shmstore._store.views import _OnError
     from shmstore.codecs.protocol import Codec
     from shmstore.sysv import _table
@@ -44,17 +44,18 @@ else:
     _table = late("shmstore.sysv._table", needs="sys")
     _V = object  # a subscript at run time needs something; typing itself takes 9 ms to import
 
-__all__ = ["DEFAULT", "PRIVATE", "Store", "destroy", "open", "stores"]
+__all__ = ["DEFAULT", "KEEP", "PRIVATE", "Store", "destroy", "open", "stores"]
 
 
 class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     """A mapping from keys to objects, shared by all processes on the host that open it by its name.
 
-    One key:    get, [], in, put, []=, add, replace, delete, del, pop, setdefault, touch, ttl, view
+    One key:    get, [], in, put, []=, add, replace, delete, del, pop, setdefault, view
     Counters:   incr, decr
+    Expiry:     touch, expire, ttl, get_with_ttl, expire_due
     Together:   get_versioned, cas, modify, wait, wait_async
     Many keys:  get_many, put_many, add_many, delete_many, keys, items, values, update, clear, popitem
-    The store:  stats, info, clients, check, recover, close, destroy
+    The store:  describe, stats, info, clients, check, recover, close, destroy
 
     Keys are str or bytes. Operations on one key are linearizable among all processes and threads. Operations on
     many keys are not snapshots. **Values are copies**: ``store[key].append(x)`` changes nothing, but
@@ -204,41 +205,74 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     if TYPE_CHECKING:  # in C: csrc/python/store_type.c
 
         @overload  # type: ignore[override]  # of Any, which StoreCalls says
-        def get(self, key: EntryKey, default: None = None) -> _V | None: ...
+        def get(self, key: EntryKey, default: None = None, *, touch: Duration | None | Default = KEEP) -> _V | None: ...
         @overload
-        def get(self, key: EntryKey, default: _V | _T) -> _V | _T: ...
+        def get(self, key: EntryKey, default: _V | _T, *, touch: Duration | None | Default = KEEP) -> _V | _T: ...
         @overload
-        def get(self, key: EntryKey, default: None = None, *, type: type[_T]) -> _T | None: ...
+        def get(
+            self, key: EntryKey, default: None = None, *, type: type[_T], touch: Duration | None | Default = KEEP
+        ) -> _T | None: ...
         @overload
-        def get(self, key: EntryKey, default: _D, *, type: type[_T]) -> _T | _D: ...
+        def get(
+            self, key: EntryKey, default: _D, *, type: type[_T], touch: Duration | None | Default = KEEP
+        ) -> _T | _D: ...
         @overload
-        def get(self, key: EntryKey, default: Any = None, *, type: Any) -> Any: ...
-        def get(self, key: EntryKey, default: Any = None, *, type: Any = None) -> Any: ...
+        def get(
+            self, key: EntryKey, default: Any = None, *, type: Any, touch: Duration | None | Default = KEEP
+        ) -> Any: ...
+        def get(
+            self, key: EntryKey, default: Any = None, *, type: Any = None, touch: Duration | None | Default = KEEP
+        ) -> Any: ...
 
         def get_into(self, key: EntryKey, buffer: Any, /) -> int: ...
         def __getitem__(self, key: EntryKey, /) -> _V: ...
         def __contains__(self, key: object, /) -> bool: ...
         def put(self, key: EntryKey, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> int: ...
         def __setitem__(self, key: EntryKey, value: _V, /) -> None: ...
-        def delete(self, key: EntryKey, /) -> bool: ...
+        def delete(self, key: EntryKey, version: int | None = None) -> bool: ...
         def add(self, key: EntryKey, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> bool: ...
         def replace(self, key: EntryKey, value: _V, *, ttl: Duration | None | Default = DEFAULT) -> bool: ...
         def cas(self, key: EntryKey, value: _V, version: int, *, ttl: Duration | None | Default = DEFAULT) -> bool: ...
         def get_versioned(self, key: EntryKey, /) -> tuple[_V, int]: ...
+        def get_with_ttl(self, key: EntryKey, /) -> tuple[_V, float | None]: ...
         def __delitem__(self, key: EntryKey, /) -> None: ...
-        def incr(self, key: EntryKey, by: int = 1, *, initial: int = 0) -> int: ...
-        def decr(self, key: EntryKey, by: int = 1, *, initial: int = 0) -> int: ...
+        def incr(
+            self,
+            key: EntryKey,
+            by: int = 1,
+            *,
+            initial: int = 0,
+            create: bool = True,
+            ttl: Duration | None | Default = DEFAULT,
+        ) -> int: ...
+        def decr(
+            self,
+            key: EntryKey,
+            by: int = 1,
+            *,
+            initial: int = 0,
+            create: bool = True,
+            ttl: Duration | None | Default = DEFAULT,
+        ) -> int: ...
         def view(self, key: EntryKey) -> memoryview: ...
         def wait(
             self, key: EntryKey, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
         ) -> int: ...
 
-    def modify(self, key: EntryKey, function: Callable[[_V], _V], default: Any = MISSING) -> _V:
+    def modify(
+        self,
+        key: EntryKey,
+        function: Callable[[_V], _V],
+        default: Any = MISSING,
+        *,
+        ttl: Duration | None | Default = KEEP,
+    ) -> _V:
         """Replace the value by ``function(value)``, and return the new value.
 
         Atomic: no change of another process is lost. *function* gets a copy, and runs while no lock is held. It is called
-        again if another process has changed the entry meanwhile. An absent key starts with *default*. The entry keeps
-        its time to live.
+        again if another process has changed the entry meanwhile. An absent key starts with *default*.
+
+        ttl: as in put(). By default (KEEP) an existing entry keeps its time to live.
 
         Cost: about 2 us, and *function*.
 
@@ -248,6 +282,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
 
         Raises: KeyError if the key is absent and there is no default; what *function* raises; otherwise as put().
         """
+        check_ttl(ttl)  # before *function* runs
         while True:
             found = self._value_and_version(key)
             if found is None:
@@ -257,7 +292,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
                 found = default, 0
             value, version = found
             new = function(value)
-            if self._swap(key, new, version):
+            if self.cas(key, new, version, ttl=ttl):
                 return new
 
     def setdefault(self, key: EntryKey, default: Any = None) -> Any:
@@ -322,7 +357,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
                 if instead is MISSING or is_foreign(error):
                     raise
                 value = instead
-            if self._delete_if(key, version):
+            if self.delete(key, version):
                 return value
 
     def touch(self, key: EntryKey, ttl: Duration | None | Default = DEFAULT) -> bool:
@@ -338,7 +373,30 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         >>> store.touch("nobody")
         False
         """
-        return self._touch(key, ttl)
+        return self._touch(key, ttl, 0)
+
+    def expire(self, key: EntryKey, at: Moment | None) -> bool:
+        """Let the entry expire at a point in time. Return whether the key is present.
+
+        Atomic. The value and the version stay the same. If *at* has passed, the entry is removed at once.
+
+        at: seconds since the epoch, as ``time.time()`` returns them, or a datetime (local time if it has no zone). None:
+            never. The call reads the wall clock once and sets the time to live that is left until then. Later changes of
+            the wall clock do not move the expiry.
+
+        Cost: about 1 us.
+
+        >>> import time
+        >>> store["session"] = "Ada"
+        >>> store.expire("session", time.time() + 60)
+        True
+        >>> store.expire("session", 0), "session" in store
+        (True, False)
+
+        Raises: ReadOnlyStore, LockTimeout; TypeError, ValueError.
+        """
+        left = None if at is None else seconds_until(at)
+        return self.delete(key) if left is not None and left <= 0 else self._touch(key, left, 0)
 
     def ttl(self, key: EntryKey) -> float | None:
         """Return the number of seconds until the entry expires, None: never.
@@ -377,6 +435,8 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     if TYPE_CHECKING:
 
         @overload
+        def get_many(self, keys: Iterable[EntryKey], *, on_error: Literal["skip"]) -> Found[_V]: ...
+        @overload
         def get_many(self, keys: Iterable[EntryKey], *, on_error: _OnError = "raise") -> dict[EntryKey, _V]: ...
         @overload
         def get_many(
@@ -395,7 +455,8 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         Not a snapshot: each value is as it was at some moment of the call.
 
         type: convert each value to this type. The handle needs codec "msgspec".
-        on_error: "skip" leaves out the entries that this handle cannot read. "raise" raises the CodecError.
+        on_error: "skip" leaves out the entries that this handle cannot read. The returned dict then has an attribute
+            ``failed``, with their keys and errors. "raise" raises the CodecError.
 
         Cost: that of get() for each key, without the loop in Python.
 
@@ -407,30 +468,63 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         """
         return many.get_many(self, keys, type=type, on_error=on_error)
 
-    def put_many(self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT) -> int:
+    if TYPE_CHECKING:
+
+        @overload
+        def put_many(
+            self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT, on_error: Literal["skip"]
+        ) -> Stored: ...
+        @overload
+        def put_many(
+            self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT, on_error: _OnError = "raise"
+        ) -> int: ...
+
+    def put_many(
+        self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT, on_error: _OnError = "raise"
+    ) -> int:
         """Store many values from a mapping or from pairs, and return their number.
 
         All values are encoded first, so a CodecError changes nothing. Then they are put one by one; each put is atomic. An
         error of the package has the number of stored entries in ``stored``, and the other keys in ``failed``. An
         exception of a signal handler does not have them.
 
+        on_error: "skip" passes over an item that cannot be stored: because of its key or its value, or because there is no
+            room for it. All other items are stored. The returned number then has an attribute ``failed``, with the keys
+            and errors of the items that were passed over. "raise" raises the error.
+
         Cost: less than that of put() for each item.
 
         >>> store.put_many({"a": 1, "b": 2}, ttl=60)
         2
+        >>> stored = store.put_many({"c": 3, "d": object()}, on_error="skip")
+        >>> stored, list(stored.failed)
+        (1, ['d'])
 
         Raises: as put().
         """
-        return many.put_many(self, items, ttl, many.SET)
+        return many.put_many(self, items, ttl, many.SET, on_error)
 
-    def add_many(self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT) -> int:
+    if TYPE_CHECKING:
+
+        @overload
+        def add_many(
+            self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT, on_error: Literal["skip"]
+        ) -> Stored: ...
+        @overload
+        def add_many(
+            self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT, on_error: _OnError = "raise"
+        ) -> int: ...
+
+    def add_many(
+        self, items: _Pairs[_V], *, ttl: Duration | None | Default = DEFAULT, on_error: _OnError = "raise"
+    ) -> int:
         """Store the items whose key is absent, and return their number. Otherwise as :meth:`put_many`.
 
         >>> store["a"] = 1
         >>> store.add_many({"a": 2, "b": 2})
         1
         """
-        return many.put_many(self, items, ttl, many.ADD)
+        return many.put_many(self, items, ttl, many.ADD, on_error)
 
     def delete_many(self, keys: Iterable[EntryKey]) -> int:
         """Remove the entries with these keys, and return how many there were.
@@ -456,21 +550,39 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         Raises: as put_many().
         """
         pairs = many.pairs_of(self, "update", other)
-        many.put_many(self, {**pairs, **more} if more else pairs, DEFAULT, many.SET)
+        many.put_many(self, {**pairs, **more} if more else pairs, DEFAULT, many.SET, "raise")
 
-    def clear(self) -> None:
-        """Remove all entries. Not atomic: entries that are put meanwhile may stay.
+    def clear(self) -> int:  # type: ignore[override]  # that of MutableMapping returns nothing
+        """Remove all entries, and return their number. Not atomic: entries that are put meanwhile may stay.
 
         Cost: that of delete() for each entry.
 
         >>> store.update(a=1, b=2)
         >>> store.clear()
+        2
         >>> len(store)
         0
 
-        Raises: ReadOnlyStore, LockTimeout.
+        Raises: ReadOnlyStore, LockTimeout. The error has the number of removed entries in ``stored``.
         """
-        many.clear(self)
+        return many.clear(self)
+
+    def expire_due(self) -> int:
+        """Remove all entries that have expired, and return their number.
+
+        An expired entry is absent at once, but its memory is in use until a put needs it or comes across it. This call
+        frees the memory of all of them now.
+
+        Cost: a few ns for each group of 56 slots, and that of delete() for each expired entry.
+
+        >>> store.put_many({"a": 1, "b": 2}, ttl=60)
+        2
+        >>> store.expire_due()
+        0
+
+        Raises: ReadOnlyStore, LockTimeout. The error has the number of removed entries in ``stored``.
+        """
+        return control.expire_due(self)
 
     def popitem(self) -> tuple[EntryKey, _V]:
         """Remove an entry, and return its key and value.
@@ -547,6 +659,22 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
 
     # ---- the store
 
+    def describe(self, key: EntryKey) -> EntryInfo:
+        """Return the size, codec, version and time to live of an entry, as they were at one moment.
+
+        This does not read the value, so it works for values that this handle cannot read.
+
+        Cost: about 1 us, whatever the size.
+
+        >>> store["job"] = "mail"
+        >>> info = store.describe("job")
+        >>> info.size, info.codec, info.ttl
+        (5, 'msgpack', None)
+
+        Raises: KeyError if the key is absent.
+        """
+        return coding.describe(self, key)
+
     def stats(self) -> Stats:
         """Return the figures of the store. Each is read at a slightly different moment.
 
@@ -621,6 +749,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     _fail = failures.fail
     _log_events = failures.log_events
     _no_count = failures.no_count
+    _no_create = failures.no_create
     _no_key = failures.no_key
     _no_text = failures.no_text
     _no_version = failures.no_version
@@ -630,8 +759,8 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     _raw_info = control.raw_info
     _revalidate = control.revalidate
 
-    def _ttl_ns(self, ttl: Any) -> int:
-        return ttl_ns(ttl)
+    def _ttl_ns(self, ttl: Any, argument: str) -> int:
+        return ttl_ns(ttl, argument)
 
 
 def _attach(

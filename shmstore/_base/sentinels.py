@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from shmstore._base.calls import set_default
+from shmstore._base.calls import set_ttls
 from shmstore._base.imports import once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["DEFAULT", "MISSING", "PRIVATE", "Default", "Private", "UnsaidInt", "UnsaidStr"]
+__all__ = ["DEFAULT", "KEEP", "MISSING", "PRIVATE", "Default", "Private", "UnsaidInt", "UnsaidStr"]
 
 
 class Default:
-    """Stands for "what the handle was opened with"."""
+    """Stands for "what the handle was opened with", or, as KEEP, for "what the entry has"."""
 
     __slots__ = ("_name",)
 
@@ -28,7 +28,8 @@ class Default:
 
 
 DEFAULT = once(Default("DEFAULT"))
-set_default(DEFAULT)
+KEEP = once(Default("KEEP"))
+set_ttls(DEFAULT, KEEP)
 MISSING: Any = once(Default("MISSING"))  # Any: it stands where a value of any type could
 
 

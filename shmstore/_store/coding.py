@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from shmstore import errors
+from shmstore._base.durations import check_ttl
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import late
+from shmstore._base.sentinels import KEEP
 from shmstore._core import lib
+from shmstore._store.control import require_writing
+from shmstore._store.records import EntryInfo
 from shmstore.codecs import msgpack, resolve
 
 TYPE_CHECKING = False
@@ -31,16 +35,27 @@ def set_codecs(store: Store[Any]) -> None:
     store._codec_number = _CODECS.get(store._codec.name, store._codec.name)
 
 
-def get_typed(store: Store[Any], key: EntryKey, default: Any, kind: Any) -> Any:
+def get_typed(store: Store[Any], key: EntryKey, default: Any, kind: Any, touch: Any = KEEP) -> Any:
+    """The value as a type; touched, if it still is the value once it is known to be of that type."""
     if store._typed is None:
         raise TypeError(
             f"store {store._key.shown}: type= is for handles opened with codec='msgspec' "
             "(or decoders=('msgspec',)); this one is not"
         )
-    found = store._get_versioned(key)
-    if found is None:
-        return default
-    _, codec, data = found
+    if touch is not KEEP:
+        check_ttl(touch, "touch")
+        require_writing(store)
+    while True:
+        found = store._get_versioned(key)
+        if found is None:
+            return default
+        version, codec, data = found
+        value = _typed(store, key, codec, data, kind)
+        if touch is KEEP or store._touch(key, touch, version):
+            return value
+
+
+def _typed(store: Store[Any], key: EntryKey, codec: int | str, data: bytes, kind: Any) -> Any:
     value = None if codec == lib.SHMS_CODEC_MSGPACK else decode(store, codec, data, key)
     try:
         if codec == lib.SHMS_CODEC_MSGPACK:
@@ -59,11 +74,15 @@ def name_entry(store: Store[Any], key: EntryKey, error: errors.CodecError) -> No
     error.args = (f"store {store._key.shown}, entry {key!r}: {said}", *more)
 
 
+def _name_of(codec: int | str) -> str:
+    return codec if isinstance(codec, str) else NAMES_OF_CODECS.get(codec, f"number {codec}")
+
+
 def decode(store: Store[Any], number: int | str, data: bytes, key: EntryKey) -> Any:
     try:
         if number == lib.SHMS_CODEC_MSGPACK:
             return (store._typed or msgpack).decode(data)
-        codec = number if type(number) is str else NAMES_OF_CODECS.get(number, f"number {number}")  # type: ignore[arg-type]
+        codec = _name_of(number)
         reader = store._codecs.get(codec)
         if reader is not None:
             return reader.decode(data)
@@ -77,6 +96,14 @@ def decode(store: Store[Any], number: int | str, data: bytes, key: EntryKey) -> 
             raise
         name_entry(store, key, error)
         raise
+
+
+def describe(store: Store[Any], key: EntryKey) -> EntryInfo:
+    found = store._describe(key)
+    if found is None:
+        raise KeyError(key)
+    size, codec, version, left = found
+    return EntryInfo(size=size, codec=_name_of(codec), version=version, ttl=left)
 
 
 def unencodable(store: Store[Any], key: EntryKey, value: object, cause: Exception) -> Exception:

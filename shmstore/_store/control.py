@@ -7,7 +7,7 @@ import os
 from shmstore import errors
 from shmstore._base.durations import timeout_ns
 from shmstore._core import ffi, lib
-from shmstore._store.failures import log_events, told, user
+from shmstore._store.failures import log_events, so_far, told, user
 from shmstore._store.names import BACKENDS
 from shmstore._store.records import ClientInfo, Stats, StoreInfo
 
@@ -53,6 +53,13 @@ def revalidate(store: Store[Any]) -> None:
     status = lib.shms_revalidate_now(store._handle)
     if status:
         raise store._fail(status)
+
+
+def require_writing(store: Store[Any]) -> None:
+    """Raises: ReadOnlyStore, before a call that may find nothing to write does anything else."""
+    revalidate(store)
+    if store._options.readonly:
+        raise store._fail(lib.SHMS_READ_ONLY)
 
 
 def in_slices(store: Store[Any], call: Callable[..., int], *args: object, lost: Any = (0,)) -> tuple[int, int]:
@@ -123,6 +130,16 @@ def recover(store: Store[Any]) -> int:
     if count < 0:
         raise store._fail(count)
     return count
+
+
+def expire_due(store: Store[Any]) -> int:
+    page, gone, removed = ffi.new("uint64_t *"), ffi.new("uint64_t *"), 0
+    while page[0] != 2**64 - 1:
+        status, more = in_slices(store, lib.shms_w_expire_due, page, gone, lost=gone)
+        removed += more
+        if status:
+            raise so_far(store._fail(status), removed)
+    return removed
 
 
 def destroy(store: Store[Any]) -> None:

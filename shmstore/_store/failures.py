@@ -124,6 +124,18 @@ def partly(error: Exception, did: str, done: int, keys: tuple[Any, ...], at: int
     return error
 
 
+def so_far(error: Exception, removed: int) -> Exception:
+    """Say in *error* that a call on all entries had *removed* so many before."""
+    if isinstance(error, errors.ShmStoreError):
+        error.stored = removed
+        if not removed:
+            return error
+        text, *more = error.args
+        said = f"{removed} entries were removed before"
+        error.args = (text.replace(_UNCHANGED, said) if _UNCHANGED in text else f"{text}; {said}", *more)
+    return error
+
+
 def failure(status: int, store: str, handle: int, timeout: str = "", asked: int | None = None) -> Exception:
     """The exception for a failed call on an open store."""
     if status in (lib.SHMS_FULL, lib.SHMS_TABLE_FULL, lib.SHMS_TOO_LARGE):
@@ -237,6 +249,13 @@ def no_count(store: Store[Any], method: str, key: object, argument: str, number:
     if not hasattr(type(number), "__index__"):
         return TypeError(f"{where}: {argument} is an int, not {type(number).__name__}")
     return OverflowError(f"{where}: {argument} has more than 64 bits, sign included; nothing was counted")
+
+
+def no_create(store: Store[Any], method: str, key: object, create: object) -> Exception:
+    """For what says neither that incr and decr may create a counter nor that they may not."""
+    return TypeError(
+        f"store {store._key.shown}: {method}({key!r}): create is True or False, not {type(create).__name__}"
+    )
 
 
 def no_key(store: Store[Any], key: object) -> Exception:

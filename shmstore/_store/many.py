@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from shmstore import errors
+from shmstore._base.durations import check_ttl
 from shmstore._base.foreign import is_foreign
 from shmstore._base.sentinels import MISSING
-from shmstore._core import lib
-from shmstore._store.control import revalidate
-from shmstore._store.failures import partly
+from shmstore._store.control import require_writing
+from shmstore._store.failures import partly, so_far
 from shmstore._store.keys import ALL_KEYS, EntryKey
+from shmstore._store.records import Found, Stored
 from shmstore._store.views import check_on_error
 
 TYPE_CHECKING = False
@@ -26,22 +29,18 @@ _END = 2**64 - 1  # behind the last slot
 def get_many(
     store: Store[Any], keys: Iterable[EntryKey], *, type: Any = None, on_error: _OnError = "raise"
 ) -> dict[EntryKey, Any]:
-    """Return copies of the values of those keys that are there. Not a snapshot; each value is whole.
-
-    type: read each value as this type; for handles of codec "msgspec".
-    on_error: "skip" leaves out the entries that this handle cannot read; "raise" raises their CodecError.
-    """
     check_on_error(on_error)
     keys = _several(store, "get_many", keys)
     if type is None:
         try:
-            return store._get_many(keys)
+            found: dict[EntryKey, Any] = store._get_many(keys)
+            return found if on_error == "raise" else Found(found)
         except errors.CodecError as error:
             if is_foreign(error):
                 raise
             if on_error == "raise":
                 raise _skippable(error)
-    found: dict[EntryKey, Any] = {}
+    readable: Found[Any] = Found()
     for key in keys:
         try:
             value = store.get(key, MISSING) if type is None else store._get_typed(key, MISSING, type)
@@ -50,20 +49,59 @@ def get_many(
                 raise
             if on_error == "raise":
                 raise _skippable(error)
+            readable.failed[key] = error
             continue
         if value is not MISSING:
-            found[key] = value
-    return found
+            readable[key] = value
+    return readable if on_error == "skip" else dict(readable)
 
 
-def put_many(store: Store[Any], items: Any, ttl: Any, mode: int) -> int:
+def put_many(store: Store[Any], items: Any, ttl: Any, mode: int, on_error: _OnError) -> int:
+    check_on_error(on_error)
     pairs = pairs_of(store, "put_many" if mode == SET else "add_many", items)
+    if on_error == "skip":
+        return _put_what_can_be(store, pairs, ttl, mode)
     keys = tuple(pairs)
     result = store._put_many(keys, tuple(pairs.values()), ttl, mode)
     if type(result) is int:
         return result
     status, stored, at, asked = result
     raise partly(store._fail(status, asked, keys[at] if keys else None), "stored", stored, keys, at)
+
+
+def _put_what_can_be(store: Store[Any], pairs: dict[Any, Any], ttl: Any, mode: int) -> Stored:
+    """All in one call; after a key or value that is none, one by one. Want of room ends a call at that item only."""
+    check_ttl(ttl)
+    require_writing(store)
+    keys, begin, step, stored = tuple(pairs), 0, len(pairs), 0
+    failed: dict[Any, Exception] = {}
+    while begin < len(keys):
+        part = keys[begin : begin + step]
+        try:
+            result = store._put_many(part, tuple([pairs[key] for key in part]), ttl, mode)
+        except (errors.CodecError, errors.InvalidKey, TypeError) as error:
+            if is_foreign(error) or (type(error) is TypeError and isinstance(part[0], (str, bytes)) and step == 1):
+                raise
+            if step == 1:
+                failed[part[0]] = error
+                begin += 1
+            step = 1
+            continue
+        if type(result) is int:
+            stored += result
+            begin += step
+            continue
+        status, more, at, asked = result
+        stored += more
+        begin += at
+        failure = store._fail(status, asked, keys[begin])
+        if not isinstance(failure, errors.StoreFull):  # of the store: later items would meet it as well
+            if isinstance(failure, errors.ShmStoreError):
+                failure.stored, failure.failed = stored, (*failed, *keys[begin:])
+            raise failure
+        failed[keys[begin]] = failure
+        begin += 1
+    return Stored.of(stored, failed)
 
 
 def _several(store: Store[Any], method: str, keys: Any) -> tuple[Any, ...]:
@@ -102,20 +140,20 @@ def delete_many(store: Store[Any], keys: Iterable[EntryKey]) -> int:
     raise partly(store._fail(status, None, keys[at] if keys else None), "removed", removed, keys, at)
 
 
-def clear(store: Store[Any]) -> None:
-    batch: list[EntryKey] = []
-    for key in store._walk(b"", ALL_KEYS):
-        batch.append(key)
-        if len(batch) == 250:  # well below a millisecond, in which no other thread of this process runs
-            delete_many(store, batch)
-            batch.clear()
-    delete_many(store, batch)
+def clear(store: Store[Any]) -> int:
+    require_writing(store)
+    removed, walk = 0, store._walk(b"", ALL_KEYS)
+    while batch := tuple(islice(walk, 250)):  # below a millisecond, in which no other thread of this process runs
+        result = store._delete_many(batch)
+        if type(result) is not int:
+            status, more, at = result
+            raise so_far(store._fail(status, None, batch[at]), removed + more)
+        removed += result
+    return removed
 
 
 def popitem(store: Store[Any]) -> tuple[EntryKey, Any]:
-    if store._options.readonly:  # before an entry is decoded that will not be taken
-        revalidate(store)
-        raise store._fail(lib.SHMS_READ_ONLY)
+    require_writing(store)  # before an entry is decoded that will not be taken
     unreadable: list[EntryKey] = []
     start = store._popped_at
     for first, end in ((start, _END), (0, start)) if store else ():

@@ -1,11 +1,20 @@
-"""Immutable records, which ``stats()``, ``info()``, ``clients()`` and ``stores()`` return."""
+"""Immutable records, which ``stats()``, ``info()``, ``clients()``, ``stores()`` and ``describe()`` return; and the results of calls
+on many keys that pass over some."""
 
 from __future__ import annotations
 
 from shmstore._base.imports import once
 from shmstore._base.record import Record
 
-__all__ = ["ClientInfo", "Stats", "StoreInfo"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _V = TypeVar("_V")
+else:
+    _V = object
+
+__all__ = ["ClientInfo", "EntryInfo", "Found", "Stats", "StoreInfo", "Stored"]
 
 
 @once
@@ -83,6 +92,23 @@ class StoreInfo(Record):
 
 
 @once
+class EntryInfo(Record):
+    """An entry at one moment.
+
+    size: the number of bytes of the stored value, without its key.
+    codec: the name of the codec that the value was written with.
+    version: as get_versioned() returns it.
+    ttl: the number of seconds left; None: no limit.
+    """
+
+    __slots__ = ("size", "codec", "version", "ttl")
+    size: int
+    codec: str
+    version: int
+    ttl: float | None
+
+
+@once
 class ClientInfo(Record):
     """A handle that is open for writing.
 
@@ -99,3 +125,25 @@ class ClientInfo(Record):
     alive: bool | None
     attached_at: float
     is_me: bool
+
+
+@once
+class Found(dict["str | bytes", _V]):
+    """The entries that get_many() could read. ``failed`` has the keys of the others, with their errors."""
+
+    def __init__(self, found: Any = ()) -> None:
+        super().__init__(found)
+        self.failed: dict[str | bytes, Exception] = {}
+
+
+@once
+class Stored(int):
+    """The number of items that put_many() or add_many() stored. ``failed`` has the keys of the others, with their errors."""
+
+    failed: dict[Any, Exception]
+
+    @classmethod
+    def of(cls, count: int, failed: dict[Any, Exception]) -> Stored:
+        stored = cls(count)
+        stored.failed = failed
+        return stored

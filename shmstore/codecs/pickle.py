@@ -8,6 +8,9 @@
    user, and of every user that a wider ``mode`` or ``owner="any"`` lets in. No check of the bytes makes this
    safe.
 
+None, bools, ints of 64 signed bits, floats, strs and bytes never come here: a handle of this codec stores them as msgpack
+(``is_scalar`` in csrc/python/store_type.c), so that they can be counted, viewed, and read without this codec.
+
 So it is never a default and never chosen by what lies in the store: a handle reads pickles only if it was
 opened with ``codec="pickle"`` or ``decoders=("pickle",)``. Classes are stored by name; the reader must be
 able to import them, and a changed class gets the old one's state.

@@ -28,7 +28,7 @@ SPOKEN_OF = {
 }
 RECORDS = {
     name: getattr(module, name)
-    for module, names in [(shmstore, "Stats StoreInfo ClientInfo"), (posix, "Mapping"),
+    for module, names in [(shmstore, "Stats StoreInfo EntryInfo ClientInfo"), (posix, "Mapping"),
                           (sysv, "Attachment Segment ShmidDs IpcInfo ShmInfo")] for name in names.split()
 }  # fmt: skip
 ERRORS = [
@@ -57,7 +57,7 @@ def signature(name: str, thing: Any, *, method: bool) -> str:
     for parameter in list(found.parameters.values())[method:]:
         default = parameter.default
         if default is ...:  # C has no name for it
-            default = shmstore.DEFAULT
+            default = shmstore.KEEP if parameter.name == "touch" else shmstore.DEFAULT
         if parameter.name == "mode":
             default = sentinels.UnsaidInt(default)  # shown as one writes it
         shown.append(parameter.replace(annotation=inspect.Parameter.empty, default=default))

@@ -6,6 +6,7 @@
 
 #include "engine/arena.h"
 #include "engine/check.h"
+#include "engine/expire.h"
 #include "api/handle.h"
 #include "segment/memory.h"
 #include "engine/recover.h"
@@ -249,6 +250,34 @@ int64_t shms_w_recover(int64_t handle) {
     int64_t n = h->s.readonly ? refuses_writing(h) : (int64_t)shms_recover_all(&h->s, false);
     shms_handle_leave(h);
     return n;
+}
+
+int shms_w_expire_due(int64_t handle, uint64_t timeout, uint64_t *page, uint64_t *gone) {
+    enum { PAGES = 64 }; /* some milliseconds, if every entry has expired */
+    struct shms_handle *h;
+    int rc = enter(handle, &h);
+    *gone = 0;
+    if (rc != SHMS_OK)
+        return rc;
+    struct shms_store *s = &h->s;
+    uint64_t next = UINT64_MAX, end = shms_os_now() + timeout;
+    bool everything = false;
+    rc = s->readonly ? refuses_writing(h) : SHMS_OK;
+    shms_fetch_add_acq_rel(&s->calls_without_gil, 1);
+    while (rc == SHMS_OK && !everything && shms_any_expiry(s)) {
+        next = *page;
+        everything = true;
+        *gone += shms_expire_step(s, &next, PAGES, &everything);
+        if (!everything) { /* a lock was busy; a dead process may hold it */
+            shms_recover_all(s, false);
+            rc = again(h, NULL, 0, end);
+        }
+    }
+    shms_fetch_add_acq_rel(&s->calls_without_gil, (uint32_t)-1);
+    if (rc == SHMS_OK)
+        *page = next < s->table_pages ? next : UINT64_MAX;
+    shms_handle_leave(h);
+    return rc;
 }
 
 int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,

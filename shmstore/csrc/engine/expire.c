@@ -122,15 +122,20 @@ void shms_expire_some(struct shms_store *s) {
     s->sweep_cursor = last;
 }
 
-uint64_t shms_expire_all(struct shms_store *s, bool *everything) {
+uint64_t shms_expire_step(struct shms_store *s, uint64_t *page, uint64_t pages, bool *everything) {
     uint64_t gone = 0, now = shms_os_now();
-    for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
-        uint64_t last = shms_min((page + 1) * WORDS_LOOKED_AT, s->group_count);
-        for (uint64_t group = page * WORDS_LOOKED_AT; group < last; group++) {
+    for (; pages && (*page = shms_next_page_in_use(s, *page)) < s->table_pages; pages--, ++*page) {
+        uint64_t last = shms_min((*page + 1) * WORDS_LOOKED_AT, s->group_count);
+        for (uint64_t group = *page * WORDS_LOOKED_AT; group < last; group++) {
             uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
             if (ms && ms <= now / 1000000 + 1)
                 gone += sweep(s, group, now, everything);
         }
     }
     return gone;
+}
+
+uint64_t shms_expire_all(struct shms_store *s, bool *everything) {
+    uint64_t page = 0;
+    return shms_expire_step(s, &page, UINT64_MAX, everything);
 }

@@ -26,6 +26,8 @@ void shms_expire_some(struct shms_store *s);
 /* Sweeps everything that is due. Returns how many entries were removed. Sets *everything to false if an entry was
  * passed over because a lock was busy. */
 uint64_t shms_expire_all(struct shms_store *s, bool *everything);
+/* The same in steps: `pages` used pages of the table from *page on. *page: the next one; from table_pages on, it is over. */
+uint64_t shms_expire_step(struct shms_store *s, uint64_t *page, uint64_t pages, bool *everything);
 
 static inline bool shms_any_expiry(const struct shms_store *s) {
     return shms_load_relaxed(&s->header->has_expiry) != 0;

@@ -35,7 +35,8 @@
 #include "engine/clients.h"
 #include "engine/table.h"
 
-enum shms_mode { SHMS_SET, SHMS_ADD, SHMS_REPLACE, SHMS_CAS, SHMS_INCR };
+/* INCR creates an absent counter, INCR_PRESENT does not. */
+enum shms_mode { SHMS_SET, SHMS_ADD, SHMS_REPLACE, SHMS_CAS, SHMS_INCR, SHMS_INCR_PRESENT };
 
 struct shms_op {
     struct shms_store *s;
@@ -65,8 +66,9 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
 int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected);
 /* expected: the version to remove; 0 = any. SHMS_OK, SHMS_MISS, SHMS_UNMET, SHMS_BUSY, SHMS_CORRUPT. */
 int shms_op_remove(struct shms_op *op, uint64_t expected);
-/* expiry: 0 = never. SHMS_OK, SHMS_MISS, SHMS_BUSY, SHMS_CORRUPT. */
-int shms_op_touch(struct shms_op *op, uint64_t expiry);
+/* expiry: 0 = never. expected: the version to touch; 0 = any. SHMS_OK, SHMS_MISS, SHMS_UNMET, SHMS_BUSY,
+ * SHMS_CORRUPT. */
+int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected);
 void shms_op_end(struct shms_op *op);
 
 /* After FULL or TABLE_FULL: recovers all dead clients and sweeps everything that is due. REQUIRES: no lock is held; it

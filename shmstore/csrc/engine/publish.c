@@ -121,11 +121,14 @@ static int count(struct shms_op *op, const struct shms_entry *x, int64_t *result
     return SHMS_OK;
 }
 
+static bool counts(enum shms_mode mode) { return mode == SHMS_INCR || mode == SHMS_INCR_PRESENT; }
+
 static bool condition_holds(enum shms_mode mode, uint64_t expected, bool present, const struct shms_entry *x) {
     switch (mode) {
     case SHMS_ADD:
         return !present;
     case SHMS_REPLACE:
+    case SHMS_INCR_PRESENT:
         return present;
     case SHMS_CAS:
         return expected ? present && x->sequence == expected : !present;
@@ -159,7 +162,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
             home_unlock(op, reach);
             return SHMS_UNMET;
         }
-        if (mode == SHMS_INCR && (rc = count(op, present ? &x : NULL, &result)) != SHMS_OK) {
+        if (counts(mode) && (rc = count(op, present ? &x : NULL, &result)) != SHMS_OK) {
             if (rc == SHMS_BUSY)
                 continue;
             home_unlock(op, reach);
@@ -231,7 +234,7 @@ int shms_op_remove(struct shms_op *op, uint64_t expected) {
     return leave(op, SHMS_BUSY);
 }
 
-int shms_op_touch(struct shms_op *op, uint64_t expiry) {
+int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected) {
     struct shms_store *s = op->s;
     op->busy = NULL;
     if (!shms_bucket_in_use(s, op->key.home))
@@ -253,15 +256,16 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry) {
         }
         /* X is taken out of its slot only under its arena's lock. So while this process holds it, a store into the
          * block is a store into X. */
-        bool there = still_there(&x), present = there && !expired(&x);
-        if (present)
+        bool there = still_there(&x), present = there && !expired(&x), met = !expected || x.sequence == expected;
+        if (present && met)
             shms_store_release(&x.block->expiry, expiry);
         shms_arena_leave(s, a);
         if (!there)
             continue;
-        if (present && expiry)
+        if (present && met && expiry)
             shms_expire_note(s, x.number / SHMS_BUCKET_SLOTS, expiry);
-        return leave(op, present ? SHMS_OK : SHMS_MISS);
+        op->version = present ? x.sequence : 0;
+        return leave(op, !present ? SHMS_MISS : met ? SHMS_OK : SHMS_UNMET);
     }
     return leave(op, SHMS_BUSY);
 }

@@ -30,7 +30,7 @@
 struct shms_module {
     PyObject *module;                 /* borrowed: the state is part of it */
     struct shms_store_object *stores; /* all that live, open or not; borrowed: each takes itself out */
-    PyObject *fallback; /* shmstore.DEFAULT, "what the handle was opened with"; NULL before Python has told */
+    PyObject *fallback, *keep; /* shmstore.DEFAULT and KEEP, as arguments for a ttl; NULL before Python has told */
     PyObject *memory_type, *walk_type, *keys_type; /* memory.h, walk.c */
     PyObject *decode, *encode_parts,
         *hand_over;                  /* names of methods: PyObject_CallMethod would make them anew each time */
@@ -105,6 +105,7 @@ struct shms_value {
     PyObject *bytes;        /* owns the copy; NULL: it stands in `small` */
     uint64_t length;
     uint64_t version;
+    uint64_t expiry; /* at a moment at which this was the value; 0: never */
     uint32_t codec;
     bool is_object; /* `bytes` is the object itself, its msgpack head taken off */
     bool writable;  /* `bytes` is a bytearray: what is made of it may use its memory */
@@ -142,7 +143,7 @@ struct shms_put {
     enum shms_mode mode;
     uint64_t expected;
     bool keep_expiry;
-    int64_t by, initial; /* SHMS_INCR */
+    int64_t by, initial; /* SHMS_INCR, SHMS_INCR_PRESENT */
     int64_t number;
     uint64_t version;
 };
@@ -163,13 +164,18 @@ static inline void shms_put_init(struct shms_put *p, enum shms_mode mode) {
 int shms_put_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put);
 /* SHMS_OK, SHMS_MISS, SHMS_UNMET. */
 int shms_remove_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, uint64_t expected);
-/* A ttl argument in nanoseconds, before shms_call_begin. None: for ever, 0; DEFAULT: the handle's,
- * SHMS_TTL_OF_HANDLE; a number: seconds. SHMS_OK or SHMS_RAISED. */
+/* SHMS_OK, SHMS_MISS, SHMS_UNMET. */
+int shms_touch_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, uint64_t expiry,
+                   uint64_t expected);
+/* A ttl argument in nanoseconds, before shms_call_begin. None: for ever, 0; DEFAULT: the handle's, SHMS_TTL_OF_HANDLE;
+ * KEEP: the entry's own, and a new entry gets the handle's, SHMS_TTL_KEEP; a number: seconds. argument: its name, for
+ * errors. SHMS_OK or SHMS_RAISED. */
 #define SHMS_TTL_OF_HANDLE UINT64_MAX
-int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds);
+#define SHMS_TTL_KEEP (UINT64_MAX - 1)
+int shms_call_ttl(PyObject *store, PyObject *ttl, const char *argument, uint64_t *nanoseconds);
 /* When an entry that is put now expires; after shms_call_begin. */
 static inline uint64_t shms_call_expiry(const struct shms_call *c, uint64_t ttl) {
-    if (ttl == SHMS_TTL_OF_HANDLE)
+    if (ttl >= SHMS_TTL_KEEP)
         ttl = c->h->ttl;
     return SHMS_UNLIKELY(ttl) ? shms_os_now() + ttl : 0;
 }
@@ -193,8 +199,11 @@ PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
 PyObject *shms_get_versioned(PyObject *self, PyObject *key);
 PyObject *shms_version(PyObject *self, PyObject *key);
 PyObject *shms_time_left(PyObject *self, PyObject *key);
+/* Seconds as a float until this expiry, which had not passed when it was read; None for 0. */
+PyObject *shms_seconds_left(uint64_t expiry);
+PyObject *shms_describe(PyObject *self, PyObject *key);
+PyObject *shms_get_touching(PyObject *self, PyObject *key, PyObject *instead, PyObject *ttl);
 PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
-PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_view_of(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_wait_for(PyObject *self, PyObject *key, PyObject *after, PyObject *timeout, PyObject *spin);

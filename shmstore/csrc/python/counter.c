@@ -4,23 +4,35 @@
 #include "python/arguments.h"
 #include "base/number.h"
 
-static PyObject *count_up(PyObject *self, PyObject *key, long long by, long long initial) {
+/* The arguments of a call. */
+struct count {
+    PyObject *key;
+    long long by, initial;
+    enum shms_mode mode; /* INCR, or INCR_PRESENT */
+    uint64_t ttl;        /* of an entry that is created */
+};
+
+static PyObject *count_up(PyObject *self, const struct count *n) {
     struct shms_call c;
     struct shms_put p;
     const char *bytes;
     uint32_t length, kind;
-    shms_put_init(&p, SHMS_INCR);
-    int rc = shms_call_key(key, &bytes, &length, &kind);
+    shms_put_init(&p, n->mode);
+    int rc = shms_call_key(n->key, &bytes, &length, &kind);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.length = SHMS_NUMBER_MAX;
         p.keep_expiry = true;
-        p.by = by;
-        p.initial = initial;
-        p.expiry = shms_call_expiry(&c, SHMS_TTL_OF_HANDLE);
+        p.by = n->by;
+        p.initial = n->initial;
+        p.expiry = shms_call_expiry(&c, n->ttl);
         rc = shms_put_one(&c, bytes, length, kind, &p);
         shms_call_end(&c);
     }
-    return SHMS_LIKELY(rc == SHMS_OK) ? PyLong_FromLongLong(p.number) : shms_store_failed_for(self, key, rc, p.length);
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        return PyLong_FromLongLong(p.number);
+    if (rc == SHMS_UNMET)
+        shms_key_error(n->key);
+    return rc == SHMS_UNMET ? NULL : shms_store_failed_for(self, n->key, rc, p.length);
 }
 
 /* Raises what store._no_count makes of a number that is none of 64 bits. An __index__ of Python's may run first, and
@@ -42,29 +54,41 @@ static bool integer(PyObject *self, const char *method, PyObject *key, const cha
     return !overflow;
 }
 
+static bool mode_of(PyObject *self, const char *method, PyObject *key, PyObject *create, enum shms_mode *mode) {
+    if (create && create != Py_True && create != Py_False) {
+        shms_raise(PyObject_CallMethod(self, "_no_create", "sOO", method, key, create));
+        return false;
+    }
+    if (create == Py_False)
+        *mode = SHMS_INCR_PRESENT;
+    return true;
+}
+
 static bool count_arguments(PyObject *self, const char *method, PyObject *const *args, Py_ssize_t count,
-                            PyObject *keywords, PyObject **key, long long *by, long long *initial) {
-    static const char *const names[] = {"key", "by", "initial"};
-    struct shms_signature signature = {method, names, 3, 1, 2};
-    PyObject *a[3] = {NULL, NULL, NULL};
+                            PyObject *keywords, struct count *n) {
+    static const char *const names[] = {"key", "by", "initial", "create", "ttl"};
+    struct shms_signature signature = {method, names, 5, 1, 2};
+    PyObject *a[5] = {NULL, NULL, NULL, NULL, NULL};
+    *n = (struct count){NULL, 1, 0, SHMS_INCR, SHMS_TTL_OF_HANDLE};
     if (!shms_parse(&signature, args, count, keywords, a))
         return false;
-    *key = a[0];
-    return integer(self, method, a[0], "by", a[1], by) && integer(self, method, a[0], "initial", a[2], initial);
+    n->key = a[0];
+    return integer(self, method, a[0], "by", a[1], &n->by) &&
+           integer(self, method, a[0], "initial", a[2], &n->initial) && mode_of(self, method, a[0], a[3], &n->mode) &&
+           (!a[4] || shms_call_ttl(self, a[4], "ttl", &n->ttl) == SHMS_OK);
 }
 
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    PyObject *key;
-    long long by = 1, initial = 0;
-    return count_arguments(self, "incr", args, count, keywords, &key, &by, &initial) ? count_up(self, key, by, initial)
-                                                                                     : NULL;
+    struct count n;
+    return count_arguments(self, "incr", args, count, keywords, &n) ? count_up(self, &n) : NULL;
 }
 
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    PyObject *key;
-    long long by = 1, initial = 0;
-    if (!count_arguments(self, "decr", args, count, keywords, &key, &by, &initial))
+    struct count n;
+    if (!count_arguments(self, "decr", args, count, keywords, &n))
         return NULL;
-    return by != LLONG_MIN ? count_up(self, key, -by, initial)
-                           : shms_raise(PyObject_CallMethod(self, "_no_count", "sOsL", "decr", key, "by", by));
+    if (n.by == LLONG_MIN)
+        return shms_raise(PyObject_CallMethod(self, "_no_count", "sOsL", "decr", n.key, "by", n.by));
+    n.by = -n.by;
+    return count_up(self, &n);
 }

@@ -159,6 +159,7 @@ static int put_all(PyObject *self, PyObject *keys, struct item *items, struct sh
             p->body = (char *)buffer->bytes + items[i].at;
         p->mode = mode;
         p->expiry = shms_call_expiry(&c, ttl);
+        p->keep_expiry = ttl == SHMS_TTL_KEEP;
         c.deadline = 0; /* the timeout is each item's */
         rc = shms_put_one(&c, key, length, kind, p);
         *done += rc == SHMS_OK;
@@ -178,7 +179,8 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
         return NULL;
     }
     enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
-    if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK || check_names(self, args[0]) != SHMS_OK)
+    if (PyErr_Occurred() || shms_call_ttl(self, args[2], "ttl", &ttl) != SHMS_OK ||
+        check_names(self, args[0]) != SHMS_OK)
         return NULL;
     Py_ssize_t count = PyTuple_Size(args[0]), done = 0, at = 0;
     struct item *items = calloc((size_t)count + 1, sizeof *items);

@@ -7,10 +7,10 @@
 #include "api/api.h"
 #include "python/memory.h"
 
-static void use_default(struct shms_module *state, PyObject *fallback) {
-    PyObject *old = state->fallback;
-    Py_XINCREF(fallback);
-    state->fallback = fallback;
+static void use(PyObject **place, PyObject *object) {
+    PyObject *old = *place;
+    Py_XINCREF(object);
+    *place = object;
     Py_XDECREF(old);
 }
 
@@ -26,8 +26,13 @@ static PyObject *kept_by_interpreter(void) {
     return kept;
 }
 
-static PyObject *set_default(PyObject *module, PyObject *fallback) {
-    use_default(PyModule_GetState(module), fallback);
+static PyObject *set_ttls(PyObject *module, PyObject *arguments) {
+    struct shms_module *state = PyModule_GetState(module);
+    PyObject *fallback, *keep;
+    if (!PyArg_ParseTuple(arguments, "OO", &fallback, &keep))
+        return NULL;
+    use(&state->fallback, fallback);
+    use(&state->keep, keep);
     Py_RETURN_NONE;
 }
 
@@ -214,8 +219,9 @@ static PyMethodDef functions[] = {
      "mmap(address, length, prot, flags, fd, offset, readonly) -> Memory, or (call, errno, Memory)"},
     {"make_shm_open", shms_make_shm_open, METH_VARARGS, "make_shm_open(convert, failure) -> posix.shm_open"},
     {"settle", settle, METH_VARARGS, "settle(future, result): give a future its result, unless it is done"},
-    {"set_default", set_default, METH_O,
-     "set_default(object): the argument that stands for what a handle was opened with"},
+    {"set_ttls", set_ttls, METH_VARARGS,
+     "set_ttls(object, object): what stands for the ttl that a handle was opened with, and for the one that an entry "
+     "has"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -225,8 +231,10 @@ static int execute(PyObject *module) {
     int rc = type && kept && PyModule_AddObjectRef(module, "StoreCalls", type) == 0
                  ? PyModule_AddObjectRef(module, "kept", kept)
                  : -1;
-    if (rc == 0)
-        use_default(state, PyDict_GetItemString(kept, "DEFAULT"));
+    if (rc == 0) {
+        use(&state->fallback, PyDict_GetItemString(kept, "DEFAULT"));
+        use(&state->keep, PyDict_GetItemString(kept, "KEEP"));
+    }
     PyObject *codec = kept ? PyDict_GetItemString(kept, "codec") : NULL;
     if (rc == 0 && codec) {
         PyObject *set = set_codec(module, codec);
@@ -260,8 +268,8 @@ static int traverse(PyObject *module, visitproc visit, void *arg) {
     if (state) {
         struct shms_types *t = &state->types;
         PyObject *others[] = {
-            state->fallback, state->refused, state->undecodable, state->memory_type, state->walk_type, state->keys_type,
-            t->find,         t->leaf,        t->zone_of,         t->zone_from,       t->classes};
+            state->fallback,  state->keep, state->refused, state->undecodable, state->memory_type, state->walk_type,
+            state->keys_type, t->find,     t->leaf,        t->zone_of,         t->zone_from,       t->classes};
         for (size_t i = 0; i < sizeof others / sizeof *others; i++)
             Py_VISIT(others[i]);
         for (uint32_t i = 0; i < SHMS_TYPES_KEPT; i++) {
@@ -278,8 +286,8 @@ static int clear(PyObject *module) {
     struct shms_module *state = PyModule_GetState(module);
     if (state) {
         struct shms_types *t = &state->types;
-        PyObject **others[] = {&state->fallback, &state->refused, &state->undecodable, &t->find,
-                               &t->leaf,         &t->zone_of,     &t->zone_from,       &t->classes};
+        PyObject **others[] = {&state->fallback, &state->keep, &state->refused, &state->undecodable, &t->find,
+                               &t->leaf,         &t->zone_of,  &t->zone_from,   &t->classes};
         for (size_t i = 0; i < sizeof others / sizeof *others; i++)
             Py_CLEAR(*others[i]);
     }

@@ -78,6 +78,7 @@ static int copy_value(struct shms_call *c, const struct shms_entry *f, bool whol
     const uint8_t *from = f->value;
     v->codec = f->kind & SHMS_CODEC_MASK;
     v->version = f->sequence;
+    v->expiry = f->expiry;
     v->length = f->value_length;
     v->is_object = v->codec == SHMS_CODEC_RAW && !whole;
     v->writable = false;
@@ -232,27 +233,4 @@ PyObject *shms_get_versioned(PyObject *self, PyObject *key) {
     if (!codec)
         Py_CLEAR(v.bytes);
     return codec ? Py_BuildValue("(KNN)", (unsigned long long)v.version, codec, v.bytes) : NULL;
-}
-
-/* _version(key): int, 0 when absent */
-PyObject *shms_version(PyObject *self, PyObject *key) {
-    struct shms_entry f;
-    int rc = shms_call_look(self, key, &f);
-    if (rc == SHMS_OK || rc == SHMS_MISS)
-        return PyLong_FromUnsignedLongLong(rc == SHMS_OK ? f.sequence : 0);
-    return shms_store_failed(self, key, rc);
-}
-
-/* _time_left(key): nanoseconds, 0 for ever, None when absent */
-PyObject *shms_time_left(PyObject *self, PyObject *key) {
-    struct shms_entry f;
-    int rc = shms_call_look(self, key, &f);
-    if (rc == SHMS_MISS)
-        Py_RETURN_NONE;
-    if (rc != SHMS_OK)
-        return shms_store_failed(self, key, rc);
-    uint64_t now = shms_os_now();
-    if (f.expiry && f.expiry <= now)
-        Py_RETURN_NONE;
-    return PyLong_FromUnsignedLongLong(f.expiry ? f.expiry - now : 0);
 }

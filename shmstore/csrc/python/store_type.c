@@ -4,12 +4,12 @@
  *   _fail(status, asked or None, key) -> exception     _no_key(object) -> exception
  *   _decode(codec, bytes, key) -> object
  *   _encode_parts(object, key) -> bytes, or (head, memory): memory that is copied from where it lies
- *   _unencodable(key, object, exception), _undecodable(key, ...) -> exception      _ttl_ns(duration) -> int
+ *   _unencodable(key, object, exception), _undecodable(key, ...) -> exception      _ttl_ns(duration, argument) -> int
  *   _wait(key, after, timeout, spin, stop, passed) -> int
- *   _get_typed(key, default, type) -> object
+ *   _get_typed(key, default, type, touch) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(key, buffer, length, room) -> exception     for get_into
  *   _hand_over(key) -> (object,) or None   for copies  _view_failure(key, status) -> exception
- *   _no_version(method, key, version), _no_count(method, key, argument, number) -> exception
+ *   _no_version(method, key, version), _no_count(method, key, argument, number), _no_create(method, key, create) -> exception
  *   _log_events(pid, deaths, rebuilds)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
@@ -58,11 +58,14 @@ static PyObject *get_value(PyObject *self, PyObject *key) {
 }
 
 static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"key", "default", "type"};
-    static const struct shms_signature signature = {"get", names, 3, 1, 2};
-    PyObject *a[3] = {NULL, Py_None, Py_None};
+    static const char *const names[] = {"key", "default", "type", "touch"};
+    static const struct shms_signature signature = {"get", names, 4, 1, 2};
+    PyObject *a[4] = {NULL, Py_None, Py_None, NULL};
     if (!shms_parse(&signature, args, count, keywords, a))
         return NULL;
+    if (SHMS_UNLIKELY(a[3] && a[3] != shms_module_of(self)->keep))
+        return a[2] == Py_None ? shms_get_touching(self, a[0], a[1], a[3])
+                               : PyObject_CallMethod(self, "_get_typed", "OOOO", a[0], a[1], a[2], a[3]);
     if (a[2] != Py_None)
         return PyObject_CallMethod(self, "_get_typed", "OOO", a[0], a[1], a[2]);
     PyObject *value = get_value(self, a[0]);
@@ -81,23 +84,32 @@ static PyObject *handed_over(PyObject *self, PyObject *key) {
     return value;
 }
 
-/* (value, version), NULL without an exception: it is not there. */
-static PyObject *value_and_version(PyObject *self, PyObject *key) {
+/* (value, version or seconds left), NULL without an exception: it is not there. */
+static PyObject *value_and(PyObject *self, PyObject *key, bool left) {
     struct shms_value v;
     v.into = NULL;
     int rc = shms_call_read(self, key, false, &v);
     if (rc != SHMS_OK)
         return rc == SHMS_MISS ? NULL : fail(self, key, rc, NOT_ASKED);
-    PyObject *value = shms_value_object(&v, self, key),
-             *version = value ? PyLong_FromUnsignedLongLong(v.version) : NULL;
-    PyObject *both = version ? PyTuple_Pack(2, value, version) : NULL;
+    uint64_t version = v.version, expiry = v.expiry;
+    PyObject *value = shms_value_object(&v, self, key), *other = !value ? NULL
+                                                                 : left ? shms_seconds_left(expiry)
+                                                                        : PyLong_FromUnsignedLongLong(version);
+    PyObject *both = other ? PyTuple_Pack(2, value, other) : NULL;
     Py_XDECREF(value);
-    Py_XDECREF(version);
+    Py_XDECREF(other);
     return both;
 }
 
 static PyObject *get_versioned(PyObject *self, PyObject *key) {
-    PyObject *both = value_and_version(self, key);
+    PyObject *both = value_and(self, key, false);
+    if (!both && !PyErr_Occurred())
+        shms_key_error(key);
+    return both;
+}
+
+static PyObject *get_with_ttl(PyObject *self, PyObject *key) {
+    PyObject *both = value_and(self, key, true);
     if (!both && !PyErr_Occurred())
         shms_key_error(key);
     return both;
@@ -105,7 +117,7 @@ static PyObject *get_versioned(PyObject *self, PyObject *key) {
 
 /* _value_and_version(key): the same, or None */
 static PyObject *value_and_version_or_none(PyObject *self, PyObject *key) {
-    PyObject *both = value_and_version(self, key);
+    PyObject *both = value_and(self, key, false);
     if (both || PyErr_Occurred())
         return both;
     Py_RETURN_NONE;
@@ -178,6 +190,27 @@ static int hold_memory(struct shms_encoded *e, struct shms_put *p) {
     return SHMS_OK;
 }
 
+/* What a handle of codec "pickle" stores as msgpack, so that incr, view and other handles can use it. What msgpack itself
+ * does not hold (an int of more than 64 bits, a str with a lone surrogate, 4 GiB) is pickled all the same. */
+static bool is_scalar(PyObject *value) {
+    PyTypeObject *type = Py_TYPE(value);
+    if (type == &PyUnicode_Type || type == &PyBytes_Type) {
+        Py_ssize_t length = 0;
+        bool is_text = type == &PyUnicode_Type;
+        if (is_text && !PyUnicode_AsUTF8AndSize(value, &length)) {
+            PyErr_Clear(); /* of the interpreter's own: no other code ran */
+            return false;
+        }
+        return (uint64_t)(is_text ? length : PyBytes_Size(value)) <= UINT32_MAX;
+    }
+    if (type == &PyLong_Type) {
+        int overflow;
+        PyLong_AsLongLongAndOverflow(value, &overflow);
+        return overflow == 0;
+    }
+    return type == &PyFloat_Type || type == &PyBool_Type || value == Py_None;
+}
+
 int shms_encode(PyObject *store, PyObject *key, PyObject *value, struct shms_encoded *e, struct shms_put *p) {
     struct shms_handle *h = shms_handle_get(shms_handle_of(store));
     char *bytes;
@@ -186,6 +219,8 @@ int shms_encode(PyObject *store, PyObject *key, PyObject *value, struct shms_enc
     e->bytes = NULL;
     p->head_length = 0;
     p->codec = h ? h->codec : SHMS_CODEC_MSGPACK; /* of a closed handle: the call will say so */
+    if (SHMS_UNLIKELY(p->codec == SHMS_CODEC_PICKLE && is_scalar(value)))
+        p->codec = SHMS_CODEC_MSGPACK;
     if (Py_TYPE(value) == &PyBytes_Type && (p->codec == SHMS_CODEC_MSGPACK || p->codec == SHMS_CODEC_RAW)) {
         PyBytes_AsStringAndSize(value, &bytes, &length);
         if (p->codec == SHMS_CODEC_MSGPACK && (uint64_t)length <= UINT32_MAX)
@@ -237,9 +272,8 @@ void shms_encoded_free(struct shms_encoded *e) {
 struct condition {
     enum shms_mode mode;
     uint64_t expected;
-    bool keep_expiry;
 };
-static const struct condition always = {SHMS_SET, 0, false};
+static const struct condition always = {SHMS_SET, 0};
 
 static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl_given,
                      const struct condition *condition, uint64_t *version) {
@@ -249,7 +283,7 @@ static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *t
     const char *bytes;
     uint32_t length, kind;
     uint64_t ttl = SHMS_TTL_OF_HANDLE;
-    if (ttl_given && shms_call_ttl(self, ttl_given, &ttl) != SHMS_OK)
+    if (ttl_given && shms_call_ttl(self, ttl_given, "ttl", &ttl) != SHMS_OK)
         return SHMS_RAISED;
     int rc = shms_call_key(key, &bytes, &length, &kind);
     if (SHMS_UNLIKELY(rc != SHMS_OK)) {
@@ -258,7 +292,7 @@ static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *t
     }
     shms_put_init(&p, condition->mode);
     p.expected = condition->expected;
-    p.keep_expiry = condition->keep_expiry;
+    p.keep_expiry = ttl == SHMS_TTL_KEEP;
     rc = shms_encode(self, key, value, &e, &p);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
@@ -295,7 +329,7 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
 static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"add", names, 3, 2, 2};
-    static const struct condition absent = {SHMS_ADD, 0, false};
+    static const struct condition absent = {SHMS_ADD, 0};
     PyObject *a[3] = {NULL, NULL, NULL};
     return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &absent) : NULL;
 }
@@ -303,7 +337,7 @@ static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
 static PyObject *replace(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"replace", names, 3, 2, 2};
-    static const struct condition present = {SHMS_REPLACE, 0, false};
+    static const struct condition present = {SHMS_REPLACE, 0};
     PyObject *a[3] = {NULL, NULL, NULL};
     return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &present) : NULL;
 }
@@ -322,7 +356,7 @@ static bool parse_version(PyObject *self, const char *method, PyObject *key, PyO
 static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "version", "ttl"};
     static const struct shms_signature signature = {"cas", names, 4, 3, 3};
-    struct condition unchanged = {SHMS_CAS, 0, false};
+    struct condition unchanged = {SHMS_CAS, 0};
     PyObject *a[4] = {NULL, NULL, NULL, NULL};
     if (!shms_parse(&signature, args, count, keywords, a) ||
         !parse_version(self, "cas", a[0], a[2], &unchanged.expected))
@@ -330,37 +364,37 @@ static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     return put_if(self, a[0], a[1], a[3], &unchanged);
 }
 
-/* _swap(key, value, version): as cas, and the entry keeps its time to live */
-static PyObject *swap(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    struct condition unchanged = {SHMS_CAS, 0, true};
-    if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "_swap() takes a key, a value and a version");
-        return NULL;
-    }
-    return parse_version(self, "modify", args[0], args[2], &unchanged.expected)
-               ? put_if(self, args[0], args[1], NULL, &unchanged)
-               : NULL;
-}
-
-/* True gone, False was not there, -1 raised */
-static int erase(PyObject *self, PyObject *key) {
+/* expected: the version to remove; 0 = any. True gone, False was not there, -1 raised */
+static int erase(PyObject *self, PyObject *key, uint64_t expected) {
     struct shms_call c;
     const char *bytes;
     uint32_t length, kind;
     int rc = shms_call_key(key, &bytes, &length, &kind);
     if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
-        rc = shms_remove_one(&c, bytes, length, kind, 0);
+        rc = shms_remove_one(&c, bytes, length, kind, expected);
         shms_call_end(&c);
     } else if (rc == SHMS_NO_KEY)
         rc = shms_call_absent(self, key, true);
-    if (rc == SHMS_OK || rc == SHMS_MISS)
+    if (rc == SHMS_OK || rc == SHMS_MISS || rc == SHMS_UNMET)
         return rc == SHMS_OK;
     fail(self, key, rc, NOT_ASKED);
     return -1;
 }
 
-static PyObject *delete(PyObject *self, PyObject *key) {
-    int gone = erase(self, key);
+static PyObject *delete(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"key", "version"};
+    static const struct shms_signature signature = {"delete", names, 2, 1, 2};
+    PyObject *a[2] = {NULL, Py_None};
+    uint64_t version = 0;
+    if (!shms_parse(&signature, args, count, keywords, a) ||
+        (a[1] != Py_None && !parse_version(self, "delete", a[0], a[1], &version)))
+        return NULL;
+    int gone;
+    if (a[1] != Py_None && !version) { /* no entry has it: what wait() says of an absent key */
+        int rc = shms_call_absent(self, a[0], true);
+        gone = rc == SHMS_MISS ? 0 : (fail(self, a[0], rc, NOT_ASKED), -1);
+    } else
+        gone = erase(self, a[0], version);
     return gone < 0 ? NULL : PyBool_FromLong(gone);
 }
 
@@ -368,7 +402,7 @@ static int assign(PyObject *self, PyObject *key, PyObject *value) {
     uint64_t version;
     if (value)
         return put_value(self, key, value, NULL, &always, &version) == SHMS_OK ? 0 : -1;
-    int gone = erase(self, key);
+    int gone = erase(self, key, 0);
     if (gone == 0)
         shms_key_error(key);
     return gone == 1 ? 0 : -1;
@@ -455,17 +489,17 @@ static PyMethodDef methods[] = {
     {"replace", FAST(replace), METH_FASTCALL | METH_KEYWORDS, replace_doc},
     {"cas", FAST(cas), METH_FASTCALL | METH_KEYWORDS, cas_doc},
     {"get_versioned", get_versioned, METH_O, get_versioned_doc},
+    {"get_with_ttl", get_with_ttl, METH_O, get_with_ttl_doc},
     {"_value_and_version", value_and_version_or_none, METH_O, NULL},
-    {"_swap", FAST(swap), METH_FASTCALL, NULL},
     {"_put_if_", FAST(shms_put_if), METH_FASTCALL, NULL},
-    {"delete", delete, METH_O, delete_doc},
+    {"delete", FAST(delete), METH_FASTCALL | METH_KEYWORDS, delete_doc},
     {"incr", FAST(shms_incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
     {"decr", FAST(shms_decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
     {"wait", FAST(wait), METH_FASTCALL | METH_KEYWORDS, wait_doc},
     {"_get_versioned", shms_get_versioned, METH_O, NULL},
     {"_version", shms_version, METH_O, NULL},
     {"_time_left", shms_time_left, METH_O, NULL},
-    {"_delete_if", FAST(shms_delete_if), METH_FASTCALL, NULL},
+    {"_describe", shms_describe, METH_O, NULL},
     {"_touch", FAST(shms_touch), METH_FASTCALL, NULL},
     {"view", FAST(shms_view_of), METH_FASTCALL | METH_KEYWORDS, view_doc},
     {"close", shms_close_store, METH_NOARGS, close_doc},

@@ -4,10 +4,10 @@
 
 #define LONGEST 3e9 /* seconds, as in shmstore/_base/durations.py, which has the rule */
 
-int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds) {
-    PyObject *fallback = shms_module_of(store)->fallback;
-    *nanoseconds = ttl == fallback ? SHMS_TTL_OF_HANDLE : 0;
-    if (ttl == fallback || ttl == Py_None)
+int shms_call_ttl(PyObject *store, PyObject *ttl, const char *argument, uint64_t *nanoseconds) {
+    const struct shms_module *state = shms_module_of(store);
+    *nanoseconds = ttl == state->fallback ? SHMS_TTL_OF_HANDLE : ttl == state->keep ? SHMS_TTL_KEEP : 0;
+    if (*nanoseconds || ttl == Py_None)
         return SHMS_OK;
     if (SHMS_LIKELY(PyFloat_CheckExact(ttl) || PyLong_CheckExact(ttl))) {
         double seconds =
@@ -18,7 +18,7 @@ int shms_call_ttl(PyObject *store, PyObject *ttl, uint64_t *nanoseconds) {
         }
         PyErr_Clear();
     }
-    PyObject *found = PyObject_CallMethod(store, "_ttl_ns", "(O)", ttl);
+    PyObject *found = PyObject_CallMethod(store, "_ttl_ns", "Os", ttl, argument);
     *nanoseconds = found ? PyLong_AsUnsignedLongLong(found) : 0;
     Py_XDECREF(found);
     return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
@@ -89,20 +89,19 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
     return rc;
 }
 
-/* There is no room; but was it needed? add, replace and cas say what they would have said with room. */
+/* There is no room; but was it needed? Calls with a condition say what they would have said with room. */
 static int without_room(struct shms_call *c, const char *key, uint32_t length, uint32_t kind,
                         const struct shms_put *put, int rc) {
     struct shms_key n;
     struct shms_entry f;
-    if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) ||
-        (put->mode != SHMS_ADD && put->mode != SHMS_REPLACE && put->mode != SHMS_CAS))
+    if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) || put->mode == SHMS_SET || put->mode == SHMS_INCR)
         return rc;
     shms_key_init(&c->h->s, &n, key, length, kind);
     int found = shms_find(&c->h->s, &n, &f);
     if (found != SHMS_OK && found != SHMS_MISS)
         return rc;
     uint64_t version = found == SHMS_OK ? f.sequence : 0;
-    bool met = put->mode == SHMS_ADD ? !version : put->mode == SHMS_REPLACE ? version != 0 : version == put->expected;
+    bool met = put->mode == SHMS_ADD ? !version : put->mode == SHMS_CAS ? version == put->expected : version != 0;
     return met ? rc : SHMS_UNMET;
 }
 
@@ -115,32 +114,38 @@ int shms_put_one(struct shms_call *c, const char *key, uint32_t length, uint32_t
     return SHMS_LIKELY(rc == SHMS_OK) ? rc : without_room(c, key, length, kind, put, rc);
 }
 
-/* remove, or touch: operations without a block */
-static int change_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, bool touch,
-                       uint64_t argument) {
+/* Operations without a block: touch with this expiry; NULL: remove. */
+static int change_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, const uint64_t *expiry,
+                       uint64_t expected) {
     struct shms_op op;
     int rc;
     while ((rc = shms_op_begin(&c->h->s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
-    while ((rc = touch ? shms_op_touch(&op, argument) : shms_op_remove(&op, argument)) == SHMS_BUSY)
+    while ((rc = expiry ? shms_op_touch(&op, *expiry, expected) : shms_op_remove(&op, expected)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, op.busy, op.seen)) != SHMS_OK)
             break;
     shms_op_end(&op);
     return rc;
 }
 
-static int change(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, bool touch, uint64_t argument) {
+static int change(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, const uint64_t *expiry,
+                  uint64_t expected) {
     int rc = shms_handle_may_write(c->h);
     if (rc == SHMS_OK)
         do
-            rc = change_once(c, key, length, kind, touch, argument);
+            rc = change_once(c, key, length, kind, expiry, expected);
         while (SHMS_UNLIKELY(rc == SHMS_FORKED));
     return rc;
 }
 
 int shms_remove_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, uint64_t expected) {
-    return change(c, key, length, kind, false, expected);
+    return change(c, key, length, kind, NULL, expected);
+}
+
+int shms_touch_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, uint64_t expiry,
+                   uint64_t expected) {
+    return change(c, key, length, kind, &expiry, expected);
 }
 
 static PyObject *wrong_count(const char *name) {
@@ -195,7 +200,7 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
     p.expected = PyLong_AsUnsignedLongLong(args[4]);
     p.keep_expiry = args[5] == Py_True;
-    if (PyErr_Occurred() || shms_call_ttl(self, args[2], &ttl) != SHMS_OK ||
+    if (PyErr_Occurred() || shms_call_ttl(self, args[2], "ttl", &ttl) != SHMS_OK ||
         parse_codec(args[6], &p, extension) != SHMS_OK || PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
         return NULL;
     p.body = body;
@@ -211,52 +216,4 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     if (rc == SHMS_UNMET)
         return PyLong_FromLong(0);
     return shms_store_failed_for(self, args[0], rc, p.length);
-}
-
-/* _delete_if(key, expected): True gone now, False was not there, None another version is */
-PyObject *shms_delete_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    struct shms_call c;
-    const char *key;
-    uint32_t length, kind;
-    if (count != 2)
-        return wrong_count("_delete_if");
-    uint64_t expected = PyLong_AsUnsignedLongLong(args[1]);
-    if (PyErr_Occurred())
-        return NULL;
-    int rc = shms_call_key(args[0], &key, &length, &kind);
-    if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
-        rc = shms_remove_one(&c, key, length, kind, expected);
-        shms_call_end(&c);
-    } else if (rc == SHMS_NO_KEY)
-        rc = shms_call_absent(self, args[0], true);
-    if (rc == SHMS_OK)
-        Py_RETURN_TRUE;
-    if (rc == SHMS_MISS)
-        Py_RETURN_FALSE;
-    if (rc == SHMS_UNMET)
-        Py_RETURN_NONE;
-    return shms_store_failed(self, args[0], rc);
-}
-
-/* _touch(key, ttl): bool */
-PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    struct shms_call c;
-    const char *key;
-    uint32_t length, kind;
-    uint64_t ttl;
-    if (count != 2)
-        return wrong_count("_touch");
-    if (shms_call_ttl(self, args[1], &ttl) != SHMS_OK)
-        return NULL;
-    int rc = shms_call_key(args[0], &key, &length, &kind);
-    if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
-        rc = change(&c, key, length, kind, true, shms_call_expiry(&c, ttl));
-        shms_call_end(&c);
-    } else if (rc == SHMS_NO_KEY)
-        rc = shms_call_absent(self, args[0], true);
-    if (rc == SHMS_OK)
-        Py_RETURN_TRUE;
-    if (rc == SHMS_MISS)
-        Py_RETURN_FALSE;
-    return shms_store_failed(self, args[0], rc);
 }

@@ -222,7 +222,7 @@ static int touch(struct shms_store *s, const struct entry *e, uint64_t ttl) {
     for (int tries = 0; tries < PATIENCE && rc == SHMS_BUSY; tries++) {
         if ((rc = shms_op_begin(s, &op, e->key, e->key_length, e->kind)) != SHMS_OK)
             break;
-        rc = shms_op_touch(&op, ttl ? shms_os_now() + ttl : 0);
+        rc = shms_op_touch(&op, ttl ? shms_os_now() + ttl : 0, 0);
         MAY_BE(rc, "ombc");
         shms_op_end(&op);
         if (rc == SHMS_BUSY)

@@ -124,7 +124,7 @@ static inline int drop(struct shms_store *s, const char *key) {
 static inline int touch(struct shms_store *s, const char *key, uint64_t expiry) {
     struct shms_op op;
     EXPECT(shms_op_begin(s, &op, key, (uint32_t)strlen(key), 0) == SHMS_OK);
-    int rc = shms_op_touch(&op, expiry);
+    int rc = shms_op_touch(&op, expiry, 0);
     shms_op_end(&op);
     return rc;
 }

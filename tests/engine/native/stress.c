@@ -158,7 +158,7 @@ static void change(struct worker *w, uint32_t key, uint64_t expiry, bool removes
     for (;;) {
         int rc = shms_op_begin(w->s, &op, name, n, 0);
         if (rc == SHMS_OK)
-            rc = removes ? shms_op_remove(&op, 0) : shms_op_touch(&op, expiry);
+            rc = removes ? shms_op_remove(&op, 0) : shms_op_touch(&op, expiry, 0);
         _Atomic uint64_t *busy = op.busy;
         shms_op_end(&op);
         EXPECT(rc == SHMS_OK || rc == SHMS_MISS || rc == SHMS_BUSY);

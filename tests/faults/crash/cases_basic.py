@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from cases import case, quiet, raises, tried
@@ -61,6 +62,16 @@ case("pop", lambda s, _: s.pop("k1"), changes={"k1": [None]}, sampled=False)
 case("incr", lambda s, _: s.incr("count"), changes={"count": [128]}, adds=1)
 case("incr a new name", lambda s, _: s.incr("new number", 5, initial=-70000),
      changes={"new number": [-69995]}, adds=5)  # fmt: skip
+case("incr a new name with a ttl", lambda s, _: s.incr("new number", 5, initial=-70000, ttl=1000),
+     changes={"new number": [-69995]}, adds=5)  # fmt: skip
+case(
+    "incr without creating", lambda s, _: s.incr("count", create=False), changes={"count": [128]}, adds=1, sampled=False
+)
+case(
+    "incr what is absent, without creating",
+    lambda s, _: raises(KeyError, lambda: s.incr("absent", create=False)),
+    sampled=False,
+)
 case("incr to eight bytes", lambda s, _: s.incr("count", 2**40), changes={"count": [127 + 2**40]},
      adds=2**40, sampled=False)  # fmt: skip
 
@@ -85,6 +96,9 @@ case(
 
 # ---- time
 case("touch", lambda s, _: s.touch("k1", 500))
+case("get and touch", lambda s, _: s.get("k1", touch=500))
+case("expire at a point in time", lambda s, _: s.expire("k1", time.time() + 500), sampled=False)
+case("expire at once", lambda s, _: s.expire("k1", 0), changes={"k1": [None]}, sampled=False)
 case("touch for ever", lambda s, _: s.touch("mortal", None), sampled=False)
 case("touch what is absent", lambda s, _: s.touch("absent", 500), sampled=False)
 
@@ -96,6 +110,7 @@ def eight_puts(store: Any, _: Any) -> None:
 
 
 case("sweep what has expired", eight_puts, changes={"k2": [value("k2", "new")]}, setup=let_expire, never=due)
+case("expire all that is due", lambda s, _: s.expire_due(), setup=let_expire, never=due)
 case("put over what has expired", lambda s, _: s.put("due0", value("due0", "new")), setup=lambda s: let_expire(s, 1),
      changes={"due0": [value("due0", "new"), None]})  # fmt: skip
 case(
@@ -153,7 +168,9 @@ for _number in (2**40, -70000, -(2**40), 2**63 + 5, 1.5):
     case(f"incr {_number}", _incr, setup=_put_number, adds=1, sampled=False,
          stops=_number != 1.5 and _number < 2**62,
          changes={} if _number == 1.5 or _number > 2**62 else {"count": [_number + 1]})  # fmt: skip
-case("delete of a former version", lambda s, version: s._delete_if("k1", version), sampled=False,
+case("delete of its version", lambda s, version: s.delete("k1", version), changes={"k1": [None]},
+     prepare=lambda s: s.get_versioned("k1")[1])  # fmt: skip
+case("delete of a former version", lambda s, version: s.delete("k1", version), sampled=False,
      prepare=lambda s: s.get_versioned("k2")[1])  # fmt: skip
 
 # ---- a codec of the user's own: an extension stands between header and name
@@ -168,8 +185,18 @@ quiet("replace what has expired", lambda s, _: tried(lambda: s.replace("due0", 1
       changes={"due0": [1, None]})  # fmt: skip
 quiet("replace what is absent, with sleepers", lambda s, _: tried(lambda: s.replace("absent", 1)), setup=sleepers)
 quiet("incr what is no number, with sleepers", lambda s, _: raises(TypeError, s.incr, "k1"), setup=sleepers)
-quiet("delete of a former version, with sleepers", lambda s, version: s._delete_if("k1", version), setup=sleepers,
+quiet("delete of a former version, with sleepers", lambda s, version: s.delete("k1", version), setup=sleepers,
       prepare=lambda s: s.get_versioned("k2")[1])  # fmt: skip
+quiet(
+    "touch of a former version",
+    lambda s, version: s._touch("k1", 50, version),
+    prepare=lambda s: s.get_versioned("k2")[1],
+)
+quiet("modify and set a ttl", lambda s, _: s.modify("k1", lambda old: value("k1", "new"), ttl=50),
+      changes={"k1": [value("k1", "new")]})  # fmt: skip
+quiet("describe", lambda s, _: s.describe("k1"))
+quiet("describe what has a codec of its own", lambda s, _: s.describe("own"), furnish=furnish_own)
+quiet("get with the ttl", lambda s, _: s.get_with_ttl("mortal"))
 quiet("delete what is mortal", lambda s, _: s.delete("mortal"), changes={"mortal": [None]})
 quiet(
     "modify what is mortal",
@@ -212,7 +239,7 @@ def far_text(store: Any) -> None:
 
 for _name, _number in (("add to what is there", 9), ("replace what is absent", 10), ("delete of a former version", 9)):
     _act = {"add": lambda s, name: s.add(name, 1), "replace": lambda s, name: tried(lambda: s.replace(name, 1)),
-            "delete": lambda s, name: s._delete_if(name, 12345)}[_name.split()[0]]  # fmt: skip
+            "delete": lambda s, name: s.delete(name, 12345)}[_name.split()[0]]  # fmt: skip
     quiet(f"{_name}, far from home", _act, setup=crowd, prepare=lambda s, n=_number: far(s, n), reads_only=True)
 quiet(
     "incr what is no number, far from home",

@@ -24,7 +24,8 @@ RACED = ["put over", "put a new name", "put over, several pages", "put with a tt
          "wait for what does not come", "wait for what does not change", "replace what has expired",
          "modify what is mortal", "incr a mortal number", "incr a new name", "cas of what is absent", "add to what is there", "replace", "pop",
          "delete what is mortal", "touch for ever", "put many", "contains", "list by prefix", "wait and look", "wait until it expires",
-         "put over, with sleepers", "delete many", "check"]  # fmt: skip
+         "put over, with sleepers", "delete many", "check", "incr a new name with a ttl", "delete of its version", "get and touch",
+         "expire all that is due", "modify and set a ttl"]  # fmt: skip
 RACED += [name for name, case in cases.CASES.items() if case.meanwhile is not store_setup.nothing]
 PAIRS = [
     (first, second)

@@ -161,7 +161,7 @@ def test_types_of_keys(make):
 
 
 def test_an_unreadable_entry_is_named(make, store):
-    make(create=False, codec="pickle")["bad"] = 1
+    make(create=False, codec="pickle")["bad"] = [1]
     for copy in (dict, lambda store: {**store}, collections.OrderedDict, collections.UserDict):
         with pytest.raises(shmstore.CodecError, match="entry 'bad'.*on_error=\"skip\""):
             copy(store)

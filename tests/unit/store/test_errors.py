@@ -155,6 +155,8 @@ READS = {
     "__contains__": lambda s: "k" in s,
     "get_versioned": lambda s: s.get_versioned("k"),
     "get_into": lambda s: s.get_into("k", bytearray(100)),
+    "get_with_ttl": lambda s: s.get_with_ttl("k"),
+    "describe": lambda s: s.describe("k"),
     "get_many": lambda s: s.get_many(["k", "x"]),
     "ttl": lambda s: s.ttl("k"),
     "wait": lambda s: s.wait("k", timeout=5),
@@ -186,6 +188,8 @@ WRITES = {
     "incr": lambda s: s.incr("k"),
     "decr": lambda s: s.decr("x"),
     "touch": lambda s: s.touch("k", 60),
+    "expire": lambda s: s.expire("k", 2**40),
+    "expire_due": lambda s: s.expire_due(),
     "put_many": lambda s: s.put_many({"k": 2, "x": 2}),
     "add_many": lambda s: s.add_many([("x", 2)]),
     "delete_many": lambda s: s.delete_many(["k", "x"]),
@@ -508,12 +512,37 @@ BLOCKED = {
     "touch": lambda s: s.touch("k", 60), "cas": lambda s: s.cas("k", 2, 0), "pop": lambda s: s.pop("k"),
     "put_many": lambda s: s.put_many({"k": 2}), "delete_many": lambda s: s.delete_many(["k"]),
     "clear": lambda s: s.clear(), "modify": lambda s: s.modify("k", lambda value: 2),
+    "incr of what is there": lambda s: s.incr("k", create=False), "delete of a version": lambda s: s.delete("k", s._version("k")),
+    "get and touch": lambda s: s.get("k", touch=60), "expire": lambda s: s.expire("k", 2**40),
+    "expire at once": lambda s: s.expire("k", 0), "put_many that skips": lambda s: s.put_many({"k": 2}, on_error="skip"),
 }  # fmt: skip
 
 
 def program(pid):
     with open(f"/proc/{pid}/comm") as file:
         return file.read().strip()
+
+
+def test_expire_due_waits_for_a_stopped_holder(make, stopped_client):
+    """What a stopped process holds is waited for, and the error says how many had been removed before."""
+    number, _ = stopped_client
+    store = make(timeout=0.1)
+    store.put_many({f"due{i}": i for i in range(100)}, ttl=0.001)
+    time.sleep(0.002)
+    memory = Memory(store)
+    lock = memory.arena("lock")
+    memory.set(lock, memory.word(lock) | number)
+    with pytest.raises(shmstore.LockTimeout) as caught:
+        store.expire_due()
+    assert caught.value.stored == 0
+    memory.set(lock, (memory.word(lock) & ~0xFFFF) + (1 << 32))
+    home = memory.home("due7")
+    memory.set(home, memory.word(home) | number)
+    with pytest.raises(shmstore.LockTimeout) as caught:
+        store.expire_due()
+    assert 0 < caught.value.stored < 100 and f"{caught.value.stored} entries were removed before" in str(caught.value)
+    memory.set(home, (memory.word(home) & ~0xFFFF) + (1 << 32))
+    assert store.expire_due() == 100 - caught.value.stored
 
 
 @pytest.mark.parametrize("which", ["bucket", "arena"])
@@ -526,8 +555,8 @@ def test_a_stopped_holder_is_named_and_nobody_else_waits(key, make, stopped_clie
     lock = memory.home("k") if which == "bucket" else memory.arena("lock")
     memory.set(lock, memory.word(lock) | number)
     for name, call in BLOCKED.items():
-        if which == "arena" and name == "touch":
-            continue  # waits for it, too, but is the same code
+        if which == "arena" and name in ("touch", "expire", "get and touch"):
+            continue  # wait for it, too, but are the same code
         began = time.monotonic()
         with pytest.raises(shmstore.LockTimeout) as caught:
             call(store)

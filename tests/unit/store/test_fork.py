@@ -282,7 +282,9 @@ def test_a_child_without_a_slot_reads_and_writes_once_there_is_one(make):
             calls = [
                 lambda: store.put("k", 3), lambda: store.delete("k"), lambda: store.incr("n"), lambda: store.view("k"),
                 lambda: store.touch("k"), lambda: store.put_many({"a": 1}), lambda: store.popitem(), lambda: store.clear(),
-                lambda: store.check(repair=True), lambda: store.delete(1),
+                lambda: store.check(repair=True), lambda: store.delete(1), lambda: store.delete("k", 1),
+                lambda: store.get("k", touch=1), lambda: store.expire("k", 0), lambda: store.expire_due(),
+                lambda: store.incr("n", create=False), lambda: store.put_many({"a": 1}, on_error="skip"),
             ]  # fmt: skip
             for call in calls:
                 with pytest.raises(shmstore.TooManyClients):

@@ -181,8 +181,8 @@ def test_many_of_them(make):
     """More than one batch, and the readable ones anywhere in between."""
     store, writer = make(), make(create=False, codec="pickle")
     for i in range(1000):
-        (writer if i % 3 else store)[f"k{i}"] = i
-    wanted = {f"k{i}": i for i in range(0, 1000, 3)}
+        (writer if i % 3 else store)[f"k{i}"] = (i,)
+    wanted = {f"k{i}": (i,) for i in range(0, 1000, 3)}
     assert dict(store.items(on_error="skip")) == wanted
     assert sorted(store.values(on_error="skip")) == sorted(wanted.values())
     assert store.get_many([f"k{i}" for i in range(1000)], on_error="skip") == wanted
