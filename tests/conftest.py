@@ -116,13 +116,13 @@ def remove(name: str) -> None:
 OURS = pytest.StashKey[str]()
 # Tests of the store as such: they run on every kind of memory. Programs that they start get it from defaults/.
 ON_ALL = {
-    "test_entries", "test_fork", "test_full", "test_kill", "test_model", "test_opening", "test_pack", "test_readonly",
-    "test_reentry", "test_registry", "test_roundtrip", "test_store", "test_threads_and_exit", "test_view", "test_wait",
-    "test_watch",
+    "test_calls_within_calls", "test_entries", "test_fork", "test_forked_children", "test_full", "test_kill", "test_model",
+    "test_opening", "test_pack", "test_process_end", "test_readonly", "test_reentry", "test_registry", "test_roundtrip",
+    "test_store", "test_threads_and_exit", "test_view", "test_wait", "test_wait_async", "test_watch",
 }  # fmt: skip
 IN_EVERY_RUN = {
-    "test_entries", "test_fork", "test_opening", "test_readonly", "test_registry", "test_store", "test_view", "test_wait",
-    "test_watch",
+    "test_entries", "test_fork", "test_forked_children", "test_opening", "test_readonly", "test_registry", "test_store",
+    "test_view", "test_wait", "test_wait_async", "test_watch",
 }  # fmt: skip
 DEFAULTS = Path(__file__).with_name("defaults")
 
