@@ -59,3 +59,30 @@ def checked(body):
 def places(store):
     """Of the living, by process id."""
     return sorted(client.pid for client in store.clients() if client.alive is not False)
+
+
+def elsewhere(function, uid=None, seconds=60):
+    """Call a function in a forked child, as another user if need be: what it returned, or the exception."""
+    out, into = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            signal.alarm(seconds)
+            if uid is not None:
+                os.setgroups([])
+                os.setgid(uid)
+                os.setuid(uid)
+            try:
+                result = function()
+            except Exception as error:
+                result = type(error)(*error.args)
+            os.write(into, pickle.dumps(result))
+            os._exit(0)
+        finally:
+            os._exit(9)
+    os.close(into)
+    with open(out, "rb") as answer:
+        data = answer.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status == 0, f"the child ended with {status} ({-signal.SIGALRM} is a hang, {-signal.SIGSEGV} a crash)"
+    return pickle.loads(data)

@@ -1,0 +1,154 @@
+"""Locks that a stopped or dead process holds: the error names it, and what else goes on."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import shmstore
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from messages import says  # noqa: E402
+from segment_words import HEADER, Memory  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("removed")
+
+
+BLOCKED = {
+    "put": lambda s: s.put("k", 2), "delete": lambda s: s.delete("k"), "incr": lambda s: s.incr("k"),
+    "touch": lambda s: s.touch("k", 60), "cas": lambda s: s.cas("k", 2, 0), "pop": lambda s: s.pop("k"),
+    "put_many": lambda s: s.put_many({"k": 2}), "delete_many": lambda s: s.delete_many(["k"]),
+    "clear": lambda s: s.clear(), "modify": lambda s: s.modify("k", lambda value: 2),
+    "incr of what is there": lambda s: s.incr("k", create=False), "delete of a version": lambda s: s.delete("k", s._version("k")),
+    "get and touch": lambda s: s.get("k", touch=60), "expire": lambda s: s.expire("k", 2**40),
+    "expire at once": lambda s: s.expire("k", 0), "put_many that skips": lambda s: s.put_many({"k": 2}, on_error="skip"),
+}  # fmt: skip
+
+
+def program(pid):
+    with open(f"/proc/{pid}/comm") as file:
+        return file.read().strip()
+
+
+def test_expire_due_waits_for_a_stopped_holder(make, stopped_client):
+    """What a stopped process holds is waited for, and the error says how many had been removed before."""
+    number, _ = stopped_client
+    store = make(timeout=0.1)
+    store.put_many({f"due{i}": i for i in range(100)}, ttl=0.001)
+    time.sleep(0.002)
+    memory = Memory(store)
+    lock = memory.arena("lock")
+    memory.set(lock, memory.word(lock) | number)
+    with pytest.raises(shmstore.LockTimeout) as caught:
+        store.expire_due()
+    assert caught.value.stored == 0
+    memory.set(lock, (memory.word(lock) & ~0xFFFF) + (1 << 32))
+    home = memory.home("due7")
+    memory.set(home, memory.word(home) | number)
+    with pytest.raises(shmstore.LockTimeout) as caught:
+        store.expire_due()
+    assert 0 < caught.value.stored < 100 and f"{caught.value.stored} entries were removed before" in str(caught.value)
+    memory.set(home, (memory.word(home) & ~0xFFFF) + (1 << 32))
+    assert store.expire_due() == 100 - caught.value.stored
+
+
+@pytest.mark.parametrize("which", ["bucket", "arena"])
+def test_a_stopped_holder_is_named_and_nobody_else_waits(key, make, stopped_client, which):
+    number, pid = stopped_client
+    store = make(timeout=0.1)
+    reader = make(readonly=True, timeout=0.1)
+    store["k"] = 1
+    memory = Memory(store)
+    lock = memory.home("k") if which == "bucket" else memory.arena("lock")
+    memory.set(lock, memory.word(lock) | number)
+    for name, call in BLOCKED.items():
+        if which == "arena" and name in ("touch", "expire", "get and touch"):
+            continue  # wait for it, too, but are the same code
+        began = time.monotonic()
+        with pytest.raises(shmstore.LockTimeout) as caught:
+            call(store)
+        assert time.monotonic() - began >= 0.1
+        assert isinstance(caught.value, TimeoutError)
+        says(caught, repr(key), "0.1 s", f"process {pid} ({program(pid)})", "nothing was changed", "continue or kill")
+        for handle in (store, reader):
+            assert handle.get("k") == 1 and dict(handle) == {"k": 1} and "k" in handle and handle.ttl("k") is None
+    if which == "bucket":
+        store.check()
+        other = next(f"o{i}" for i in range(1000) if memory.home(f"o{i}") != lock)
+        store[other] = 2
+        assert store.delete(other)
+    else:
+        for call in (store.check, lambda: store.check(repair=True), reader.check):
+            with pytest.raises(shmstore.LockTimeout) as caught:
+                call()
+            says(caught, repr(key), "0.1 s", f"process {pid} ({program(pid)})", "continue or kill")
+    memory.set(lock, (memory.word(lock) & ~0xFFFF) + (1 << 32))
+    for handle in (store, make()):
+        handle["k"] = 3
+        assert handle.incr("k") == 4 and handle.delete("k")
+    store.check()
+
+
+@pytest.mark.parametrize("which", ["bucket", "arena"])
+def test_once_the_holder_is_dead_all_goes_on(make, stopped_client, which):
+    number, pid = stopped_client
+    store = make(timeout=60)
+    store["k"] = 1
+    memory = Memory(store)
+    lock = memory.home("k") if which == "bucket" else memory.arena("lock")
+    memory.set(lock, memory.word(lock) | number)
+    if which == "bucket":
+        entry = memory.header("clients") + (number - 1) * int.from_bytes(
+            memory.bytes[HEADER["client_size"] : HEADER["client_size"] + 4], "little"
+        )
+        memory.set(entry + 192, (lock - memory.header("slots")) // 64 + 1)  # its record, as it would be
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert store.incr("k") == 2 and store.put("other", 1)
+    assert [client.is_me for client in store.clients()].count(False) <= 2  # the fixture's handles, not the victim's
+    store.check()
+
+
+def test_a_reader_says_that_the_holder_is_dead(make, stopped_client):
+    """It takes nothing over, so it waits for the dead, too; the message does not say that the holder lives."""
+    number, pid = stopped_client
+    store, reader = make(), make(readonly=True, timeout=0.1)
+    memory = Memory(store)
+    memory.set(memory.arena("lock"), memory.word(memory.arena("lock")) | number)
+    os.kill(pid, signal.SIGKILL)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(shmstore.LockTimeout) as caught:
+        reader.check()
+    says(caught, f"process {pid} died", "0.1 s", "recover()")
+    assert "alive" not in str(caught.value)
+    assert store.recover() == 1
+    reader.check()
+
+
+def test_a_batch_has_the_timeout_for_each_lock(make, stopped_client):
+    number, _ = stopped_client
+    store = make(timeout=1.0)
+    memory = Memory(store)
+    store.put_many({"A": 0, "B": 0})
+    assert memory.home("A") != memory.home("B")
+
+    def release(name):
+        memory.set(memory.home(name), (memory.word(memory.home(name)) & ~0xFFFF) + (1 << 32))
+
+    timers = [threading.Timer(0.6, release, "A"), threading.Timer(1.2, release, "B")]
+    for name, timer in zip("AB", timers, strict=True):
+        memory.set(memory.home(name), memory.word(memory.home(name)) | number)
+        timer.start()
+    try:
+        assert store.put_many({"A": 1, "B": 2}) == 2
+    finally:
+        for timer in timers:
+            timer.join()
+
+
+# ---- a format of another time ----
