@@ -1,4 +1,4 @@
-"""Any bytes in the segment: one property in C (garbage.c), three drivers.
+"""Any bytes in the segment: one property in C (garbage.c and its parts), three drivers.
 
 The loop runs generated cases by the million, libFuzzer looks for new paths, hypothesis makes small what fails. A fourth
 program damages the segment from another thread while readers and writers run. Every failure prints the case as
@@ -26,7 +26,10 @@ import engine_build  # noqa: E402
 pytestmark = pytest.mark.sample  # minutes together: CI runs them once, beside the suite
 
 CASES = 1_000_000
-PARTS = [HERE / name for name in ("os_stub.c", "garbage.c", "drive.c")]
+PARTS = [
+    HERE / name
+    for name in ("os_stub.c", "garbage.c", "garbage_calls.c", "garbage_stores.c", "garbage_damage.c", "drive.c")
+]
 FLAGS = ["-O1", "-Wl,--wrap=shmctl", f"-I{HERE}"]
 SEED = int(os.environ.get("SHMSTORE_SEED") or random.SystemRandom().randrange(1 << 62))
 
