@@ -17,7 +17,7 @@ except ImportError as _error:
         if getattr(sys, "frozen", False):
             raise ImportError(
                 "this program was packed without cffi's module _cffi_backend, which the compiled part of shmstore imports; "
-                "PyInstaller finds it by itself, cx_Freeze wants --includes=_cffi_backend --packages=shmstore"
+                "PyInstaller finds it by itself, cx_Freeze needs --includes=_cffi_backend --packages=shmstore"
             ) from _error
         raise ImportError("shmstore needs the package cffi: run `pip install cffi`") from _error
     from os.path import isdir
@@ -30,7 +30,7 @@ except ImportError as _error:
     if "subinterpreters" in str(_error):
         raise ImportError(
             "shmstore cannot be used in an isolated sub-interpreter, which may have a GIL of its own: its engine relies on "
-            "one GIL, and cffi's _cffi_backend is not made for it, either; use a sub-interpreter that shares the main one's "
+            "one GIL, and cffi's _cffi_backend does not support this, either; use a sub-interpreter that shares the main one's "
             f"GIL (as mod_wsgi and uWSGI make them), a thread, or a process of its own ({_error})"
         ) from None
     raise ImportError(

@@ -88,7 +88,7 @@ def decode(store: Store[Any], number: int | str, data: bytes, key: EntryKey) -> 
             return reader.decode(data)
         raise errors.CodecError(
             f"the value was put with the codec {codec!r}, and this handle reads "
-            f"{', '.join(sorted(store._codecs))}; if you trust whoever put it, open the store with "
+            f"{', '.join(sorted(store._codecs))}; if you trust the process that put it, open the store with "
             f"decoders=({codec!r},)"
         )
     except errors.CodecError as error:
@@ -149,7 +149,7 @@ def unfit(store: Store[Any], key: EntryKey, buffer: object, length: int, room: i
     if type(buffer).__module__ == "numpy":
         wanted = f"an array of the buffer's dtype ({buffer.dtype}), shape {buffer.shape} and order"  # type: ignore[attr-defined]
     return TypeError(
-        f"store {store._key.shown}: {key!r} is not {wanted}, so it cannot be copied into the buffer; get() it"
+        f"store {store._key.shown}: {key!r} is not {wanted}, so it cannot be copied into the buffer; use get()"
     )
 
 

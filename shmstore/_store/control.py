@@ -118,7 +118,7 @@ def check(store: Store[Any], *, repair: bool = False) -> int:
     status, _ = in_slices(store, lib.shms_w_check, what, 200)
     if status == lib.SHMS_CORRUPT:
         raise errors.StoreCorrupt(
-            f"store {store._key.shown}: {ffi.string(what).decode()}; check(repair=True) keeps what can be kept"
+            f"store {store._key.shown}: {ffi.string(what).decode()}; check(repair=True) keeps all entries that it can"
         )
     if status:
         raise store._fail(status)

@@ -80,18 +80,18 @@ def _timed_out(store: str, handle: int, timeout: str) -> Exception:
     info = ffi.new("struct shms_info *")
     if alive == 0 and not (lib.shms_get_info(handle, info) == lib.SHMS_OK and info.readonly):
         return errors.LockTimeout(
-            f"{store}: gave up after {timeout}: process {pid} held a lock that this needs, and has died since; "
+            f"{store}: gave up after {timeout}: process {pid} held a lock that this call needs, and has died since; "
             f"{_UNCHANGED}; the next call takes it over"
         )
     if alive == 0:
         return errors.LockTimeout(
-            f"{store}: gave up after {timeout}: process {pid} died with a lock that this needs, and a read-only "
-            "handle takes nothing over; a handle that may write does, in recover() or any call that needs the lock"
+            f"{store}: gave up after {timeout}: process {pid} died with a lock that this call needs, and a read-only "
+            "handle cannot take it over; a handle that may write does, in recover() or any call that needs the lock"
         )
     if alive == 2:
         return errors.LockTimeout(
-            f"{store}: gave up after {timeout}: process {pid} (its number where it runs) holds a lock that this needs, and whether "
-            f"it is alive cannot be proved from here; {_UNCHANGED}; continue or kill it there, or share its pid or network "
+            f"{store}: gave up after {timeout}: process {pid} (its id in its own pid namespace) holds a lock that this call needs, and "
+            f"cannot be proved dead from here; {_UNCHANGED}; continue or kill it there, or share its pid or network "
             "namespace, where deaths can be proved"
         )
     who = (
@@ -103,7 +103,7 @@ def _timed_out(store: str, handle: int, timeout: str) -> Exception:
     )
     there = "" if program else " there"
     return errors.LockTimeout(
-        f"{store}: gave up after {timeout}: {who} holds a lock that this needs, and is alive "
+        f"{store}: gave up after {timeout}: {who} holds a lock that this call needs, and is alive "
         f"(stopped, or swapped out); {_UNCHANGED}; continue or kill that process{there}"
     )
 
@@ -143,7 +143,7 @@ def failure(status: int, store: str, handle: int, timeout: str = "", asked: int 
     if status == lib.SHMS_CLOSED:
         return errors.StoreClosed(f"{store}: this handle is closed; open the store again")
     if status == lib.SHMS_DESTROYED:
-        return errors.StoreDestroyed(f"{store}: it was removed, and what it held is gone; open it anew")
+        return errors.StoreDestroyed(f"{store}: it was removed with all its entries; open it again")
     if status == lib.SHMS_READ_ONLY:
         info = ffi.new("struct shms_info *")
         if lib.shms_get_info(handle, info) == lib.SHMS_OK and info.read_compatible:
@@ -151,20 +151,22 @@ def failure(status: int, store: str, handle: int, timeout: str = "", asked: int 
                 f"{store}: a newer version made it with features ({info.read_compatible:#x}) that this one can read "
                 "but not write, so it was opened as if with readonly=True; upgrade shmstore to write"
             )
-        return errors.ReadOnlyStore(f"{store}: this handle was opened with readonly=True; open it without to write")
+        return errors.ReadOnlyStore(
+            f"{store}: this handle was opened with readonly=True; to write, open the store without it"
+        )
     if status == lib.SHMS_TIMEOUT:
         return _timed_out(store, handle, timeout)
     if status == lib.SHMS_CONTENDED:
         return errors.LockTimeout(
-            f"{store}: overtaken by overwrites of this entry for {timeout}; a handle that may write "
-            "(readonly=False) can pin what it reads"
+            f"{store}: writers overwrote this entry faster than it could be read, for {timeout}; a handle that may write "
+            "(readonly=False) can pin it"
         )
     if status == lib.SHMS_CORRUPT:
-        return errors.StoreCorrupt(f"{store}: an entry breaks the format; check() says which rule")
+        return errors.StoreCorrupt(f"{store}: an entry breaks the format; check() names the invariant")
     if status == lib.SHMS_NOT_INT:
-        return TypeError(f"{store}: incr and decr need an int that was stored with msgpack; the value is kept")
+        return TypeError(f"{store}: incr and decr need an int that was stored with msgpack; the value was not changed")
     if status == lib.SHMS_OVERFLOW:
-        return OverflowError(f"{store}: the counter would leave 64 signed bits; the value is kept")
+        return OverflowError(f"{store}: the result does not fit in 64 bits with a sign; the value was not changed")
     if status == lib.SHMS_NO_CLIENT:
         return errors.TooManyClients(
             f"{store}: the client table is full: every slot belongs to a live process; this process can read, and needs "
@@ -176,15 +178,15 @@ def failure(status: int, store: str, handle: int, timeout: str = "", asked: int 
 def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     stats = ffi.new("struct shms_stats *")
     lib.shms_get_stats(handle, stats)
-    wanted = "" if asked is None else f"{asked} bytes asked for, "
+    wanted = "" if asked is None else f"{asked} bytes needed, "
     if status == lib.SHMS_TOO_LARGE:
         return errors.ValueTooLarge(
-            f"{store}: {wanted}more than the empty store could take "
+            f"{store}: {wanted}more than the empty store can hold "
             f"({stats.bytes_used + stats.bytes_free} bytes of heap); create it with a larger size"
         )
     if status == lib.SHMS_TABLE_FULL:
         return errors.StoreFull(
-            f"{store}: no slot left near this key with {stats.entries} entries; {_UNCHANGED}; "
+            f"{store}: no free slot for this key, with {stats.entries} entries in the store; {_UNCHANGED}; "
             "delete some, or create the store with a larger max_entries"
         )
     short_of = lib.shms_short_of(handle)
@@ -194,7 +196,7 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
             f"{_UNCHANGED}"
         )
     return errors.StoreFull(
-        f"{store}: {wanted}{stats.bytes_free} bytes free, the largest run {stats.largest_free}; {_UNCHANGED}; "
+        f"{store}: {wanted}{stats.bytes_free} bytes free, the largest free block {stats.largest_free}; {_UNCHANGED}; "
         "delete something, set a ttl, or create the store with a larger size"
     )
 
@@ -211,13 +213,13 @@ def log_events(store: Store[Any], pid: int, deaths: int, rebuilds: int) -> None:
         logger.addHandler(logging.NullHandler())
     if pid:
         logger.warning(
-            "shmstore %s: process %d died in the midst of something; its locks and memory were taken over by process %d "
+            "shmstore %s: process %d died while it used the store; process %d took over its locks and memory "
             "(deaths seen by this handle: %d, arenas rebuilt: %d)", store._key.shown, pid, os.getpid(), deaths, rebuilds,
         )  # fmt: skip
     else:
         logger.warning(
-            "shmstore %s: process %d rebuilt %d arenas: somebody died in the midst of something, or their bookkeeping "
-            "did not fit", store._key.shown, os.getpid(), rebuilds,
+            "shmstore %s: process %d rebuilt %d arenas, because a process died while it changed them, or their bookkeeping "
+            "was inconsistent", store._key.shown, os.getpid(), rebuilds,
         )  # fmt: skip
 
 
@@ -248,7 +250,7 @@ def no_count(store: Store[Any], method: str, key: object, argument: str, number:
     where = f"store {store._key.shown}: {method}({key!r})"
     if not hasattr(type(number), "__index__"):
         return TypeError(f"{where}: {argument} is an int, not {type(number).__name__}")
-    return OverflowError(f"{where}: {argument} has more than 64 bits, sign included; nothing was counted")
+    return OverflowError(f"{where}: {argument} has more than 64 bits, sign included; the value was not changed")
 
 
 def no_create(store: Store[Any], method: str, key: object, create: object) -> Exception:
@@ -265,13 +267,13 @@ def no_key(store: Store[Any], key: object) -> Exception:
 def view_failure(store: Store[Any], key: EntryKey, status: int) -> Exception:
     where = f"store {store._key.shown}: view({key!r})"
     if status == lib.SHMS_UNMET:
-        return TypeError(f"{where}: only bytes have memory to be read in place; get() returns a copy of any value")
+        return TypeError(f"{where}: only a value that is bytes can be read in place; get() returns a copy of any value")
     if status == lib.SHMS_FULL:
-        return errors.StoreFull(f"{where}: this process holds as many views as it can; release some of them")
+        return errors.StoreFull(f"{where}: this handle has all its views open; release some of them")
     return store._fail(status)
 
 
 def no_text(store: Store[Any], raw: bytes) -> Exception:
     return errors.StoreCorrupt(
-        f"store {store._key.shown}: a key that was put as str is no UTF-8 ({raw[:40]!r}); check() says more"
+        f"store {store._key.shown}: a key that was put as str is not UTF-8 ({raw[:40]!r}); check() says more"
     )

@@ -83,7 +83,7 @@ def _about_sysv(call: str, code: int, key: Key, size: int, request: Any, result:
         return causes.forbidden(call) if request.mode & 0o600 == 0o600 else _CREATOR.format(mode=request.mode)
     if code == errno.EACCES:
         whose = about_shmget(code, key.number, 0, 0) if key.kind != 4 else about_id(code, result.id)
-        advice = f"{whose}; ask its owner for a mode that lets you in"
+        advice = f"{whose}; ask its owner for a mode that gives you access"
         return advice if request.readonly else f"{advice}, or attach with readonly=True if it lets you read"
     if code == errno.EPERM and call != "shmctl(IPC_RMID)":
         return causes.forbidden(call) + _other_backend(key)
@@ -123,8 +123,8 @@ def _about_posix(call: str, code: int, key: Key, size: int, request: Any) -> str
 
 def _other_backend(key: Key) -> str:
     if key.backend == "sysv":
-        return '; POSIX memory does without (backend="posix")'
-    return '; System V memory does without (backend="sysv", the default)' if key.kind != 4 else ""
+        return '; POSIX memory does not need it (backend="posix")'
+    return '; System V memory does not need it (backend="sysv", the default)' if key.kind != 4 else ""
 
 
 def _of_folder(code: int) -> str | None:
@@ -133,19 +133,19 @@ def _of_folder(code: int) -> str | None:
         said: str | None = f"{OBJECTS} is missing; as root: mount -t tmpfs -o mode=1777 tmpfs {OBJECTS}"
     else:
         said = causes.of_file_system(code, OBJECTS)
-    return said and f'{said}; or use backend="sysv", which does without'
+    return said and f'{said}; or use backend="sysv", which does not need it'
 
 
 def _about_making(code: int) -> str | None:
     """Why no file can be made in /dev/shm."""
     if code in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
         return _no_tmpfs()
-    return f'{causes.of_folder(OBJECTS)}; or use backend="sysv", which does without' if code in _RIGHTS else None
+    return f'{causes.of_folder(OBJECTS)}; or use backend="sysv", which does not need it' if code in _RIGHTS else None
 
 
 def _no_tmpfs() -> str:
     return (
-        f"{OBJECTS} is no tmpfs (its file system lacks O_TMPFILE or fallocate); "
+        f"{OBJECTS} is not a tmpfs (its file system lacks O_TMPFILE or fallocate); "
         f'as root: mount -t tmpfs -o mode=1777 tmpfs {OBJECTS}; or use backend="sysv"'
     )
 
@@ -160,14 +160,14 @@ def _about_access(path: str) -> str:
         return _about_making(errno.EACCES) or path
     return (
         f"{path} is of uid {found.st_uid}, mode {found.st_mode & 0o777:04o}, {found.st_size} bytes; you are uid {os.geteuid()}; "
-        "ask its owner for a mode that lets you in"
+        "ask its owner for a mode that gives you access"
     )
 
 
 def _about_prefault(code: int, size: int) -> str:
     if code in _RIGHTS:
         return causes.forbidden("madvise")
-    return f"prefault=True wants {amount(size)} of memory at once; make size smaller, or leave prefault=True out"
+    return f"prefault=True needs {amount(size)} of memory at once; make size smaller, or leave prefault=True out"
 
 
 def _about_huge_pages(code: int, size: int, page: int) -> str:
@@ -180,14 +180,14 @@ def _about_huge_pages(code: int, size: int, page: int) -> str:
         return f"{which}: this kernel has no pages of that size (see /sys/kernel/mm/hugepages)"
     counts = [_number(f"{folder}/{name}_hugepages") for name in ("nr", "free", "resv")]
     if None in counts:
-        return f"{which} takes {needed} of them; how many are free cannot be read ({folder}); the administrator sets them aside"
+        return f"{which} needs {needed} of them; how many are free cannot be read ({folder}); the administrator reserves them"
     total, free, promised = [count or 0 for count in counts]
     free -= promised
     if page == parse_huge_page(True):
         have, remedy = limit("vm.nr_hugepages"), f"sysctl -w vm.nr_hugepages={total - free + needed}"
     else:
         have, remedy = f"{folder}/nr_hugepages is {total}", f"echo {total - free + needed} > {folder}/nr_hugepages"
-    return f"{which} takes {needed} of them; {have}, {free} free; set more aside: {remedy}"
+    return f"{which} needs {needed} of them; {have}, {free} free; reserve more: {remedy}"
 
 
 def _number(path: str) -> int | None:
@@ -201,6 +201,6 @@ def _number(path: str) -> int | None:
 
 def _about_locking(code: int, size: int) -> str:
     return (
-        f"lock_memory=True wants {amount(size)}, {ulimit('l')}; raise it (ulimit -l {size >> 10}, which counts in K, or "
+        f"lock_memory=True needs {amount(size)}, {ulimit('l')}; raise it (ulimit -l {size >> 10}, which counts in K, or "
         "LimitMEMLOCK= of the service), or give the process CAP_IPC_LOCK"
     )

@@ -70,7 +70,7 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
         how = "readonly=True" if request.readonly else "create=False"
         gone = told("about_absence", key)
         return errors.StoreNotFound(
-            f"{store}: there is none ({key.place}), and {how} does not make one{gone and f'; {gone}'}"
+            f"{store}: there is no such store ({key.place}), and {how} does not create one{gone and f'; {gone}'}"
         )
     if status == lib.SHMS_EXISTS:
         return errors.StoreExists(f"{store}: it exists already; leave create=True out to attach to it")
@@ -89,7 +89,7 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
             else (f"{key.place} ({result.size} bytes, owned by {user(result.uid)})", f"rm {quoted(key.place)}")
         )
         return errors.NotAStore(
-            f"{store}: {what} is no store and was left untouched; use another key, or remove it if it is yours: {remedy}"
+            f"{store}: {what} is not a store and was not changed; use another name, or remove it if it is yours: {remedy}"
         )
     if status == lib.SHMS_COLLISION:
         other = ffi.buffer(result.name, result.name_length)[:].decode("utf-8", "replace")
@@ -102,7 +102,7 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
     if status == lib.SHMS_FORMAT:
         return errors.FormatMismatch(
             f"{store}: it has format {result.format} (features {result.incompatible:#x}), this version knows "
-            "format 1 (features 0x0); upgrade shmstore, or remove the store with the version that made it"
+            "format 1 (features 0x0); upgrade shmstore, or remove the store with the version that created it"
         )
     if status == lib.SHMS_MISMATCH:
         what = ffi.string(result.what).decode()
@@ -110,16 +110,16 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
         ours = {"size": request.size, "max_entries": request.max_entries, "mode": oct(request.mode)}[what]
         return ValueError(
             f"{store}: its creator chose {what}={theirs}, this handle asks for {ours}; leave {what} out to "
-            "take what is there"
+            "use the creator's"
         )
     if status == lib.SHMS_TOO_SMALL:
         least = f"{result.minimum} bytes ({-(-result.minimum // 1024)}K)"
         if not request.max_entries:
             return ValueError(
-                f"{store}: size={request.size} is too small: the least store has {least}; make size larger"
+                f"{store}: size={request.size} is too small: the smallest store has {least}; make size larger"
             )
         return ValueError(
-            f"{store}: size={request.size} leaves too little for objects beside the table of {request.max_entries} entries; "
+            f"{store}: size={request.size} leaves too little memory for objects, next to a table for {request.max_entries} entries; "
             f"make size larger (at least {least}) or max_entries smaller"
         )
     if status == lib.SHMS_TOO_LARGE:
@@ -132,12 +132,12 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
     if status == lib.SHMS_NO_CLIENT:
         return errors.TooManyClients(
             f"{store}: the client table is full: every slot belongs to a live process; close handles, attach with "
-            "readonly=True, which needs no slot, or make the store anew with a larger size (info().max_clients)"
+            "readonly=True, which needs no slot, or create the store again with a larger size (info().max_clients)"
         )
     if status == lib.SHMS_TIMEOUT and not result.pid:
         return errors.LockTimeout(
-            f"{store}: others were making or removing it all the time, or somebody of another pid namespace began to make it "
-            "and does not go on; try again, with a longer timeout"
+            f"{store}: other processes created or removed it all the time, or a process in another pid namespace stopped while "
+            "creating it; try again with a longer timeout"
             + (
                 f"; if that does not help, remove it: ipcrm -m {result.id}"
                 if key.object is None and result.id >= 0
@@ -146,14 +146,14 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
         )
     if status == lib.SHMS_TIMEOUT:
         return errors.LockTimeout(
-            f"{store}: {program(result.pid)} began to create it and does not go on; "
-            "continue or kill that process (SIGCONT, SIGKILL), and it is created anew"
+            f"{store}: {program(result.pid)} began to create it and has stopped; "
+            "continue or kill that process (SIGCONT, SIGKILL), and open the store again"
         )
     if status == lib.SHMS_NO_MEMORY:
         return MemoryError(f"{store}: no memory for a handle")
     if status == lib.SHMS_FULL:
         return errors.StoreFull(
-            f"{store}: no place for one more writing process, since {told('no_page', result.error)}; "
+            f"{store}: no client slot for another writing process, because {told('no_page', result.error)}; "
             "readonly=True needs none"
         )
     return _system_failure(store, key, request, result)

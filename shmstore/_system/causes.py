@@ -57,7 +57,7 @@ def _lacking(call: str) -> str:
         return "this kernel has no System V shared memory (CONFIG_SYSVIPC; gVisor and old WSL have none), or a sandbox hides it"
     since = _SINCE.get(call.removesuffix("(MFD_HUGETLB)"))
     return (
-        f"Linux {since} was the first to have it, or a sandbox hides it"
+        f"it needs Linux {since} or later, or a sandbox hides it"
         if since
         else "this kernel lacks it, or a sandbox hides it"
     )
@@ -112,8 +112,8 @@ def _no_space(folder: str) -> str:
             raise
         lacks_inodes = False
     if lacks_inodes:
-        return f"{room(folder)}; remove what nobody needs from it, or let it hold more files (mount -o remount,nr_inodes=..)"
-    return f"{room(folder)}; remove what nobody needs from it, or make it larger (mount -o remount,size=..; docker run --shm-size=..)"
+        return f"{room(folder)}; remove files from it that you do not need, or let it hold more files (mount -o remount,nr_inodes=..)"
+    return f"{room(folder)}; remove files from it that you do not need, or make it larger (mount -o remount,size=..; docker run --shm-size=..)"
 
 
 def of_folder(folder: str) -> str:
@@ -124,11 +124,11 @@ def of_folder(folder: str) -> str:
     except OSError as error:
         if is_foreign(error):
             raise
-        return f"{folder} cannot be looked at ({error.strerror})"
+        return f"{folder} cannot be read ({error.strerror})"
     if may:
         return forbidden("open")
     return (
-        f"uid {os.geteuid()} may make no files in {folder}, which is of uid {found.st_uid}, mode {found.st_mode & 0o7777:04o}; "
+        f"uid {os.geteuid()} may not create files in {folder}, which belongs to uid {found.st_uid}, mode {found.st_mode & 0o7777:04o}; "
         f"as root: chmod 1777 {folder}"
     )
 
@@ -137,9 +137,9 @@ def too_large(size: int) -> str:
     """EFBIG of a file that is to have so many bytes."""
     limited = ulimit("f")
     if limited.endswith("unlimited"):
-        return f"{size} bytes are more than a file of this file system may have"
+        return f"{size} bytes are more than a file can have in this file system"
     return (
-        f"{size} bytes asked for; {limited}: a file may have no more, and POSIX shared memory is a file; raise the limit "
+        f"{size} bytes asked for; {limited}: a file cannot be larger, and POSIX shared memory is a file; raise the limit "
         "(ulimit -f unlimited, LimitFSIZE=infinity of the service)"
     )
 
@@ -164,18 +164,18 @@ def locked_too_much() -> str:
 
 
 def no_path(code: int, path: str) -> str:
-    """A file whose number is wanted (ftok) cannot be looked at."""
+    """A file whose number is wanted (ftok) cannot be read."""
     if code == errno.ENOENT:
         return f"there is no file {path!r}"
     if code == errno.EACCES:
         return f"a directory on the way to {path!r} may not be searched by uid {os.geteuid()}"
     if code == errno.ENOTDIR:
-        return f"a part of {path!r} is no directory"
+        return f"a part of {path!r} is not a directory"
     if code == errno.ELOOP:
-        return f"symbolic links lead from {path!r} in a circle"
+        return f"the symbolic links of {path!r} form a cycle"
     if code == errno.ENAMETOOLONG:
-        return f"{path!r} is too long a path"
-    return common("stat", code) or f"{path!r} cannot be looked at"
+        return f"the path {path!r} is too long"
+    return common("stat", code) or f"{path!r} cannot be read"
 
 
 def removed_unused() -> str:

@@ -62,7 +62,7 @@ def room(folder: str) -> str:
     except OSError as error:
         if is_foreign(error):
             raise
-        return f"{folder} cannot be looked at ({error.strerror})"
+        return f"{folder} cannot be read ({error.strerror})"
     size, free = found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize
     files = f", {found.f_files} files of which {found.f_ffree} are free" if found.f_files else ""
     return f"{folder} has {_bytes(size)}, {_bytes(free)} free{files}"

@@ -33,9 +33,9 @@ _OTHERWISE = "convert it first, register() its class, or use codec='pickle' or a
 
 ENDLESS, CROWDED, TOO_LARGE = 2, 3, 4  # enum shms_pack_result in csrc/python/pack.h
 _ABOUT_CONTAINERS = {
-    CROWDED: ("too many keys or members have one hash", "store a list of pairs, or use codec='pickle'"),
-    TOO_LARGE: (f"it takes more than the {LIMIT} bytes (2**32 - 1) that msgpack holds in one piece, as which tuples, sets and "
-                "slices are packed", "use lists on the way to the large parts, or store it in parts"),
+    CROWDED: ("too many keys or members have the same hash", "store a list of pairs, or use codec='pickle'"),
+    TOO_LARGE: (f"it takes more than {LIMIT} bytes (2**32 - 1) with its contents, the limit of msgpack for tuples, sets and "
+                "slices", "use lists around the large parts, or store it in parts"),
 }  # fmt: skip
 _RECORDS = "store x.tolist(), or, with its fields, numpy.array(x, numpy.dtype((numpy.void, x.dtype)), subok=False)"
 
@@ -86,7 +86,7 @@ def explain(value: object, cause: BaseException | None = None, result: int = 0, 
     """
     if result == ENDLESS:
         return CodecError(
-            f"cannot encode $: more than {NODES} objects, counting each as often as it is referred to; "
+            f"cannot encode $: more than {NODES} objects, counting each reference to one; "
             "store it in parts, or use codec='pickle'"
         )
     try:
@@ -104,7 +104,7 @@ def explain(value: object, cause: BaseException | None = None, result: int = 0, 
 def _inexplicable(cause: BaseException | None) -> str:
     """Say what may have happened to a value in which nothing is wrong."""
     if cause is None or isinstance(cause, RuntimeError):
-        return "it was changed while it was being encoded; keep other threads from it meanwhile"
+        return "it was changed while it was being encoded; do not let other threads change it meanwhile"
     return f"it cannot be packed ({type(cause).__name__}: {cause}); {_OTHERWISE}"
 
 
@@ -131,9 +131,9 @@ def first_refusal(
                     return [*path, step], *problem
                 continue
             if any([node is outer for _, _, outer in path]):
-                return [*path, step], "it is inside itself", "break the cycle, or use codec='pickle'", ""
+                return [*path, step], "it contains itself", "break the cycle, or use codec='pickle'", ""
             if len(path) == DEPTH:
-                return ([*path, step], f"more than {DEPTH} containers inside one another",
+                return ([*path, step], f"more than {DEPTH} containers nested in one another",
                         "flatten it, or use codec='pickle'", "")  # fmt: skip
             if node is culprit:
                 return [*path, step], *about, ""
@@ -190,7 +190,7 @@ def _problem(node: Any) -> tuple[str, str, str] | None:
             return f"a str with a lone surrogate at {error.start}", ENCODE_IT, ""
     found = (0, None) if kind is int or kind is range or kind is complex or id(kind) in _NATIVE else registry.find(kind)
     if found is None:
-        return f"objects of type {type_name(kind)} are not stored as they are", _remedy(kind), ""
+        return f"objects of type {type_name(kind)} cannot be stored", _remedy(kind), ""
     try:
         check_size(_payload(node, *found))
     except Unsupported as error:
@@ -234,8 +234,8 @@ def _check_parts(*parts: Any) -> None:
         size = (part if part >= 0 else ~part).bit_length() // 8 + 1
         if size > extensions.PART:
             raise Unsupported(
-                f"a number in it takes {size} bytes, {extensions.PART} is the most",
-                "store the numbers as ints of their own",
+                f"a number in it takes {size} bytes, more than {extensions.PART}",
+                "store the numbers separately, as ints",
             )
 
 

@@ -29,5 +29,5 @@ def check_size(size: int) -> None:
     Raises: Unsupported.
     """
     if size > LIMIT:
-        raise Unsupported(f"{size} bytes, and msgpack holds at most {LIMIT} (2**32 - 1) in one piece",
+        raise Unsupported(f"it has {size} bytes, and the limit of msgpack is {LIMIT} (2**32 - 1)",
                           "store it in parts, or its bytes with codec='raw'")  # fmt: skip

@@ -107,7 +107,7 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
     if code == errno.ENOMEM:
         return (
             f"{size} bytes asked for; {limit('kernel.shmmax')}, {limit('vm.overcommit_memory')}; "
-            "ask for less, or pass SHM_NORESERVE, which sets no memory aside"
+            "ask for less, or pass SHM_NORESERVE, which reserves no memory"
         )
     if code == errno.EPERM:
         return f"SHM_HUGETLB needs CAP_IPC_LOCK or membership in a group: {limit('vm.hugetlb_shm_group')}"
@@ -164,11 +164,11 @@ def about_shmat(code: int, shmid: int, shmaddr: int, shmflg: int) -> str:
     if shmaddr == 0:
         return f"{it}; SHM_REMAP needs an address" if shmflg & SHM_REMAP else it
     if shmaddr % SHMLBA and not shmflg & SHM_RND:
-        return f"{it}; {shmaddr:#x} is no multiple of {SHMLBA} (SHMLBA); add SHM_RND to round it down"
+        return f"{it}; {shmaddr:#x} is not a multiple of {SHMLBA} (SHMLBA); add SHM_RND to round it down"
     there = mapping_at(shmaddr // SHMLBA * SHMLBA, row.size)
     if there and not shmflg & SHM_REMAP:
         return f"{it}; {shmaddr:#x} is taken by {there}; SHM_REMAP would replace that"
-    return f"{it}; {shmaddr:#x} is no address that it can have"
+    return f"{it}; {shmaddr:#x} cannot be its address"
 
 
 def about_shmctl(code: int, shmid: int, cmd: int) -> str:
@@ -181,7 +181,7 @@ def about_shmctl(code: int, shmid: int, cmd: int) -> str:
             return f"the segment at index {shmid} was removed"
         if code == errno.EINVAL:
             return f"no segment is at index {shmid} (or this kernel has no SHM_STAT_ANY: Linux 4.17)"
-        return f"the segment at index {shmid} is not for you, uid {os.geteuid()}, to read; SHM_STAT_ANY shows it"
+        return f"uid {os.geteuid()} may not read the segment at index {shmid}; SHM_STAT_ANY shows it"
     if code == errno.EPERM:
         doing = "its owner, its creator and CAP_SYS_ADMIN may do this"
         if cmd == SHM_LOCK:

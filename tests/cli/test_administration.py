@@ -101,7 +101,7 @@ def test_check_of_a_broken_store(make, key, cli):
     ffi.buffer(memory + heap + 36, 4)[:] = b"\x7f\x00\x00\x00"  # the boundary tag of the first block
     done = cli("check", key)
     assert done.code == 1 and "I6" in done.err and done.out == ""
-    assert done.err.endswith("; shmstore check --repair keeps what can be kept\n")
+    assert done.err.endswith("; shmstore check --repair keeps all entries that it can\n")
     told = cli("check", key, "--json")
     assert told.code == 1 and told.json["sound"] is False and "I6" in told.json["error"]
     store.close()

@@ -127,7 +127,7 @@ def test_get_shows_values(store, key, cli):
 def test_pickles_are_read_only_when_asked_for(make, key, cli):
     make(codec="pickle")["p"] = {"a": {1}}
     refused = cli("get", key, "p")
-    assert refused.code == 1 and refused.err.endswith("; if you trust whoever put it, use --pickle\n")
+    assert refused.code == 1 and refused.err.endswith("; if you trust the process that put it, use --pickle\n")
     assert cli("get", key, "p", "--pickle").ok().out == "{'a': {1}}\n"
 
 
@@ -347,7 +347,7 @@ def test_only_create_creates(key, cli):
 def test_a_size_that_is_too_small(key, cli):
     for size in ("1", "127", "1K", "52K"):
         done = cli("put", key, "a", "1", "--create", "--size", size)
-        assert done.code == 2 and "is too small: the least store has 57344 bytes (56K)" in done.err, size
+        assert done.code == 2 and "is too small: the smallest store has 57344 bytes (56K)" in done.err, size
         assert "entries" not in done.err
     cli("put", key, "a", "1", "--create", "--size", "56K").ok()
 

@@ -40,10 +40,10 @@ _REMEDIES: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.NotAStore, r"ipcrm -m (\d+)", r"shmstore rm --id \1 --force"),
     (
         errors.StoreCorrupt,
-        r"check\(repair=True\) keeps what can be kept",
-        "shmstore check --repair keeps what can be kept",
+        r"check\(repair=True\) keeps all entries that it can",
+        "shmstore check --repair keeps all entries that it can",
     ),
-    (errors.StoreCorrupt, r"check\(\) says which rule", "shmstore check says which rule"),
+    (errors.StoreCorrupt, r"check\(\) names the invariant", "shmstore check names the invariant"),
     (errors.StoreCorrupt, r"remove it: .*", "shmstore rm --force removes it"),
     (errors.CodecError, r"open the store with decoders=\('pickle',\)", "use --pickle"),
     (errors.LockTimeout, r"a handle that may write does, in recover\(\) or .*", "shmstore check --lock does"),

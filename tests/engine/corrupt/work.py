@@ -34,7 +34,7 @@ def attempt(call):
     except (shmstore.ShmStoreError, KeyError, TimeoutError):  # the last is wait's
         return None
     except TypeError as error:
-        if not any(text in str(error) for text in ("incr and decr need an int", "only bytes have memory")):
+        if not any(text in str(error) for text in ("incr and decr need an int", "only a value that is bytes")):
             raise
         return None
 

@@ -72,7 +72,7 @@ def row(output: str, name: str) -> list[float]:
 
 def unexpected(errors):
     """A worker that is killed with a lock or a block in hand is named in the log by whoever takes these over."""
-    return "".join(line for line in errors.splitlines(True) if "died in the midst of something" not in line)
+    return "".join(line for line in errors.splitlines(True) if "died while it used the store" not in line)
 
 
 def test_a_worker_is_killed_and_nothing_is_lost(start_demo, finish, assert_nothing_left):

@@ -249,7 +249,7 @@ def test_keys_of_one_hash_are_limited(kind):
     assert codec.decode(codec.encode(few)) == few
     for value in (many, [many], {"a": (many,)} if kind != "keys" else [many]):
         with pytest.raises(
-            CodecError, match=r"^cannot encode \$.*too many keys or members have one hash; store a list of pairs"
+            CodecError, match=r"^cannot encode \$.*too many keys or members have the same hash; store a list of pairs"
         ):
             codec.encode(value)
     packed = codec.encode(list(many) * 2 if kind != "keys" else [x for pair in many.items() for x in pair])
@@ -263,12 +263,12 @@ def test_keys_of_one_hash_are_limited(kind):
 def test_many_small_crowds_are_limited_together():
     crowd = CROWDS["tuples"](300)
     assert codec.decode(codec.encode([crowd] * 50)) == [crowd] * 50
-    with pytest.raises(CodecError, match="too many keys or members have one hash"):
+    with pytest.raises(CodecError, match="too many keys or members have the same hash"):
         codec.encode([crowd] * 200)
 
 
 def test_long_keys_count_as_several():
-    with pytest.raises(CodecError, match="too many keys or members have one hash"):
+    with pytest.raises(CodecError, match="too many keys or members have the same hash"):
         codec.encode({(i * P,) + (0,) * 2000 for i in range(1000)})
 
 

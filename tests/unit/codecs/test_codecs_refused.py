@@ -119,7 +119,7 @@ REFUSED = [
     (timezone.utc, r"datetime\.timezone.*as part of a datetime"),
     (BERLIN, r"zoneinfo\.ZoneInfo.*as part of a datetime"),
     ("\ud800", r"a str with a lone surrogate at 0.*surrogatepass"),
-    (Fraction(1, 2**10000), r"fractions\.Fraction: a number in it takes 1251 bytes, 1024 is the most"),
+    (Fraction(1, 2**10000), r"fractions\.Fraction: a number in it takes 1251 bytes, more than 1024"),
     (range(2**10000), r"range: a number in it takes"),
 ]
 
@@ -233,11 +233,11 @@ def test_a_class_that_claims_to_be_another_is_refused():
 def test_cycles_are_named():
     ring = []
     ring.append({"self": ring})
-    with pytest.raises(CodecError, match=r"^cannot encode \$\[0\]\.self: it is inside itself; "):
+    with pytest.raises(CodecError, match=r"^cannot encode \$\[0\]\.self: it contains itself; "):
         codec.encode(ring)
     twisted = ([],)
     twisted[0].append(slice(twisted))
-    with pytest.raises(CodecError, match=r"^cannot encode \$\[0\]\[0\]\.stop: it is inside itself; "):
+    with pytest.raises(CodecError, match=r"^cannot encode \$\[0\]\[0\]\.stop: it contains itself; "):
         codec.encode(twisted)
     shared = [1]
     assert codec.decode(codec.encode([shared, shared])) == [[1], [1]]
@@ -247,7 +247,7 @@ def test_cycles_are_named():
 def test_depth_ends_at_256(wrap):
     deepest = nested(wrap, 256)
     assert repr(codec.decode(codec.encode(deepest))) == repr(deepest)
-    with pytest.raises(CodecError, match=r"more than 256 containers inside one another; "):
+    with pytest.raises(CodecError, match=r"more than 256 containers nested in one another; "):
         codec.encode(nested(wrap, 257))
 
 

@@ -29,7 +29,7 @@ def test_the_error_names_the_limit_and_the_way_out(monkeypatch, value, path, siz
         monkeypatch.setattr(module, "LIMIT", 100)
     error = explain.explain(value)
     assert error.args[0].startswith("cannot encode $")
-    with pytest.raises(shmstore.CodecError, match=rf"^cannot encode {path}: .*: {size} bytes, and msgpack holds at most 100 .*"
+    with pytest.raises(shmstore.CodecError, match=rf"^cannot encode {path}: .*: it has {size} bytes, and the limit of msgpack is 100 .*"
                                                   "store it in parts, or its bytes with codec='raw'$"):  # fmt: skip
         raise error
 
@@ -38,8 +38,8 @@ def test_what_is_too_large_with_its_container_alone():
     inner = (b"x", [b"y"])
     error = explain.explain([1, {"a": (2, inner)}], None, explain.TOO_LARGE, inner)
     assert error.args == (
-        f"cannot encode $[1].a[1]: it takes more than the {LIMIT} bytes (2**32 - 1) that msgpack holds in one piece, as which "
-        "tuples, sets and slices are packed; use lists on the way to the large parts, or store it in parts",
+        f"cannot encode $[1].a[1]: it takes more than {LIMIT} bytes (2**32 - 1) with its contents, the limit of msgpack for "
+        "tuples, sets and slices; use lists around the large parts, or store it in parts",
     )
 
 
@@ -66,7 +66,8 @@ def test_four_gibibytes_are_refused(key, make, path, codec_name):
     with shmstore.open(key, size="1M", codec=codec_name) as store:
         value = make()
         with pytest.raises(
-            shmstore.CodecError, match=rf"cannot encode {path}: .*: \d+ bytes, and msgpack holds at most {LIMIT} "
+            shmstore.CodecError,
+            match=rf"cannot encode {path}: .*: it has \d+ bytes, and the limit of msgpack is {LIMIT} ",
         ):
             store["k"] = value
 

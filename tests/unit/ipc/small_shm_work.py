@@ -103,7 +103,7 @@ def another_takes_the_rest():
             for _ in range(200):
                 handles.append(Store("small", backend="posix"))
         except shmstore.StoreFull as error:
-            assert "no place for one more writing process" in str(error) and "/dev/shm" in str(error)
+            assert "no client slot for another writing process" in str(error) and "/dev/shm" in str(error)
         else:
             raise AssertionError("entries without pages")
         Store("small", backend="posix", readonly=True).close()
@@ -199,22 +199,24 @@ def doctor() -> tuple[str, str, str]:
 def doctor_says_which_and_why():
     """Two stores of 512 MB, one of each kind; then the doctor's command is obeyed."""
     level, says, fix = doctor()
-    assert level == "note" and "it has 64M, a container's default: more than that no POSIX store holds" in says, says
+    assert level == "note" and "its size is 64M, the default of containers" in says, says
     with (
         Store("small", backend="posix", size="512M", max_entries=2000, codec="raw") as store,
         Store("large", size="512M", codec="raw") as large,
     ):
         level, says, fix = doctor()
-        assert level == "problem" and "POSIX stores: 1, of 512M together" in says and "before they are full" in says, (
-            says
-        )
+        assert (
+            level == "problem"
+            and "the POSIX stores (1, with 512M in all)" in says
+            and "before the stores are full" in says
+        ), says
         count, said = full(lambda i: store.put(f"k{i}", bytes(M)))
         assert 50 < count < 64 and "/dev/shm has 67108864 bytes (64M)" in said
         level, says, fix = doctor()
         assert (
             level == "problem"
-            and "POSIX stores refuse (StoreFull)" in says
-            and "System V segments are not bound" in says
+            and "puts into POSIX stores raise StoreFull" in says
+            and "System V stores are not affected" in says
         ), says
         store.delete("k0")
         store["k0"] = bytes(M)

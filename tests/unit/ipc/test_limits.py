@@ -115,7 +115,7 @@ def test_ulimit_l(key, in_child, backend):
 
     code, text = told(in_child, lambda: Store(key, backend=backend, size="1M", lock_memory=True), before=before)
     assert code in (errno.ENOMEM, errno.EPERM)
-    assert "lock_memory=True wants 1M, ulimit -l is 4096 bytes (4K); raise it" in text
+    assert "lock_memory=True needs 1M, ulimit -l is 4096 bytes (4K); raise it" in text
 
 
 def test_a_process_that_locks_what_it_maps(key, in_child):
@@ -141,9 +141,9 @@ def test_a_process_that_locks_what_it_maps(key, in_child):
         ("ro", r"/dev/shm is mounted read-only"),
         (
             "mode=0755",
-            r"uid 54321 may make no files in /dev/shm, which is of uid 0, mode 0755; as root: chmod 1777 /dev/shm",
+            r"uid 54321 may not create files in /dev/shm, which belongs to uid 0, mode 0755; as root: chmod 1777 /dev/shm",
         ),
-        ("mode=0700", r"uid 54321 may make no files in /dev/shm, which is of uid 0, mode 0700"),
+        ("mode=0700", r"uid 54321 may not create files in /dev/shm, which belongs to uid 0, mode 0700"),
     ],
 )
 def test_a_dev_shm_of_another_kind(key, in_child, small_dev_shm, options, says):
@@ -293,8 +293,8 @@ def test_a_segment_that_the_kernel_removed(in_child, unshare_ipc):
     ("make", "says"),
     [
         (lambda folder: folder / "absent", "there is no file"),
-        (lambda folder: folder / "file" / "below", "is no directory"),
-        (lambda folder: folder / ("x" * 300), "too long a path"),
+        (lambda folder: folder / "file" / "below", "is not a directory"),
+        (lambda folder: folder / ("x" * 300), "is too long"),
     ],
 )
 def test_a_path_that_leads_nowhere(tmp_path, make, says):

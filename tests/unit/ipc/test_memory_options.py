@@ -89,7 +89,7 @@ def test_too_few_huge_pages_and_the_command_that_helps(huge_pages, key, options)
         Store(**wish)
     said = str(refused.value)
     assert (
-        "hugepages='2M' takes 4 of them; vm.nr_hugepages is 1, 1 free; set more aside: sysctl -w vm.nr_hugepages=4"
+        "hugepages='2M' needs 4 of them; vm.nr_hugepages is 1, 1 free; reserve more: sysctl -w vm.nr_hugepages=4"
         in said
     )
     name, count = re.search(r"sysctl -w (\S+)=(\d+)", said).groups()
@@ -130,7 +130,7 @@ def test_doctor_counts_huge_pages(huge_pages):
     from shmstore.cli.support import doctor_limits as limits
     from shmstore.cli.support.machine import Machine
 
-    assert "none are set aside" in limits.huge_pages(Machine()).says
+    assert "none are reserved" in limits.huge_pages(Machine()).says
     huge_pages.set_aside(4)
     with Store(PRIVATE, size="4M", hugepages="2M"):
         assert "2 of 4 are free, 2M each" in limits.huge_pages(Machine()).says
@@ -215,7 +215,7 @@ def test_who_may_not_lock(key, memory, limit, amount, in_child):
         in_child(lambda: Store(key, backend=memory, size="4M", lock_memory=True).close(), uid=NOBODY, before=limited)
     said = str(refused.value)
     assert (
-        f"lock_memory=True wants 4M, ulimit -l is {amount}; raise it (ulimit -l 4096" in said and "CAP_IPC_LOCK" in said
+        f"lock_memory=True needs 4M, ulimit -l is {amount}; raise it (ulimit -l 4096" in said and "CAP_IPC_LOCK" in said
     )
     with pytest.raises(shmstore.StoreNotFound):  # nothing is left of it
         Store(key, backend=memory, create=False)

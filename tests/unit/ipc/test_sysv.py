@@ -138,7 +138,7 @@ def test_a_chosen_address(shmid):
         shmat(shmid, chosen)
     assert refused.value.errno == errno.EINVAL
     shmdt(attachment)
-    with pytest.raises(OSError, match=f"{SIZE} bytes; .*is no multiple of {SHMLBA}") as refused:
+    with pytest.raises(OSError, match=f"{SIZE} bytes; .*is not a multiple of {SHMLBA}") as refused:
         shmat(shmid, chosen | 5)
     assert refused.value.errno == errno.EINVAL
 
@@ -164,7 +164,7 @@ def test_remap_replaces_what_lies_there(shmid):
 
 def test_nothing_is_attached_at_the_null_address(shmid):
     """Which root might; others are refused by the kernel."""
-    with pytest.raises(OSError, match="0x5 is no address|may map 0x5: vm.mmap_min_addr is") as refused:
+    with pytest.raises(OSError, match="0x5 cannot be its address|may map 0x5: vm.mmap_min_addr is") as refused:
         shmat(shmid, 5, SHM_RND)
     assert refused.value.errno in (errno.EINVAL, errno.EPERM)
     assert shmctl(shmid, IPC_STAT).nattch == 0

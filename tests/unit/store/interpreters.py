@@ -106,4 +106,4 @@ class User:
     def again(self):
         assert self.failures(self.calls) == []
         (line,) = takeover(self.package, self.store)
-        assert "died in the midst of something" in line
+        assert "died while it used the store" in line

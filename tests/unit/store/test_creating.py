@@ -389,7 +389,7 @@ def test_a_blank_segment_of_somebody_alive_is_no_store(spawn, number):
     assert os.read(read, 1) == b"1"
     os.close(read)
     os.close(write)
-    with pytest.raises(shmstore.NotAStore, match="left untouched"):
+    with pytest.raises(shmstore.NotAStore, match="not changed"):
         Store(number, size=SIZE, timeout=20)
     with pytest.raises(shmstore.NotAStore):
         Store(number, size=2 * SIZE, timeout=20)

@@ -67,7 +67,7 @@ def test_not_found(key):
     says(caught, repr(key), f"key {lib.shms_key_of_name(key.encode(), len(key)) & 0xFFFFFFFF:#010x}", "create=False")
     with pytest.raises(shmstore.StoreNotFound) as caught:
         Store(key, readonly=True)
-    says(caught, repr(key), "readonly=True does not make one")
+    says(caught, repr(key), "readonly=True does not create one")
     with pytest.raises(shmstore.StoreNotFound):
         shmstore.destroy(key)
 
@@ -131,7 +131,7 @@ def test_not_a_store(number, size, options):
     before = contents(number)
     with pytest.raises(shmstore.NotAStore) as caught:
         Store(number, timeout=20, **options)
-    says(caught, hex(number), f"segment {id}", f"{size} bytes", "left untouched", "another key", f"ipcrm -m {id}")
+    says(caught, hex(number), f"segment {id}", f"{size} bytes", "not changed", "another name", f"ipcrm -m {id}")
     assert contents(number) == before
     with pytest.raises(shmstore.NotAStore):
         shmstore.destroy(number)
@@ -204,8 +204,8 @@ def test_full(store, key):
             store[f"k{i}"] = bytes(9000)
     assert type(caught.value) is shmstore.StoreFull
     stats = store.stats()
-    says(caught, repr(key), "bytes asked for", f"{stats.bytes_free} bytes free", "delete something")
-    says(caught, f"the largest run {stats.largest_free}")
+    says(caught, repr(key), "bytes needed", f"{stats.bytes_free} bytes free", "delete something")
+    says(caught, f"the largest free block {stats.largest_free}")
     try:
         store["more"] = bytes(9000)
     except MemoryError:
@@ -231,7 +231,7 @@ def test_too_large(store, key, write):
     }[write]  # fmt: skip
     with pytest.raises(shmstore.ValueTooLarge) as caught:
         call()
-    says(caught, repr(key), "more than the empty store could take", "bytes of heap", "larger size")
+    says(caught, repr(key), "more than the empty store can hold", "bytes of heap", "larger size")
     assert dict(store) == {"k": "old"}
 
 
@@ -287,7 +287,7 @@ def test_destroyed(make, key, method):
     other.destroy()
     with pytest.raises(shmstore.StoreDestroyed) as caught:
         (READS | WRITES)[method](store)
-    says(caught, repr(key), "removed", "open it anew")
+    says(caught, repr(key), "removed", "open it again")
     store.close()
     assert store.closed
 

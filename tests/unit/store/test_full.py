@@ -98,7 +98,7 @@ def test_it_fits_or_it_is_refused_at_once_and_no_byte_between(create, size):
             store["k"] = bytes(length)
         except shmstore.ValueTooLarge as error:
             refused = length
-            assert f"{length} bytes asked for" in str(error) and f"({heap} bytes of heap)" in str(error)
+            assert f"{length} bytes needed" in str(error) and f"({heap} bytes of heap)" in str(error)
             assert "k" not in store and store.stats().bytes_used == 0
         else:
             fits = length
@@ -149,7 +149,7 @@ def test_too_small_for_any_store(key, size):
     with pytest.raises(ValueError) as caught:
         Store(key, size=size)
     assert repr(key) in str(caught.value) and f"size={size}" in str(caught.value)
-    smallest = re.search(r"the least store has (\d+) bytes", str(caught.value)).group(1)
+    smallest = re.search(r"the smallest store has (\d+) bytes", str(caught.value)).group(1)
     with pytest.raises(shmstore.StoreNotFound):
         Store(key, create=False)
     with Store(key, size=smallest) as store:
@@ -161,7 +161,7 @@ def test_too_small_for_any_store(key, size):
 def test_too_small_for_so_many_entries(key, entries, size):
     with pytest.raises(ValueError) as caught:
         Store(key, size=size, max_entries=entries)
-    assert f"table of {entries} entries" in str(caught.value)
+    assert f"table for {entries} entries" in str(caught.value)
     smallest = re.search(r"at least (\d+) bytes", str(caught.value)).group(1)
     with Store(key, size=smallest, max_entries=entries) as store:
         store.destroy()
@@ -198,7 +198,7 @@ def test_what_it_says(create, key):
     _, error = fill(store, bytes(3000))
     stats = store.stats()
     for part in (
-        repr(key), "3000 bytes asked for", f"{stats.bytes_free} bytes free", f"the largest run {stats.largest_free}",
+        repr(key), "3000 bytes needed", f"{stats.bytes_free} bytes free", f"the largest free block {stats.largest_free}",
         "nothing was changed", "ttl", "larger size",
     ):  # fmt: skip
         assert part in str(error)

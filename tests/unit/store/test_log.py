@@ -60,7 +60,7 @@ def test_a_takeover_is_logged(store, caplog):
     store["a"] = 1
     (record,) = caplog.records
     assert record.name == "shmstore" and record.levelno == logging.WARNING
-    assert f"process {pid} died" in record.message and f"by process {os.getpid()}" in record.message
+    assert f"process {pid} died" in record.message and f"process {os.getpid()} took over" in record.message
 
 
 def test_recover_logs_it_too(store, caplog):

@@ -85,7 +85,7 @@ def test_what_is_no_counter(store, key, call):
     store.put_many({"text": "1", "large": -(2**63)})
     with pytest.raises(TypeError, match=rf"^store {key!r}, entry 'text': incr and decr need an int"):
         getattr(store, call)("text")
-    with pytest.raises(OverflowError, match=rf"^store {key!r}, entry 'large': the counter would leave"):
+    with pytest.raises(OverflowError, match=rf"^store {key!r}, entry 'large': the result does not fit in 64 bits"):
         getattr(store, call)("large", -1 if call == "incr" else 1)
 
 
@@ -93,7 +93,7 @@ def test_what_is_no_counter(store, key, call):
 @pytest.mark.parametrize("write", WRITES)
 def test_what_there_is_no_room_for(make, key, codec, write):
     store = make(codec=codec)
-    with pytest.raises(shmstore.ValueTooLarge, match=rf"^store {key!r}, entry 'the one': \d+ bytes asked for"):
+    with pytest.raises(shmstore.ValueTooLarge, match=rf"^store {key!r}, entry 'the one': \d+ bytes needed"):
         WRITES[write](store, "the one", bytes(2 << 20))
     assert "the one" not in store
 
@@ -141,7 +141,7 @@ class Counts:
         return 5
 
 
-TOO_LONG = "has more than 64 bits, sign included; nothing was counted"
+TOO_LONG = "has more than 64 bits, sign included; the value was not changed"
 
 
 @pytest.mark.parametrize(

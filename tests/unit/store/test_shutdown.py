@@ -141,7 +141,7 @@ last.me = last
 interpreters.leave_a_lock(shmstore, store)
 """)
     assert len(lines) == (1 if logging else 0)
-    assert not logging or "died in the midst of something" in lines[0]
+    assert not logging or "died while it used the store" in lines[0]
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
