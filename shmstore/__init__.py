@@ -66,9 +66,13 @@ from shmstore.store import DEFAULT, KEEP, PRIVATE, Store, destroy, open, stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shmstore._store.derived_keys import key, typed_key
     from shmstore.shared_memory import ShareableList, SharedMemory
 else:
-    _LATE = dict.fromkeys(("ShareableList", "SharedMemory"), late("shmstore.shared_memory"))
+    _LATE = {
+        **dict.fromkeys(("ShareableList", "SharedMemory"), late("shmstore.shared_memory")),
+        **dict.fromkeys(("key", "typed_key"), late("shmstore._store.derived_keys")),
+    }
 
     def __getattr__(name):
         """Import what few programs need when it is first asked for."""
@@ -114,7 +118,9 @@ __all__ = [
     "UnencodableKey",
     "ValueTooLarge",
     "destroy",
+    "key",
     "open",
     "register",
     "stores",
+    "typed_key",
 ]

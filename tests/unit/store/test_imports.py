@@ -104,7 +104,7 @@ except second.ShmStoreError as error:
 segment, mapped = (importlib.import_module(f"shmstore.{name}") for name in ("sysv", "posix"))
 segment.shmctl(attachment.shmid, segment.IPC_SET, stat)
 segment.shmctl(attachment.shmid, segment.IPC_RMID), segment.shmdt(attachment), mapped.munmap(mapping)
-""") == ["ShareableList SharedMemory Store destroy open register stores", "True"]
+""") == ["ShareableList SharedMemory Store destroy key open register stores typed_key", "True"]
 
 
 def test_handles_of_an_earlier_import_are_pickled(said):
