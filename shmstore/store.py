@@ -12,7 +12,7 @@ from shmstore._base.calls import StoreCalls
 from shmstore._base.durations import check_ttl, seconds_until, ttl_ns
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import current, late
-from shmstore._base.sentinels import DEFAULT, KEEP, MISSING, PRIVATE, UnsaidInt, UnsaidStr
+from shmstore._base.sentinels import DEFAULT, KEEP, MISSING, PRIVATE, DefaultInt, DefaultStr
 from shmstore._core import lib
 from shmstore._store import coding, control, copying, failures, many, waiting
 from shmstore._store.keys import ALL_KEYS, EntryKey, raw_key
@@ -99,9 +99,9 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         *,
         backend: str = "sysv",
         create: bool | None = None,
-        size: int | str = UnsaidStr("64M"),
+        size: int | str = DefaultStr("64M"),
         max_entries: int | None = None,
-        mode: int = UnsaidInt(0o600),
+        mode: int = DefaultInt(0o600),
         owner: int | str | None = None,
         readonly: bool = False,
         ttl: Duration | None = None,
@@ -779,9 +779,9 @@ def open(
     *,
     backend: str = "sysv",
     create: bool | None = None,
-    size: int | str = UnsaidStr("64M"),
+    size: int | str = DefaultStr("64M"),
     max_entries: int | None = None,
-    mode: int = UnsaidInt(0o600),
+    mode: int = DefaultInt(0o600),
     owner: int | str | None = None,
     readonly: bool = False,
     ttl: Duration | None = None,

@@ -17,7 +17,7 @@ import pytest
 import shmstore
 import shmstore._store.memory_errors  # and what else is imported when it is needed: who becomes another user may not read it any more
 import shmstore._store.records
-import shmstore.codecs.explain
+import shmstore.codecs.error_path
 import shmstore.store
 import shmstore.sysv._errors
 from shmstore._store.names import BACKENDS

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEPTH", "Memory", "NODES", "Sized", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "make_shm_open", "mmap", "pack",
-    "set_codec", "set_ttls", "settle", "shmat", "unpack", "unpack_extension",
+    "set_codec", "set_ttls", "set_result", "shmat", "unpack", "unpack_extension",
 ]  # fmt: skip
 
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     set_codec: Callable[..., None]
     forget_types: Callable[[], None]
     set_ttls: Callable[[object, object], None]
-    settle: Callable[[Any, Any], None]
+    set_result: Callable[[Any, Any], None]
     shmat: Callable[[int, int, int], Memory | tuple[str, int, Memory]]
     create: Callable[[int, int, int], Memory | tuple[str, int, Memory]]
     mmap: Callable[[int, int, int, int, int, int, bool], Memory | tuple[str, int, Memory]]
@@ -131,6 +131,6 @@ else:
     forget_types = _module.forget_types
     unpack, unpack_extension, check = _module.unpack, _module.unpack_extension, _module.check
     set_ttls = _module.set_ttls
-    settle = _module.settle
+    set_result = _module.set_result
     Sized, make_shm_open = _module.Sized, _module.make_shm_open
     Memory, shmat, create, mmap = _module.Memory, _module.shmat, _module.create, _module.mmap

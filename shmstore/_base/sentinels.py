@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["DEFAULT", "KEEP", "MISSING", "PRIVATE", "Default", "Private", "UnsaidInt", "UnsaidStr"]
+__all__ = ["DEFAULT", "KEEP", "MISSING", "PRIVATE", "Default", "Private", "DefaultInt", "DefaultStr"]
 
 
 class Default:
@@ -43,15 +43,15 @@ PRIVATE = once(Private("PRIVATE"))
 
 
 @once
-class UnsaidStr(str):
-    """A default that can be told from the same value given by the caller."""
+class DefaultStr(str):
+    """A default value. Its type distinguishes it from an equal str that the caller gives."""
 
     __slots__ = ()
 
 
 @once
-class UnsaidInt(int):
-    """The same for permission bits, which signatures show as one writes them."""
+class DefaultInt(int):
+    """The same for permission bits, which signatures show in octal."""
 
     __slots__ = ()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import imported, late
 from shmstore.codecs import msgpack
-from shmstore.codecs.explain import type_name
+from shmstore.codecs.error_path import type_name
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shmstore._base.imports import once
 from shmstore._base.record import Record
-from shmstore._base.sentinels import UnsaidInt, UnsaidStr
+from shmstore._base.sentinels import DefaultInt, DefaultStr
 from shmstore._store.names import parse_backend, parse_huge_page, parse_key, parse_owner, parse_size
 
 TYPE_CHECKING = False
@@ -76,7 +76,7 @@ def parse(
         raise TypeError(f"max_entries is an int or None, not {type(max_entries).__name__}")
     if max_entries is not None and not 0 < max_entries < 2**32:
         raise ValueError(f"max_entries is from 1 to 2**32 - 1, not {max_entries}")
-    mode_given = type(mode) is not UnsaidInt
+    mode_given = type(mode) is not DefaultInt
     if mode_given and (isinstance(mode, bool) or not isinstance(mode, int)):
         raise TypeError(f"mode is an int such as 0o600, not {type(mode).__name__}")
     if mode_given and not 0 <= mode <= 0o777:
@@ -85,7 +85,7 @@ def parse(
     if not isinstance(decoders, (str, bytes)):  # resolve() refuses those
         decoders = tuple(decoders)
     return parsed, Options(
-        create=None if create is None else bool(create), size=parse_size(size), size_given=type(size) is not UnsaidStr,
+        create=None if create is None else bool(create), size=parse_size(size), size_given=type(size) is not DefaultStr,
         max_entries=max_entries, mode=mode, mode_given=mode_given, owner=owner, readonly=bool(readonly), ttl=ttl,
         codec=codec, decoders=decoders, timeout=timeout, huge_page=huge_page, prefault=bool(prefault),
         lock_memory=bool(lock_memory), uuid=None,

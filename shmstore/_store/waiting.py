@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shmstore._base.calls import settle
+from shmstore._base.calls import set_result
 from shmstore._base.durations import seconds, timeout_ns
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import late
@@ -83,7 +83,7 @@ async def wait_async(
         except BaseException as e:
             error = e
         try:
-            loop.call_soon_threadsafe(settle, done, (result, error))
+            loop.call_soon_threadsafe(set_result, done, (result, error))
         except RuntimeError as e:
             if is_foreign(e):
                 raise

@@ -48,6 +48,6 @@ class Mapped:
             return
         try:
             self._end()
-        except BufferError as refusal:
-            if error is None or is_foreign(refusal):
+        except BufferError as in_use:
+            if error is None or is_foreign(in_use):
                 raise  # else the traceback itself holds the slice, and the mapping goes with it

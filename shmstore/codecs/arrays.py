@@ -16,7 +16,7 @@ from shmstore._base.foreign import is_foreign
 from shmstore.codecs.buffers import ext_head, pad_after, skip_pad
 from shmstore.codecs.dtypes import ELEMENTS, SIZE, dtype_from, dtype_to
 from shmstore.codecs.optional import need
-from shmstore.codecs.refusal import ENCODE_IT, Unsupported
+from shmstore.codecs.unsupported import ENCODE_IT, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def decode_ndarray(data: _Memory) -> Any:
         data, start = memoryview(bytearray(16))[:0], 0  # aligned, though there is nothing
     array = np.ndarray(shape, dtype, data, start, order=order)
     if len(data) >= _ROOMY:
-        _settle()
+        _keep_freed_memory()
     if not array.flags.aligned or (not array.flags.writeable and not flags & READ_ONLY):
         copy = np.empty(shape, dtype, order)
         _memory(copy)[:] = np.frombuffer(data, "u1", -1, start)
@@ -118,19 +118,19 @@ def decode_ndarray(data: _Memory) -> Any:
 
 
 _ROOMY = 1 << 20
-_settled = False
+_keeps_freed_memory = False
 
 
-def _settle() -> None:
+def _keep_freed_memory() -> None:
     """Let glibc keep a few dozen MB that are freed, once for the process.
 
     It gives memory back at twice the largest mapping that it has seen freed: the value's bytes and the array
     together reach that every time, and touching 8 MB of new pages takes 14 ms where copying takes 0.5. A
     mapping of 31 MB that comes and goes, untouched, puts the limit at 62; glibc stops learning at 32.
     """
-    global _settled
-    if not _settled:
-        _settled = True
+    global _keeps_freed_memory
+    if not _keeps_freed_memory:
+        _keeps_freed_memory = True
         bytes(31 << 20)
 
 

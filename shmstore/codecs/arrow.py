@@ -15,7 +15,7 @@ import struct
 from shmstore._base.foreign import is_foreign
 from shmstore.codecs.buffers import pad_after, skip_pad
 from shmstore.codecs.optional import need
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.unsupported import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 
 from shmstore._base.imports import imported, late
-from shmstore.codecs.refusal import Unsupported, check_size
+from shmstore.codecs.unsupported import Unsupported, check_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

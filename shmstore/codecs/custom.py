@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shmstore._base.foreign import is_foreign
 from shmstore.codecs import BUILTIN, NAMES
-from shmstore.codecs.explain import type_name
+from shmstore.codecs.error_path import type_name
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False

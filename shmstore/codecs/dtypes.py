@@ -20,7 +20,7 @@ import re
 from shmstore._base import calls
 from shmstore._base.foreign import is_foreign
 from shmstore.codecs.optional import need
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.unsupported import Unsupported
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False

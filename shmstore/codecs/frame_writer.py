@@ -18,7 +18,7 @@ from shmstore.codecs.buffers import pad_after
 from shmstore.codecs.dtypes import dtype_to
 from shmstore.codecs.optional import need
 from shmstore.codecs.pandas_zones import offset_to, zone_to
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.unsupported import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Writer:
                     x if type(x) is self.pd.IntervalIndex else getattr(x, "array", x)
                 )  # an array of ranges fails in pandas 3.1
                 return describe(self, values, element)
-        from shmstore.codecs.explain import type_name
+        from shmstore.codecs.error_path import type_name
 
         raise Unsupported(f"arrays of dtype {type_name(type(x.dtype))} are not stored", _OTHER_DTYPE)
 

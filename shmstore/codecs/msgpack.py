@@ -16,7 +16,7 @@ from __future__ import annotations
 from shmstore._base import calls
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import late
-from shmstore.codecs import buffers, explain, extensions, registry
+from shmstore.codecs import buffers, error_path, extensions, registry
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
@@ -80,7 +80,7 @@ def refused(value: object, cause: Exception | None, result: int = 0, culprit: ob
     *culprit* are what C found."""
     if cause is not None and (is_foreign(cause, caught_in_c=True) or isinstance(cause, CodecError)):
         return cause
-    return explain.explain(value, cause, result, culprit)
+    return error_path.error_for(value, cause, result, culprit)
 
 
 # ---- decoding ----------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ except ImportError as _error:
 from shmstore._base import calls
 from shmstore._base.foreign import is_foreign
 from shmstore.codecs import msgpack, registry
-from shmstore.codecs.explain import type_name
+from shmstore.codecs.error_path import type_name
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False

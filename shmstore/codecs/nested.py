@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from shmstore._base.foreign import is_foreign
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.unsupported import Unsupported
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def pack(value: Any, places: Places) -> bytes:
 
     Raises: Unsupported for the first of them that cannot be stored.
     """
-    from shmstore.codecs import explain, msgpack
+    from shmstore.codecs import error_path, msgpack
 
     if _level(pack.__code__) > LEVELS:
         raise Unsupported(
@@ -42,12 +42,12 @@ def pack(value: Any, places: Places) -> bytes:
         if is_foreign(error):
             raise
         for path, values in places:
-            found = explain.first_refusal(values)
+            found = error_path.first_unsupported(values)
             if found is not None:
                 (_, (_, row, _), *steps), cause, remedy, part = found
-                refusal = Unsupported(cause, remedy, path.format(row) + explain.shown(steps) + part)
-                refusal.is_inside = True
-                raise refusal from None
+                unsupported = Unsupported(cause, remedy, path.format(row) + error_path.shown(steps) + part)
+                unsupported.is_inside = True
+                raise unsupported from None
         raise
 
 

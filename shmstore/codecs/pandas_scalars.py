@@ -14,7 +14,7 @@ from shmstore._base.foreign import is_foreign
 from shmstore.codecs import nested
 from shmstore.codecs.optional import need
 from shmstore.codecs.pandas_zones import offset_from, offset_to, zone_from, zone_to
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.unsupported import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 from shmstore._base.foreign import is_foreign
 from shmstore.codecs import nested, zones
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.unsupported import Unsupported
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False

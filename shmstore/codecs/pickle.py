@@ -35,7 +35,7 @@ import pickle
 import struct
 
 from shmstore._base.foreign import is_foreign
-from shmstore.codecs.explain import type_name
+from shmstore.codecs.error_path import type_name
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shmstore.codecs.explain import type_name
+from shmstore.codecs.error_path import type_name
 from shmstore.errors import CodecError
 
 __all__ = ["decode", "encode", "name"]

@@ -9,7 +9,7 @@ from _thread import allocate_lock
 
 from shmstore._base.imports import imported, late
 from shmstore.codecs import buffers, extensions
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.unsupported import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from datetime import timedelta, timezone, tzinfo
 
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import imported, late
-from shmstore.codecs.refusal import Unsupported
+from shmstore.codecs.unsupported import Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -85,8 +85,8 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
     if code == errno.EEXIST:
         return f"{name} is taken by {_told(row) if row else 'another segment'}; leave IPC_EXCL out to use it"
     if code == errno.EACCES:
-        wish = f"you are uid {os.geteuid()}" + (f" and ask for mode {shmflg & 0o777:04o}" if shmflg & 0o777 else "")
-        return f"{name} is {_told(row) if row else 'not open to you'}; {wish}"
+        asked = f"you are uid {os.geteuid()}" + (f" and ask for mode {shmflg & 0o777:04o}" if shmflg & 0o777 else "")
+        return f"{name} is {_told(row) if row else 'not open to you'}; {asked}"
     if code == errno.EINVAL and row:
         return f"{name} has {row.size} bytes, fewer than the {size} asked for; ask for at most that, or for 0"
     if code == errno.EINVAL and shmflg & SHM_HUGETLB and (power := shmflg >> SHM_HUGE_SHIFT & SHM_HUGE_MASK):

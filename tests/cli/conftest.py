@@ -91,19 +91,19 @@ def _as_user(uid: int, function: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture
-def words(backend: str) -> Callable[..., list[str]]:
-    """A command line; what tests of all kinds of memory say means the store of this test's kind."""
+def command_line(backend: str) -> Callable[..., list[str]]:
+    """A command line with the options that select the store of this test's kind of memory."""
 
-    def words(*argv: object) -> list[str]:
+    def command_line(*argv: object) -> list[str]:
         given = [str(word) for word in argv]
         return given if backend == "sysv" or not given else [given[0], "--backend", backend, *given[1:]]
 
-    return words
+    return command_line
 
 
 @pytest.fixture
-def cli(words: Callable[..., list[str]]) -> Callable[..., Done]:
-    return lambda *argv, stdin=b"": run_here(*words(*argv), stdin=stdin)
+def cli(command_line: Callable[..., list[str]]) -> Callable[..., Done]:
+    return lambda *argv, stdin=b"": run_here(*command_line(*argv), stdin=stdin)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def nobody(as_user: Any) -> Callable[..., Done]:
 
 
 @pytest.fixture
-def script(tmp_path: Any, words: Callable[..., list[str]]) -> Callable[..., subprocess.Popen[bytes]]:
+def script(tmp_path: Any, command_line: Callable[..., list[str]]) -> Callable[..., subprocess.Popen[bytes]]:
     """Start ``shmstore`` as a program; whatever still runs at the end is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
@@ -135,7 +135,7 @@ def script(tmp_path: Any, words: Callable[..., list[str]]) -> Callable[..., subp
         program = os.path.join(os.path.dirname(sys.executable), "shmstore")
         command = [program] if os.path.exists(program) else [sys.executable, "-m", "shmstore"]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        process = subprocess.Popen([*command, *words(*argv)], cwd=tmp_path, **options)
+        process = subprocess.Popen([*command, *command_line(*argv)], cwd=tmp_path, **options)
         started.append(process)
         return process
 

@@ -59,7 +59,7 @@ def signature(name: str, thing: Any, *, method: bool) -> str:
         if default is ...:  # C has no name for it
             default = shmstore.KEEP if parameter.name == "touch" else shmstore.DEFAULT
         if parameter.name == "mode":
-            default = sentinels.UnsaidInt(default)  # shown as one writes it
+            default = sentinels.DefaultInt(default)  # shown as one writes it
         shown.append(parameter.replace(annotation=inspect.Parameter.empty, default=default))
     return name + str(found.replace(parameters=shown, return_annotation=inspect.Signature.empty))
 

@@ -50,11 +50,11 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from shmstore.cli.support.found import settled, stores
+    from shmstore.cli.support.found import recheck, stores
 
     age = parse_duration(args.older_than)
     now = time.time()
-    found = settled(
+    found = recheck(
         [one for backend in ("sysv", "posix") if args.backend in (None, backend) for one in stores(backend)]
     )
     victims = [_victim(one) for one in found if unused(one, age, now, dry_run=args.dry_run)]

@@ -78,11 +78,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _named(target: argparse.Namespace) -> Victim:
-    from shmstore.cli.support.found import look, settled
+    from shmstore.cli.support.found import look, recheck
     from shmstore.cli.support.identity import same_store
 
     found = look(place_of(target))
-    found = next(iter(settled([found])), found)
+    found = next(iter(recheck([found])), found)
     same_store(target, found)
     return Victim(found, target.key, named=True)
 
@@ -110,13 +110,13 @@ def matching(target: argparse.Namespace) -> list[Victim]:
 def _matching_in(backend: str, pattern: str) -> list[Victim]:
     from fnmatch import fnmatchcase
 
-    from shmstore.cli.support.found import settled, stores
+    from shmstore.cli.support.found import recheck, stores
 
     def matches(one: Found) -> bool:
         name = one.name
         return name is not None and not one.destroyed and (name == pattern or fnmatchcase(name, pattern))
 
-    found = settled([one for one in stores(backend) if matches(one)])
+    found = recheck([one for one in stores(backend) if matches(one)])
     return [Victim(one, one.name, named=one.name == pattern) for one in sorted(found, key=lambda one: str(one.name))]
 
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from shmstore.cli.support.objects import Object
     from shmstore.cli.support.segments import Segment
 
-__all__ = ["SETTLING_LOOKS", "SETTLING_NAP", "Block", "Found", "look", "settled", "stores"]
+__all__ = ["RECHECKS", "RECHECK_PAUSE", "Block", "Found", "look", "recheck", "stores"]
 
 _NUMBERED = re.compile("shmstore-#[0-9a-f]{8}")  # as _store/names.py calls the file of a numeric key
-SETTLING_LOOKS, SETTLING_NAP = 20, 0.005
+RECHECKS, RECHECK_PAUSE = 20, 0.005
 _GONE = (errno.ENOENT, errno.EINVAL, errno.EIDRM)
 
 
@@ -175,12 +175,13 @@ def stores(backend: str) -> list[Found]:
     return [one for place in places if (one := look(place)).kind == "store" and not one.gone]
 
 
-def settled(found: list[Found]) -> list[Found]:
-    """Look again, for a tenth of a second in all, at what somebody has attached without writing: it may be a look, too."""
-    for _ in range(SETTLING_LOOKS):
+def recheck(found: list[Found]) -> list[Found]:
+    """Look again, for a tenth of a second in all, at segments that are attached but have no client: a short read may have attached
+    them, as this command does."""
+    for _ in range(RECHECKS):
         if not any(one.attached and not one.clients for one in found):
             break
-        time.sleep(SETTLING_NAP)
+        time.sleep(RECHECK_PAUSE)
         again = [
             look(place) if one.attached and not one.clients and (place := one.place.again()) else one for one in found
         ]

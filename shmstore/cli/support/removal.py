@@ -8,7 +8,7 @@ import time
 
 from shmstore._store.failures import user
 from shmstore.cli.support.failures import FAILED, NOT_THERE, UNMET, Failure, explain
-from shmstore.cli.support.found import SETTLING_LOOKS, SETTLING_NAP
+from shmstore.cli.support.found import RECHECK_PAUSE, RECHECKS
 from shmstore.cli.support.human import amount
 from shmstore.cli.support.names import printable
 from shmstore.cli.support.output import choose_output
@@ -117,12 +117,12 @@ class Victim:
 
 def _others(store: Store[Any]) -> int | None:
     """How many other processes have it attached, without those that detach at once; None: unknown."""
-    for _ in range(SETTLING_LOOKS):
+    for _ in range(RECHECKS):
         attached = store.info().attached
         others = None if attached is None else attached - 1
         if not others or any(client.alive is not False and not client.is_me for client in store.clients()):
             break
-        time.sleep(SETTLING_NAP)
+        time.sleep(RECHECK_PAUSE)
     return others
 
 
@@ -144,12 +144,12 @@ def _attached_after(found: Found) -> int | None:
     """How many processes still keep its memory. The kernel counts this only for segments, while they exist."""
     if found.place.backend != "sysv":
         return found.attached
-    for _ in range(SETTLING_LOOKS):
+    for _ in range(RECHECKS):
         remains = found.place.again()
         attached = remains.attached if remains is not None else 0
         if not attached or attached <= (found.attached or 0):
             break
-        time.sleep(SETTLING_NAP)
+        time.sleep(RECHECK_PAUSE)
     return attached
 
 

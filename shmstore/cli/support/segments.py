@@ -79,9 +79,9 @@ class Segment:
 
     def change(self, uid: int, gid: int, mode: int) -> None:
         """Raises: OSError."""
-        wish = object.__new__(sysv.ShmidDs)  # of an owner without the right to read IPC_STAT gets none
-        wish.uid, wish.gid, wish.mode = uid, gid, mode
-        sysv.shmctl(self.id, sysv.IPC_SET, wish)
+        wanted = object.__new__(sysv.ShmidDs)  # of an owner without the right to read IPC_STAT gets none
+        wanted.uid, wanted.gid, wanted.mode = uid, gid, mode
+        sysv.shmctl(self.id, sysv.IPC_SET, wanted)
 
     @property
     def removers(self) -> set[int]:

@@ -10,7 +10,7 @@ import os
 import re
 
 from shmstore import errors
-from shmstore._base.sentinels import UnsaidStr
+from shmstore._base.sentinels import DefaultStr
 from shmstore._store.memory_errors import about_absence
 from shmstore._store.names import BACKENDS, Key, parse_key
 from shmstore.cli.support.failures import CODES, NOT_THERE, WRONG, Failure, refuse_beside, with_options
@@ -65,7 +65,7 @@ def add_key(parser: argparse.ArgumentParser, *, optional: bool = False, several:
     kind.add_argument("--path", action="store_true", help="STORE is the path of an existing file (ftok)")
     kind.add_argument("--name", action="store_true", help="STORE is a name, even if it looks like 0x...")
     about = "the memory of the store: System V (the default), or a file in /dev/shm"
-    group.add_argument("--backend", choices=BACKENDS, default=UnsaidStr("sysv"), help=about)
+    group.add_argument("--backend", choices=BACKENDS, default=DefaultStr("sysv"), help=about)
     if optional or several:
         action = "append" if several else "store"
         place = group.add_mutually_exclusive_group()
@@ -215,7 +215,7 @@ def place_of(args: argparse.Namespace) -> Segment | Object:
             raise Failure(WRONG, "--id is for System V segments; use --object NAME for POSIX objects")
         found, what = segment_by_id(args.id), f"segment with id {args.id} in this IPC namespace"
     elif args.object is not None:
-        if args.backend == "sysv" and type(args.backend) is not UnsaidStr:
+        if args.backend == "sysv" and type(args.backend) is not DefaultStr:
             raise Failure(WRONG, "--object is for POSIX objects; use --id N for System V segments")
         found, what = object_named(os.fsencode(args.object)), f"object {args.object!r}"
     else:

@@ -187,9 +187,9 @@ static PyObject *forget_types(PyObject *module, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-/* The event loop calls this. It logs what a callback raises, also an exception of a signal handler, and then whoever
- * awaits the future would do so for ever; in C no handler runs. */
-static PyObject *settle(PyObject *module, PyObject *args) {
+/* The event loop calls this. The loop would log an exception of a signal handler in a callback, and the future would
+ * never get its result. In C no signal handler runs. */
+static PyObject *set_result(PyObject *module, PyObject *args) {
     PyObject *future, *result;
     if (!PyArg_ParseTuple(args, "OO", &future, &result))
         return NULL;
@@ -218,7 +218,8 @@ static PyMethodDef functions[] = {
     {"mmap", shms_map_memory, METH_VARARGS,
      "mmap(address, length, prot, flags, fd, offset, readonly) -> Memory, or (call, errno, Memory)"},
     {"make_shm_open", shms_make_shm_open, METH_VARARGS, "make_shm_open(convert, failure) -> posix.shm_open"},
-    {"settle", settle, METH_VARARGS, "settle(future, result): give a future its result, unless it is done"},
+    {"set_result", set_result, METH_VARARGS,
+     "set_result(future, result): set the result of a future, unless it is done"},
     {"set_ttls", set_ttls, METH_VARARGS,
      "set_ttls(object, object): what stands for the ttl that a handle was opened with, and for the one that an entry "
      "has"},

@@ -13,7 +13,7 @@ void shms_packed_free(struct shms_packed *p) {
     Py_XDECREF(p->culprit);
 }
 
-static void blame(struct shms_packed *p, PyObject *container) {
+static void note_culprit(struct shms_packed *p, PyObject *container) {
     PyObject *old = p->culprit;
     Py_INCREF(container);
     p->culprit = container;
@@ -99,7 +99,7 @@ enum shms_pack_result shms_pack_extension(struct shms_packed *p, int code, const
 static enum shms_pack_result enclose(struct shms_packed *p, PyObject *container, int code, size_t from) {
     size_t bytes = p->length - from - EXTENSION_HEAD;
     if (bytes > UINT32_MAX) {
-        blame(p, container);
+        note_culprit(p, container);
         return SHMS_PACK_TOO_LARGE;
     }
     size_t n = extension_head(p->bytes + from, code, bytes);
@@ -190,7 +190,7 @@ static inline enum shms_pack_result pack_key(struct shms_pack *w, struct shms_ke
 static void end_keys(struct shms_pack *w, struct shms_keys_of *keys, PyObject *container, enum shms_pack_result rc) {
     if (SHMS_UNLIKELY(keys->spent > w->most && rc == SHMS_PACKED)) {
         w->most = keys->spent;
-        blame(w->to, container);
+        note_culprit(w->to, container);
     }
     shms_keys_end(keys);
 }

@@ -46,9 +46,9 @@ static inline void shms_packed_init(struct shms_packed *p) {
 }
 void shms_packed_free(struct shms_packed *p);
 
-/* REFUSED: no exception is pending; codecs/explain.py finds out why. RAISED: one is, of a function of Python's.
+/* REFUSED: no exception is pending; codecs/error_path.py finds out why. RAISED: one is, of a function of Python's.
  * ENDLESS: refused for more than SHMS_NODES objects; CROWDED: for too many keys of one hash; TOO_LARGE: for a container that is
- * packed as one piece and has more than 2^32 - 1 bytes. codecs/explain.py has these numbers. IN_PARTS: the value is of a type whose memory need not be gathered first; its function in Python gives the parts. */
+ * packed as one piece and has more than 2^32 - 1 bytes. codecs/error_path.py has these numbers. IN_PARTS: the value is of a type whose memory need not be gathered first; its function in Python gives the parts. */
 enum shms_pack_result {
     SHMS_PACKED,
     SHMS_PACK_REFUSED,

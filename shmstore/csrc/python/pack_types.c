@@ -1,6 +1,6 @@
 /* pack_types.c: the payloads of the standard library's types (docs/format.md has the table).
  *
- * What cannot be kept (a number too long, a zone of another class) is SHMS_PACK_REFUSED; codecs/explain.py says why. */
+ * What cannot be kept (a number too long, a zone of another class) is SHMS_PACK_REFUSED; codecs/error_path.py says why. */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 

@@ -3,7 +3,7 @@
 import pytest
 
 import shmstore
-from shmstore.codecs import explain, refusal
+from shmstore.codecs import error_path, unsupported
 
 LIMIT = 2**32 - 1
 
@@ -25,9 +25,9 @@ def needs(gibibytes):
     ids=lambda value: str(type(value).__name__),
 )  # fmt: skip
 def test_the_error_names_the_limit_and_the_way_out(monkeypatch, value, path, size):
-    for module in (refusal, explain):
+    for module in (unsupported, error_path):
         monkeypatch.setattr(module, "LIMIT", 100)
-    error = explain.explain(value)
+    error = error_path.error_for(value)
     assert error.args[0].startswith("cannot encode $")
     with pytest.raises(shmstore.CodecError, match=rf"^cannot encode {path}: .*: it has {size} bytes, and the limit of msgpack is 100 .*"
                                                   "store it in parts, or its bytes with codec='raw'$"):  # fmt: skip
@@ -36,7 +36,7 @@ def test_the_error_names_the_limit_and_the_way_out(monkeypatch, value, path, siz
 
 def test_what_is_too_large_with_its_container_alone():
     inner = (b"x", [b"y"])
-    error = explain.explain([1, {"a": (2, inner)}], None, explain.TOO_LARGE, inner)
+    error = error_path.error_for([1, {"a": (2, inner)}], None, error_path.TOO_LARGE, inner)
     assert error.args == (
         f"cannot encode $[1].a[1]: it takes more than {LIMIT} bytes (2**32 - 1) with its contents, the limit of msgpack for "
         "tuples, sets and slices; use lists around the large parts, or store it in parts",
@@ -44,9 +44,11 @@ def test_what_is_too_large_with_its_container_alone():
 
 
 def test_only_what_changed_is_said_to_have_changed():
-    assert "it was changed while" in str(explain.explain([1]))
-    assert "it was changed while" in str(explain.explain([1], RuntimeError("dictionary changed size during iteration")))
-    error = explain.explain([1], OverflowError("Integer value out of range"))
+    assert "it was changed while" in str(error_path.error_for([1]))
+    assert "it was changed while" in str(
+        error_path.error_for([1], RuntimeError("dictionary changed size during iteration"))
+    )
+    error = error_path.error_for([1], OverflowError("Integer value out of range"))
     assert "changed" not in str(error) and "OverflowError: Integer value out of range" in str(error)
 
 

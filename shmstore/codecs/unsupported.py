@@ -1,16 +1,16 @@
-"""What an encoder raises about one object; ``codecs/explain.py`` finds out where it lies and says so."""
+"""What an encoder raises for an unsupported object; ``codecs/error_path.py`` finds the path to it."""
 
 from __future__ import annotations
 
 from shmstore._base.imports import once
 
-# Of a str with a lone surrogate; Python makes such of file names, to which the second gives back their bytes.
+# For a str with a lone surrogate. Python makes such a str from file names; the second remedy restores their bytes.
 ENCODE_IT = "store bytes: s.encode('utf-8', 'surrogatepass'), of a file name s.encode('utf-8', 'surrogateescape')"
 
 
 @once
 class Unsupported(Exception):
-    """An object that is not stored as it is. It never leaves the codecs, which make a CodecError of it."""
+    """An object that cannot be stored. The codecs turn this into a CodecError, so it never leaves them."""
 
     def __init__(self, cause: str, remedy: str, part: str = "") -> None:
         super().__init__(cause, remedy, part)
@@ -24,7 +24,7 @@ LIMIT = 2**32 - 1  # msgpack's lengths have 32 bits
 
 
 def check_size(size: int) -> None:
-    """Refuse more bytes than msgpack can say of one str, bytes or extension.
+    """Refuse more bytes than one str, bytes or extension of msgpack can have.
 
     Raises: Unsupported.
     """

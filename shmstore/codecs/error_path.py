@@ -1,11 +1,11 @@
-"""Find out why a value was refused: where in it the reason lies, and what to do.
+"""The error for a value that cannot be encoded: the path to the unsupported object in it, the cause and the remedy.
 
-The encoder keeps no path: it pays for that only here, by walking the value a second time, in the same order.
-Paths read like Python: ``$`` is the value, then ``.name`` or ``['any key']`` for the value under a dict's
-key, ``[3]`` for an element of a list or tuple, ``{Colour}`` for a member of a set (by its type, since it has
-no place), ``<key (1, Colour)>`` for a dict's key itself, ``.start`` and so on for the parts of a slice.
+The encoder records no path. This module walks the value a second time, in the same order, and only after a failure.
+A path is written like Python: ``$`` is the value, then ``.name`` or ``['any key']`` for the value under a dict's
+key, ``[3]`` for an element of a list or tuple, ``{Colour}`` for a member of a set (by its type, since members have
+no position), ``<key (1, Colour)>`` for a dict's key itself, ``.start`` and so on for the parts of a slice.
 
-Nothing of the user's is called: a ``repr`` could fail, or take forever.
+No code of the user is called: a ``repr`` could fail, or never end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from shmstore._base.calls import DEPTH, NODES
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import imported
 from shmstore.codecs import extensions, registry
-from shmstore.codecs.refusal import ENCODE_IT, LIMIT, Unsupported, check_size
+from shmstore.codecs.unsupported import ENCODE_IT, LIMIT, Unsupported, check_size
 from shmstore.errors import CodecError
 
 TYPE_CHECKING = False
@@ -39,7 +39,7 @@ _ABOUT_CONTAINERS = {
 }  # fmt: skip
 _RECORDS = "store x.tolist(), or, with its fields, numpy.array(x, numpy.dtype((numpy.void, x.dtype)), subok=False)"
 
-# What a class derives from, and what its object is best stored as; the first that fits.
+# A base class, and how to store an object of such a class. The first match counts.
 _REMEDIES = {
     "enum.Enum": "store its .value",
     "tuple": "store tuple(x), or x._asdict() of a named tuple",
@@ -79,10 +79,10 @@ _REMEDIES = {
 }
 
 
-def explain(value: object, cause: BaseException | None = None, result: int = 0, culprit: object = None) -> CodecError:
-    """Return the error to raise for *value*, which was refused: with *cause*, or with this result, for a container in it.
+def error_for(value: object, cause: BaseException | None = None, result: int = 0, culprit: object = None) -> CodecError:
+    """Return the error for *value*, which the encoder refused with an exception *cause*, or with *result* for a container in it.
 
-    Cost: a Python walk up to the first object that cannot be stored.
+    Cost: a Python walk to the first object that cannot be stored.
     """
     if result == ENDLESS:
         return CodecError(
@@ -90,19 +90,19 @@ def explain(value: object, cause: BaseException | None = None, result: int = 0, 
             "store it in parts, or use codec='pickle'"
         )
     try:
-        found = first_refusal(value, culprit, _ABOUT_CONTAINERS.get(result, ("", "")))
+        found = first_unsupported(value, culprit, _ABOUT_CONTAINERS.get(result, ("", "")))
     except RuntimeError as error:  # a dict or set changed its size
         if is_foreign(error):
             raise
         found = None
     if found is None:
-        return CodecError(f"cannot encode $: {_inexplicable(cause)}")
+        return CodecError(f"cannot encode $: {_unknown_cause(cause)}")
     path, why, remedy, part = found
     return CodecError(f"cannot encode {shown(path)}{part}: {why}; {remedy}")
 
 
-def _inexplicable(cause: BaseException | None) -> str:
-    """Say what may have happened to a value in which nothing is wrong."""
+def _unknown_cause(cause: BaseException | None) -> str:
+    """Say what may have happened to a value without an unsupported object."""
     if cause is None or isinstance(cause, RuntimeError):
         return "it was changed while it was being encoded; do not let other threads change it meanwhile"
     return f"it cannot be packed ({type(cause).__name__}: {cause}); {_OTHERWISE}"
@@ -111,12 +111,12 @@ def _inexplicable(cause: BaseException | None) -> str:
 _KEY = object()  # the place of a dict's key
 
 
-def first_refusal(
+def first_unsupported(
     value: object, culprit: object = None, about: tuple[str, str] = ("", "")
 ) -> tuple[list[_Step], str, str, str] | None:
-    """Walk as the encoder does to the first node that cannot be stored.
+    """Walk in the order of the encoder to the first node that cannot be stored.
 
-    Return the path to it, cause, remedy, and the part of the node that this is about.
+    Return the path to it, the cause, the remedy, and the part of the node that is unsupported.
     culprit: a container that is known to be that node, with cause and remedy in *about*.
     """
     path: list[_Step] = []  # one step for each container that the walk is inside of, and one for the node at hand
@@ -148,7 +148,7 @@ def first_refusal(
 
 
 def shown(path: list[_Step]) -> str:
-    """Return a path as text, without its middle if it is long."""
+    """Return a path as text. A long path is shortened in the middle."""
     words = [_segment(*step) for step in path]
     if len(words) > 24:
         words = [*words[:8], f" ...{len(words) - 16} more... ", *words[-8:]]
@@ -156,7 +156,7 @@ def shown(path: list[_Step]) -> str:
 
 
 def _children(node: Any) -> Iterator[tuple[Any, Any]]:
-    """Iterate over the places and parts of a container. No generator: see _foreign.py."""
+    """Iterate over the places and parts of a container. No generator: see _base/foreign.py."""
     kind = type(node)
     if kind is dict:
         return chain.from_iterable(zip(zip(repeat(_KEY), node, strict=False), node.items(), strict=False))
@@ -179,7 +179,7 @@ def _segment(kind: type | None, place: Any, part: Any) -> str:
 
 
 def _problem(node: Any) -> tuple[str, str, str] | None:
-    """Return cause, remedy and part of what keeps a scalar from being stored; None if nothing does."""
+    """Return cause, remedy and part if a scalar cannot be stored, else None."""
     kind = type(node)
     if kind is str:
         try:
@@ -203,7 +203,7 @@ def _problem(node: Any) -> tuple[str, str, str] | None:
 
 
 def _payload(node: Any, code: int, encode: Callable[[Any], bytes] | None) -> int:
-    """Return how many bytes a leaf is packed in; of those that cannot be many, 0.
+    """Return the packed size of a leaf in bytes; 0 if it is always small.
 
     Raises: Unsupported, and what *encode* raises.
     """
@@ -251,7 +251,7 @@ def _remedy(kind: type) -> str:
     return _OTHERWISE
 
 
-# What type itself says about a type, past whatever its metaclass would.
+# The attributes of a type as `type` itself returns them, without its metaclass.
 _MRO, _DICT, _MODULE, _QUALNAME = [
     type.__dict__[name] for name in ("__mro__", "__dict__", "__module__", "__qualname__")
 ]
@@ -263,14 +263,14 @@ def _mro(kind: type) -> tuple[type, ...]:
 
 
 def type_name(kind: type) -> str:
-    """Name a type as it is imported: ``decimal.Decimal``, but ``dict``."""
+    """The name of a type as programs import it: ``decimal.Decimal``, but ``dict``."""
     name: str = _QUALNAME.__get__(kind)
     module = _MODULE.__get__(kind)
     return name if module == "builtins" else f"{module}.{name}"
 
 
 def brief(node: Any, levels: int = 2) -> str:
-    """Show a key or a member in a few characters, without calling any code of its type."""
+    """Show a key or a member in a few characters, without calling code of its type."""
     kind = type(node)
     if kind is int and node.bit_length() > 128:
         return f"an int of {node.bit_length()} bits"
