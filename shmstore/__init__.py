@@ -39,6 +39,7 @@ except ImportError as _error:
     ) from None
 
 from shmstore._base.imports import late
+from shmstore._store.derived_keys import key, typed_key
 from shmstore._store.records import ClientInfo, EntryInfo, Stats, StoreInfo
 from shmstore.codecs.registry import register
 from shmstore.errors import (
@@ -66,13 +67,9 @@ from shmstore.store import DEFAULT, KEEP, PRIVATE, Store, destroy, open, stores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from shmstore._store.derived_keys import key, typed_key
     from shmstore.shared_memory import ShareableList, SharedMemory
 else:
-    _LATE = {
-        **dict.fromkeys(("ShareableList", "SharedMemory"), late("shmstore.shared_memory")),
-        **dict.fromkeys(("key", "typed_key"), late("shmstore._store.derived_keys")),
-    }
+    _LATE = dict.fromkeys(("ShareableList", "SharedMemory"), late("shmstore.shared_memory"))
 
     def __getattr__(name):
         """Import what few programs need when it is first asked for."""

@@ -18,6 +18,7 @@ from shmstore.cli.commands import (
     counter,
     delete,
     demo,
+    describe,
     doctor,
     get,
     info,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    ls, info, get, put, delete, keys, counter, ttl, watch, stats, clients, check, clear, permissions, remove,
+    ls, info, get, put, delete, keys, counter, ttl, describe, watch, stats, clients, check, clear, permissions, remove,
     prune, doctor, demo,
 )  # fmt: skip
 

@@ -284,6 +284,27 @@ def test_add_and_replace(store, key, cli):
     assert cli("put", key, "a", "3", "--json", "--ttl", "1h").ok().json == {"name": "a", "stored": True, "ttl": 3600.0}
 
 
+def test_describe(store, key, cli):
+    version = store.put("a", [1, 2], ttl=5400)
+    rows = dict(line.split(None, 1) for line in cli("describe", key, "a").ok().out.splitlines() if line.strip())
+    assert rows.keys() == {"key", "size", "codec", "version", "expires"}
+    assert (rows["key"], rows["codec"], rows["version"]) == ("a", "msgpack", f"{version}")
+    found = cli("describe", key, "a", "--json").ok().json
+    assert 5390 < found.pop("ttl") <= 5400
+    assert found == {"name": "a", "size": 3, "codec": "msgpack", "version": f"{version}"}
+    with shmstore.open(key, codec="pickle", backend=store.info().backend) as pickles:
+        pickles["p"] = {1}
+    assert cli("describe", key, "p", "--json").ok().json["codec"] == "pickle"
+    assert "never" in cli("describe", key, "p").ok().out
+    absent = cli("describe", key, "absent")
+    assert absent.code == 3 and "has no key 'absent'" in absent.err
+
+
+def test_incr_sets_the_ttl_of_a_new_counter(store, key, cli):
+    assert cli("incr", key, "n", "--ttl", "1h").ok().out == "1\n" and 3590 < store.ttl("n") <= 3600
+    assert cli("incr", key, "n", "5", "--ttl", "1d").ok().out == "6\n" and store.ttl("n") <= 3600
+
+
 def test_ttl(store, key, cli):
     cli("put", key, "a", "1", "--ttl", "1.5h").ok()
     assert 5390 < float(cli("ttl", key, "a").ok().out) <= 5400

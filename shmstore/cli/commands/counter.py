@@ -41,8 +41,8 @@ def run(args: argparse.Namespace) -> int:
     name, ttl = parse_name(args.entry), ttl_of(args)
     if not all(-(2**63) <= number < 2**63 for number in (args.by, args.initial)):
         raise Failure(WRONG, "BY and --initial are ints of 64 bits, as counters are")
-    with open_store(args, readonly=False, ttl=ttl, **creation(args)) as store, told():
-        value = store.incr(name, args.by, initial=args.initial)
+    with open_store(args, readonly=False, **creation(args)) as store, told():
+        value = store.incr(name, args.by, initial=args.initial, ttl=ttl)
     if args.json:
         from shmstore.cli.support.typed import name_to_json
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -169,4 +170,6 @@ PACKAGE: dict[str, list[Callable[[], Any]]] = {
     "open": [private, lambda: shmstore.open(shmstore.PRIVATE, size="1M").close()],
     "destroy": [removed],
     "stores": [shmstore.stores],
+    "key": [lambda: shmstore.key("a", 1.5, (None, b"c"), d=frozenset({1, 2})), lambda: shmstore.key("long" * 100)],
+    "typed_key": [lambda: shmstore.typed_key("a", 1.5, uuid.UUID(int=5), d=int)],
 }  # fmt: skip

@@ -12,6 +12,7 @@ import importlib
 import os
 import pathlib
 import pickle
+import time
 import uuid
 
 VALUES = {
@@ -98,6 +99,12 @@ def of_the_package(package, name):
         "stores": lambda: name in [found.name for found in package.stores()],
         "destroy": destroyed,
         "register": registered,
+        "key": lambda: package.key("a", 1, b=(None, 1.5)) == "('a',1,b=(None,1.5))",
+        "key of dates": lambda: (
+            len({package.key(VALUES["date"]), package.key(VALUES["aware"]), package.key(VALUES["uuid"])}) == 3
+        ),
+        "key of nothing that can be known": lambda: raises(TypeError, lambda: package.key(object())),
+        "typed_key": lambda: package.typed_key(1) != package.typed_key(True) != package.typed_key(1.0),
         "Store pickled": pickled,
     }
 
@@ -139,8 +146,9 @@ def of_a_store(package):
         with package.open(package.PRIVATE, size="1M") as emptied:
             emptied.update(a=1, b=(2,))
             item = emptied.popitem()
-            emptied.clear()
-            return item in [("a", 1), ("b", (2,))] and len(emptied) == 0 and not emptied
+            emptied.put_many({"c": 1, "d": 2})
+            count = emptied.clear()
+            return count == 3 and item in [("a", 1), ("b", (2,))] and len(emptied) == 0 and not emptied
 
     def ended():
         with package.open(package.PRIVATE, size="1M") as ending:
@@ -150,13 +158,30 @@ def of_a_store(package):
 
     def modified():
         store.delete("m")
-        store.modify("m", lambda value: (*value, 1), ())
-        return store.modify("m", lambda value: (*value, 2)) == (1, 2)
+        store.modify("m", lambda value: (*value, 1), (), ttl=60)
+        return 50 < store.ttl("m") <= 60 and store.modify("m", lambda value: (*value, 2)) == (1, 2)
 
     def batches():
         put = store.put_many({"b1": (1,), "b2": 2**70}, ttl=DEFAULT)
         added = store.add_many({"b1": 1})
         return (put, added, store.get_many(["b1", "b2", "absent"])) == (2, 0, {"b1": (1,), "b2": 2**70})
+
+    def passed_over():
+        put = store.put_many({"p1": 1, "p2": object(), "p3": (3,)}, on_error="skip")
+        found = store.get_many(["p1", "p3"], on_error="skip")
+        return (put, list(put.failed), found, found.failed) == (2, ["p2"], {"p1": 1, "p3": (3,)}, {})
+
+    def deleted_by_version():
+        version = store.put("dv", 1)
+        return not store.delete("dv", version + 1) and store.delete("dv", version=version) and "dv" not in store
+
+    def expired():
+        store.put_many({"e1": 1, "e2": (2,)})
+        right = store.expire("e1", time.time() + 60) and 50 < store.ttl("e1") <= 60 and store.expire("e1", None)
+        right &= store.expire("e2", VALUES["aware"]) and "e2" not in store  # a datetime long ago
+        store.put("e2", 1, ttl=0.0001)
+        time.sleep(0.001)
+        return right and store.expire_due() == 1 and store.get_with_ttl("e1") == (1, None)
 
     async def slept():
         return await store.wait_async("fill1", timeout=5)
@@ -178,6 +203,16 @@ def of_a_store(package):
         "setdefault": lambda: store.setdefault("fill3", 9) == 3 and store.setdefault("fill3", 9) == 3,
         "modify": modified,
         "incr": lambda: store.incr("n", 5) - store.decr("n", 2) == 2,
+        "incr with a ttl": lambda: store.incr("nt", ttl=60) and 50 < store.ttl("nt") <= 60 and store.delete("nt"),
+        "incr of nothing": lambda: raises(KeyError, lambda: store.incr("absent", create=False)),
+        "get and touch": lambda: store.get("fill6", touch=60) == 6 and 50 < store.ttl("fill6") <= 60,
+        "keep the ttl": lambda: (
+            store.put("kt", 1, ttl=60) and store.put("kt", (6,), ttl=package.KEEP) and store.ttl("kt")
+        ),
+        "expire, expire_due, get_with_ttl": expired,
+        "delete of a version": deleted_by_version,
+        "describe": lambda: (store.describe("fill1").size, store.describe("fill1").codec) == (1, "msgpack"),
+        "put_many and get_many that skip": passed_over,
         "touch and ttl": lambda: (
             store.touch("fill4", 60) and 50 < store.ttl("fill4") <= 60 and store.touch("fill4", None)
         ),

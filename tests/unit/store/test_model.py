@@ -26,7 +26,7 @@ SMALL = st.one_of(
     st.integers(-(2**63), 2**63 - 1), st.text(max_size=20), st.binary(max_size=200), st.none(), st.booleans(),
     st.lists(st.integers(-100, 100), max_size=5), st.dictionaries(st.text(max_size=3), st.integers(0, 9), max_size=3),
 )  # fmt: skip
-TTLS = st.sampled_from([None, shmstore.DEFAULT, 1000, 5000.5])
+TTLS = st.sampled_from([None, shmstore.DEFAULT, shmstore.KEEP, 1000, 5000.5])
 MISSING = object()
 
 
@@ -50,9 +50,8 @@ class Against(RuleBasedStateMachine):
 
     def teardown(self):
         try:
-            self.store.clear()
-            for name in self.expired:  # clear() leaves what has expired to the next who needs room
-                assert not self.store.delete(name)
+            assert self.store.clear() == len(self.model)
+            assert self.store.expire_due() <= len(self.expired)  # which clear() leaves to the next who needs room
             stats = self.store.stats()
             assert (stats.bytes_used, stats.entries, len(self.store)) == (0, 0, 0)
             self.store.check()
@@ -71,7 +70,11 @@ class Against(RuleBasedStateMachine):
         self.seen.add(version)
         self.model[name] = value
         self.version[name] = version
-        if ttl is not MISSING:
+        self.given(name, ttl)
+
+    def given(self, name, ttl):
+        """The entry has a new time to live; MISSING and KEEP: its old one."""
+        if ttl is not MISSING and ttl is not shmstore.KEEP:
             self.mortal.discard(name)
             if ttl is not None and ttl is not shmstore.DEFAULT:
                 self.mortal.add(name)
@@ -177,38 +180,41 @@ class Against(RuleBasedStateMachine):
             self.new(name, value, ttl=None)
 
     @rule(name=NAMES, by=st.one_of(st.integers(-5, 5), st.sampled_from([2**63 - 1, 1 - 2**63])),
-          initial=st.integers(-100, 100), down=st.booleans())  # fmt: skip
-    def count(self, name, by, initial, down):
+          initial=st.integers(-100, 100), down=st.booleans(), create=st.booleans(), ttl=TTLS)  # fmt: skip
+    def count(self, name, by, initial, down, create, ttl):
         step = self.store.decr if down else self.store.incr
         old = self.model.get(name, initial)
         total = old - by if down and type(old) is int else old + by if type(old) is int else None
         try:
-            result = step(name, by, initial=initial)
+            result = step(name, by, initial=initial, create=create, ttl=ttl)
         except shmstore.StoreFull:
             return self.refused(name)
+        except KeyError:
+            assert name not in self.model and not create
+            return
         except TypeError:
             assert type(old) is not int
             return
         except OverflowError:
             assert not -(2**63) <= total < 2**63
             return
-        assert result == total
-        ttl = MISSING if name in self.model else None
-        self.new(name, total, ttl=ttl)
+        assert result == total and (create or name in self.model)
+        self.new(name, total, ttl=MISSING if name in self.model else ttl)
 
-    @rule(name=NAMES, value=SMALL, default=st.booleans())
-    def modify(self, name, value, default):
+    @rule(name=NAMES, value=SMALL, default=st.booleans(), ttl=TTLS)
+    def modify(self, name, value, default, ttl):
         if name not in self.model and not default:
             with pytest.raises(KeyError):
-                self.store.modify(name, lambda old: value)
+                self.store.modify(name, lambda old: value, ttl=ttl)
             return
         seen = []
         try:
-            result = self.store.modify(name, lambda old: seen.append(old) or [old, value], *["start"] * default)
+            result = self.store.modify(
+                name, lambda old: seen.append(old) or [old, value], *["start"] * default, ttl=ttl
+            )
         except shmstore.StoreFull:
             return self.refused(name)
         assert seen == [self.model.get(name, "start")] and result == [seen[0], value]
-        ttl = MISSING if name in self.model else None
         if len(str(result)) > 400 or type(seen[0]) is bytes and len(seen[0]) > 400:
             result = self.put(name, 0, None)  # values that grow for ever test the encoder
         else:
@@ -235,12 +241,44 @@ class Against(RuleBasedStateMachine):
         for name, item in fresh.items():
             self.new(name, item, ttl=None)
 
+    @rule(
+        names=st.lists(NAMES, max_size=8),
+        value=SMALL,
+        how=st.sampled_from(["put_many", "add_many"]),
+        at=st.integers(0, 8),
+    )
+    def many_that_skip(self, names, value, how, at):
+        """Some items that nobody can store among others."""
+        pairs = [(name, [value, i]) for i, name in enumerate(names)]
+        pairs[at:at] = [("k0", object()), (7, value), ("n" * 40_000, value), ("large", bytes(self.size))]
+        items = dict(pairs)
+        stored = getattr(self.store, how)(items, on_error="skip", ttl=None)
+        expected = {7, "n" * 40_000, "large"} | {key for key in ("k0",) if type(items[key]) is object}
+        assert expected <= stored.failed.keys() and (expected == stored.failed.keys() or not self.fits)
+        written = 0
+        for name, item in items.items():
+            if name not in stored.failed and (how == "put_many" or name not in self.model):
+                self.new(name, item, ttl=None)
+                written += 1
+            elif name in names:
+                assert self.store.get(name, MISSING) == self.model.get(name, MISSING)
+        assert stored == written
+
     # ---- removing ----
 
     @rule(name=NAMES)
     def delete(self, name):
         assert self.store.delete(name) == (name in self.model)
         if name in self.model:
+            self.gone(name)
+
+    @rule(name=NAMES, which=st.sampled_from(["right", "old", "zero"]), salt=st.integers(0, 9))
+    def delete_of_a_version(self, name, which, salt):
+        now = self.version.get(name, 0)
+        others = sorted(self.seen - {0, now}) or [1]
+        version = {"right": now, "old": others[salt % len(others)], "zero": 0}[which]
+        assert self.store.delete(name, version) == (version == now != 0)
+        if version == now != 0:
             self.gone(name)
 
     @rule(name=NAMES)
@@ -282,7 +320,7 @@ class Against(RuleBasedStateMachine):
     @rule(really=st.sampled_from([True, False, False, False]))
     def clear(self, really):
         if really:
-            self.store.clear()
+            assert self.store.clear() == len(self.model)
             for name in list(self.model):
                 self.gone(name)
 
@@ -293,9 +331,30 @@ class Against(RuleBasedStateMachine):
         assert self.store.touch(name, ttl) == (name in self.model)
         if name in self.model:
             assert self.store.get_versioned(name) == (self.model[name], self.version[name])
-            self.mortal.discard(name)
-            if ttl is not None and ttl is not shmstore.DEFAULT:
-                self.mortal.add(name)
+            self.given(name, ttl)
+
+    @rule(name=NAMES, ttl=TTLS)
+    def get_and_touch(self, name, ttl):
+        assert self.store.get(name, MISSING, touch=ttl) == self.model.get(name, MISSING)
+        if name in self.model:
+            assert self.store.get_versioned(name) == (self.model[name], self.version[name])
+            self.given(name, ttl)
+
+    @rule(name=NAMES, seconds=st.sampled_from([None, 1000, 5000.5, 0, -1]))
+    def expire_at(self, name, seconds):
+        at = None if seconds is None else time.time() + seconds
+        assert self.store.expire(name, at) == (name in self.model)
+        if name in self.model and seconds is not None and seconds <= 0:
+            self.gone(name)
+        elif name in self.model:
+            self.given(name, seconds)
+
+    @rule()
+    def expire_due(self):
+        before = self.store.stats().entries
+        gone = self.store.expire_due()
+        assert before - gone == len(self.model) == self.store.stats().entries
+        self.expired.clear()
 
     @rule(names=st.lists(NAMES, min_size=1, max_size=5, unique=True))
     def expire(self, names):
@@ -332,8 +391,19 @@ class Against(RuleBasedStateMachine):
                 assert handle.wait(name) == self.version[name]
                 left = handle.ttl(name)
                 assert left is not None and left > 900 if name in self.mortal else left is None
+                value, seconds = handle.get_with_ttl(name)
+                assert value == self.model[name] and (seconds is not None) == (name in self.mortal)
+                entry = handle.describe(name)
+                assert (entry.version, entry.codec) == (self.version[name], "msgpack")
+                assert entry.size > 0 and (entry.ttl is not None) == (name in self.mortal)
             else:
-                for call in (handle.__getitem__, handle.get_versioned, handle.ttl):
+                for call in (
+                    handle.__getitem__,
+                    handle.get_versioned,
+                    handle.ttl,
+                    handle.get_with_ttl,
+                    handle.describe,
+                ):
                     with pytest.raises(KeyError):
                         call(name)
 

@@ -1,0 +1,53 @@
+"""``shmstore describe``: what a store knows of one entry beside its value."""
+
+from __future__ import annotations
+
+from shmstore.cli.support.failures import NOT_THERE, Failure, told
+from shmstore.cli.support.human import amount, duration
+from shmstore.cli.support.names import parse_name, show_name
+from shmstore.cli.support.output import Cell, choose_output, print_json
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+DESCRIPTION = """\
+Print the size, codec, version and time to live of an entry. The value is not read, so this works for values that
+get cannot read.
+"""
+
+EXAMPLES = """
+shmstore describe quickstart user:1
+shmstore describe quickstart user:1 --json
+"""
+
+
+def add_to(subparsers: Any) -> None:
+    parser = add_command(
+        subparsers, "describe", "show the size, codec, version and ttl of an entry", DESCRIPTION, EXAMPLES
+    )
+    add_store(parser)
+    parser.add_argument("entry", metavar="KEY", help="the entry's key")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    name = parse_name(args.entry)
+    with open_store(args) as store, told():
+        try:
+            entry = store.describe(name)
+        except KeyError:
+            raise Failure(NOT_THERE, f"store {shown_key(args)} has no key {name!r}") from None
+    if args.json:
+        from shmstore.cli.support.typed import name_to_json
+
+        print_json({"name": name_to_json(name), **entry.as_dict(), "version": str(entry.version)})
+        return 0
+    expires = "never" if entry.ttl is None else f"in {duration(entry.ttl)}"
+    choose_output().table("", ["", ""], [[Cell(about, "quiet"), text] for about, text in [
+        ("key", Cell(show_name(name), "name")), ("size", amount(entry.size)), ("codec", entry.codec),
+        ("version", f"{entry.version}"), ("expires", expires),
+    ]])  # fmt: skip
+    return 0
