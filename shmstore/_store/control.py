@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from time import sleep
 
 from shmstore import errors
 from shmstore._base.durations import timeout_ns
@@ -133,13 +134,27 @@ def recover(store: Store[Any]) -> int:
 
 
 def expire_due(store: Store[Any]) -> int:
+    """In steps that keep the GIL for less than a millisecond. What a lock keeps in the table is tried again, as long as the
+    timeout says without progress, and after a look for dead processes."""
     page, gone, removed = ffi.new("uint64_t *"), ffi.new("uint64_t *"), 0
-    while page[0] != 2**64 - 1:
-        status, more = in_slices(store, lib.shms_w_expire_due, page, gone, lost=gone)
-        removed += more
+    patience = timeout_ns(store._options.timeout, "timeout")
+    end = 0
+    while page[0] != _LAST_PAGE:
+        status = lib.shms_expire_due(store._handle, page, gone)
+        removed += gone[0]
+        if status == lib.SHMS_OK or gone[0]:
+            end = 0
+        if status == lib.SHMS_BUSY:
+            end = end or lib.shms_now() + patience
+            status = lib.SHMS_OK if lib.shms_now() < end else lib.SHMS_TIMEOUT
+            without_gil(store, lib.shms_w_recover)
+            sleep(0.001)
         if status:
             raise so_far(store._fail(status), removed)
     return removed
+
+
+_LAST_PAGE = 2**64 - 1
 
 
 def destroy(store: Store[Any]) -> None:

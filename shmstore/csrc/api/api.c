@@ -252,32 +252,22 @@ int64_t shms_w_recover(int64_t handle) {
     return n;
 }
 
-int shms_w_expire_due(int64_t handle, uint64_t timeout, uint64_t *page, uint64_t *gone) {
-    enum { PAGES = 64 }; /* some milliseconds, if every entry has expired */
+int shms_expire_due(int64_t handle, uint64_t *page, uint64_t *gone) {
+    enum { PAGES = 4 }; /* less than a millisecond, if every entry has expired */
     struct shms_handle *h;
-    int rc = enter(handle, &h);
+    int rc = usable(handle, &h);
     *gone = 0;
-    if (rc != SHMS_OK)
+    if (rc != SHMS_OK || (rc = shms_handle_may_write(h)) != SHMS_OK)
         return rc;
-    struct shms_store *s = &h->s;
-    uint64_t next = UINT64_MAX, end = shms_os_now() + timeout;
-    bool everything = false;
-    rc = s->readonly ? refuses_writing(h) : SHMS_OK;
-    shms_fetch_add_acq_rel(&s->calls_without_gil, 1);
-    while (rc == SHMS_OK && !everything && shms_any_expiry(s)) {
-        next = *page;
-        everything = true;
-        *gone += shms_expire_step(s, &next, PAGES, &everything);
-        if (!everything) { /* a lock was busy; a dead process may hold it */
-            shms_recover_all(s, false);
-            rc = again(h, NULL, 0, end);
-        }
-    }
-    shms_fetch_add_acq_rel(&s->calls_without_gil, (uint32_t)-1);
-    if (rc == SHMS_OK)
-        *page = next < s->table_pages ? next : UINT64_MAX;
-    shms_handle_leave(h);
-    return rc;
+    uint64_t next = shms_any_expiry(&h->s) ? *page : UINT64_MAX;
+    bool everything = true;
+    if (next != UINT64_MAX)
+        *gone = shms_expire_step(&h->s, &next, PAGES, &everything);
+    if (everything)
+        *page = next < h->s.table_pages ? next : UINT64_MAX;
+    else
+        shms_handle_note_lock_holder(h, NULL);
+    return everything ? SHMS_OK : SHMS_BUSY;
 }
 
 int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,

@@ -53,8 +53,9 @@ int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size);
 /* *lost: the number of entries that were removed. */
 int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost);
 int64_t shms_w_recover(int64_t handle);
-/* Sweeps some pages of the table from *page on, of what has expired; UINT64_MAX: it is over. *gone: the entries removed. */
-int shms_w_expire_due(int64_t handle, uint64_t timeout, uint64_t *page, uint64_t *gone);
+/* Sweeps some pages of the table from *page on; UINT64_MAX: it is over. *gone: the number of expired entries removed.
+ * SHMS_BUSY: a lock was held by another process, so *page stays and some entries with it. */
+int shms_expire_due(int64_t handle, uint64_t *page, uint64_t *gone);
 int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version);
 /* Ends a view, also one of a handle that has been closed meanwhile. */

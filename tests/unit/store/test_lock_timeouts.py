@@ -57,6 +57,18 @@ def test_expire_due_waits_for_a_stopped_holder(make, stopped_client):
     assert store.expire_due() == 100 - caught.value.stored
 
 
+def test_expire_due_takes_over_what_a_dead_process_held(make, stopped_client):
+    number, pid = stopped_client
+    store = make()
+    store.put_many({f"due{i}": i for i in range(100)}, ttl=0.001)
+    time.sleep(0.002)
+    memory = Memory(store)
+    lock = memory.arena("lock")
+    memory.set(lock, memory.word(lock) | number)
+    os.kill(pid, signal.SIGKILL)  # a zombie until the fixture collects it
+    assert store.expire_due() == 100 and store.check() == 0 and store.stats().takeovers > 0
+
+
 @pytest.mark.parametrize("which", ["bucket", "arena"])
 def test_a_stopped_holder_is_named_and_nobody_else_waits(key, make, stopped_client, which):
     number, pid = stopped_client
