@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seccomp_faults import Refusal
-from store_setup import MAX_ENTRIES, SIZE, furnish, nothing
+from store_setup import MAX_ENTRIES, SIZE, nothing, populate
 
 import shmstore
 
@@ -18,9 +18,9 @@ class Case:
     name: str
     act: Callable[[Any, Any], Any]
     changes: dict[str, list[Any]] = field(default_factory=dict)  # what names may have instead of their old value
-    setup: Callable[[Any], Any] = nothing  # in the checking process, after furnish(); what it returns is kept
+    setup: Callable[[Any], Any] = nothing  # in the checking process, after populate(); what it returns is kept
     prepare: Callable[[Any], Any] = nothing  # in the victim, before the operation
-    furnish: Callable[[Any], None] = furnish
+    populate: Callable[[Any], None] = populate
     opens: bool = False  # the operation opens the store itself
     creates: bool = False  # and there is none before
     room: tuple[str, ...] = ()  # entries to delete before others can be written: the store is full

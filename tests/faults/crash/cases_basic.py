@@ -19,11 +19,11 @@ from store_setup import (
     fill,
     fill_table,
     fill_with_due,
-    furnish_for_ever,
-    furnish_own,
     let_expire,
     new,
     nothing,
+    populate_own_codec,
+    populate_without_expiry,
     put_own,
     value,
 )
@@ -146,13 +146,13 @@ case("delete far from home", lambda s, name: s.delete(name), setup=crowd, prepar
 case("incr far from home", lambda s, name: s.incr(name), setup=crowd, prepare=lambda s: far(s, 10),
      changes={"far#10": [1]}, adds=1)  # fmt: skip
 case("put into a full table", lambda s, _: raises(shmstore.StoreFull, s.put, "new", 1), setup=fill_table,
-     furnish=nothing, reads_only=True)  # fmt: skip
+     populate=nothing, reads_only=True)  # fmt: skip
 
 # ---- the first of all, and the first that is mortal
-case("put into an empty store", lambda s, _: s.put("new", value("new", "new")), furnish=nothing, changes=new)
-case("put with a ttl into an empty store", lambda s, _: s.put("new", value("new", "new"), ttl=1000), furnish=nothing,
+case("put into an empty store", lambda s, _: s.put("new", value("new", "new")), populate=nothing, changes=new)
+case("put with a ttl into an empty store", lambda s, _: s.put("new", value("new", "new"), ttl=1000), populate=nothing,
      changes=new)  # fmt: skip
-case("touch where nothing was mortal", lambda s, _: s.touch("k1", 500), furnish=furnish_for_ever)
+case("touch where nothing was mortal", lambda s, _: s.touch("k1", 500), populate=populate_without_expiry)
 
 # ---- numbers of every length
 for _number in (2**40, -70000, -(2**40), 2**63 + 5, 1.5):
@@ -174,9 +174,9 @@ case("delete of a former version", lambda s, version: s.delete("k1", version), s
      prepare=lambda s: s.get_versioned("k2")[1])  # fmt: skip
 
 # ---- a codec of the user's own: an extension stands between header and name
-case("put with a codec of one's own", lambda s, _: put_own(s, "own", value("own", "new")), furnish=furnish_own,
+case("put with a codec of one's own", lambda s, _: put_own(s, "own", value("own", "new")), populate=populate_own_codec,
      changes={"own": [value("own", "new")]})  # fmt: skip
-case("delete what has a codec of its own", lambda s, _: s.delete("own large"), furnish=furnish_own,
+case("delete what has a codec of its own", lambda s, _: s.delete("own large"), populate=populate_own_codec,
      changes={"own large": [None]}, sampled=False)  # fmt: skip
 
 # ---- conditions and numbers
@@ -195,7 +195,7 @@ quiet(
 quiet("modify and set a ttl", lambda s, _: s.modify("k1", lambda old: value("k1", "new"), ttl=50),
       changes={"k1": [value("k1", "new")]})  # fmt: skip
 quiet("describe", lambda s, _: s.describe("k1"))
-quiet("describe what has a codec of its own", lambda s, _: s.describe("own"), furnish=furnish_own)
+quiet("describe what has a codec of its own", lambda s, _: s.describe("own"), populate=populate_own_codec)
 quiet("get with the ttl", lambda s, _: s.get_with_ttl("mortal"))
 quiet("delete what is mortal", lambda s, _: s.delete("mortal"), changes={"mortal": [None]})
 quiet(
@@ -214,7 +214,7 @@ quiet(
 )
 quiet("put a large raw value", lambda s, _: s.put("raw", b"n" * 9000), changes={"raw": [b"n" * 9000]})
 quiet("put with a large extension", lambda s, _: put_own(s, "own", value("own", "new", LARGE)), changes={"own": [value("own", "new", LARGE)]},
-      furnish=furnish_own)  # fmt: skip
+      populate=populate_own_codec)  # fmt: skip
 quiet("put raw bytes, aligned", lambda s, _: s._put_if_("raw", b"n" * 9000, shmstore.DEFAULT, 0, 0, False, lib.SHMS_CODEC_RAW),
       changes={"raw": [b"n" * 9000]})  # fmt: skip
 
@@ -227,7 +227,7 @@ def fill_last_of_page(store: Any) -> None:
 
 for _backend, _refused in (("", ()), (POSIX, ()), (POSIX, FULL)):
     quiet(f"put into the next page of the table{', POSIX' * bool(_backend)}{', full' * bool(_refused)}",
-          lambda s, name: tried(lambda: s.put(name, 1)), furnish=fill_last_of_page, entries=1200, size=1 << 20, backend=_backend,
+          lambda s, name: tried(lambda: s.put(name, 1)), populate=fill_last_of_page, entries=1200, size=1 << 20, backend=_backend,
           refused=_refused, prepare=lambda s: names_of_home(s, 63, 8)[7], reads_only=True)  # fmt: skip
 
 

@@ -8,14 +8,13 @@ import errno
 import os
 import pickle
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 
 from cases import case, fails
 from raw_segment import memory_of
 from seccomp_faults import Refusal
-from store_setup import MAX_ENTRIES, SIZE, nothing
+from store_setup import MAX_ENTRIES, SIZE, empty_store, make, make_as_another_user, nothing, wait_for
 
 import shmstore
 from shmstore import sysv
@@ -23,7 +22,6 @@ from shmstore._core import lib
 
 MAGIC, MAGIC_INIT = 0x45524F54534D4853, 0x54494E49534D4853
 INITIALISING, READY, DESTROYED = 1, 2, 3
-STRANGER = 54321
 
 
 def word(at: int, number: int, size: int = 8) -> Callable[[Any], None]:
@@ -115,15 +113,7 @@ case("close a handle twice, and use it", lambda s, _: (s.close(), s.close(), fai
 
 
 def creates(name: str, act: Callable[[Any, Any], Any], **changes: Any) -> None:
-    case(name, act, opens=True, creates=True, furnish=nothing, **{"sampled": False, "stops": False, **changes})
-
-
-def make(key: Any, **options: Any) -> Any:
-    return shmstore.Store(key, **{"size": SIZE, "max_entries": MAX_ENTRIES, **options})
-
-
-def empty_store(key: str, **options: Any) -> None:
-    make(key, **options).close()
+    case(name, act, opens=True, creates=True, populate=nothing, **{"sampled": False, "stops": False, **changes})
 
 
 def left_behind(content: Callable[[], bytes], size: int = SIZE, mode: int = 0o600) -> Callable[[str], None]:
@@ -160,13 +150,6 @@ def somebody_gone() -> int:
         os._exit(0)
     wait_for(pid)
     return pid
-
-
-def wait_for(pid: int) -> None:
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, 0)
-    while os.path.exists(f"/proc/{pid}"):
-        time.sleep(0.0005)
 
 
 def blank() -> bytes:
@@ -255,10 +238,10 @@ creates(
     "open what somebody else made",
     lambda key, _: fails(lambda: make(key)),
     mended=True,
-    beginning=lambda key: by_a_stranger(key),
+    beginning=make_as_another_user,
 )
 creates("open what another user made, trusting it", lambda key, _: make(key, owner="any"), mended=True,
-        beginning=lambda key: by_a_stranger(key))  # fmt: skip
+        beginning=make_as_another_user)  # fmt: skip
 creates(
     "create with a number for a name", lambda key, _: numbered(), beginning=lambda key: remove_number(), mended=True
 )
@@ -278,17 +261,6 @@ def unfinished(key: str) -> None:
         memory = memory_of(store)
         memory[:8] = struct.pack("<Q", MAGIC_INIT)
         memory.release()
-
-
-def by_a_stranger(key: str) -> None:
-    if os.geteuid() != 0:
-        return
-    pid = os.fork()
-    if pid == 0:
-        os.setuid(STRANGER)
-        make(key, mode=0o666).close()
-        os._exit(0)
-    wait_for(pid)
 
 
 NUMBER = 0x5A000000 | os.getuid() & 0xFFFF

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import os
 import time
 from typing import Any
 
+import store_setup
 from cases import CASES, case, fails, raises, tried
-from cases_open import STRANGER, wait_for
 from cases_processes import divide
 from raw_segment import break_lists
 from seccomp_faults import FULL, Refusal
-from store_setup import MAX_ENTRIES, POSIX, ROOMY, SIZE, furnish_given_back, new, nothing, two_zombies, value
+from store_setup import POSIX, ROOMY, SIZE, new, nothing, populate_given_back, two_zombies, value
 
 import shmstore
 from shmstore._store.names import parse_key
@@ -38,15 +39,17 @@ for _name, _k in (("rebuild, POSIX", None), ("recover one who owned a block, POS
     CASES[_name].sampled = True
 
 
+make, empty_store, by_another_user = (
+    functools.partial(function, backend=POSIX)
+    for function in (store_setup.make, store_setup.empty_store, store_setup.make_as_another_user)
+)
+
+
 def on_posix(name: str, act: Any, **changes: Any) -> None:
     case(name, act, **{"backend": POSIX, "sampled": False, "stops": False, **changes})
 
 
 INTERRUPTED = (Refusal("fallocate", errno.EINTR, ((3, 0xFFFFE000, 0x4000),)),)
-
-
-def make(key: Any, **options: Any) -> Any:
-    return shmstore.Store(key, **{"size": SIZE, "max_entries": MAX_ENTRIES, "backend": POSIX, **options})
 
 
 # ---- no page is left
@@ -65,12 +68,12 @@ on_posix(
     "put into an empty store in a full /dev/shm",
     lambda s, _: fails(lambda: s.put("new", value("new", "new"))),
     refused=FULL,
-    furnish=nothing,
+    populate=nothing,
 )
 on_posix("put into a full /dev/shm where blocks are read", lambda s, _: fails(lambda: s.put("new", b"n" * 30000)), refused=FULL,
          setup=two_zombies, kept=1)  # fmt: skip
 on_posix("put where pages were given back, in a full /dev/shm", lambda s, _: tried(lambda: s.put("huge", b"g" * (1 << 20))),
-         furnish=furnish_given_back, size=ROOMY, unread=("huge",), refused=FULL)  # fmt: skip
+         populate=populate_given_back, size=ROOMY, unread=("huge",), refused=FULL)  # fmt: skip
 on_posix(
     "rebuild in a full /dev/shm",
     lambda s, _: s.recover(),
@@ -114,11 +117,7 @@ for _call, _error in (
 
 # ---- creation and the end
 def creates(name: str, act: Any, **changes: Any) -> None:
-    on_posix(name, act, **{"opens": True, "creates": True, "furnish": nothing, **changes})
-
-
-def empty_store(key: str) -> None:
-    make(key).close()
+    on_posix(name, act, **{"opens": True, "creates": True, "populate": nothing, **changes})
 
 
 def path_of(key: str) -> str:
@@ -139,17 +138,6 @@ def file_instead(content: bytes, kind: str = "file") -> Any:
             os.mkfifo(path)
 
     return leave
-
-
-def by_a_stranger(key: str) -> None:
-    if os.geteuid() != 0:
-        return
-    pid = os.fork()
-    if pid == 0:
-        os.setuid(STRANGER)
-        make(key, mode=0o666).close()
-        os._exit(0)
-    wait_for(pid)
 
 
 creates("create, POSIX", lambda key, _: make(key), sampled=True)
@@ -176,7 +164,10 @@ creates("private, POSIX", lambda key, _: shmstore.Store(shmstore.PRIVATE, size=S
 creates("private in huge pages, POSIX", lambda key, _: fails(lambda: shmstore.Store(shmstore.PRIVATE, size=SIZE, backend=POSIX, hugepages=True)),
         refused=(Refusal("memfd_create", errno.ENOMEM),))  # fmt: skip
 creates(
-    "open what somebody else made, POSIX", lambda key, _: tried(lambda: make(key)), beginning=by_a_stranger, mended=True
+    "open what somebody else made, POSIX",
+    lambda key, _: tried(lambda: make(key)),
+    beginning=by_another_user,
+    mended=True,
 )
 for _what, _leave in (("a file of zeros", file_instead(bytes(SIZE))), ("a small file", file_instead(b"something")),
                       ("a link", file_instead(b"", "link")), ("a pipe", file_instead(b"", "pipe"))):  # fmt: skip

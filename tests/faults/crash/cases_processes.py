@@ -59,7 +59,7 @@ case(
     lambda key, _: shmstore.Store(key, size=SIZE, max_entries=MAX_ENTRIES),
     opens=True,
     creates=True,
-    furnish=nothing,
+    populate=nothing,
 )
 
 

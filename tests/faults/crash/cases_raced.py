@@ -13,7 +13,7 @@ from cases_basic import eight_puts
 from cases_open import by_the_dead, left_behind, make
 from cases_posix import make as make_posix
 from raw_segment import Segment, get, home_of, put, sleepers
-from store_setup import POSIX, WIDE, due, furnish_both, let_expire, nothing, value
+from store_setup import POSIX, WIDE, due, let_expire, nothing, populate_two_arenas, value
 
 import shmstore
 
@@ -98,7 +98,7 @@ for _name in (
 
 for _what, _meanwhile in (("and another finder is faster", recovered), ("and others fall asleep meanwhile", asleep)):
     raced(f"rebuild, two arenas, {_what}", CASES["rebuild, two arenas"].act, _meanwhile, after=CASES["rebuild, two arenas"].after,
-          changes=CASES["rebuild, two arenas"].changes, furnish=furnish_both, size=WIDE, never=due)  # fmt: skip
+          changes=CASES["rebuild, two arenas"].changes, populate=populate_two_arenas, size=WIDE, never=due)  # fmt: skip
 
 
 def beside_what_is_waited_for(store: Any) -> None:
@@ -149,7 +149,7 @@ for _what in ("put over", "delete", "touch", "incr", "check"):
     for _arena in (True, False):
         raced(f"{_what}, and {'the arena' if _arena else 'a bucket'} is held meanwhile", lambda s, c, a=_act: tried(lambda: a(s, c)), holds(_arena),
               changes={"count" if _what == "incr" else "k2": _may}, timeout=0.001)  # fmt: skip
-raced("rebuild, two arenas, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put over", "freeing"), furnish=furnish_both,
+raced("rebuild, two arenas, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put over", "freeing"), populate=populate_two_arenas,
       size=WIDE, never=due, changes={"k2": [value("k2", "new")]})  # fmt: skip
 raced("rebuild, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put a new name", "owning"),
       changes={"new": [value("new", "new")]})  # fmt: skip
@@ -157,7 +157,7 @@ raced("rebuild, and the arena is held meanwhile", lambda s, _: s.recover(), hold
 
 # ---- opening, creating and removing at once
 def at_once(name: str, act: Any, meanwhile: Callable[[str], Any], **changes: Any) -> None:
-    raced(name, act, meanwhile, opens=True, creates=True, furnish=nothing, mended=True, **changes)
+    raced(name, act, meanwhile, opens=True, creates=True, populate=nothing, mended=True, **changes)
 
 
 def destroyed(backend: str) -> Callable[[str], None]:

@@ -12,7 +12,7 @@ from cases_registry import place_of
 from cases_scribbled import mends, scribbled
 from raw_segment import HEADS, Segment, break_lists, get, put, suspect
 from seccomp_faults import FULL
-from store_setup import POSIX, ROOMY, due, furnish, furnish_huge, hold, let_expire, new, nothing, value
+from store_setup import POSIX, ROOMY, due, hold, let_expire, new, nothing, populate, populate_huge, value
 
 import shmstore
 from shmstore._core import lib
@@ -43,12 +43,14 @@ quiet(
 quiet(
     "rebuild of nothing but a zombie",
     lambda s, _: s.put("new", value("new", "new")),
-    furnish=nothing,
+    populate=nothing,
     setup=only_a_zombie,
     kept=1,
     changes=new,
 )
-quiet("rebuild of nothing", lambda s, _: s.put("new", value("new", "new")), furnish=nothing, setup=suspect, changes=new)
+quiet(
+    "rebuild of nothing", lambda s, _: s.put("new", value("new", "new")), populate=nothing, setup=suspect, changes=new
+)
 
 
 def pin_into_the_midst(g: Segment) -> None:
@@ -64,8 +66,8 @@ def segment_put_pins(g: Segment, at: int) -> None:
     put(g.memory, place_of(g, number) + 448, at)
 
 
-def furnish_pins(store: Any) -> None:
-    furnish(store)
+def populate_pins(store: Any) -> None:
+    populate(store)
     store.put("raw", b"\x06\0\0\0" * 75)  # wherever one looks, a boundary tag of 96 bytes
     store.put("behind", value("behind", "old"))
 
@@ -93,7 +95,7 @@ def record_of_a_published(g: Segment) -> None:
     g.set_arena(72, 1)
 
 
-scribbled("rebuild where a pin lies before a block", deleted_under_a_pin, lambda s, _: s.put("k2", value("k2", "new")), furnish=furnish_pins,
+scribbled("rebuild where a pin lies before a block", deleted_under_a_pin, lambda s, _: s.put("k2", value("k2", "new")), populate=populate_pins,
           changes={"k2": [value("k2", "new")], "raw": [None]}, mended=False)  # fmt: skip
 scribbled("rebuild where two slots name one block", two_slots_one_block, lambda s, _: s.put("k2", value("k2", "new")),
           changes={"k2": [value("k2", "new")]}, mended=False)  # fmt: skip
@@ -131,10 +133,10 @@ def cold_and_warm(store: Any) -> None:
 
 for _size in (5000, 5900, 8000, 9500, 100):
     on_posix(f"put {_size} bytes where runs lack pages, in a full /dev/shm", lambda s, _, n=_size: tried(lambda: s.put("new", b"n" * n)), refused=FULL,
-             furnish=cold_and_warm, changes={"new": [b"n" * _size]})  # fmt: skip
-    on_posix(f"put {_size} bytes where runs lack pages", lambda s, _, n=_size: s.put("new", b"n" * n), furnish=cold_and_warm,
+             populate=cold_and_warm, changes={"new": [b"n" * _size]})  # fmt: skip
+    on_posix(f"put {_size} bytes where runs lack pages", lambda s, _, n=_size: s.put("new", b"n" * n), populate=cold_and_warm,
              changes={"new": [b"n" * _size]})  # fmt: skip
-on_posix("delete beside runs that lack pages", lambda s, _: (s.delete("b"), s.delete("d"), s.delete("f")), furnish=cold_and_warm,
+on_posix("delete beside runs that lack pages", lambda s, _: (s.delete("b"), s.delete("d"), s.delete("f")), populate=cold_and_warm,
          changes={"b": [None], "d": [None], "f": [None]})  # fmt: skip
 
 
@@ -173,13 +175,13 @@ def close_of(store: Any) -> None:
     os.close(store._raw_info().descriptor)
 
 
-on_posix("delete what gives pages back beside one without a descriptor", lambda s, _: s.delete("huge"), furnish=furnish_huge,
+on_posix("delete what gives pages back beside one without a descriptor", lambda s, _: s.delete("huge"), populate=populate_huge,
          size=ROOMY, unread=("huge",), setup=close_of)  # fmt: skip
 
 
 # ---- gaps, and lists of several runs
 def gap_of_a_page(first: int) -> Any:
-    def furnish_page(store: Any) -> None:
+    def populate_page(store: Any) -> None:
         if first:
             store.put("k1", value("k1", "old", first))
         used = store.stats().bytes_used
@@ -188,14 +190,14 @@ def gap_of_a_page(first: int) -> Any:
         store.delete("a")
         suspect(store)
 
-    return furnish_page
+    return populate_page
 
 
 for _first in (0, 100):
     on_posix(f"rebuild a gap that ends with a page, after {_first}", lambda s, _: tried(lambda: s.put("b", value("b", "new"))),
-             furnish=gap_of_a_page(_first), changes={"b": [value("b", "new")]})  # fmt: skip
+             populate=gap_of_a_page(_first), changes={"b": [value("b", "new")]})  # fmt: skip
     on_posix(f"rebuild a gap that ends with a page, after {_first}, in a full /dev/shm", lambda s, _: tried(lambda: s.put("b", value("b", "new"))),
-             furnish=gap_of_a_page(_first), changes={"b": [value("b", "new")]}, refused=FULL)  # fmt: skip
+             populate=gap_of_a_page(_first), changes={"b": [value("b", "new")]}, refused=FULL)  # fmt: skip
 
 
 def break_warm(g: Segment) -> None:
@@ -209,10 +211,10 @@ def break_warm(g: Segment) -> None:
 
 
 mends("put where runs lack pages and one is broken, in a full /dev/shm", break_warm, lambda s, _: tried(lambda: s.put("new", b"n" * 5000)), refused=FULL,
-      furnish=cold_and_warm, backend=POSIX, changes={"new": [b"n" * 5000]})  # fmt: skip
+      populate=cold_and_warm, backend=POSIX, changes={"new": [b"n" * 5000]})  # fmt: skip
 
 
-def furnish_a_list(store: Any) -> None:
+def populate_a_list(store: Any) -> None:
     """Three runs of one list, with blocks between them."""
     for i in range(4):
         store.put(f"gap{i}", value(f"gap{i}", "gap", 200))
@@ -221,5 +223,5 @@ def furnish_a_list(store: Any) -> None:
         store.delete(f"gap{i}")
 
 
-quiet("delete beside the midst of a list", lambda s, _: (s.delete("k1"), s.delete("k0")), furnish=furnish_a_list,
+quiet("delete beside the midst of a list", lambda s, _: (s.delete("k1"), s.delete("k0")), populate=populate_a_list,
       changes={"k0": [None], "k1": [None]})  # fmt: skip

@@ -19,7 +19,19 @@ from cases_processes import divide
 from cases_scribbled import scribbled
 from raw_segment import HEADS, Segment, get, memory_of, put, sleepers
 from seccomp_faults import Refusal
-from store_setup import POSIX, SIZE, WIDE, attach_twice_more, due, furnish, furnish_both, hold, new, nothing, value
+from store_setup import (
+    POSIX,
+    SIZE,
+    WIDE,
+    attach_twice_more,
+    due,
+    hold,
+    new,
+    nothing,
+    populate,
+    populate_two_arenas,
+    value,
+)
 
 import shmstore
 from shmstore import sysv
@@ -185,9 +197,9 @@ quiet(
     refused=(Refusal("openat", errno.ENOENT, ((2, 0xFFFFFFFF, os.O_CLOEXEC),)),),
     **DIED,
 )
-quiet("recover in an empty store", lambda s, _: (s.recover(), s.check(), s.stats(), len(s), list(s)), furnish=nothing)
+quiet("recover in an empty store", lambda s, _: (s.recover(), s.check(), s.stats(), len(s), list(s)), populate=nothing)
 quiet("open readonly and recover", lambda key, _: fails(shmstore.Store(key, readonly=True).recover), opens=True)
-quiet("recover one who owned a block, two arenas", lambda s, _: s.recover(), after=("put a new name", "owning"), changes=new, furnish=furnish_both,
+quiet("recover one who owned a block, two arenas", lambda s, _: s.recover(), after=("put a new name", "owning"), changes=new, populate=populate_two_arenas,
       size=WIDE, never=due)  # fmt: skip
 quiet("takeover, with sleepers on all arenas", lambda s, _: s.recover(), setup=sleepers, after=("put over", "arena"),
       changes={"k2": [value("k2", "new")]})  # fmt: skip
@@ -250,15 +262,15 @@ def fork_and(store: Any, what: Any) -> None:
 
 
 # ---- the end of a store that is used
-def furnished_with_sleepers(key: str) -> None:
+def populated_with_sleepers(key: str) -> None:
     with make(key) as store:
-        furnish(store)
+        populate(store)
         sleepers(store)
 
 
-def furnished_posix(key: str) -> None:
+def populated_posix(key: str) -> None:
     with make_posix(key) as store:
-        furnish(store)
+        populate(store)
 
 
 def look_after_the_end(make_it: Any) -> Any:
@@ -280,17 +292,17 @@ def look_after_the_end(make_it: Any) -> Any:
     return act
 
 
-creates("destroy, with sleepers", lambda key, _: make(key).destroy(), beginning=furnished_with_sleepers, mended=True)
-creates("use what was destroyed", look_after_the_end(make), beginning=furnished_with_sleepers, mended=True)
+creates("destroy, with sleepers", lambda key, _: make(key).destroy(), beginning=populated_with_sleepers, mended=True)
+creates("use what was destroyed", look_after_the_end(make), beginning=populated_with_sleepers, mended=True)
 creates(
     "use what was destroyed, POSIX",
     look_after_the_end(make_posix),
-    beginning=furnished_posix,
+    beginning=populated_posix,
     mended=True,
     backend=POSIX,
 )
 for _call, _arguments in (("unlink", ()), ("newfstatat", ((3, 0x100, 0x100),))):
-    creates(f"destroy, {_call} fails, POSIX", lambda key, _: fails(lambda: make_posix(key).destroy()), beginning=furnished_posix, mended=True, backend=POSIX,
+    creates(f"destroy, {_call} fails, POSIX", lambda key, _: fails(lambda: make_posix(key).destroy()), beginning=populated_posix, mended=True, backend=POSIX,
             refused=(Refusal(_call, errno.EACCES, _arguments),))  # fmt: skip
 creates("create where one was left half made and stays", lambda key, _: fails(lambda: make(key)), mended=True, beginning=left_behind(lambda: initialising(gone())),
         refused=(Refusal("shmctl", errno.EPERM, ((1, 0xFF, 0),)),))  # fmt: skip

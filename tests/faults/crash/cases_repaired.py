@@ -28,7 +28,7 @@ from raw_segment import (
     put,
     suspect,
 )
-from store_setup import WIDE, crowd, due, furnish_both, two_zombies, value
+from store_setup import WIDE, crowd, due, populate_two_arenas, two_zombies, value
 
 import shmstore
 
@@ -142,7 +142,7 @@ def first_of_heap(g: Segment) -> None:
 
 found("a block that ends too early", tag("k1", lambda t: t - 1))
 found("a gap too small for a run at the heap's beginning", first_of_heap, lost={"k0": [None]})
-BOTH: dict[str, Any] = {"furnish": furnish_both, "size": WIDE, "never": due}
+BOTH: dict[str, Any] = {"populate": populate_two_arenas, "size": WIDE, "never": due}
 found("another hash, two arenas", at_block("k1", 8, 12345), lost=K1, **BOTH)
 found("the same name twice, two arenas", twice, lost={**K1, "k2": [value("k1", "old")]}, **BOTH)
 found(
@@ -167,7 +167,7 @@ case("repair what is sound", lambda s, _: s.check(repair=True), **REPAIR)
 case(
     "repair what is sound, two arenas",
     lambda s, _: s.check(repair=True),
-    furnish=furnish_both,
+    populate=populate_two_arenas,
     size=WIDE,
     never=due,
     **REPAIR,
@@ -275,9 +275,9 @@ def many(store: Any) -> None:
         store.put(f"n{i}", i)
 
 
-case("rebuild of many", lambda s, _: s.put("new", 1), size=1 << 20, entries=1200, furnish=many, setup=suspect, changes={"new": [1]},
+case("rebuild of many", lambda s, _: s.put("new", 1), size=1 << 20, entries=1200, populate=many, setup=suspect, changes={"new": [1]},
      sampled=False, stops=False, reads_only=True)  # fmt: skip
-case("check, two arenas", lambda s, _: s.check(), furnish=furnish_both, size=WIDE, never=due, sampled=False)
+case("check, two arenas", lambda s, _: s.check(), populate=populate_two_arenas, size=WIDE, never=due, sampled=False)
 case("check readonly", lambda key, _: shmstore.Store(key, readonly=True).check(), opens=True, sampled=False)
 case("check behind a held arena", lambda s, _: fails(s.check), stops=False, behind=("put over", "freeing"), timeout=patience,
      changes={"k2": [value("k2", "new")]}, sampled=False, thin=97)  # fmt: skip

@@ -10,14 +10,14 @@ from store_setup import (
     WIDE,
     due,
     due_and_sleepers,
-    furnish_both,
-    furnish_given_back,
-    furnish_huge,
-    furnish_huge_within,
-    furnish_like_blocks,
-    furnish_tightly,
     new,
     nothing,
+    populate_given_back,
+    populate_huge,
+    populate_huge_within,
+    populate_like_blocks,
+    populate_tightly,
+    populate_two_arenas,
     value,
 )
 
@@ -45,16 +45,16 @@ case("put where a bucket's lock is nobody's", lambda s, _: s.put("k2", value("k2
 case("put where the arena's lock is nobody's", lambda s, _: s.put("k2", value("k2", "new")), scribble=arena_of_nobody,
      changes={"k2": [value("k2", "new")]}, sampled=False, stops=False)  # fmt: skip
 case("put where slots name no blocks", lambda s, _: s.put("k2", value("k2", "new")), scribble=impossible_slots,
-     furnish=furnish_like_blocks, changes={"k2": [value("k2", "new")]}, sampled=False, stops=False)  # fmt: skip
+     populate=populate_like_blocks, changes={"k2": [value("k2", "new")]}, sampled=False, stops=False)  # fmt: skip
 
 # ---- what is absent, or is not what was expected
-case("touch in an empty store", lambda s, _: s.touch("absent", 500), furnish=nothing, sampled=False)
-case("delete in an empty store", lambda s, _: s.delete("absent"), furnish=nothing, sampled=False)
+case("touch in an empty store", lambda s, _: s.touch("absent", 500), populate=nothing, sampled=False)
+case("delete in an empty store", lambda s, _: s.delete("absent"), populate=nothing, sampled=False)
 case("cas of what is absent", lambda s, _: s.cas("new", value("new", "new"), 0), changes=new, sampled=False)
 case("cas of what should be absent", lambda s, _: s.cas("k1", value("k1", "new"), 0), sampled=False)
 
 # ---- a list of free runs of which not every one is large enough
-case("put into the second run of a list", lambda s, _: s.put("fit", b"z" * 674), furnish=furnish_tightly,
+case("put into the second run of a list", lambda s, _: s.put("fit", b"z" * 674), populate=populate_tightly,
      changes={"fit": [b"z" * 674]}, room=("large",), sampled=False)  # fmt: skip
 
 # ---- two arenas: blocks of both, in turn
@@ -65,20 +65,20 @@ for _k in ("k0", "k1"):
         ("touch", lambda s, _, k=_k: s.touch(k, 500), value(_k, "old")),
         ("fail to add", lambda s, _, k=_k: s.add(k, 1), value(_k, "old")),
     ):
-        case(f"{_what} {_k}, two arenas", _act, furnish=furnish_both, size=WIDE, changes={_k: [_new]}, sampled=False,
+        case(f"{_what} {_k}, two arenas", _act, populate=populate_two_arenas, size=WIDE, changes={_k: [_new]}, sampled=False,
              never=due)  # fmt: skip
-case("sweep, two arenas", lambda s, _: [s.put("k2", value("k2", "new")) for _ in range(8)], furnish=furnish_both,
+case("sweep, two arenas", lambda s, _: [s.put("k2", value("k2", "new")) for _ in range(8)], populate=populate_two_arenas,
      size=WIDE, never=due, changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
-case("rebuild, two arenas", lambda s, _: s.recover(), furnish=furnish_both, size=WIDE, never=due,
+case("rebuild, two arenas", lambda s, _: s.recover(), populate=populate_two_arenas, size=WIDE, never=due,
      after=("put over", "freeing"), changes={"k2": [value("k2", "new")]}, sampled=False)  # fmt: skip
-case("put behind a held arena, two arenas", lambda s, _: s.put("new", value("new", "new")), furnish=furnish_both,
+case("put behind a held arena, two arenas", lambda s, _: s.put("new", value("new", "new")), populate=populate_two_arenas,
      size=WIDE, never=due, stops=False, behind=("put over", "arena"), sampled=False,
      changes={"k2": [value("k2", "new")], **new})  # fmt: skip
 
 # ---- pages given back
-case("delete what gives pages back", lambda s, _: s.delete("huge"), furnish=furnish_huge, size=ROOMY, unread=("huge",),
+case("delete what gives pages back", lambda s, _: s.delete("huge"), populate=populate_huge, size=ROOMY, unread=("huge",),
      sampled=False)  # fmt: skip
-case("delete what gives pages back, within", lambda s, _: s.delete("huge"), furnish=furnish_huge_within, size=ROOMY,
+case("delete what gives pages back, within", lambda s, _: s.delete("huge"), populate=populate_huge_within, size=ROOMY,
      unread=("huge",), sampled=False)  # fmt: skip
-case("put where pages were given back", lambda s, _: s.put("huge", b"g" * (1 << 20)), furnish=furnish_given_back,
+case("put where pages were given back", lambda s, _: s.put("huge", b"g" * (1 << 20)), populate=populate_given_back,
      size=ROOMY, unread=("huge",), sampled=False)  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from cases import fails, quiet, raises, tried
 from raw_segment import names_of_home, sleepers
 from seccomp_faults import FULL
-from store_setup import POSIX, due, furnish, furnish_for_ever, let_expire, nothing
+from store_setup import POSIX, due, let_expire, nothing, populate, populate_without_expiry
 
 import shmstore
 from shmstore._core import ffi, lib
@@ -34,21 +34,21 @@ quiet(
 )
 quiet("wait and look for what expires", lambda s, v: tried(lambda: s.wait("brief", after=v, timeout=0.05, spin=0.005)),
       prepare=lambda s: s.put("brief", 1, ttl=0.02), changes={"brief": [1, None]})  # fmt: skip
-quiet("wait in a page that nobody used", lambda s, names: [times_out(lambda n=n: s.wait(n, timeout=0.001)) for n in names], furnish=furnish_for_ever,
+quiet("wait in a page that nobody used", lambda s, names: [times_out(lambda n=n: s.wait(n, timeout=0.001)) for n in names], populate=populate_without_expiry,
       entries=1200, size=1 << 20, prepare=lambda s: [names_of_home(s, home, 1)[0] for home in (70, 130)])  # fmt: skip
 quiet("wait readonly", lambda s, _: times_out(lambda: s.wait("absent", timeout=0.005)),
-      prepare=lambda s: s, furnish=furnish)  # fmt: skip
+      prepare=lambda s: s, populate=populate)  # fmt: skip
 quiet(
     "open readonly and wait",
     lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.03)),
     opens=True,
 )
 quiet("open an empty store readonly and wait", lambda key, _: times_out(lambda: shmstore.Store(key, readonly=True).wait("absent", timeout=0.005)),
-      opens=True, furnish=nothing)  # fmt: skip
+      opens=True, populate=nothing)  # fmt: skip
 quiet(
     "wait in a full /dev/shm",
     lambda s, _: times_out(lambda: s.wait("absent", timeout=0.005)),
-    furnish=nothing,
+    populate=nothing,
     refused=FULL,
     backend=POSIX,
 )
@@ -62,7 +62,7 @@ for _what, _prefix in (
 ):
     quiet(_what, lambda s, _, prefix=_prefix: list(s.keys(prefix)))
 for _what, _act in (("list", lambda s, _: list(s)), ("count", lambda s, _: len(s))):
-    quiet(f"{_what} in a nearly empty table", _act, furnish=furnish_for_ever, entries=1200, size=1 << 20)
+    quiet(f"{_what} in a nearly empty table", _act, populate=populate_without_expiry, entries=1200, size=1 << 20)
 quiet("list what has expired", lambda s, _: (list(s), len(s), bool(s), s.stats()), setup=let_expire, never=due)
 
 
@@ -71,8 +71,8 @@ def long_names(store: Any) -> None:
         store.put(f"{i}" * 9000, 1)
 
 
-quiet("list long names", lambda s, _: len(list(s)), furnish=long_names, size=1 << 18)
-quiet("list, and close in the midst", lambda s, names: tried(lambda: (next(names), s.close(), list(names))), furnish=long_names, size=1 << 18,
+quiet("list long names", lambda s, _: len(list(s)), populate=long_names, size=1 << 18)
+quiet("list, and close in the midst", lambda s, names: tried(lambda: (next(names), s.close(), list(names))), populate=long_names, size=1 << 18,
       prepare=lambda s: iter(s))  # fmt: skip
 quiet("say what it is", lambda s, _: (s.info(), s.stats(), s.clients(), s.closed))
 quiet(
@@ -100,7 +100,7 @@ def use_what_is_closed(store: Any, _: Any) -> None:
 
 quiet("use what is closed", use_what_is_closed)
 
-quiet("open readonly and wait in a page that nobody used", lambda key, _: readonly_waits(key), opens=True, furnish=furnish_for_ever, entries=1200,
+quiet("open readonly and wait in a page that nobody used", lambda key, _: readonly_waits(key), opens=True, populate=populate_without_expiry, entries=1200,
       size=1 << 20)  # fmt: skip
 
 

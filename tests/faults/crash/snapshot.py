@@ -1,4 +1,4 @@
-"""A store furnished for one case, as a snapshot of its bytes that each victim starts from.
+"""A store populated for one case, as a snapshot of its bytes that each victim starts from.
 
 One operation is recorded first; then a victim for each n is run there. The memory that it starts from is the same each
 time, byte for byte, so it takes the same way; where it stands in truth is read from it and recorded.
@@ -67,7 +67,7 @@ class Snapshot(Survivors):
             processes.key, create=False, timeout=0.004, decoders=(store_setup.Own(),), **case.where()
         )
         base = CASES[first_state[0]] if first_state else case
-        base.furnish(self.store)
+        base.populate(self.store)
         self.held = base.setup(self.store)
         self.room, self.never = base.room, base.never
         self.inherits = bool(case.after or case.behind or first_state) and not case.opens

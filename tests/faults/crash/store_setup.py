@@ -6,6 +6,7 @@ Values prove themselves: each is a tuple of its name, who wrote it, and a body a
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from typing import Any
 
@@ -38,7 +39,7 @@ def other_value(name: str, who: str, number: int) -> Any:
     return who.encode() if name == "raw" else value(name, who)
 
 
-def furnish(store: Any) -> None:
+def populate(store: Any) -> None:
     """Entries and gaps of several sizes between them, so that blocks have neighbours of every kind."""
     for i in range(4):
         store.put(f"k{i}", value(f"k{i}", "old"))
@@ -52,6 +53,37 @@ def furnish(store: Any) -> None:
     store.put("last", value("last", "old"))
     for i in range(4):
         store.delete(f"gap{i}")
+
+
+STRANGER = 54321  # a uid that nobody has
+
+
+def make(key: Any, **options: Any) -> Any:
+    """The store of cases that create it."""
+    return shmstore.Store(key, **{"size": SIZE, "max_entries": MAX_ENTRIES, **options})
+
+
+def empty_store(key: str, **options: Any) -> None:
+    make(key, **options).close()
+
+
+def make_as_another_user(key: str, **options: Any) -> None:
+    if os.geteuid() != 0:
+        return
+    pid = os.fork()
+    if pid == 0:
+        os.setuid(STRANGER)
+        make(key, mode=0o666, **options).close()
+        os._exit(0)
+    wait_for(pid)
+
+
+def wait_for(pid: int) -> None:
+    """Until nothing of a child is left, whichever process reaps it."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, 0)
+    while os.path.exists(f"/proc/{pid}"):
+        time.sleep(0.0005)
 
 
 def another(store: Any) -> Any:
@@ -108,7 +140,7 @@ def fill_table(store: Any) -> None:
         i += 1
 
 
-def furnish_for_ever(store: Any) -> None:
+def populate_without_expiry(store: Any) -> None:
     store.put("k1", value("k1", "old"))
 
 
@@ -128,8 +160,8 @@ def put_own(store: Any, name: str, body: Any) -> Any:
     return store._put_if_(name, Own().encode(body), shmstore.DEFAULT, 0, 0, False, "own")
 
 
-def furnish_own(store: Any) -> None:
-    furnish(store)
+def populate_own_codec(store: Any) -> None:
+    populate(store)
     put_own(store, "own", value("own", "old"))
     put_own(store, "own large", value("own large", "old", LARGE))
 
@@ -139,12 +171,12 @@ def due_and_sleepers(store: Any) -> None:
     sleepers(store)
 
 
-def furnish_like_blocks(store: Any) -> None:
-    furnish(store)
+def populate_like_blocks(store: Any) -> None:
+    populate(store)
     store.put("raw", b"\x03\0\0\0" * 75)  # wherever one looks, a boundary tag of 48 bytes
 
 
-def furnish_tightly(store: Any) -> None:
+def populate_tightly(store: Any) -> None:
     for name, size in (("gapA", 673), ("k1", 20), ("gapB", 657), ("k2", 20), ("large", LARGE)):
         store.put(name, b"x" * size if name[:3] == "gap" else value(name, "old", size))
     i = 0
@@ -160,7 +192,7 @@ def furnish_tightly(store: Any) -> None:
 WIDE = 256 << 20
 
 
-def furnish_both(store: Any) -> None:
+def populate_two_arenas(store: Any) -> None:
     """Clients of even and odd numbers prefer different arenas."""
     others = [another(store) for _ in range(2)]
     for i, handle in enumerate((others[0], others[1], others[0], others[1])):
@@ -175,18 +207,18 @@ def furnish_both(store: Any) -> None:
 HUGE, ROOMY = 24 << 20, 64 << 20
 
 
-def furnish_huge(store: Any) -> None:
-    furnish(store)
+def populate_huge(store: Any) -> None:
+    populate(store)
     store.put("huge", b"h" * HUGE)
 
 
-def furnish_huge_within(store: Any) -> None:
-    furnish_huge(store)
+def populate_huge_within(store: Any) -> None:
+    populate_huge(store)
     store.put("after", value("after", "old"))
 
 
-def furnish_given_back(store: Any) -> None:
-    furnish_huge_within(store)
+def populate_given_back(store: Any) -> None:
+    populate_huge_within(store)
     store.delete("huge")
 
 

@@ -10,14 +10,12 @@ import pytest
 from calls import CALLS
 from more_calls import MEMORY, PACKAGE, REFUSED, Blocks, name, quietly
 from strikes import CLASSES, Strike, every_place, footprint, is_struck
+from unharmed import numbered, process_unharmed
 
 import shmstore
 from shmstore import ShareableList, SharedMemory, Store, posix, sysv
 
-CASES = [(f"{name} {at}" if at else name, call) for name, calls in MEMORY.items() for at, call in enumerate(calls)]
-OF_PACKAGE = [
-    (f"{name} {at}" if at else name, call) for name, calls in PACKAGE.items() for at, call in enumerate(calls)
-]
+CASES, OF_PACKAGE = numbered(MEMORY), numbered(PACKAGE)
 COUNTS: dict[str, int] = {}
 BOUNDED = 25  # places of each call in the quick tier
 
@@ -30,35 +28,22 @@ def told() -> Iterator[None]:
 
 
 def strike_blocks(name: str, call: Callable[[Blocks], Any], most: int | None, expected: Any = ()) -> None:
-    before = None
-    wrong: list[Strike] = []
-    blocks: list[Blocks] = []
-
-    def prepare() -> None:
-        if blocks:
-            blocks.pop().end()
-        blocks.append(Blocks())
-
-    def made() -> None:
+    def made(blocks: Blocks) -> None:
         try:
-            call(blocks[0])
+            call(blocks)
         except expected as error:
             if is_struck(error):
                 raise
         else:
             assert expected == ()
 
-    prepare()
-    made()  # imports what it needs
-    blocks.pop().end()
-    before = footprint()
-    for strike in every_place(made, CLASSES, prepare, most):
-        COUNTS[name] = COUNTS.get(name, 0) + 1
-        if not strike.right:
-            wrong.append(strike)
-    blocks.pop().end()
-    assert [strike.told for strike in wrong] == []
-    assert footprint() == before
+    wrong: list[Strike] = []
+    with process_unharmed(made) as fresh:
+        for strike in every_place(lambda: made(fresh.blocks), CLASSES, fresh.renew, most):
+            COUNTS[name] = COUNTS.get(name, 0) + 1
+            if not strike.right:
+                wrong.append(strike)
+        assert [strike.told for strike in wrong] == []
 
 
 @pytest.mark.parametrize("name, call", CASES, ids=[name for name, _ in CASES])

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from calls import CALLS, CODE, REFUSED, Point, decode_point, encode_point, fill, whole
-from strikes import CLASSES, Strike, every_place, footprint, is_struck
+from calls import CALLS, REFUSED, fill, whole
+from strikes import CLASSES, Strike, every_place, is_struck
+from unharmed import numbered, store_unharmed
 
-import shmstore
 from shmstore import Store
 
-CASES = [(f"{name} {at}" if at else name, call) for name, calls in CALLS.items() for at, call in enumerate(calls)]
+CASES = numbered(CALLS)
 COUNTS: dict[str, int] = {}
 
 
@@ -23,45 +23,19 @@ def told() -> Iterator[None]:
     print(f"\n{sum(COUNTS.values())} places in {len(COUNTS)} calls")
 
 
-@pytest.fixture
-def store(key: str) -> Iterator[Store[Any]]:
-    shmstore.register(CODE, Point, encode_point, decode_point)
-    with Store(key, size="1M") as store:
-        fill(store)
-        yield store
-        store.destroy()
-
-
-def pins(store: Store[Any]) -> int:
-    """How many views can be had."""
-    views = []
-    try:
-        while True:
-            views.append(store.view("bytes"))
-    except shmstore.StoreFull:
-        return len(views)
-
-
 def strike(
     store: Store[Any], name: str, call: Callable[[Store[Any]], Any], most: int | None, expected: Any = ()
 ) -> None:
     call_warm = _expecting(call, expected)
     call_warm(store)  # imports what it needs
-    fill(store)
-    clients, before, views = store.stats().clients, footprint(), pins(store)
     wrong: list[Strike] = []
-    for strike in every_place(lambda: call_warm(store), CLASSES, lambda: fill(store), most):
-        COUNTS[name] = COUNTS.get(name, 0) + 1
-        if not strike.right:
-            wrong.append(strike)
-        assert whole(store), strike.told
-    assert [strike.told for strike in wrong] == []
-    fill(store)
-    assert pins(store) == views
-    assert footprint() == before
-    assert store.stats().clients == clients
-    assert store.stats().zombies == 0
-    assert store.check() == 0
+    with store_unharmed(store):
+        for strike in every_place(lambda: call_warm(store), CLASSES, lambda: fill(store), most):
+            COUNTS[name] = COUNTS.get(name, 0) + 1
+            if not strike.right:
+                wrong.append(strike)
+            assert whole(store), strike.told
+        assert [strike.told for strike in wrong] == []
 
 
 def _expecting(call: Callable[[Store[Any]], Any], expected: Any) -> Callable[[Store[Any]], Any]:

@@ -10,22 +10,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from calls import CALLS, CODE, Mine, Point, decode_point, encode_point, fill, reopened, whole
+from calls import CALLS, Mine, Point, fill, reopened, whole
 from more_calls import MEMORY, Blocks
-from strikes import CLASSES, Storm, footprint
-from test_places import pins
+from strikes import CLASSES, Storm
+from unharmed import numbered, process_unharmed, store_unharmed
 
-import shmstore
 from shmstore import CodecError, Store
 
 # asyncio logs what comes up in a callback of its own, and goes on without it
-CASES = [
-    (f"{name} {at}" if at else name, call)
-    for name, calls in CALLS.items()
-    if name != "wait_async"
-    for at, call in enumerate(calls)
-]
-OF_MEMORY = [(f"{name} {at}" if at else name, call) for name, calls in MEMORY.items() for at, call in enumerate(calls)]
+CASES = numbered({name: calls for name, calls in CALLS.items() if name != "wait_async"})
+OF_MEMORY = numbered(MEMORY)
 QUICK, FULL = 6, 150  # strikes on each call
 COUNTS = {"delivered": 0, "struck": 0, "calls": 0}
 
@@ -35,15 +29,6 @@ def told() -> Iterator[None]:
     """How much was tried, for -s."""
     yield
     print(f"\n{COUNTS['delivered']} signals, {COUNTS['struck']} of {COUNTS['calls']} calls struck")
-
-
-@pytest.fixture
-def store(key: str) -> Iterator[Store[Any]]:
-    shmstore.register(CODE, Point, encode_point, decode_point)
-    with Store(key, size="1M") as store:
-        fill(store)
-        yield store
-        store.destroy()
 
 
 def storm(
@@ -66,12 +51,8 @@ def storm(
 
 def strike(store: Store[Any], call: Callable[[Store[Any]], Any], strikes: int, seed: int) -> None:
     call(store)
-    fill(store)
-    clients, before, views = store.stats().clients, footprint(), pins(store)
-    storm(lambda: call(store), strikes, seed, lambda: fill(store), lambda: whole(store))
-    fill(store)
-    assert (pins(store), footprint(), store.stats().clients) == (views, before, clients)
-    assert store.stats().zombies == 0 and store.check() == 0
+    with store_unharmed(store):
+        storm(lambda: call(store), strikes, seed, lambda: fill(store), lambda: whole(store))
 
 
 @pytest.mark.parametrize("name, call", CASES, ids=[name for name, _ in CASES])
@@ -87,20 +68,8 @@ def test_calls_in_a_long_storm(store, name, call, seed):
 
 
 def strike_blocks(call: Callable[[Blocks], Any], strikes: int, seed: int) -> None:
-    blocks: list[Blocks] = []
-
-    def prepare() -> None:
-        if blocks:
-            blocks.pop().end()
-        blocks.append(Blocks())
-
-    prepare()
-    call(blocks[0])
-    blocks.pop().end()
-    before = footprint()
-    storm(lambda: call(blocks[0]), strikes, seed, prepare, lambda: True)
-    blocks.pop().end()
-    assert footprint() == before
+    with process_unharmed(call) as fresh:
+        storm(lambda: call(fresh.blocks), strikes, seed, fresh.renew, lambda: True)
 
 
 # What these make has a number or a name and no owner: it is lost if a signal strikes as the caller gets it.

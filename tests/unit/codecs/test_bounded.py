@@ -11,6 +11,7 @@ import sys
 import tracemalloc
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from uuid import UUID
 
 import msgpack
@@ -21,21 +22,13 @@ from hypothesis import strategies as st
 import shmstore
 from shmstore.codecs import msgpack as codec
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from packed_bytes import array, ext, mapping  # noqa: E402
+
 P = 2**61 - 1  # hash(n * P) == 0
 MSGPACK = 1
 RELAXED = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-def ext(code, payload):
-    return b"\xc9" + struct.pack(">Ib", len(payload), code) + payload
-
-
-def array(elements):
-    return b"\xdd" + struct.pack(">I", len(elements)) + b"".join(elements)
-
-
-def mapping(keys):
-    return b"\xdf" + struct.pack(">I", len(keys)) + b"".join(key + b"\xc0" for key in keys)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import msgpack
@@ -16,38 +17,15 @@ from shmstore.codecs import msgpack as codec
 from shmstore.codecs import registry
 from shmstore.errors import CodecError
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from packed_bytes import nested, wrap_list  # noqa: E402
+
 
 def ext(code, payload):
     if code >= 0:
         return msgpack.packb(msgpack.ExtType(code, payload))
     return b"\xc9" + struct.pack(">Ib", len(payload), code) + payload
-
-
-def nested(wrap, levels, inner=()):
-    value = wrap(*inner)
-    for _ in range(levels - 1):
-        value = wrap(value)
-    return value
-
-
-def wrap_list(*parts):
-    return list(parts)
-
-
-def wrap_tuple(*parts):
-    return parts
-
-
-def wrap_set(*parts):
-    return frozenset(parts)
-
-
-def wrap_slice(part=None):
-    return slice(part)
-
-
-def wrap_dict(part=None):
-    return {"k": part}
 
 
 F12 = bytes.fromhex("07ea0b150c2238000c0a14")  # a datetime without its flags

@@ -7,11 +7,13 @@ import enum
 import io
 import pathlib
 import struct
+import sys
 import uuid
 import zoneinfo
 from datetime import datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import msgpack
 import pytest
@@ -20,34 +22,11 @@ import shmstore  # noqa: F401  puts the compiled walks in place
 from shmstore.codecs import msgpack as codec
 from shmstore.errors import CodecError
 
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from packed_bytes import nested, wrap_dict, wrap_list, wrap_set, wrap_slice, wrap_tuple  # noqa: E402
+
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
-
-
-def nested(wrap, levels, inner=()):
-    value = wrap(*inner)
-    for _ in range(levels - 1):
-        value = wrap(value)
-    return value
-
-
-def wrap_list(*parts):
-    return list(parts)
-
-
-def wrap_tuple(*parts):
-    return parts
-
-
-def wrap_set(*parts):
-    return frozenset(parts)
-
-
-def wrap_slice(part=None):
-    return slice(part)
-
-
-def wrap_dict(part=None):
-    return {"k": part}
 
 
 WRAPS = [wrap_list, wrap_tuple, wrap_set, wrap_slice, wrap_dict]

@@ -1,0 +1,69 @@
+"""What signals must leave as it was, and the cases that they strike."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from calls import fill
+from more_calls import Blocks
+from strikes import footprint
+
+import shmstore
+from shmstore import Store
+
+
+def numbered(calls: dict[str, list[Callable[..., Any]]]) -> list[tuple[str, Callable[..., Any]]]:
+    """Each call with a name of its own: the method's, and a number from the second on."""
+    return [(f"{name} {at}" if at else name, call) for name, of_one in calls.items() for at, call in enumerate(of_one)]
+
+
+def pins(store: Store[Any]) -> int:
+    """How many views can be had."""
+    views = []
+    try:
+        while True:
+            views.append(store.view("bytes"))
+    except shmstore.StoreFull:
+        return len(views)
+
+
+@contextlib.contextmanager
+def store_unharmed(store: Store[Any]) -> Iterator[None]:
+    """No pin, descriptor, mapping, segment or client is left, and check() finds nothing."""
+    fill(store)
+    clients, before, views = store.stats().clients, footprint(), pins(store)
+    yield
+    fill(store)
+    assert (pins(store), footprint(), store.stats().clients) == (views, before, clients)
+    assert store.stats().zombies == 0 and store.check() == 0
+
+
+class FreshBlocks:
+    """The blocks of shared memory that a call works on, made anew before each call."""
+
+    def __init__(self) -> None:
+        self.blocks: Blocks | None = None
+
+    def renew(self) -> None:
+        self.end()
+        self.blocks = Blocks()
+
+    def end(self) -> None:
+        if self.blocks is not None:
+            self.blocks.end()
+            self.blocks = None
+
+
+@contextlib.contextmanager
+def process_unharmed(call: Callable[[Blocks], Any]) -> Iterator[FreshBlocks]:
+    """A call was made once, for what it imports; nothing of the kernel's is left at the end."""
+    fresh = FreshBlocks()
+    fresh.renew()
+    call(fresh.blocks)
+    fresh.end()
+    before = footprint()
+    yield fresh
+    fresh.end()
+    assert footprint() == before
