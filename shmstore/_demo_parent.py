@@ -1,9 +1,8 @@
-"""Start the demo's workers, kill one of them, collect what they found, and leave nothing behind.
+"""Start the demo's workers, kill one of them, collect the results, and clean up.
 
-Whatever happens, the workers end and the segment goes. Signals that could interrupt the cleaning up, or come
-between creating something and writing it down, are only noted (`Signals`), and acted upon at the next safe
-moment. The one that cannot be noted is SIGKILL: then the workers see their standard input end, and remove the
-segment.
+In every case, the workers end and the segment is removed. A signal could interrupt the cleanup, or arrive between the
+creation of something and the note about it. So handlers only note a signal (`Signals`), and the demo reacts at the next
+safe moment. SIGKILL cannot be noted. Then the standard input of the workers ends, and they remove the segment.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Interrupted(Exception):
 
 
 class Signals:
-    """Note SIGINT, SIGTERM and SIGHUP instead of obeying; `check` raises Interrupted at a safe moment."""
+    """Notes SIGINT, SIGTERM and SIGHUP. `check` raises Interrupted at a safe moment."""
 
     def __init__(self) -> None:
         self.noted = 0
@@ -203,9 +202,9 @@ class Demo:
 
 @contextmanager
 def running(workers: int, kill: bool, limit: int | None) -> Iterator[Demo]:
-    """Create a store, start the workers, and take both away at the end, whatever the end is.
+    """Create a store, start the workers, and in every case remove both at the end.
 
-    Raises: Interrupted at the next `check` after a signal, at the latest when everything is away.
+    Raises: Interrupted at the next `check` after a signal, at the latest after the cleanup.
     """
     key = f"shmstore-demo-{os.getpid()}-{os.urandom(4).hex()}"  # two demos may run side by side
     with Signals() as signals:
@@ -223,20 +222,20 @@ def running(workers: int, kill: bool, limit: int | None) -> Iterator[Demo]:
 
 
 def spawn(key: str, number: int, limit: int | None) -> subprocess.Popen[bytes]:
-    """Start a worker by its command line, as anybody could."""
+    """Start a worker by its command line, like any program."""
     command = [sys.executable, "-m", "shmstore.demo", "--worker", key, "--number", str(number)]
     if limit is not None:
         command += ["--limit", str(limit)]
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,  # never written to: it ends when this process does
-        start_new_session=True,  # Ctrl-C is for the parent, who ends the workers
+        start_new_session=True,  # Ctrl-C goes to the parent, which ends the workers
         cwd=Path(shmstore.__file__).parents[1],  # -m looks here first: it must not find a checkout
     )
 
 
 def end(processes: dict[int, subprocess.Popen[bytes]]) -> None:
-    """End the workers. SIGKILL is no rudeness: a worker has nothing to tidy up that its death would leave."""
+    """End the workers by SIGKILL: a worker that dies leaves nothing to clean up."""
     for process in processes.values():
         process.kill()
     for process in processes.values():
@@ -249,4 +248,4 @@ def destroy(store: shmstore.Store[Any]) -> None:
     try:
         store.destroy()
     except shmstore.StoreDestroyed:
-        pass  # somebody has removed it while we ran
+        pass  # another process has removed it meanwhile

@@ -1,16 +1,15 @@
 """Analyse the standard library in several processes that share one store: the job behind ``shmstore demo``.
 
-Every worker wants the analysis of every file. It looks each one up in the store and computes only what is not
-there. So what one worker has computed the others find; and in a second round all of them find everything.
+Every worker needs the analysis of every file. It looks for each one in the store, and computes it only if it is missing.
+So each worker finds what others have computed. In a second round, all workers find everything.
 
-Two workers should not compute the same file at the same time, and one that dies must not take its file with
-it. So a worker claims a file before it computes it: ``add`` succeeds for one worker only, and the claim has a
-time to live. A worker that finds a file claimed goes on with the next one, and at the end sleeps until
-the result is there or the claim has expired. That is all the recovery there is: no list of workers, no
-heartbeat.
+Two workers should not compute the same file at the same time, and the death of a worker must not block its file. So a
+worker claims a file before it computes it: ``add`` succeeds for one worker only, and the claim has a time to live. A
+worker that finds a claimed file continues with the next one. At the end it sleeps until the result is there or the
+claim has expired. No other recovery is necessary: there is no list of workers and no heartbeat.
 
-The workers are separate programs (``python -m shmstore.demo --worker KEY``): they share nothing but the key.
-This file is the worker; ``_demo_parent.py`` starts, kills and ends workers, ``cli/demo.py`` shows it all.
+The workers are separate programs (``python -m shmstore.demo --worker KEY``). They share only the name of the store.
+This file is the worker. ``_demo_parent.py`` starts, kills and ends workers. ``cli/commands/demo.py`` shows the progress.
 """
 
 from __future__ import annotations
@@ -47,17 +46,17 @@ def claim_name(path: str) -> str:
 
 
 def start_name(round_: int) -> str:
-    """The parent puts this to start a round."""
+    """The key that the parent puts to start a round."""
     return f"start:{round_}"
 
 
 def seen_name(round_: int, worker: int) -> str:
-    """Count of the files that a worker has done, for the progress bar."""
+    """The key of a counter of the files that a worker has done, for the progress bar."""
     return f"seen:{round_}:{worker}"
 
 
 def report_name(round_: int, worker: int) -> str:
-    """A worker puts this when it has every file."""
+    """The key that a worker puts when it has every file."""
     return f"report:{round_}:{worker}"
 
 
@@ -142,7 +141,7 @@ class Worker:
         self.store.put(report_name(self.round, self.number), report)
 
     def get_or_compute(self, path: str) -> bool:
-        """Have the result of a file, or return False because somebody else is about to compute it."""
+        """Get or compute the result of a file. Return False if another worker has claimed it."""
         if self.is_found(path):
             self.found += 1
         else:
@@ -172,9 +171,9 @@ class Worker:
 
 
 def end_with_the_parent(key: str) -> None:
-    """Watch standard input, a pipe that nobody writes to: it ends when the parent does, however that dies.
+    """Wait for the end of standard input, an unused pipe from the parent: it ends when the parent ends, even by a kill.
 
-    The store is removed then, since a parent that was killed could not do it.
+    Then remove the store, because a killed parent could not do that.
     """
 
     def watch() -> None:

@@ -1,4 +1,4 @@
-"""The store: a mapping that every process on the host shares, and what is done to stores from outside."""
+"""The class Store, and the functions that open, list and remove stores."""
 
 from __future__ import annotations
 
@@ -850,7 +850,7 @@ def stores() -> list[StoreInfo]:
 
 
 def attach_to(key: Key, *, readonly: bool = True, timeout: float = 0) -> Store[Any]:
-    """Whatever store the kernel has there, whoever made it; read-only for a look."""
+    """Attach to the store with this key, of any user; read-only by default."""
     store: Store[Any] = Store.__new__(Store)
     codec: dict[str, Any] = {"codec": "msgpack", "decoders": (), "ttl": None, "uuid": None}
     open_handle(store, key, Options(owner="any", readonly=readonly, timeout=timeout, **codec, **ATTACHING))
@@ -886,7 +886,7 @@ def _keys_in_use() -> list[Key]:
 
 
 def _trusted(name: bytes) -> bool:
-    """An object of mine or root's. One that is gone since the folder was listed is nobody's."""
+    """Whether the object belongs to this user or root. An object that was removed meanwhile does not."""
     try:
         return os.lstat(os.path.join(os.fsencode(OBJECTS), name)).st_uid in (0, os.geteuid())
     except OSError as error:

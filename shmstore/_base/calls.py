@@ -1,7 +1,7 @@
-"""What C has for Python beside cffi's functions: the base type of stores, and the walks of the codec.
+"""What C offers to Python besides cffi's functions: the base type of stores, and the walks of the codec.
 
-It is a module of its own in the file of ``_core``, so that a process has one engine, whoever imports the package how
-often. This file loads it: each import, and each interpreter, gets one with a state of its own (csrc/module.c).
+It is a second module in the file of ``_core``. So a process has one engine, however often the package is imported. This file
+loads the module. Each import, and each interpreter, gets its own module state (csrc/python/module.c).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
         def keep(self, whether: bool, /) -> None: ...
 
     class Sized:
-        """Has the length of what it has as _sized; None: self._count()."""
+        """Its length is that of its _sized, or self._count() if that is None."""
 
         __slots__ = ()
 

@@ -135,7 +135,7 @@ def _infinity(number: Any) -> float:
 
 
 def _class(module: str, name: str) -> Any:
-    """The class, if somebody can hold an instance of it: then its module is imported."""
+    """The class, if its module is imported. Otherwise no instance of it can exist."""
     found = getattr(imported(module), name, None)
     return found if isinstance(found, type) else _Nothing
 

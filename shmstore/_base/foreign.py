@@ -1,26 +1,26 @@
-"""Tell an exception that came from outside from one that a call raised about its own arguments or data.
+"""Distinguish an exception that came from outside from one that a call raised about its own arguments or data.
 
 Celery, RQ, pytest-timeout and others enforce time limits by a signal handler that raises. Python runs the handler
-between two instructions of whatever the main thread executes, so its exception can come up anywhere: in the midst of a
-decode, as a ValueError, where a damaged value would raise one as well. It belongs to the caller. So each ``except``
+between any two instructions of the main thread. So its exception can arrive anywhere, for example inside a decode, as a
+ValueError, which a damaged value would raise as well. It belongs to the caller. So each ``except``
 clause of this package that would turn an exception into another one, or into a result, asks ``is_foreign`` first, and
 raises it again unchanged if so (tests/unit/store/test_foreign.py checks that).
 
-What tells the two apart is the traceback. The interpreter gives the frame that it interrupts to what it calls there: a
+The traceback distinguishes the two. The interpreter passes the frame that it interrupts to the function that it calls: a
 signal handler gets ``(signum, frame)``, a trace or profile function ``(frame, event, arg)``. No other function gets its
 caller's frame as an argument. So an exception is foreign if a frame in its traceback has its own ``f_back`` among its
-arguments. A handler may have deleted the argument: hence the code of the handlers that are installed counts as well.
-Both hold whatever class is raised, in our code, in a library's, and in codecs and functions of the user.
+arguments. A handler may have deleted the argument, so a frame with the code of an installed handler counts as well.
+Both rules hold for any class of exception, in this package, in libraries, and in codecs and functions of the user.
 
 ``__context__`` would not do: it is also what the caller was handling before the call. Nor would the names of
-modules: a handler and a user's codec may stand in one file. Blocking signals would not do: those of other threads
+modules: a handler and a user's codec may be in one file. Blocking signals would not do: those of other threads
 are handled in the main thread, too.
 
-MemoryError, RecursionError and what is no Exception say nothing about the data and always pass. One kind cannot be
-recognised, for it leaves no frame: what another thread sets by ``PyThreadState_SetAsyncExc``. It passes wherever its
-class is none that is caught.
+MemoryError, RecursionError and classes that do not derive from Exception say nothing about the data, and always pass. One
+kind cannot be recognised, because it leaves no frame: an exception that another thread sets by
+``PyThreadState_SetAsyncExc``. It passes unless an ``except`` clause catches its class.
 
-The command line and the demo do not ask. Each is a program of its own. The only handler in it that raises is the one
+The command line and the demo do not ask, because each is a separate program. The only handler in it that raises is the one
 that Python installs for SIGINT, and it raises KeyboardInterrupt. The handlers of the demo only note the signal.
 """
 
@@ -39,7 +39,7 @@ _VARARGS = 4  # inspect.CO_VARARGS
 
 
 def is_foreign(error: BaseException, *, caught_in_c: bool = False) -> bool:
-    """Tell whether *error*, which the caller has just caught, must reach the caller's caller as it is."""
+    """Return whether *error*, which the caller has just caught, must be raised again unchanged."""
     if not isinstance(error, Exception) or isinstance(error, (MemoryError, RecursionError)):
         return True
     trace = error.__traceback__
@@ -57,7 +57,7 @@ def is_foreign(error: BaseException, *, caught_in_c: bool = False) -> bool:
 
 
 def _has_its_caller(frame: FrameType) -> bool:
-    """Tell whether the frame that called this one, or was interrupted for it, is among its arguments."""
+    """Return whether the frame that called this one, or was interrupted for it, is among its arguments."""
     caller, code = frame.f_back, frame.f_code
     if caller is None:
         return False

@@ -1,12 +1,12 @@
-"""Imports that take care: of modules that few programs need, and of the package being imported several times.
+"""Late imports of modules that few programs need, and several imports of this package in one interpreter.
 
-*Late* modules, which few programs need, are imported when something of them is first asked for. At shutdown finalizers still
-use stores, while import statements fail, even for what was imported before. So no function of this package has an import
-statement (tests/package/static), and what is late may be missing then, unless it is imported in time, at exit.
+A *late* module is imported when an attribute of it is first used. At shutdown, finalizers still use stores, but import
+statements fail, even for modules that were imported before. So no function of this package has an import statement
+(tests/package/static). A late module may be missing at shutdown, unless it was imported at exit.
 
 *Several imports* of the package in one interpreter come from autoreload, ``importlib.reload`` and ``del
-sys.modules[...]``. Each has modules, classes and functions of its own, and handles of an earlier one go on with theirs.
-What users compare, catch or pickle must not differ between them.
+sys.modules[...]``. Each import has its own modules, classes and functions, and handles of an earlier import keep theirs.
+Objects that users compare, catch or pickle must be the same in all imports.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def late(name: str, *, needs: str | None = None) -> Any:
 
 
 def imported(name: str) -> Any:
-    """Return a module that somebody else has imported; None if nobody has, and so can hold nothing of it."""
+    """Return a module that other code has imported; None if it was not imported, so that no object of it exists."""
     found: Any = sys.modules.get(name)
     if found is None and vars(_modules.get(name, _Late("", ""))):  # at shutdown: what it was at exit
         found = _modules[name]
@@ -74,8 +74,8 @@ def imported(name: str) -> Any:
 
 @atexit.register
 def _prepare() -> None:
-    """Import what finalizers may need: from here on it is too late. And let finalizers come when modules are still whole,
-    which they are not when the interpreter's dict goes."""
+    """Import the modules that finalizers may need, because later it is impossible. Then let finalizers run while modules are
+    complete, which they are not when the interpreter's dict is cleared."""
     for module in list(_modules.values()):
         if sys.modules.get(module._needs) is not None:
             try:
@@ -87,13 +87,13 @@ def _prepare() -> None:
 
 
 def once(thing: _T) -> _T:
-    """Return what the first import has in the place of *thing*: a class, or an object that its repr names."""
+    """Return the object of the first import that corresponds to *thing*: a class, or an object with the same repr."""
     name = f"{thing.__module__}.{thing.__qualname__}" if hasattr(thing, "__qualname__") else repr(thing)
     found: _T = kept.setdefault(name, thing)
     return found
 
 
 def current(thing: Any) -> Any:
-    """Return what the class or function *thing* is by now where pickle looks for it, for __reduce__."""
+    """Return the class or function that pickle finds now under the name of *thing*, for __reduce__."""
     __import__(thing.__module__)
     return getattr(sys.modules[thing.__module__], thing.__qualname__, thing)

@@ -34,7 +34,7 @@ MISSING: Any = once(Default("MISSING"))  # Any: it stands where a value of any t
 
 
 class Private(Default):
-    """The key of stores that have none: each is new, and goes with the last process that is attached."""
+    """The name for stores without a name. Each is new, and ends with the last attached process."""
 
     __slots__ = ()
 

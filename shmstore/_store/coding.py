@@ -1,4 +1,4 @@
-"""Values of a store: the codecs of a handle, and what C leaves to Python of reading and writing."""
+"""Values of a store: the codecs of a handle, and the part of reading and writing that is in Python."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _typed(store: Store[Any], key: EntryKey, codec: int | str, data: bytes, kind
 
 
 def name_entry(store: Store[Any], key: EntryKey, error: errors.CodecError) -> None:
-    """Put in front of what a codec says, which knows a value alone, whose value it was."""
+    """Add the store and the key to the error of a codec, which knows only the value."""
     said, *more = error.args or ("",)
     error.args = (f"store {store._key.shown}, entry {key!r}: {said}", *more)
 
@@ -107,14 +107,14 @@ def describe(store: Store[Any], key: EntryKey) -> EntryInfo:
 
 
 def unencodable(store: Store[Any], key: EntryKey, value: object, cause: Exception) -> Exception:
-    """For csrc/python: the exception to raise for a value in which a function of Python's raised *cause*."""
+    """For csrc/python: the exception for a value, if a Python function raised *cause* while packing it."""
     return named(store, key, msgpack.refused(value, cause))
 
 
 def undecodable(
     store: Store[Any], key: EntryKey, size: int, code: int, part: int, why: str | None, cause: Exception | None
 ) -> Exception:
-    """For csrc/python: the exception to raise for bytes that are no value."""
+    """For csrc/python: the exception for bytes that are not a value."""
     return named(store, key, msgpack.undecodable(size, code, part, why, cause))
 
 
@@ -136,7 +136,7 @@ def encode_parts(store: Store[Any], value: object, key: EntryKey) -> Any:
 
 
 def memory_of(store: Store[Any], buffer: Any) -> tuple[bytes, Any]:
-    """Of a numpy array what a value begins with whose elements may be copied into it, and its memory."""
+    """For get_into with a numpy array: the bytes with which a matching value begins, and the memory of the elements."""
     if type(buffer).__module__.partition(".")[0] != "numpy":
         return b"", buffer
     return arrays.head_and_memory(buffer)

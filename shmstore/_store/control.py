@@ -23,7 +23,7 @@ SLICE = 100_000_000  # ns: how long a call that waits keeps the GIL released, an
 
 
 def tell_events(store: Store[Any]) -> None:
-    """Log what this handle took over or rebuilt since the last time. Calls that wait in C do so themselves."""
+    """Log what this handle took over or rebuilt since the last call. Calls that wait in C log by themselves."""
     if not lib.shms_has_events(store._handle):
         return
     deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
@@ -40,7 +40,7 @@ def raw_info(store: Store[Any]) -> Any:
 
 
 def without_gil(store: Store[Any], call: Callable[..., int], *args: object) -> int:
-    """Make a call that gives the GIL up; again if a signal handler forked before it began."""
+    """Make a call that releases the GIL. Repeat it if a signal handler forked before it began."""
     status = lib.SHMS_FORKED
     while status == lib.SHMS_FORKED:
         revalidate(store)
@@ -50,7 +50,7 @@ def without_gil(store: Store[Any], call: Callable[..., int], *args: object) -> i
 
 
 def revalidate(store: Store[Any]) -> None:
-    """Is the handle usable, by the kernel's word of now?"""
+    """Ask the kernel now whether the handle is usable. Raises: what makes it unusable."""
     status = lib.shms_revalidate_now(store._handle)
     if status:
         raise store._fail(status)
@@ -64,7 +64,7 @@ def require_writing(store: Store[Any]) -> None:
 
 
 def in_slices(store: Store[Any], call: Callable[..., int], *args: object, lost: Any = (0,)) -> tuple[int, int]:
-    """Make a call that waits for a lock, again until it is had or the time is up. Signals are handled in between.
+    """Repeat a call that waits for a lock until it has the lock or the timeout ends. Signals are handled in between.
 
     Returns its last status, and the sum of what each call left in *lost*.
     """

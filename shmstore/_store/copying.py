@@ -1,30 +1,30 @@
 """Copies that C code makes of a store: dict(store), {**store}, f(**store), other.update(store), other |= store.
 
-CPython copies a mapping that is no dict in two steps: it makes a list of ``keys()``, and then asks for ``[key]`` of each.
-An entry that expires or is deleted in between would be a KeyError, for ``[]`` has no way to say "leave this one out". So
-``keys()`` reads the values along with the keys if it is listed for such a copy, and ``[]`` hands them over.
+CPython copies a mapping that is not a dict in two steps: it makes a list of ``keys()``, and then reads ``[key]`` for each key.
+An entry that expires or is deleted in between would raise KeyError, because ``[]`` cannot leave an entry out. So ``keys()``
+also reads the values if it is listed for such a copy, and ``[]`` returns these.
 
-``[]`` is linearizable, so it must know for sure that it is asked for the sake of a copy. A copy is one bytecode instruction:
-a call, DICT_UPDATE, DICT_MERGE or an operator. A value is handed over only if
+``[]`` is linearizable, so it must be certain that a copy calls it. A copy is one bytecode instruction: a call, DICT_UPDATE,
+DICT_MERGE or an operator. ``[]`` returns a listed value only if
 
-1. the frame that executes now was at this very instruction when ``keys()`` was called, when the iterator was made, and when
-   the first key was taken;
-2. the view was gone by then: C code called ``keys()``, and dropped the view when it had the iterator; and
-3. the key is the very object that comes next in the listing, or one of those behind it.
+1. the executing frame was at this same instruction when ``keys()`` was called, when the iterator was made, and when the
+   first key was taken;
+2. the view did not exist any more then: C code called ``keys()``, and dropped the view when it had the iterator; and
+3. the key is the next object of the listing, or a later one.
 
-Python code calls ``keys()``, iterates and subscripts by different instructions, so it always gets the entry as it is. Nobody
-can observe the parts of a copy, since its frame executes nothing between them: the copy is what a walk is, and each
-item of it is as it was at one moment within the call. A frame runs in one thread. So threads that copy at once, and signal
-handlers that copy in the midst of a copy, have frames of their own and do not meet.
+Python code calls ``keys()``, iterates and subscripts in different instructions, so it always gets the current entry. No code
+can observe the parts of a copy, because the frame executes nothing between them. So the copy is like a walk: each item is
+as it was at one moment within the call. A frame runs in one thread. So threads that copy at the same time, and signal
+handlers that copy during a copy, have different frames and do not interfere.
 
-``MutableMapping.update``, by which UserDict, os.environ and others copy, is the same loop in Python. It is known by its
-code, and all its instructions count as one.
+``MutableMapping.update``, by which UserDict, os.environ and others copy, is the same loop in Python. It is recognised by its
+code object, and all its instructions count as one.
 
-A copy that fails on the way (``f(a=1, **store)`` with an entry "a") leaves the rest of its listing here. No one has the keys
-by which to ask for it. It is freed when no thread is at that instruction any more, and the next copy, or ``[]`` now and then,
-looks for that.
+A copy that fails before its end (``f(a=1, **store)`` with an entry "a") leaves the rest of its listing here. No caller has
+these key objects. The listing is freed when no thread is at that instruction any more. The next copy checks this, and
+``[]`` checks it from time to time.
 
-One thing cannot be told from a copy: C code that returns a list of ``keys()``, in a loop in which the same instruction of the
+One case cannot be distinguished from a copy: C code that returns a list of ``keys()``, in a loop in which the same instruction of the
 same frame then calls ``store.__getitem__`` with the first of these very objects, and with the next, in their order.
 """
 
@@ -53,11 +53,11 @@ __all__ = ["IN_LOOP", "batches", "hand_over", "list_keys", "place"]
 
 IN_LOOP = -1  # any instruction of MutableMapping.update
 _LOOP = MutableMapping.update.__code__
-_strangers = count()  # calls of [] that no copy made
+_strangers = count()  # calls of [] by other code
 
 
 def place(depth: int) -> _Place | None:
-    """Where the frame is that is *depth* calls above the caller; None if only C code is there."""
+    """The position of the frame *depth* calls above the caller; None if only C code is there."""
     try:
         frame = _getframe(depth + 1)
     except ValueError as error:
@@ -68,7 +68,7 @@ def place(depth: int) -> _Place | None:
 
 
 class Copy:
-    """What was listed for a copy, and has not been asked for: keys and values, in order."""
+    """The rest of a listing for a copy: keys and values, in order."""
 
     __slots__ = ("complete", "instruction", "keys", "values")
 
@@ -111,7 +111,7 @@ def list_keys(store: Store[Any], here: _Place, view: Callable[[], object]) -> It
 
 
 def hand_over(store: Store[Any], key: object) -> tuple[Any] | None:
-    """The value of *key*, if a copy asks for it; else None. A method of stores, called by [] (csrc/python/store_type.c)."""
+    """The value of *key*, if a copy reads it; else None. A method of stores, called by [] (csrc/python/store_type.c)."""
     copies, caller = store._copies, _getframe(1)
     frame = id(caller)
     copy = copies.get(frame)
@@ -135,7 +135,7 @@ def hand_over(store: Store[Any], key: object) -> tuple[Any] | None:
 
 
 def forget_abandoned(store: Store[Any]) -> None:
-    """Drop what was listed for copies that no thread is making any more."""
+    """Drop the listings of copies that no thread is making any more."""
     if not store._copies:
         return
     running = {}
@@ -156,7 +156,7 @@ def batches(keys: Iterator[EntryKey]) -> Iterator[list[EntryKey]]:
 
 
 def _read(store: Store[Any], batch: list[EntryKey]) -> dict[EntryKey, Any]:
-    """Those that are there; whatever raises will raise when it is asked for."""
+    """The entries that are present. A value that cannot be read raises when the copy reads it."""
     try:
         return store.get_many(batch)
     except errors.CodecError as error:

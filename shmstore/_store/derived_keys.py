@@ -199,5 +199,5 @@ def _of_class(cls: type) -> str:
 
 
 def _class(module: str, name: str) -> Any:
-    """The class, if somebody can hold an instance of it: then its module is imported."""
+    """The class, if its module is imported. Otherwise no instance of it can exist."""
     return getattr(imported(module), name, ())

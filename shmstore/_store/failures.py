@@ -30,13 +30,13 @@ _ABOUT_ENTRIES = {
 
 
 def quoted(path: str) -> str:
-    """A path as a shell takes it."""
+    """A path, quoted for a shell if necessary."""
     plain = path.isascii() and path.replace("/", "").replace("-", "").replace(".", "").replace("_", "").isalnum()
     return path if plain else "'" + path.replace("'", "'\"'\"'") + "'"
 
 
 def told(of: str, *arguments: Any) -> Any:
-    """What a function of memory_errors says; nothing, if it cannot be imported any more."""
+    """The text of a function of memory_errors; empty if that module cannot be imported any more."""
     try:
         return getattr(memory_errors, of)(*arguments)
     except (ImportError, OSError) as error:  # the process became another user's, or changed its root
@@ -46,7 +46,7 @@ def told(of: str, *arguments: Any) -> Any:
 
 
 def user(uid: int) -> str:
-    """A uid as people know it."""
+    """A uid with the name of the user."""
     try:
         return f"uid {uid} ({getpwuid(uid).pw_name})"
     except KeyError as error:
@@ -65,8 +65,8 @@ def program(pid: int) -> str:
 
 
 def _holder(handle: int) -> tuple[int, int | None, str]:
-    """Whom the last timed out call on this handle waited for: the process id in its own pid namespace (0: not known), 1 alive,
-    0 dead, 2 cannot be proved (None: not known), and its program; empty: it is no process of this pid namespace, or hidden."""
+    """The lock holder for which the last timed out call on this handle waited: its process id in its own pid namespace (0:
+    unknown); 1 alive, 0 dead, 2 unproved (None: unknown); and its program (empty: hidden, or in another pid namespace)."""
     holder = ffi.new("struct shms_client_info *")
     known = lib.shms_lock_holder(handle, holder)
     if known != 1:
@@ -75,7 +75,7 @@ def _holder(handle: int) -> tuple[int, int | None, str]:
 
 
 def _timed_out(store: str, handle: int, timeout: str) -> Exception:
-    """What holds a lock, as far as it can be told from here."""
+    """The error for a lock timeout, with what is known about the lock holder."""
     pid, alive, program = _holder(handle)
     info = ffi.new("struct shms_info *")
     if alive == 0 and not (lib.shms_get_info(handle, info) == lib.SHMS_OK and info.readonly):
@@ -205,7 +205,7 @@ def log_events(store: Store[Any], pid: int, deaths: int, rebuilds: int) -> None:
     """Log what a handle took over or rebuilt: *pid* is the last process that died, 0 if none did."""
     try:
         logger = logging.getLogger("shmstore")
-    except (ImportError, OSError) as error:  # nobody else has imported it, so nobody would see what is logged
+    except (ImportError, OSError) as error:  # no other code has imported it, so nothing would show the record
         if is_foreign(error):
             raise
         return

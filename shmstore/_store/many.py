@@ -105,7 +105,7 @@ def _put_what_can_be(store: Store[Any], pairs: dict[Any, Any], ttl: Any, mode: i
 
 
 def _several(store: Store[Any], method: str, keys: Any) -> tuple[Any, ...]:
-    """What a method takes as its keys. A str is an iterable of letters, which nobody means."""
+    """The keys as a tuple. A single str or bytes is an error, although it is an iterable."""
     if isinstance(keys, (str, bytes, bytearray, memoryview)):
         raise TypeError(
             f"store {store._key.shown}: {method}() takes several keys, and {keys!r} is a single {type(keys).__name__}; "
@@ -115,7 +115,7 @@ def _several(store: Store[Any], method: str, keys: Any) -> tuple[Any, ...]:
 
 
 def pairs_of(store: Store[Any], method: str, items: Any) -> dict[Any, Any]:
-    """What a method takes as its items: a mapping, or pairs of a key and a value."""
+    """The items as a dict, from a mapping or from pairs of a key and a value."""
     if isinstance(items, dict):
         return items
     if hasattr(items, "keys"):
@@ -178,6 +178,6 @@ def popitem(store: Store[Any]) -> tuple[EntryKey, Any]:
 
 
 def _skippable(error: errors.CodecError) -> errors.CodecError:
-    """Add to an error about one entry what walks can do about it."""
+    """Add to an error about one entry how calls on many entries can skip it."""
     error.args = (f'{error.args[0]}; get_many, items and values leave it out with on_error="skip"', *error.args[1:])
     return error

@@ -1,7 +1,7 @@
-"""Say what the kernel said of a store's memory only as a number: the cause, the limit that was met, and what raises it.
+"""Explain error numbers of the kernel: the cause, the limit that was reached, and the remedy.
 
-*call* is the one that the engine names (csrc/segment/memory_sysv.c, memory_posix.c): a part in parentheses tells apart what
-the same number means in different places. docs/failure.md has the table.
+*call* is the name that the engine gives a call (csrc/segment/memory_sysv.c, memory_posix.c). A part in parentheses
+distinguishes calls in which the same number has different causes. docs/failure.md has the table.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CREATOR = "mode={mode:#o} must let its creator read and write"
 
 
 def no_page(code: int) -> str:
-    """Why a page could not be had in the middle of an operation, and what to do."""
+    """Why the kernel had no page for an operation, and what to do."""
     if code == errno.EINVAL:
         return (
             "this process closed the descriptor of the store's file, and Linux before 5.14 gives no page without it; "
@@ -55,14 +55,14 @@ def about(call: str, code: int, key: Key, request: Any, result: Any) -> str:
 
 
 def about_absence(key: Key) -> str:
-    """Why a store may be gone, or never have been, though nobody removed it; empty if nothing is known."""
+    """Why a store may be missing although no program removed it; empty if there is no known cause."""
     if key.backend == "sysv":
         return causes.removed_unused()
     return "" if os.path.isdir(OBJECTS) else _of_folder(errno.ENOENT) or ""
 
 
 def about_removal(call: str, code: int, key: Key, id: int) -> str | None:
-    """The same for one that failed while a store was removed; None: the right to do it is missing."""
+    """The same for a call that failed while a store was removed; None if the permission is missing."""
     if "namespace" in call:
         return "this process has left the IPC namespace that the store is in; remove it from there"
     if code in _RIGHTS and call in ("shmctl(IPC_RMID)", "shm_unlink"):
@@ -128,7 +128,7 @@ def _other_backend(key: Key) -> str:
 
 
 def _of_folder(code: int) -> str | None:
-    """What POSIX memory may lack, whoever asks."""
+    """What may be wrong with the folder of POSIX memory, in any call."""
     if code in (errno.ENOENT, errno.ENOTDIR):
         said: str | None = f"{OBJECTS} is missing; as root: mount -t tmpfs -o mode=1777 tmpfs {OBJECTS}"
     else:
@@ -137,7 +137,7 @@ def _of_folder(code: int) -> str | None:
 
 
 def _about_making(code: int) -> str | None:
-    """Why no file can be made in /dev/shm."""
+    """Why this process cannot create a file in /dev/shm."""
     if code in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
         return _no_tmpfs()
     return f'{causes.of_folder(OBJECTS)}; or use backend="sysv", which does not need it' if code in _RIGHTS else None
@@ -151,7 +151,7 @@ def _no_tmpfs() -> str:
 
 
 def _about_access(path: str) -> str:
-    """Whose file it is that this process may not open."""
+    """The owner and mode of a file that this process may not open."""
     try:
         found = os.stat(path)
     except OSError as error:

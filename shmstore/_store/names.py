@@ -1,4 +1,4 @@
-"""What users call a store: a name, a System V key, a path, or PRIVATE; and sizes as users write them."""
+"""The names of stores as users give them: a name, a System V key, a path, or PRIVATE; and sizes as users write them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 class Key:
-    """A parsed key: what the kernel knows and what the header keeps (kind and name).
+    """A parsed name of a store: the key by which the kernel knows it, and the kind and name in its header.
 
     The kernel knows a System V store by ``number`` (key_t), a private one by ``id``, once it is made; a POSIX store by
     ``object``: the file's name in /dev/shm, or the path to a private one, once it is made.
@@ -86,9 +86,9 @@ def _object_of(key: Key) -> bytes:
 
 
 def parse_key(key: str | int | os.PathLike[str] | Private, backend: str = "sysv") -> Key:
-    """Turn a user's key into a :class:`Key`.
+    """Parse the name of a store, as a user gave it.
 
-    Raises: TypeError, ValueError; OSError (FileNotFoundError) for a path that cannot be looked at.
+    Raises: TypeError, ValueError; OSError (FileNotFoundError) for a path that cannot be read.
     """
     if key is PRIVATE:
         return Key(0, 4, b"", "PRIVATE", backend=backend)

@@ -20,7 +20,7 @@ __all__ = ["ATTACHING", "Options", "parse"]
 
 @once
 class Options(Record):
-    """The options of ``Store()``. *size_given*, *mode_given*: whether the caller said it; *huge_page*: bytes, 0: ordinary
+    """The options of ``Store()``. *size_given*, *mode_given*: whether the caller gave it; *huge_page*: bytes, 0: ordinary
     pages; *uuid*: of the only store to attach to."""
 
     __slots__ = (
@@ -58,7 +58,7 @@ def parse(
 ) -> tuple[Key, Options]:  # fmt: skip
     """Check the arguments of ``Store()``.
 
-    Raises: TypeError, ValueError; OSError for a path that cannot be looked at.
+    Raises: TypeError, ValueError; OSError for a path that cannot be read.
     """
     parsed = parse_key(name, parse_backend(backend))
     if parsed.kind == 4 and (readonly or create is False):

@@ -1,4 +1,4 @@
-"""Waiting for a key to change: asleep on a futex, with the GIL given up."""
+"""Waiting for a key to change: asleep on a futex, without the GIL."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 else:
     asyncio, threading, weakref = late("asyncio"), late("threading"), late("weakref")
 
-_SPINNING_SLICE = 20_000_000  # a spinning one is not woken
+_SPINNING_SLICE = 20_000_000  # nothing wakes a process that spins
 
 
 def wait(
@@ -73,7 +73,7 @@ async def wait_async(
 ) -> int:
     loop = asyncio.get_running_loop()
     done: asyncio.Future[tuple[int, BaseException | None]] = loop.create_future()
-    awaited = threading.Event()  # nobody but this frame has it: the sleeper gives up when it is gone
+    awaited = threading.Event()  # only this frame refers to it: the sleeper stops when it is gone
     is_awaited = weakref.ref(awaited)
 
     def sleeper() -> None:
@@ -87,7 +87,7 @@ async def wait_async(
         except RuntimeError as e:
             if is_foreign(e):
                 raise
-            # the loop is gone, and with it whoever waited
+            # the loop has ended, and with it the waiting task
 
     try:
         threading.Thread(target=sleeper, name="shmstore-wait", daemon=True).start()

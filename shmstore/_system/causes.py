@@ -1,8 +1,8 @@
-"""Why the kernel refused a call, and what to do: the causes that are the same for many calls, a sentence for each.
+"""Why the kernel refused a call, and what to do: a sentence for each cause that many calls share.
 
-An error number alone is no cause. EPERM from ``shmget`` for huge pages is a missing right; from any other ``shmget`` it is a
-sandbox. So each caller says which call it was, and what it asked for; docs/failure.md has the table of all of them. What a
-sentence claims was looked up: a limit that was not met is not named.
+An error number alone does not name the cause. EPERM from ``shmget`` for huge pages is a missing permission; from any other
+``shmget`` it is a sandbox. So each caller gives the call and its arguments. docs/failure.md has the table of all causes. The
+code looks up what a sentence claims, and names a limit only if it was reached.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SINCE = {
 
 
 def common(call: str, code: int) -> str | None:
-    """What the number means whichever call it is from; None if that depends on the call."""
+    """The cause, if the number has the same cause in all calls; otherwise None."""
     if code == errno.EMFILE:
         return (
             f"this process has no file descriptor left: {ulimit('n')}; close what it does not need, or raise the limit "
@@ -64,7 +64,7 @@ def _lacking(call: str) -> str:
 
 
 def forbidden(call: str) -> str:
-    """EPERM and EACCES of a call that asks for no right."""
+    """EPERM and EACCES of a call that needs no permission."""
     filtered = _filtered()
     if filtered:
         return _by_filter()
@@ -92,7 +92,7 @@ def _filtered() -> bool | None:
 
 
 def of_file_system(code: int, folder: str) -> str | None:
-    """What the file system of a folder lacks, whoever asks; None if it is nothing of that kind."""
+    """The cause, if it is the file system of a folder; otherwise None."""
     if code == errno.ENOSPC:
         return _no_space(folder)
     if code == errno.EDQUOT:
@@ -117,7 +117,7 @@ def _no_space(folder: str) -> str:
 
 
 def of_folder(folder: str) -> str:
-    """EACCES and EPERM of making a file in a folder."""
+    """EACCES and EPERM of creating a file in a folder."""
     try:
         found = os.stat(folder)
         may = os.access(folder, os.W_OK | os.X_OK, effective_ids=True)
@@ -134,7 +134,7 @@ def of_folder(folder: str) -> str:
 
 
 def too_large(size: int) -> str:
-    """EFBIG of a file that is to have so many bytes."""
+    """EFBIG of a file of this size."""
     limited = ulimit("f")
     if limited.endswith("unlimited"):
         return f"{size} bytes are more than a file can have in this file system"
@@ -145,7 +145,7 @@ def too_large(size: int) -> str:
 
 
 def no_room(size: int, what: str = "") -> str:
-    """ENOMEM of a mapping: which of the process's limits it met."""
+    """ENOMEM of a mapping: the limit of the process that it reached."""
     said = f"this process has no room for {what or f'{amount(size)} more'}: {room_for_mappings()}"
     allowed, taken = taken_of_addresses()
     if allowed is not None and taken is not None and taken + size > allowed:
@@ -156,7 +156,7 @@ def no_room(size: int, what: str = "") -> str:
 
 
 def locked_too_much() -> str:
-    """EAGAIN of a mapping: the process locks all that it maps."""
+    """EAGAIN of a mapping: the process locks all its mappings."""
     return (
         f"the process locks what it maps (mlockall, or MAP_LOCKED), and that is more than it may lock: {ulimit('l')}; raise it "
         "(ulimit -l, LimitMEMLOCK= of the service)"
@@ -164,7 +164,7 @@ def locked_too_much() -> str:
 
 
 def no_path(code: int, path: str) -> str:
-    """A file whose number is wanted (ftok) cannot be read."""
+    """ftok() cannot read the file."""
     if code == errno.ENOENT:
         return f"there is no file {path!r}"
     if code == errno.EACCES:
@@ -179,7 +179,7 @@ def no_path(code: int, path: str) -> str:
 
 
 def removed_unused() -> str:
-    """Why a System V segment may be gone though nobody removed it; empty where that does not happen."""
+    """Why the kernel may have removed a System V segment; empty if it does not do that here."""
     if not limit("kernel.shm_rmid_forced").endswith(" is 1"):
         return ""
     return (

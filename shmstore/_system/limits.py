@@ -1,4 +1,4 @@
-"""The limits that the kernel sets to shared memory, as words for a message: each by its name and current value."""
+"""The kernel's limits on shared memory, as text for messages: the name and the current value of each."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def amount(count: float) -> str:
 
 
 def _bytes(count: int) -> str:
-    """Exact, and legible."""
+    """The exact number, and a short form."""
     return f"{count} bytes" if count < 1024 else f"{count} bytes ({amount(count)})"
 
 
@@ -48,7 +48,7 @@ def limit(name: str) -> str:
 
 
 def ulimit(letter: str) -> str:
-    """What the shell's ``ulimit`` says of this process, in its unit for descriptors and in bytes for the rest."""
+    """A limit of this process, as the shell's ``ulimit`` names it: a number of descriptors, or bytes."""
     soft = lib.shms_posix_getrlimit(_RESOURCES[letter])
     if soft == _UNLIMITED:
         return f"ulimit -{letter} is unlimited"
@@ -56,7 +56,7 @@ def ulimit(letter: str) -> str:
 
 
 def room(folder: str) -> str:
-    """The size of the file system of a folder, /dev/shm above all, and what is left of it."""
+    """The size and the free space of the file system of a folder, mostly /dev/shm."""
     try:
         found = os.statvfs(folder)
     except OSError as error:
@@ -69,7 +69,7 @@ def room(folder: str) -> str:
 
 
 def huge_page_sizes() -> list[int] | None:
-    """The sizes of huge pages, in bytes, that this kernel knows; None where /sys does not tell."""
+    """The sizes of this kernel's huge pages in bytes; None if /sys does not show them."""
     try:
         names = os.listdir("/sys/kernel/mm/hugepages")
         return sorted([int(name.removeprefix("hugepages-").removesuffix("kB")) * 1024 for name in names])
@@ -100,7 +100,7 @@ def free_huge_pages() -> str:
 
 
 def mappings() -> list[tuple[int, int, str]] | None:
-    """What this process has mapped: first address, address behind the last, name; None where /proc does not tell."""
+    """The mappings of this process: first address, address after the last, name; None if /proc does not show them."""
     try:
         text = read("/proc/self/maps").decode("utf-8", "replace")
         rows = [line.split(maxsplit=5) for line in text.rstrip("\n").split("\n")]
@@ -116,7 +116,7 @@ def mappings() -> list[tuple[int, int, str]] | None:
 
 
 def taken_of_addresses() -> tuple[int | None, int | None]:
-    """Bytes of addresses that this process may have, and has; None: no limit, and cannot be read."""
+    """How many bytes of addresses this process may use (None: no limit), and how many it uses (None: unknown)."""
     soft = lib.shms_posix_getrlimit(_RESOURCES["v"])
     allowed = None if soft == _UNLIMITED else soft
     try:
@@ -129,20 +129,20 @@ def taken_of_addresses() -> tuple[int | None, int | None]:
 
 
 def room_for_mappings() -> str:
-    """What bounds the addresses of this process, and how much of it is taken."""
+    """The limits on the mappings of this process, and how many mappings exist."""
     found = mappings()
     count = "how many mappings exist cannot be read" if found is None else f"{len(found)} mappings exist"
     return f"{ulimit('v')}, {limit('vm.max_map_count')}, {count}"
 
 
 def mappings_are_used_up() -> bool:
-    """Whether this process has as many mappings as it may have."""
+    """Whether this process has reached its limit of mappings."""
     found, allowed = mappings(), limit("vm.max_map_count").rpartition(" ")[2]
     return found is not None and allowed.isdigit() and len(found) + 1 >= int(allowed)
 
 
 def mapping_at(address: int, size: int) -> str | None:
-    """What lies in a range of addresses already."""
+    """The existing mapping in a range of addresses."""
     for start, stop, name in mappings() or ():
         if start < address + max(size, 1) and address < stop:
             return f"{name} at {start:#x} to {stop:#x}"

@@ -14,11 +14,11 @@ __all__ = ["Mapped"]
 
 
 class Mapped:
-    """Hold one mapping of this process, from the call that made it to the one that ends it.
+    """One mapping of this process, from the call that makes it to the call that ends it.
 
-    ``memory`` is a memoryview of all of it. No view of it, nor a slice of one, can outlive the mapping: who
-    would end it is refused while any is in use, and ends ``memory`` itself. A mapping that is dropped ends
-    with its last view. As a context manager it gives the memory, and ends the mapping.
+    ``memory`` is a memoryview of the whole mapping. No view or slice of it can outlive the mapping: the call that ends
+    it fails while one is in use, and ends ``memory`` itself. A mapping without references ends with its last view. As a
+    context manager, it returns the memory, and ends the mapping.
     """
 
     __slots__ = ("__weakref__", "_owner", "address", "memory", "readonly", "size")
@@ -31,7 +31,7 @@ class Mapped:
     def _release(self) -> int | None:
         """End the memory and the mapping: 0 or -errno; None if it has ended before.
 
-        Raises: BufferError while somebody looks at the memory, and then all stays as it is.
+        Raises: BufferError while the memory is in use. Then nothing changes.
         """
         return self._owner.end(self, "memory")
 

@@ -1,13 +1,13 @@
-"""numpy arrays and scalars: their elements as they lie in memory, behind a description of the dtype.
+"""numpy arrays and scalars: a description of the dtype, then the elements as they are in memory.
 
 An array comes back equal, with its dtype (byte order and padding included), its shape, its order (Fortran if
 it was contiguous in that order and not in C's too; C otherwise) and its writeability. Strides of other kinds
-are not kept. What comes back is nobody else's memory: a large array lies in the copy that the reader got, so
-that it is copied once; a small one, or one inside a larger object, is copied out of the value's bytes if it is
-writeable.
+are not kept. An array that is read has its own memory. A large array uses the copy of the value that the reader
+made, so that it is copied once. A small array, or one inside a larger object, is copied out of the value's bytes if it
+is writeable.
 
 Exactly ``numpy.ndarray`` and numpy's own scalar types: matrices, masked and record arrays are refused.
-A program that holds such an object has imported numpy; this module imports it to read one.
+A program that has such an object has imported numpy. This module imports numpy to read one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def ndarray_parts(array: Any) -> tuple[list[Any], int]:
 
 
 def head_and_memory(array: Any) -> tuple[bytes, Any]:
-    """Return what stands before the elements of an array like this one, and where they may be written to.
+    """Return the bytes that precede the elements of an array like this one, and the memory of its elements.
 
     Raises: TypeError for an object that is no array, or not one piece of memory.
     """

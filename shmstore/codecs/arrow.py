@@ -1,11 +1,11 @@
 """Arrow tables and record batches, as Arrow's own IPC stream.
 
-Schema, metadata, dictionaries and chunks (but for those without rows) are what the stream keeps. A table that comes
-back uses the value's bytes in place. A class derived from ``pyarrow.Table`` is refused, and so is a type of
-its own that pyarrow would not know again.
+The stream keeps schema, metadata, dictionaries and chunks, except chunks without rows. A table that is read uses the
+value's bytes in place. A class derived from ``pyarrow.Table`` is refused, and so is an extension type that pyarrow itself
+does not know.
 
-The stream is read as that of a stranger: compressed bodies are refused, for they may claim any size, so are buffers
-that overlap, and every buffer is checked before the table is handed out.
+The writer of the stream is not trusted. Compressed bodies are refused, because they may claim any size, and so are buffers
+that overlap. Every buffer is checked before the table is returned.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ _VIEWED = 64  # times the size of the stream: so much text may its views be of
 
 
 def _check_views(pa: Any, table: Any, size: int) -> None:
-    """Refuse views that lie one upon the other more often than that: the check of a table reads the text of each."""
+    """Refuse views that overlap more often than that, because the check of a table reads the text of each."""
     left = _VIEWED * size
     arrays = [chunk for column in table.columns for chunk in column.chunks]
     while arrays:

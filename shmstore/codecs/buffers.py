@@ -1,10 +1,9 @@
 """Values that are mostly one piece of memory: bytearray, memoryview and array.array, and how to copy it once.
 
-The payload of such a value is a short head, some padding and its memory. The head is made here or in
-``codecs/arrays.py`` and its neighbours. If a value is nothing else, its memory is copied straight into the store
-from ``LARGE`` bytes up, and below that once, behind its head. From ``LARGE`` bytes up the padding puts the memory
-on a multiple of 64 bytes, counted from the first byte of the extension with its header of six bytes, so that it is
-aligned in the copy that a reader gets, and can be used there.
+The payload of such a value is a short head, padding, and its memory. This module or ``codecs/arrays.py`` and others make
+the head. If the memory is the whole value and has ``LARGE`` bytes or more, it is copied directly into the store. Smaller
+memory is first copied behind its head. From ``LARGE`` bytes on, padding puts the memory on a multiple of 64 bytes from the
+first byte of the extension (with its header of six bytes). So it is aligned in the reader's copy, and usable there.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ def memoryview_parts(value: memoryview) -> tuple[list[Any], int]:
 
 
 def decode_memoryview(data: _Memory) -> memoryview:
-    """Read a memoryview of memory that is nobody else's."""
+    """Read a memoryview with its own memory."""
     flags, form, itemsize, dimensions, pad = data[:_VIEW]
     if flags > READ_ONLY or dimensions > DIMENSIONS or _FORMATS.get(chr(form)) != itemsize:
         raise ValueError("unknown flags or format")
@@ -132,7 +131,7 @@ _ITEMS = {"b": 1, "B": 1, "u": 4, "w": 4, "h": 2, "H": 2, "i": 4, "I": 4, "l": 8
 
 
 def array_parts(value: array[Any]) -> tuple[list[Any], int]:
-    """Write type code and size of an element, padding, and the elements as they lie in memory."""
+    """Write type code and size of an element, padding, and the elements as they are in memory."""
     if _ITEMS.get(value.typecode) != value.itemsize:
         raise Unsupported(f"an array of type code {value.typecode!r} is not stored", "store x.tolist()")
     memory = memoryview(value)  # from here on nobody changes the length
@@ -142,7 +141,7 @@ def array_parts(value: array[Any]) -> tuple[list[Any], int]:
 
 
 def decode_array(data: _Memory) -> array[Any]:
-    """Read an array; those of characters must hold characters."""
+    """Read an array. An array of characters must contain valid characters."""
     code, itemsize, pad = data[:3]
     typecode = chr(code)
     if _ITEMS.get(typecode) != itemsize:

@@ -8,9 +8,9 @@
     subarray  = [dtype, [length, ...]]
     structure = [[[name, offset, dtype] or [name, offset, dtype, title], ...], size, is it aligned]
 
-What cannot be said so (objects, strings of variable length, metadata, types of other packages, a structure
-that is also a scalar) is not stored. Each dtype has one description, and every other is refused; so are structures
-in which more than 16 texts overlap.
+Other dtypes (objects, strings of variable length, dtypes with metadata, dtypes of other packages, a structure that is also
+a scalar) are not stored. Each dtype has exactly one description, and any other is refused. So are structures in which more
+than 16 texts overlap.
 """
 
 from __future__ import annotations

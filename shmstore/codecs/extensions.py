@@ -14,7 +14,7 @@ UUID_ = 14
 BYTEARRAY, MEMORYVIEW, ARRAY = 15, 16, 17
 NDARRAY, NUMPY_SCALAR, ARROW, PANDAS = 18, 19, 20, 21
 
-LARGE = range(BYTEARRAY, PANDAS + 1)  # mostly one piece of memory, which their decoders take as it lies
+LARGE = range(BYTEARRAY, PANDAS + 1)  # mostly one piece of memory, which their decoders use in place
 
 # registering adds to it; it outlives importlib.reload
 NAMES: dict[int, str] = globals().get("NAMES", {}) | {

@@ -1,6 +1,6 @@
-"""Reading what codecs/frame_writer.py wrote, as that of a stranger: every number in it is checked before it is used.
+"""Reading what codecs/frame_writer.py wrote. The writer is not trusted: every number is checked before it is used.
 
-What comes back is memory of its own: a large array stays in the copy of the value that the reader got.
+The objects have their own memory: a large array uses the copy of the value that the reader made.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Reader:
         self._at = 0
 
     def finish(self) -> None:
-        """Refuse memory that nothing was made of."""
+        """Refuse memory that no array uses."""
         if self._at != len(self._memory):
             raise ValueError("bytes are left over")
 
@@ -89,7 +89,7 @@ class Reader:
         return self.with_freq(index, freq)
 
     def with_freq(self, x: Any, freq: Any) -> Any:
-        """Let an index or array of times know its offset; pandas itself would first work out all of the times."""
+        """Set the offset of an index or array of times. pandas itself would first compute all of the times."""
         if freq is not None:
             if x.dtype.kind not in "mM":
                 raise ValueError("only times have an offset")
@@ -107,7 +107,7 @@ class Reader:
         return self.pd.MultiIndex(made, numbers, sortorder, names=names, verify_integrity=False)
 
     def _codes(self, description: Any, count: int) -> Any:
-        """Make an array of places among *count* things; -1 is none."""
+        """Make an array of positions below *count*; -1 means none."""
         codes = self._plain(description)
         if (
             codes.dtype.kind != "i"

@@ -1,11 +1,11 @@
 """How pandas objects are described: their arrays (one for each column and each index) and their indexes.
 
-An array is described by what pandas itself keeps of it (codes and categories, values and mask, ordinals and an
-offset ...), down to numpy arrays, whose elements follow the description as they lie in memory; cells that are
-objects stand in the description. So nothing is converted, and it comes back as it was. Arrays of Arrow's, and long
-ones of texts that pandas keeps in Arrow's memory, are an IPC stream; they alone need pyarrow.
+An array is described by the parts that pandas keeps (codes and categories, values and mask, ordinals and an offset ...),
+down to numpy arrays. The elements of these follow the description as they are in memory. Cells that are objects are in
+the description. So nothing is converted. Arrow arrays, and long arrays of texts that pandas keeps in Arrow's memory, are
+IPC streams. Only these need pyarrow.
 
-Dtypes are looked at exactly: those that other packages define are refused. ``docs/format.md`` has the grammar.
+The exact dtype counts: dtypes that other packages define are refused. ``docs/format.md`` has the grammar.
 """
 
 from __future__ import annotations

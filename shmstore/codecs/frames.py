@@ -1,10 +1,10 @@
 """pandas: DataFrame, Series, Index of every kind, and the arrays that they are made of.
 
-Each is a description and the memory that it speaks of (``codecs/frame_writer.py``, ``codecs/frame_reader.py``).
-What comes back has the same dtypes, labels, indexes (their types, names and offsets), attributes and flags. A class
+Each is stored as a description and the memory that it refers to (``codecs/frame_writer.py``, ``codecs/frame_reader.py``).
+An object that is read has the same dtypes, labels, indexes (their types, names and offsets), attributes and flags. A class
 that derives from one of these is refused.
 
-Whoever holds such an object has imported pandas; this module imports it to read one.
+A program that has such an object has imported pandas. This module imports pandas to read one.
 """
 
 from __future__ import annotations

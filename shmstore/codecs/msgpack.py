@@ -2,13 +2,13 @@
 
 ``encode(obj) -> bytes`` and ``decode(bytes) -> obj`` keep None, bool, int of any size, float, str, bytes, list, dict, tuple,
 set, frozenset, complex, range, slice, datetime, date, time, timedelta, Decimal, Fraction, UUID, bytearray, memoryview,
-array.array, what numpy, pyarrow and pandas bring, and what was registered. The type is looked at exactly: everything else
-(subclasses and named tuples, enums, dataclasses ...) is ``CodecError``, with the path to it, and never comes back as
-something that looks like it. So are cycles and containers more than 256 deep, and whatever bytes are no such object.
-Shared parts are written once for each reference to them, as msgpack has no references.
+array.array, the types of numpy, pyarrow and pandas, and registered types. The exact type counts: every other object
+(of a subclass, a named tuple, an enum, a dataclass ...) raises ``CodecError`` with the path to it. So do cycles, containers
+more than 256 deep, and bytes that are no such object. An object that is referred to several times is written each time,
+because msgpack has no references.
 
-The walks are in C (csrc/python/pack.c and unpack.c), and so is what they write and read for the types of the standard
-library. This module is what they call for everything else: types of other packages and of users, and errors.
+The walks are in C (csrc/python/pack.c and unpack.c), with the types of the standard library. They call this module for
+everything else: types of other packages and of users, and errors.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def encode(obj: object) -> bytes:
 
 
 def encode_parts(obj: object) -> bytes | tuple[bytes, Any]:
-    """Return *obj* packed: bytes, or, of what is one large piece of memory, a head and that memory as it lies.
+    """Return *obj* packed: bytes, or, for one large piece of memory, a head and the memory itself.
 
     Raises: CodecError.
     """
@@ -75,9 +75,8 @@ def _whole(value: Any) -> bytes | tuple[bytes, Any]:
 
 
 def refused(value: object, cause: Exception | None, result: int = 0, culprit: object = None) -> Exception:
-    """Return the exception to raise for a value that was not packed: *cause*, if that is no business of ours, or else a
-    CodecError that says where in the value the reason lies. *cause* was raised by a function that C called. *result* and
-    *culprit* are what C found."""
+    """Return the exception for a value that was not packed: *cause*, if it is foreign, otherwise a CodecError with the path to
+    the unsupported object. *cause* was raised by a function that C called. *result* and *culprit* come from C."""
     if cause is not None and (is_foreign(cause, caught_in_c=True) or isinstance(cause, CodecError)):
         return cause
     return error_path.error_for(value, cause, result, culprit)

@@ -1,14 +1,13 @@
 """The bytes of codec "msgpack", written and read by msgspec, which is faster; and values read as a given type.
 
-What is plain is handed to msgspec; everything else takes the way of ``codecs/msgpack.py``, so that the bytes,
-the types that are stored and the errors are the same, and the values are recorded as msgpack. In two things
-this codec does more:
+Plain values go to msgspec, all others to ``codecs/msgpack.py``. So the bytes, the supported types and the errors are the
+same, and the values are recorded as msgpack. This codec does more in two respects:
 
 - It stores ``msgspec.Struct`` objects, as the map (or array, with ``array_like``) that msgspec makes of them.
-  Their fields follow the rules of all values, and an enum in a field is stored as its value, if the field's
-  type gives it back. Reading such a value without ``type=`` gives the dict or list.
-- ``decode_as`` reads straight into a type. What msgspec cannot take from an extension (datetime, tuple, UUID,
-  Decimal ...) is decoded first and then converted.
+  Their fields follow the rules of all values. In addition, an enum in a field is stored as its value, if the field's
+  annotation restores the enum. Without ``type=``, such a value is read as the dict or list.
+- ``decode_as`` reads directly into a type. Types that msgspec cannot read from an extension (datetime, tuple, UUID,
+  Decimal ...) are decoded first and then converted.
 
 Importing this module imports msgspec.
 """
@@ -69,7 +68,7 @@ def encode(obj: object) -> bytes:
 
 
 def encode_parts(obj: object) -> bytes | tuple[bytes, Any]:
-    """As encode(); of what is one large piece of memory a head and that memory as it lies."""
+    """As encode(); for one large piece of memory, a head and the memory itself."""
     return msgpack.encode_parts(obj) if id(type(obj)) in registry.PARTS else encode(obj)
 
 

@@ -1,8 +1,7 @@
-"""Values inside the payload of an extension that is a leaf to msgpack: how they are packed, and read again.
+"""Values inside the payload of an extension: how they are packed, and read again.
 
-They are values of this format like any other. What is refused among them is named by its path in the object that
-the extension stands for. Such payloads may lie inside one another, LEVELS deep: an unpacker for each takes the C stack,
-and whoever wrote the bytes may be a stranger.
+They follow the rules of all values. An error names an unsupported value by its path in the object of the extension. Such
+payloads may be nested, but only LEVELS deep, because each level uses C stack, and the writer of the bytes is not trusted.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Time zones and offsets as pandas holds them, as plain values.
 
-A zone is what ``codecs/zones.py`` knows, or one of pytz, which pandas made of a zone's key before version 3. An
-offset (the ``freq`` of an index or a period) is its class, its count, whether it goes to midnight, and what else
-its class takes: neither the name of a class nor its arguments depend on the version, as frequency strings do.
+A zone is one of those in ``codecs/zones.py``, or one of pytz, which pandas before version 3 made from a zone's key. An
+offset (the ``freq`` of an index or a period) is stored as its class, its count, whether it is normalized, and further
+arguments of its class. Unlike frequency strings, the names of classes and their arguments do not depend on the version.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["offset_from", "offset_to", "zone_from", "zone_to"]
 
-PYTZ_KEY, PYTZ_OFFSET = 4, 5  # beside the kinds of codecs/zones.py
+PYTZ_KEY, PYTZ_OFFSET = 4, 5  # in addition to the kinds of codecs/zones.py
 
 _CONVERT = "convert it: x.tz_convert('UTC') or to another key, of a Series x.dt.tz_convert('UTC')"
 

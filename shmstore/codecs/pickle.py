@@ -1,23 +1,22 @@
-"""The codec that stores nearly every Python object, and trusts everybody who can write to the store.
+"""The codec that stores nearly every Python object, and trusts every process that can write to the store.
 
 .. warning::
 
    **Loading a pickle runs the code that it names.** A program that may write to the store can make every process
-   that reads it with this codec do anything that the process may do: delete files, start programs, send data
-   away. A store's mode is 0600 unless another was asked for, so these are all programs of the same
-   user, and of every user that a wider ``mode`` or ``owner="any"`` lets in. No check of the bytes makes this
-   safe.
+   that reads it with this codec do anything that the process may do: delete files, start programs, send data to
+   other machines. The default mode of a store is 0600, so these are all programs of the same user, and of every
+   user that a wider ``mode`` or ``owner="any"`` allows. No check of the bytes makes this safe.
 
 None, bools, ints of 64 signed bits, floats, strs and bytes never come here: a handle of this codec stores them as msgpack
 (``is_scalar`` in csrc/python/store_type.c), so that they can be counted, viewed, and read without this codec.
 
-So it is never a default and never chosen by what lies in the store: a handle reads pickles only if it was
+So it is never a default, and the bytes in a store never select it: a handle reads pickles only if it was
 opened with ``codec="pickle"`` or ``decoders=("pickle",)``. Classes are stored by name; the reader must be
-able to import them, and a changed class gets the old one's state.
+able to import them, and a changed class gets the state of the old one.
 
 Memory that an object offers out of band (protocol 5: numpy arrays, pyarrow buffers, ``PickleBuffer``) is not
 copied into the pickle: pieces of ``LARGE`` bytes and more follow it as they are, each on a multiple of 64
-bytes, so that writing copies them once. Read-only pieces are read where they lie in the value's bytes,
+bytes, so that writing copies them once. Read-only pieces are read in place in the value's bytes,
 writeable ones are copied out. Without such pieces the value is a plain pickle.
 
     "shmpkl5" NUL                         no pickle begins so

@@ -43,7 +43,7 @@ PARTS: dict[int, _Parts] = globals().get("PARTS", {})  # by the id of the type: 
 READERS: dict[int, Callable[[Any], Any]] = globals().get("READERS", {})  # by code: what to make an object with
 _ENCODERS: dict[int, tuple[int, Any]] = globals().get(
     "_ENCODERS", {}
-)  # by the id of the type, whose == may be anybody's
+)  # by the id of the type, because a metaclass may define any ==
 _KEPT: list[type] = globals().get("_KEPT", [])
 _users: dict[int, type] = globals().get("_users", {})  # code: class
 
@@ -81,7 +81,7 @@ _standard = {source: late(source) for source, _ in extensions.STANDARD.values()}
 def find(kind: type) -> tuple[int, Callable[[Any], bytes] | None] | None:
     """Return the code of a type that C does not know, and its encoder, None if C has it; None if it is not stored.
 
-    A package's types are looked for only if it has been imported: somebody holds an instance.
+    A package's types are looked for only if it has been imported: otherwise no instance can exist.
     """
     found = _ENCODERS.get(id(kind))
     if found is not None:

@@ -86,7 +86,7 @@ def _is_key(key: str) -> bool:
 
 
 def decode_zone(kind: int, data: bytes) -> tzinfo | None:
-    """Read a zone; what ZoneInfo opens by it lies below its own search path."""
+    """Read a zone. ZoneInfo opens files below its own search path only."""
     if kind == NO_ZONE:
         if data:
             raise ValueError("bytes are left over")

@@ -1,4 +1,4 @@
-"""Say what the kernel said only as a number: whose object it is, how large, which limit was met."""
+"""Explain error numbers of the kernel: the owner and size of the object, the limit that was reached."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _may_write(fd: int) -> bool:
 
 
 def _folder_of(fd: int) -> str:
-    """Where an object lies: in /dev/shm, unless the descriptor is of another file."""
+    """The folder of an object: /dev/shm, unless the descriptor refers to another file."""
     try:
         path = os.readlink(f"/proc/self/fd/{fd}").removesuffix(" (deleted)")
     except OSError as error:

@@ -27,7 +27,7 @@ _GONE = (errno.EINVAL, errno.EIDRM)
 
 
 def _make_filename() -> str:
-    """A name that nobody has, most probably."""
+    """A random name, which is most probably unused."""
     return f"psm_{os.urandom(8).hex()}"
 
 
@@ -64,13 +64,13 @@ class SharedMemory:
         self._begin(name, create, size)
         owner = self._attachment._owner
         try:
-            owner.keep(True)  # the last step: who never gets this handle could not unlink a block that it created
+            owner.keep(True)  # the last step: a caller that never gets this handle could not unlink the new block
         except BaseException:
             owner.keep(not create)
             raise
 
     def _begin(self, name: str | None, create: bool, size: int) -> None:
-        """Attach; a block that is created goes with this handle, until its owner is told to keep it."""
+        """Attach. A new block is removed with this handle, unless its owner is told to keep it."""
         if not size >= 0:
             raise ValueError("'size' must be a positive integer")
         if create and size == 0:
@@ -123,9 +123,9 @@ class SharedMemory:
         """
         if self._attachment._owner.ended:
             return
-        buf, self._buf = self._buf, None  # the property takes it anew, if this fails
+        buf, self._buf = self._buf, None  # if this fails, the property makes it again
         if buf is not None:
-            buf.release()  # BufferError if somebody holds its buffer
+            buf.release()  # BufferError if its buffer is in use
         try:
             shmdt(self._attachment)
         except BufferError as error:
@@ -199,7 +199,7 @@ def _create(name: str, size: int, mode: int) -> tuple[Attachment, header.Header]
 
 
 def _refuse(name: str) -> None:
-    """Say who has the key of a name that cannot be created; return if it is free by now."""
+    """Raise an error that names the owner of the key; return if the key is free by now."""
     try:
         attachment, _ = _attach(name)
     except FileNotFoundError as error:
@@ -253,5 +253,5 @@ def _collision(name: str, key: int, attachment: Attachment, what: str) -> KeyCol
     shmdt(attachment)
     return KeyCollision(
         f"SharedMemory {name!r}: its key {key & 0xFFFFFFFF:#010x} is taken by segment {shmid}, {what}; "
-        f"use another name, or remove that if nobody needs it: ipcrm -m {shmid}"
+        f"use another name, or remove that segment if it is not needed: ipcrm -m {shmid}"
     )

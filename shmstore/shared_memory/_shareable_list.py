@@ -69,7 +69,7 @@ class ShareableList(Sized, Collection[_T]):
         self._build([] if sequence is None else list(sequence), name)
         owner = self.shm._attachment._owner
         try:
-            owner.keep(True)  # the last step: who never gets this list could not unlink its block
+            owner.keep(True)  # the last step: a caller that never gets this list could not unlink its block
         except BaseException:
             owner.keep(False)
             raise

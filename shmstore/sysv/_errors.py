@@ -1,7 +1,7 @@
-"""Say what the kernel said only as a number: whose segment it is, how large, which limit was met.
+"""Explain error numbers of the kernel: the owner and size of the segment, the limit that was reached.
 
-/proc/sysvipc/shm, and failing that SHM_STAT_ANY, show every segment to everybody, also to those who may not
-attach it.
+/proc/sysvipc/shm shows every segment to every process, also to those that may not attach it. If it is missing,
+SHM_STAT_ANY shows the same.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def failure(call: str, code: int, advice: str) -> OSError:
 
 
 def _table() -> list[ShmidDs] | None:
-    """None: nobody shows it to this process, and the message must do without."""
+    """All segments; None if this process cannot see them, so that messages lack these details."""
     rows = rows_of_proc()
     if rows is None:
         try:
@@ -115,7 +115,7 @@ def about_shmget(code: int, key: int, size: int, shmflg: int) -> str:
 
 
 def _exhausted(size: int) -> str:
-    """Which of the two limits on all segments together was met."""
+    """Which of the two limits on all segments was reached."""
     table, segments_max, pages_max = _table(), limit("kernel.shmmni"), limit("kernel.shmall")
     if table is None:
         return f"{segments_max} segments, {pages_max} pages of {PAGE} bytes; how many exist cannot be read"
@@ -132,7 +132,7 @@ def _exhausted(size: int) -> str:
 
 
 def about_id(code: int, shmid: int, call: str = "shmctl") -> str:
-    """What can be said of any call that takes an id."""
+    """The cause for any call that takes an id."""
     if said := common(call, code):
         return said
     row = _of_id(shmid)

@@ -1,4 +1,4 @@
-"""``shmstore describe``: what a store knows of one entry beside its value."""
+"""``shmstore describe``: the size, codec, version and time to live of an entry."""
 
 from __future__ import annotations
 

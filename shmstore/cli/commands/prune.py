@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def unused(found: Found, age: float, now: float, *, dry_run: bool) -> bool:
-    """Whether nobody uses a store of this user, and nobody wrote to it for so many seconds."""
+    """Whether a store of this user is unused, and had no writer for so many seconds."""
     place = found.place
     if found.stats is None or found.states or os.geteuid() not in place.removers | {0}:
         return False
@@ -79,7 +79,7 @@ def unused(found: Found, age: float, now: float, *, dry_run: bool) -> bool:
         return False
     if not age:
         return True
-    if found.last_writer is None:  # who had a place is dead, and nobody noticed: its time begins when somebody does
+    if found.last_writer is None:  # a dead client still has its slot: its time begins when a process notices the death
         if not dry_run:
             _notice_deaths(found)
         return False

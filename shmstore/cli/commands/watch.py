@@ -80,9 +80,9 @@ def add_to(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     names = list(dict.fromkeys(parse_name(entry) for entry in args.entries))
     if names:
-        refuse_beside(args, "goes without KEY: it is for watching all keys", "--prefix", "--interval")
+        refuse_beside(args, "applies only without KEY, to all keys", "--prefix", "--interval")
     else:
-        refuse_beside(args, "goes with KEY: watching all keys cannot wake", "--wake")
+        refuse_beside(args, "needs a KEY: nothing wakes a command that watches all keys", "--wake")
     prefix, interval = parse_name(args.prefix or ""), parse_interval(args.interval or "2ms", 0.001)
     show = _show_json if args.json else _Lines().show
     with open_store(args, readonly=not args.wake) as store, told():

@@ -1,11 +1,12 @@
 """All changes of a store, found by comparing one look at its table with the next.
 
-The engine wakes whoever waits for a name, not whoever waits for any. So the counters of puts and deletes are read every
-few milliseconds, which costs some ten microseconds. Once they have moved, or an entry's time is up, the table is walked
-through. It is compared in chunks of slots: one in which nothing changed has the same bytes as before.
+The engine wakes processes that wait for a certain key, and cannot wake one that waits for any key. So the counters of puts
+and deletes are read every few milliseconds, which costs about ten microseconds. When they have changed, or an entry has
+expired, the table is walked and compared with the last walk, in chunks of slots. A chunk without changes has the same
+bytes as before.
 
-The counters also tell how much no look has found: values that were overwritten or deleted before one came to them. So
-nothing is missed without a word, except where a writer is killed between a change and its count.
+The counters also show how many changes no walk has found, because values were overwritten or deleted before it reached
+them. So every change is shown or counted, unless a writer was killed between a change and its count.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _END = 2**64 - 1
 
 
 class Counters:
-    """Puts and deletes: those that the store has counted, less those that were found."""
+    """The number of puts and deletes that the store has counted, minus those that were found."""
 
     def __init__(self, store: Store[Any]) -> None:
         self.store = store
@@ -43,14 +44,14 @@ class Counters:
         return stats.puts, stats.deletes, stats.expirations
 
     def moved(self) -> bool:
-        """Whether the store has counted anything since the last time."""
+        """Whether the store has counted a change since the last call."""
         before, self._last = self._last, self._read()
         self.puts += self._last[0] - before[0]
         self.deletes += self._last[1] - before[1]
         return self._last != before
 
     def take_unseen(self) -> tuple[int, int]:
-        """Puts and deletes that no look has found, for the first and only time."""
+        """The puts and deletes that no walk has found. Each is returned once."""
         unseen = max(0, self.puts), max(0, self.deletes)
         self.puts -= unseen[0]
         self.deletes -= unseen[1]
@@ -58,7 +59,7 @@ class Counters:
 
 
 class _Chunk:
-    """A stretch of slots: its bytes, its names, and when the first of its entries expires (0: none does)."""
+    """A range of slots: its bytes, its keys, and when the first of its entries expires (0: never)."""
 
     __slots__ = ("data", "due", "names")
 
@@ -72,7 +73,7 @@ _EMPTY = _Chunk(b"", set(), 0)
 
 
 class Table:
-    """What stands in the slots, as the last look saw it."""
+    """The contents of the slots at the last walk."""
 
     def __init__(self, store: Store[Any]) -> None:
         self.store = store
@@ -81,12 +82,12 @@ class Table:
         self.look()
 
     def is_due(self) -> bool:
-        """Whether an entry's time is up since the last look."""
+        """Whether an entry has expired since the last walk."""
         due = min((chunk.due for chunk in self._chunks.values() if chunk.due), default=0)
         return 0 < due <= lib.shms_now()
 
     def look(self) -> tuple[list[tuple[EntryKey, int]], list[tuple[EntryKey, bool]]]:
-        """Names and versions that are new, and names that are gone, with whether their time was up."""
+        """New keys with their versions, and keys that are gone with whether they expired."""
         put: list[tuple[EntryKey, int]] = []
         missing: list[tuple[EntryKey, int]] = []
         for number, data in self._walk():
@@ -111,12 +112,12 @@ class Table:
         return put, gone
 
     def know(self, name: EntryKey, version: int) -> None:
-        """This version was shown, and is no change any more."""
+        """Note that this version was shown, so that it is no change any more."""
         if name in self._known:
             self._known[name] = version, *self._known[name][1:]
 
     def _walk(self) -> Iterator[tuple[int, bytes]]:
-        """The chunks in use, each with the bytes of its names, versions and expiries."""
+        """The used chunks, each with the bytes of its keys, versions and expiries."""
         cursor, filled, buffer = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint8_t[]", _ROOM)
         while cursor[0] != _END:
             number = cursor[0] // _CHUNK
@@ -139,7 +140,7 @@ class Table:
 
 
 def begin(store: Store[Any]) -> tuple[Table, Counters]:
-    """The first look, and the counters at that moment: if others write meanwhile, of the last of some tries."""
+    """The first walk, and the counters at that moment; if others write meanwhile, those of the last of several tries."""
     for _ in range(10):
         counters = Counters(store)
         table = Table(store)

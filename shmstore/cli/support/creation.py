@@ -1,4 +1,4 @@
-"""What commands that store take beside the store: a time to live, and how to create the store that is not there."""
+"""Options of commands that store: a time to live, and the creation of a missing store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ttl_of(args: argparse.Namespace) -> float | None:
 
 
 def add_creation(parser: argparse.ArgumentParser) -> None:
-    """Let a command create the store that is not there."""
+    """Let a command create a missing store."""
     group = parser.add_argument_group("creating the store")
     group.add_argument("--create", action="store_true", help="create the store if it does not exist")
     group.add_argument("--size", help="size of a new store (default: 64M; memory is taken as it is used)")
@@ -39,7 +39,7 @@ def add_creation(parser: argparse.ArgumentParser) -> None:
 
 
 def creation(args: argparse.Namespace) -> dict[str, Any]:
-    """The options of ``Store`` for what add_creation added. A store that is there stays as it is."""
+    """The options of ``Store`` for the options of add_creation. An existing store stays as it is."""
     if not args.create:
         if args.size is not None or args.mode is not None:
             raise Failure(WRONG, "--size and --mode apply to a new store only: add --create")

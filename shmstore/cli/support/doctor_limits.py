@@ -9,8 +9,8 @@ from shmstore.cli.support.machine import Finding, Machine, note, ok, problem, un
 
 __all__ = ["CHECKS"]
 
-DEFAULT_SIZE = 64 << 20  # of a store that nobody gave a size
-DOCKER_SHM = 64 << 20  # what a container's /dev/shm has if nobody says more
+DEFAULT_SIZE = 64 << 20  # of a store
+DOCKER_SHM = 64 << 20  # the default size of a container's /dev/shm
 UNLIMITED = 1 << 60
 CAP_IPC_LOCK = 14
 ROOT_SETS = "as root: sysctl -w"

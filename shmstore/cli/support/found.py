@@ -1,4 +1,4 @@
-"""What a piece of shared memory is: a store, with its header and figures, or something else, or not to be read."""
+"""What a segment or object contains: a store with its header and figures, something else, or unreadable bytes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _GONE = (errno.ENOENT, errno.EINVAL, errno.EIDRM)
 
 
 class Block:
-    """A SharedMemory or ShareableList of this package: its name, and the bytes that were asked for."""
+    """A SharedMemory or ShareableList of this package: its name, and the requested number of bytes."""
 
     def __init__(self, kind: str, name: str, size: int) -> None:
         self.kind = kind
@@ -41,7 +41,7 @@ class Block:
 
 
 def parse_block(page: bytes, size: int) -> Block | None:
-    """What a System V segment of this size is that begins so; None if it is no block, or not finished."""
+    """The block in a System V segment with this size and first page; None if it is not a block, or incomplete."""
     from shmstore.shared_memory import _header, _shareable_list
 
     try:
@@ -56,12 +56,15 @@ def parse_block(page: bytes, size: int) -> Block | None:
 
 
 class Found:
-    """A segment or an object, and what a look at its memory says it is.
+    """A segment or an object, and what its memory contains.
 
-    ``kind``: "store", "unreadable", or what its place says ("segment", "object", "semaphore", ...). ``states`` are
-    words for what is remarkable. ``stats`` are those of a store that can be opened, ``clients`` how many of its
-    writers live, ``last_writer`` when the last one was (None: there are some, or their places), ``attached`` how many
-    have it mapped (None: cannot be told). ``block``: of a segment that is one.
+    kind: "store", "unreadable", or the kind of the segment or object ("segment", "object", "semaphore", ...).
+    states: words for what is unusual.
+    stats: the figures of a store that can be opened.
+    clients: how many of its clients are alive.
+    last_writer: when the last client was there (None: there are clients, or client slots that are not free).
+    attached: the number of mappings (None: unknown).
+    block: the block in the segment, if it is one.
     """
 
     def __init__(self, place: Segment | Object) -> None:
@@ -120,33 +123,33 @@ class Found:
 
     @property
     def name(self) -> str | None:
-        """What its creator called a store, if that was a name."""
+        """The name that the creator gave the store, if it was a name."""
         return self.header.name if self.header is not None and self.header.kind == "name" else None
 
     @property
     def private(self) -> bool:
-        """Whether it is a store without a key, which goes with its last process."""
+        """Whether it is a store without a name, which ends with its last process."""
         return self.header is not None and self.header.kind == "private"
 
     @property
     def destroyed(self) -> bool:
-        """Whether it was removed and lives on only in those who are attached. A private segment is marked so from
-        its beginning, and is none of those."""
+        """Whether it was removed, and exists only for attached processes. A private segment has the same mark from the
+        beginning, but does not count."""
         return (self.place.removed and not self.private) or (self.header is not None and self.header.destroyed)
 
     @property
     def foreign(self) -> bool:
-        """Whether it is somebody else's than this user's and root's: ``Store`` wants ``owner=`` for it."""
+        """Whether it belongs to a user other than this one and root, so that ``Store`` needs ``owner=``."""
         return self.place.trusted_uid not in (0, os.geteuid())
 
     @property
     def hazardous(self) -> bool:
-        """Whether another user can end this process once it maps the file: by making the file shorter (SIGBUS)."""
+        """Whether another user can end this process by SIGBUS if it maps the file: by shortening the file."""
         return self.foreign and self.place.backend == "posix"
 
     @property
     def states(self) -> list[str]:
-        """What is remarkable about it, in words."""
+        """What is unusual about it, in words."""
         flags = {
             self.trouble: bool(self.trouble), "private": self.private, "destroyed": self.destroyed,
             "unreadable": self.kind == "unreadable", "foreign": self.foreign, "locked": self.place.locked,
@@ -167,7 +170,7 @@ class Found:
 
 
 def stores(backend: str) -> list[Found]:
-    """What lies in one kind of memory and is a store; private POSIX ones are not among them."""
+    """The stores in one kind of memory, without private POSIX stores."""
     from shmstore.cli.support.objects import objects
     from shmstore.cli.support.segments import segments
 
@@ -195,7 +198,7 @@ def look(place: Segment | Object) -> Found:
 
 
 def store_name(found: Found) -> str:
-    """What to call a store: its name or path, or its key, or where to find it."""
+    """The name of a store for output: its name or path, or its key, or where it is."""
     if found.header is not None and found.header.name is not None:
         return printable(found.header.name)
     key = found.place.store_key()

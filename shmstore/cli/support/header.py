@@ -1,6 +1,6 @@
-"""The first page of a store, read without attaching as a store: what ``ls`` and ``info`` say of any segment.
+"""The first page of a store, read without attaching to the store, for ``ls`` and ``info``.
 
-The fields are those of docs/format.md. Nothing is believed: a name is bytes that somebody wrote.
+The fields are those of docs/format.md. They are not trusted: a name is only bytes that some process wrote.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _KINDS = {1: "name", 2: "number", 3: "path", 4: "private"}
 
 
 class Header:
-    """What the creator of a store wrote on its first page."""
+    """The fields that the creator of a store wrote to its first page."""
 
     def __init__(self, page: bytes) -> None:
         magic, state, self.format = struct.unpack_from("<8sQI", page)
@@ -37,7 +37,7 @@ class Header:
 
 
 def parse_header(page: bytes) -> Header | None:
-    """The header that a segment begins with; None if it is no store's."""
+    """The header at the start of a segment; None if the segment is not a store."""
     if len(page) < HEADER_SIZE or page[:8] not in (_MAGIC, _MAGIC_INIT):
         return None
     return Header(page)

@@ -1,4 +1,4 @@
-"""Whether what lies under a key is the store that the user named: two names may share a System V key, or a file."""
+"""Whether a segment or file is the store that the user named: two names may have the same System V key, or the same file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["require_store", "same_store"]
 
 
 def same_store(args: argparse.Namespace, found: Found) -> None:
-    """Refuse another name's store. A number means whatever lies under it."""
+    """Refuse a store with another name. A number means any store with this key."""
     header = found.header
     if args.key is None or header is None or not header.complete:
         return
@@ -29,7 +29,7 @@ def same_store(args: argparse.Namespace, found: Found) -> None:
 
 
 def require_store(args: argparse.Namespace, found: Found, what: str) -> None:
-    """Refuse what is no store, unless it was asked for by its id or its object's name."""
+    """Refuse a segment or object that is not a store, unless the user gave its id or object name."""
     if found.kind in ("store", "unreadable") or args.key is None:
         return
     ((option, value),) = found.place.identity().items()

@@ -1,8 +1,7 @@
 """The keys of entries on a command line: text as it is, other keys as Python literals.
 
-A name that is plain text stands for itself. What begins and ends with a quote is read as Python reads it:
-``b'\\xff'`` is a bytes name, ``'a\\nb'`` one with a line feed, ``''`` the empty one. What ``show_name`` writes,
-``parse_name`` reads.
+A key that is plain text stands for itself. Text that begins and ends with a quote is a Python literal: ``b'\\xff'`` is a
+key of bytes, ``'a\\nb'`` a key with a line feed, ``''`` the empty key. ``parse_name`` reads what ``show_name`` writes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _BEGINS_LITERAL = re.compile(r"""b?['"]""")
 
 
 def show_name(name: EntryKey) -> str:
-    """Write a name so that it is on one line, and parse_name reads it."""
+    """Write a key on one line, so that parse_name reads it."""
     if isinstance(name, bytes):
         return repr(name)
     if not name or not name.isprintable() or name != name.strip() or _BEGINS_LITERAL.match(name):
@@ -31,7 +30,7 @@ def show_name(name: EntryKey) -> str:
 
 
 def parse_name(text: str) -> EntryKey:
-    """Read a name from an argument."""
+    """Read a key from an argument."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -53,7 +52,7 @@ def parse_name(text: str) -> EntryKey:
 
 
 def raw_argument(text: str) -> bytes:
-    """An argument as UTF-8; bytes of the command line that were none are themselves again."""
+    """An argument as UTF-8. Bytes of the command line that are not UTF-8 stay the same."""
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:
@@ -61,7 +60,7 @@ def raw_argument(text: str) -> bytes:
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Write control characters, and what has no shape, as Python escapes them; those in *keep* stay."""
+    """Escape control and other unprintable characters as Python does, except those in *keep*."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in keep else repr(char)[1:-1] for char in text)

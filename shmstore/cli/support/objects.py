@@ -1,8 +1,8 @@
 """POSIX shared memory: the files of /dev/shm, and those without a name (memfd) that private stores live in.
 
-Every user may make files in /dev/shm, and replace them by a link or a pipe at any moment. So a file is opened once,
-without a right to anything (O_PATH), compared with the one that was listed, and then read or changed by that
-descriptor alone. It is read, never mapped: a mapped file that its owner makes shorter is a bus error.
+Every user can create files in /dev/shm, and can replace them by a link or a pipe at any moment. So a file is opened once,
+without permissions (O_PATH), compared with the listed one, and then read or changed only through that descriptor. It is
+read, never mapped, because the owner could shorten a mapped file, and that ends this process by SIGBUS.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DESCRIPTOR = re.compile(rb"/proc/(\d+|self)/fd/\d+")
 
 
 class Object:
-    """One file. ``name`` is what it is called in /dev/shm; of a private store, a path that leads to it."""
+    """One file. ``name`` is its name in /dev/shm, or for a private store, a path to it."""
 
     __slots__ = (
         "allocated",
@@ -66,12 +66,12 @@ class Object:
 
     @property
     def shown(self) -> str:
-        """What to call it in a sentence."""
+        """Its name in messages."""
         return self.path.decode(errors="backslashreplace")
 
     @property
     def trusted_uid(self) -> int:
-        """Whose it is for the question of trust: its owner's."""
+        """The user who has to be trusted: its owner."""
         return self.uid
 
     def again(self) -> Object | None:
@@ -80,7 +80,7 @@ class Object:
         return found if found and found.number == self.number else None
 
     def first_page(self) -> bytes:
-        """What a store's header would be in. Raises: OSError."""
+        """Its first page, which has the header if it is a store. Raises: OSError."""
         if self.kind != "object":
             return b""
         with self._held() as path:
@@ -91,7 +91,7 @@ class Object:
                 os.close(file)
 
     def store_key(self) -> Key:
-        """How a store in it is opened."""
+        """The key for opening it as a store."""
         return Key(0, 4 if self.private else 2, b"", self.shown, backend="posix", object=self.name)
 
     def change(self, uid: int, gid: int, mode: int) -> None:
@@ -104,20 +104,20 @@ class Object:
 
     @property
     def removers(self) -> set[int]:
-        """The users who may remove it, root beside them: /dev/shm is sticky, as a rule."""
+        """The users who may remove it, besides root. /dev/shm is usually sticky."""
         folder = os.stat(os.path.dirname(self.path))
         return {self.uid, folder.st_uid} if folder.st_mode & stat.S_ISVTX else {self.uid, os.geteuid()}
 
     def remove(self) -> None:
         """Raises: OSError."""
         if self.private:
-            raise OSError(errno.EPERM, "it has no name to be removed, and goes with its last process", self.path)
+            raise OSError(errno.EPERM, "it has no name to remove, and ends with its last process", self.path)
         with self._held():
             os.unlink(self.path)
 
     @contextmanager
     def _held(self) -> Iterator[str]:
-        """A path to this file that nobody can lead elsewhere. Errors name the object."""
+        """A path to exactly this file, which no user can redirect. Errors name the object."""
         try:
             flags = os.O_PATH | os.O_CLOEXEC
             file = os.open(self.path, flags if self.private else flags | os.O_NOFOLLOW)
@@ -132,7 +132,7 @@ class Object:
             raise OSError(error.errno, error.strerror, self.path) from None
 
     def identity(self) -> dict[str, Any]:
-        """What scripts know it by."""
+        """What identifies it in JSON."""
         return {"object": self.name.decode(errors="backslashreplace")}
 
     def as_dict(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def object_named(name: bytes) -> Object | None:
 
 
 def objects(folder: str = OBJECTS) -> list[Object]:
-    """What is in /dev/shm, by name; nothing where there is none. Raises: OSError where it cannot be listed."""
+    """The files in /dev/shm by name; none if it does not exist. Raises: OSError if it cannot be listed."""
     try:
         names = sorted(os.listdir(os.fsencode(folder)))
     except FileNotFoundError:
@@ -168,8 +168,8 @@ def objects(folder: str = OBJECTS) -> list[Object]:
 
 
 def private_objects() -> list[Object]:
-    """Files without a name that private stores live in. The kernel lists them nowhere: they are found in the
-    descriptors of those processes that this one may look at, its own user's."""
+    """The files of private stores, which have no name. The kernel does not list them. They are found through the
+    descriptors of the processes that this one may inspect: those of its own user."""
     found: dict[tuple[int, int], Object] = {}
     for process in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
         folder = f"/proc/{process}/fd"

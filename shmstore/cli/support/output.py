@@ -1,4 +1,4 @@
-"""Progress bars and tables: by rich on a terminal where it is installed (extra ``[cli]``), in plain text otherwise."""
+"""Progress bars and tables: by rich on a terminal if it is installed (extra ``[cli]``), otherwise in plain text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Cell", "Output", "PlainOutput", "RichOutput", "choose_output", "is_t
 
 
 class Cell(str):
-    """Text of a table with a meaning, which is a colour where there are colours."""
+    """Text of a table with a meaning, which rich shows as a colour."""
 
     __slots__ = ("meaning",)
     meaning: str
@@ -31,7 +31,7 @@ _STYLES = {"name": "bold", "quiet": "dim", "good": "green", "notice": "yellow", 
 
 
 class Output(Protocol):
-    """What a command presents itself with."""
+    """How a command writes its output."""
 
     width: int | None  # columns, None where nothing bounds them
 
@@ -47,7 +47,7 @@ class Output(Protocol):
 
 
 def is_terminal() -> bool:
-    """Whether somebody looks at standard output."""
+    """Whether standard output is a terminal."""
     return sys.stdout.isatty()
 
 
@@ -88,7 +88,7 @@ def _columns(text: str) -> int:
 
 
 class PlainOutput:
-    """Text only; a bar is drawn only where somebody is looking."""
+    """Plain text. It draws a bar only on a terminal."""
 
     bar = 40
 
@@ -179,6 +179,6 @@ class RichOutput:
 
 
 def state_cell(words: Sequence[str]) -> Cell:
-    """What is remarkable, and how much so."""
+    """A cell with what is unusual, in the colour of the most serious state."""
     bad = {"corrupt"}.intersection(words)
     return Cell(", ".join(words), "bad" if bad else "notice" if words else "quiet")

@@ -1,5 +1,5 @@
-"""System V segments as the kernel lists them: /proc/sysvipc/shm shows all to everybody, also to those who may not
-read them."""
+"""System V segments as the kernel lists them. /proc/sysvipc/shm shows all of them to every user, even those that the
+user may not read."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ class Segment:
 
     @property
     def shown(self) -> str:
-        """What to call it in a sentence."""
+        """Its name in messages."""
         return f"segment {self.id}"
 
     @property
     def trusted_uid(self) -> int:
-        """Whose it is for the question of trust: its creator's, which no chown changes."""
+        """The user who has to be trusted: its creator, whom chown does not change."""
         return self.cuid
 
     @property
@@ -54,7 +54,7 @@ class Segment:
 
     @property
     def removed(self) -> bool:
-        """Marked for removal: it goes with its last process."""
+        """Whether it is marked for removal, and ends with its last process."""
         return bool(self.mode & sysv.SHM_DEST)
 
     @property
@@ -67,12 +67,12 @@ class Segment:
         return segment_by_id(self.id)
 
     def first_page(self) -> bytes:
-        """What a store's header would be in. Raises: OSError."""
+        """Its first page, which has the header if it is a store. Raises: OSError."""
         with sysv.shmat(self.id, None, sysv.SHM_RDONLY) as memory:
             return bytes(memory[:HEADER_SIZE])
 
     def store_key(self) -> Key:
-        """How a store in it is opened: by its key, or as a private one."""
+        """The key for opening it as a store: its System V key, or its id if it is private."""
         if self.key:
             return Key(self.key - 2**32 if self.key >= 2**31 else self.key, 2, b"", f"{self.key:#010x}")
         return Key(0, 4, b"", f"id {self.id}", id=self.id)
@@ -85,7 +85,7 @@ class Segment:
 
     @property
     def removers(self) -> set[int]:
-        """The users who may remove it, root beside them."""
+        """The users who may remove it, besides root."""
         return {self.uid, self.cuid}
 
     def remove(self) -> None:
@@ -93,7 +93,7 @@ class Segment:
         sysv.shmctl(self.id, sysv.IPC_RMID)
 
     def identity(self) -> dict[str, Any]:
-        """What scripts know it by."""
+        """What identifies it in JSON."""
         return {"id": self.id}
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""Values as JSON. What JSON cannot say is an object whose first key begins with ``$``.
+"""Values as JSON. A value that JSON lacks is an object whose first key begins with ``$``.
 
-``(1, 2)`` is ``{"$tuple": [1, 2]}``, bytes are ``{"$bytes": base64}``; a dict that begins like that, or has
-names that are no str, is ``{"$dict": [[name, value], ...]}``; an int beyond 2**53 is ``{"$int": "9007199254740993"}``,
-for many readers of JSON take every number for a float. ``from_json`` reads back what ``to_json`` wrote: equal, and of
+``(1, 2)`` is ``{"$tuple": [1, 2]}``, and bytes are ``{"$bytes": base64}``. A dict that begins like that, or has
+a key that is not a str, is ``{"$dict": [[name, value], ...]}``. An int beyond 2**53 is ``{"$int": "9007199254740993"}``,
+because many readers of JSON convert every number to a float. ``from_json`` reads back what ``to_json`` wrote: equal, and of
 the same type. docs/cli.md has the table.
 """
 
@@ -70,7 +70,7 @@ def _rare(value: Any, kind: type) -> Any:
 
 
 def _zone_to_json(value: datetime | time) -> dict[str, Any]:
-    """What the ISO text does not say."""
+    """The parts of a zone that the ISO text lacks."""
     more: dict[str, Any] = {"fold": 1} if value.fold else {}
     zone = value.tzinfo
     if type(zone) is timezone:

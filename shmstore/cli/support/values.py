@@ -1,4 +1,4 @@
-"""Values on a command line: what a text argument means, what a value looks like."""
+"""Values on a command line: reading arguments, and showing values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["kind_of", "one_line", "parse_json", "show_value"]
 
 
 def parse_json(text: str | bytes, what: str) -> Any:
-    """Read JSON, strictly: NaN and Infinity are none."""
+    """Read strict JSON, without NaN and Infinity."""
     import json
 
     def refuse(constant: str) -> None:
@@ -40,7 +40,7 @@ def parse_json(text: str | bytes, what: str) -> Any:
 
 
 def show_value(value: Any, width: int) -> str:
-    """Text as it is, everything else as Python writes it, broken into lines of *width*."""
+    """Text as it is, other values in Python's notation, in lines of *width*."""
     if type(value) is str:
         return printable(value, keep="\n\t") if sys.stdout.isatty() else value
     from pprint import pformat
@@ -54,7 +54,7 @@ def show_value(value: Any, width: int) -> str:
 
 
 def one_line(value: Any, room: int | None = None) -> str:
-    """A value as Python writes it, in one line, cut to *room* columns."""
+    """A value in Python's notation, in one line, cut to *room* columns."""
     try:
         text = printable(repr(value))
     except (RecursionError, ValueError):
@@ -71,7 +71,7 @@ _EXTENSION_CODE_AT = {0xC7: 2, 0xC8: 3, 0xC9: 5, 0xD4: 1, 0xD5: 1, 0xD6: 1, 0xD7
 
 
 def kind_of(codec: str, data: bytes) -> str:
-    """The type of a stored value by its first bytes, without decoding it; of other codecs, their name."""
+    """The type of a stored value by its first bytes, without decoding it; for other codecs, the name of the codec."""
     if codec == "raw":
         return "bytes"
     if codec != "msgpack" or not data:

@@ -1,6 +1,6 @@
-"""What the package logs while a command runs, in the command's own manner: one line on standard error.
+"""The log records of the package while a command runs, as lines on standard error.
 
-Only calls that want a lock log anything, so a command that merely looks does not load ``logging`` for it.
+Only calls that need a lock log anything, so read-only commands do not import ``logging``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _heard: list[logging.Handler] = []
 
 def _show(_: logging.Handler, record: logging.LogRecord) -> None:
     if isinstance(record.args, tuple) and any(isinstance(arg, ShmStoreError) for arg in record.args):
-        return  # it is raised, too, and the command ends with it
+        return  # it is also raised, and ends the command
     complain(f"store {record.getMessage().removeprefix('shmstore ')}")
 
 
 def hear_warnings() -> None:
-    """From now on show what the package logs, until stop_hearing()."""
+    """Show the log records of the package until stop_hearing()."""
     if _heard:
         return
     import logging
@@ -35,7 +35,7 @@ def hear_warnings() -> None:
 
 
 def stop_hearing() -> None:
-    """The command has ended; the process may go on (a test, a program that calls main)."""
+    """Called when the command has ended. The process may continue (a test, a program that calls main)."""
     if _heard:
         import logging
 
