@@ -11,7 +11,7 @@ import sys
 import pytest
 
 import shmstore
-from shmstore.cli.support.names import show_name
+from shmstore.cli.support.entry_keys import show_entry_key
 from shmstore.cli.support.typed import from_json
 
 DASHES = ["-", "--", "---", "-x", "-f", "-5", "-h", "--json", "--help", "--prefix=x", "--nope", "-- --"]
@@ -23,7 +23,7 @@ KEYS = [
 
 @pytest.mark.parametrize("name", KEYS, ids=lambda name: repr(name)[:12])
 def test_every_command_names_every_key(store, key, cli, name):
-    shown = show_name(name)
+    shown = show_entry_key(name)
     store["neighbour"] = 0
     assert cli("put", "--json", "--ttl", "1h", key, "--", shown, "--").code == 2  # no JSON, and no option either
     cli("put", "--text", key, "--", shown, "--").ok()
@@ -43,7 +43,7 @@ def test_every_command_names_every_key(store, key, cli, name):
 @pytest.mark.parametrize("name", KEYS[:-12], ids=lambda name: repr(name)[:12])
 def test_prefixes(store, key, cli, name):
     store.update({name: 1, "other": 2})
-    shown = show_name(name)
+    shown = show_entry_key(name)
     expected = sorted(one for one in store if one.startswith(name))
     assert [from_json(one) for one in cli("keys", "--json", key, f"--prefix={shown}").ok().json["keys"]] == expected
     assert cli("clear", "--json", key, f"--prefix={shown}").ok().json == {"deleted": len(expected)}

@@ -15,7 +15,7 @@ import zoneinfo
 import pytest
 
 import shmstore
-from shmstore.cli.support.names import parse_name, show_name
+from shmstore.cli.support.entry_keys import parse_entry_key, show_entry_key
 from shmstore.cli.support.typed import from_json, to_json
 from shmstore.cli.support.values import kind_of
 from shmstore.codecs import msgpack
@@ -225,7 +225,7 @@ def test_names_round_trip_at_random():
     for _ in range(3000):
         text = "".join(random.choices(letters, k=random.randrange(8)))
         name = text.encode() if random.random() < 0.4 else text
-        assert parse_name(show_name(name)) == name
+        assert parse_entry_key(show_entry_key(name)) == name
 
 
 def test_names_that_are_none(store, key, cli):

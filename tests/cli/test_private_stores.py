@@ -59,7 +59,7 @@ def test_a_broken_private_store_goes_only_with_its_processes(cli):
         (row,) = [row for row in cli("ls", "--json").ok().json["stores"] if row["object"] == place(store)]
         assert row["states"] == ["corrupt", "private"]
         refused = cli("rm", "--object", place(store), "--force")
-        assert refused.code == 1 and "goes with its last process" in refused.err
+        assert refused.code == 1 and "ends with its last process" in refused.err
         memory[:] = page
         cli("chmod", "0644", "--object", place(store)).ok()
         assert store.info().mode == 0o644

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shmstore.cli.support.failures import FAILED, told
 from shmstore.cli.support.output import choose_output, print_json
-from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_name
 from shmstore.cli.support.warnings import hear_warnings
 from shmstore.errors import StoreCorrupt
 
@@ -53,6 +53,6 @@ def run(args: argparse.Namespace) -> int:
     else:
         given_up = f"; given up: {lost:,}" if args.repair else ""
         choose_output().line(
-            f"store {shown_key(args)} is sound: {entries:,} {'entry' if entries == 1 else 'entries'}{given_up}"
+            f"store {shown_name(args)} is sound: {entries:,} {'entry' if entries == 1 else 'entries'}{given_up}"
         )
     return 0

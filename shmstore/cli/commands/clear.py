@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import islice
 
+from shmstore.cli.support.entry_keys import parse_entry_key
 from shmstore.cli.support.failures import told
-from shmstore.cli.support.names import parse_name
 from shmstore.cli.support.output import choose_output, print_json
 from shmstore.cli.support.target import add_command, add_store, open_store
 
@@ -29,7 +29,7 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    prefix = parse_name(args.prefix)
+    prefix = parse_entry_key(args.prefix)
     deleted = 0
     with open_store(args, readonly=False) as store, told():
         names = iter(store.keys(prefix))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from shmstore.cli.support.creation import add_creation, add_ttl, creation, ttl_of
+from shmstore.cli.support.entry_keys import parse_entry_key
 from shmstore.cli.support.failures import WRONG, Failure, told
-from shmstore.cli.support.names import parse_name
 from shmstore.cli.support.output import print_json
 from shmstore.cli.support.target import add_command, add_store, open_store
 
@@ -27,7 +27,7 @@ shmstore incr quickstart visitors:today --ttl 1d  # applies to a new counter
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "incr", "add to a counter", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entry", metavar="KEY", help="the counter's key")
+    parser.add_argument("key", metavar="KEY", help="the counter's key")
     parser.add_argument("by", metavar="BY", nargs="?", type=int, default=1, help="what to add (default: 1)")
     parser.add_argument(
         "--initial", type=int, default=0, metavar="N", help="the value of an absent key before adding (default: 0)"
@@ -38,15 +38,15 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    name, ttl = parse_name(args.entry), ttl_of(args)
+    key, ttl = parse_entry_key(args.key), ttl_of(args)
     if not all(-(2**63) <= number < 2**63 for number in (args.by, args.initial)):
         raise Failure(WRONG, "BY and --initial are ints of 64 bits, as counters are")
     with open_store(args, readonly=False, **creation(args)) as store, told():
-        value = store.incr(name, args.by, initial=args.initial, ttl=ttl)
+        value = store.incr(key, args.by, initial=args.initial, ttl=ttl)
     if args.json:
-        from shmstore.cli.support.typed import name_to_json
+        from shmstore.cli.support.typed import key_to_json
 
-        print_json({"name": name_to_json(name), "value": value})
+        print_json({"name": key_to_json(key), "value": value})
     else:
         print(value)
     return 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from shmstore.cli.support.entry_keys import parse_entry_key
 from shmstore.cli.support.failures import NOT_THERE, Failure, told
-from shmstore.cli.support.names import parse_name
 from shmstore.cli.support.output import print_json
-from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,27 +25,27 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "del", "remove entries", about, EXAMPLES)
     add_store(parser)
     parser.add_argument(
-        "entries", metavar="KEY", nargs="+", help="a key; write bytes and special characters in quotes, as Python does"
+        "keys", metavar="KEY", nargs="+", help="a key; write bytes and special characters in quotes, as Python does"
     )
     parser.add_argument("-f", "--force", action="store_true", help="succeed if the key or the store is absent")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    names = [parse_name(entry) for entry in args.entries]
+    keys = [parse_entry_key(entry) for entry in args.keys]
     try:
         with open_store(args, readonly=False) as store, told():
-            missing = [name for name in names if not store.delete(name)]
+            missing = [key for key in keys if not store.delete(key)]
     except Failure as failure:
         if failure.code != NOT_THERE or not args.force:
             raise
-        missing = names
+        missing = keys
     if args.json:
-        from shmstore.cli.support.typed import name_to_json
+        from shmstore.cli.support.typed import key_to_json
 
-        print_json({"deleted": len(names) - len(missing), "missing": [name_to_json(name) for name in missing]})
+        print_json({"deleted": len(keys) - len(missing), "missing": [key_to_json(key) for key in missing]})
     if not missing or args.force:
         return 0
     if sys.stderr is not None:
-        print(f"shmstore: store {shown_key(args)} has no key {', '.join(map(repr, missing))}", file=sys.stderr)
+        print(f"shmstore: store {shown_name(args)} has no key {', '.join(map(repr, missing))}", file=sys.stderr)
     return NOT_THERE

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from shmstore.cli.support.entry_keys import parse_entry_key, show_entry_key
 from shmstore.cli.support.failures import NOT_THERE, Failure, told
 from shmstore.cli.support.human import amount, duration
-from shmstore.cli.support.names import parse_name, show_name
 from shmstore.cli.support.output import Cell, choose_output, print_json
-from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,25 +29,25 @@ def add_to(subparsers: Any) -> None:
         subparsers, "describe", "show the size, codec, version and ttl of an entry", DESCRIPTION, EXAMPLES
     )
     add_store(parser)
-    parser.add_argument("entry", metavar="KEY", help="the entry's key")
+    parser.add_argument("key", metavar="KEY", help="the entry's key")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    name = parse_name(args.entry)
+    key = parse_entry_key(args.key)
     with open_store(args) as store, told():
         try:
-            entry = store.describe(name)
+            entry = store.describe(key)
         except KeyError:
-            raise Failure(NOT_THERE, f"store {shown_key(args)} has no key {name!r}") from None
+            raise Failure(NOT_THERE, f"store {shown_name(args)} has no key {key!r}") from None
     if args.json:
-        from shmstore.cli.support.typed import name_to_json
+        from shmstore.cli.support.typed import key_to_json
 
-        print_json({"name": name_to_json(name), **entry.as_dict(), "version": str(entry.version)})
+        print_json({"name": key_to_json(key), **entry.as_dict(), "version": str(entry.version)})
         return 0
     expires = "never" if entry.ttl is None else f"in {duration(entry.ttl)}"
     choose_output().table("", ["", ""], [[Cell(about, "quiet"), text] for about, text in [
-        ("key", Cell(show_name(name), "name")), ("size", amount(entry.size)), ("codec", entry.codec),
+        ("key", Cell(show_entry_key(key), "name")), ("size", amount(entry.size)), ("codec", entry.codec),
         ("version", f"{entry.version}"), ("expires", expires),
     ]])  # fmt: skip
     return 0

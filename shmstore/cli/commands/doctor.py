@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from shmstore.cli.support.entry_keys import printable
 from shmstore.cli.support.failures import FAILED
-from shmstore.cli.support.names import printable
 from shmstore.cli.support.output import Cell, choose_output, print_json
 from shmstore.cli.support.target import add_command, add_json
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from shmstore.cli.support.entry_keys import parse_entry_key
 from shmstore.cli.support.failures import FAILED, NOT_THERE, WRONG, Failure, told
 from shmstore.cli.support.human import parse_duration
-from shmstore.cli.support.names import parse_name
 from shmstore.cli.support.output import print_json
-from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_name
 from shmstore.cli.support.values import show_value
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "get", "print a value", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument(
-        "entry", metavar="KEY", help="the entry's key; write bytes and special characters in quotes, as Python does"
+        "key", metavar="KEY", help="the entry's key; write bytes and special characters in quotes, as Python does"
     )
     parser.add_argument("--raw", action="store_true", help="the bytes of a str or bytes, with no line feed added")
     parser.add_argument("--wait", metavar="TIME", help="if the key is absent, wait for it, at most this long")
@@ -50,12 +50,12 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    name = parse_name(args.entry)
+    key = parse_entry_key(args.key)
     if args.raw and args.json:
         raise Failure(WRONG, "give --raw or --json, not both")
     patience = None if args.wait is None else parse_duration(args.wait)
     with open_store(args, decoders=("pickle",) if args.pickle else ()) as store, told():
-        value = fetch(store, name, patience, shown_key(args))
+        value = fetch(store, key, patience, shown_name(args))
     if args.json:
         from shmstore.cli.support.typed import to_json
 
@@ -70,24 +70,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def fetch(store: Store[Any], name: str | bytes, patience: float | None, shown: str) -> Any:
+def fetch(store: Store[Any], key: str | bytes, patience: float | None, shown: str) -> Any:
     """The value, waited for if *patience* is given."""
     import time
 
     deadline = time.monotonic() + (patience or 0.0)
     while True:
         try:
-            return store[name]
+            return store[key]
         except KeyError:
             left = deadline - time.monotonic()
             if patience is None:
-                raise Failure(NOT_THERE, f"store {shown} has no key {name!r}") from None
+                raise Failure(NOT_THERE, f"store {shown} has no key {key!r}") from None
         try:
-            store.wait(name, timeout=max(0.0, left))
+            store.wait(key, timeout=max(0.0, left))
         except TimeoutError:
-            raise Failure(
-                NOT_THERE, f"store {shown} has no key {name!r}; it stayed absent for {patience:g} s"
-            ) from None
+            raise Failure(NOT_THERE, f"store {shown} has no key {key!r}; it stayed absent for {patience:g} s") from None
 
 
 def _write_raw(value: Any) -> None:

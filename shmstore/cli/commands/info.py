@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from shmstore.cli.support.entry_keys import printable
 from shmstore.cli.support.human import ago, amount, mode, moment, user
-from shmstore.cli.support.names import printable
 from shmstore.cli.support.output import Cell, choose_output, print_json, state_cell
-from shmstore.cli.support.target import add_command, add_json, add_key, place_of
+from shmstore.cli.support.target import add_command, add_json, add_place, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ shmstore info --object /proc/4711/fd/3       # a private store, as ls shows it
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "info", "show one store, segment or object", DESCRIPTION, EXAMPLES)
-    add_key(parser, optional=True)
+    add_place(parser, optional=True)
     add_json(parser)
     parser.set_defaults(run=run)
 

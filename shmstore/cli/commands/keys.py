@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from shmstore._store.coding import NAMES_OF_CODECS
+from shmstore.cli.support.entry_keys import parse_entry_key, show_entry_key
 from shmstore.cli.support.failures import told
 from shmstore.cli.support.human import amount, duration
-from shmstore.cli.support.names import parse_name, show_name
 from shmstore.cli.support.output import Cell, choose_output, print_json
 from shmstore.cli.support.target import add_command, add_store, open_store
 from shmstore.cli.support.values import kind_of
@@ -44,25 +44,25 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from shmstore.cli.support.typed import name_to_json
+    from shmstore.cli.support.typed import key_to_json
 
-    prefix = parse_name(args.prefix)
+    prefix = parse_entry_key(args.prefix)
     with open_store(args) as store, told():
-        names = sorted(store.keys(prefix), key=lambda name: (type(name) is bytes, name))
+        keys = sorted(store.keys(prefix), key=lambda key: (type(key) is bytes, key))
         if args.long:
-            rows = [row for name in names if (row := describe(store, name)) is not None]
+            rows = [row for key in keys if (row := describe(store, key)) is not None]
     if args.json:
-        print_json({"keys": [name_to_json(name) for name in names] if not args.long else [
-            {**row, "name": name_to_json(row["name"])} for row in rows
+        print_json({"keys": [key_to_json(key) for key in keys] if not args.long else [
+            {**row, "name": key_to_json(row["name"])} for row in rows
         ]})  # fmt: skip
         return 0
     if not args.long:
-        for name in names:
-            print(show_name(name))
+        for key in keys:
+            print(show_entry_key(key))
     elif rows:
         choose_output().table("", ["key", "type", ">size", ">ttl"], [
             [
-                Cell(show_name(row["name"]), "name"), row["type"], amount(row["size"]),
+                Cell(show_entry_key(row["name"]), "name"), row["type"], amount(row["size"]),
                 Cell("", "quiet") if row["ttl"] is None else duration(row["ttl"]),
             ]
             for row in rows
@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(store: Store[Any], name: str | bytes) -> dict[str, Any] | None:
+def describe(store: Store[Any], key: str | bytes) -> dict[str, Any] | None:
     """Type, stored size, seconds to live and version of an entry; None if it is gone meanwhile."""
-    found = store._get_versioned(name)
+    found = store._get_versioned(key)
     if found is None:
         return None
     if len(found) == 1:
@@ -80,9 +80,9 @@ def describe(store: Store[Any], name: str | bytes) -> dict[str, Any] | None:
     version, number, data = found
     codec = number if isinstance(number, str) else NAMES_OF_CODECS.get(number, f"codec {number}")
     try:
-        ttl = store.ttl(name)
+        ttl = store.ttl(key)
     except KeyError:
         return None
     return {
-        "name": name, "type": kind_of(codec, data), "codec": codec, "size": len(data), "ttl": ttl, "version": str(version)
+        "name": key, "type": kind_of(codec, data), "codec": codec, "size": len(data), "ttl": ttl, "version": str(version)
     }  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from shmstore.cli.support.entry_keys import printable
 from shmstore.cli.support.found import store_name
 from shmstore.cli.support.human import amount, mode, user
-from shmstore.cli.support.names import printable
 from shmstore.cli.support.output import Cell, choose_output, print_json, state_cell
 from shmstore.cli.support.target import add_command, add_json
 

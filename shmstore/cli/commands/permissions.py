@@ -6,7 +6,7 @@ from shmstore.cli.support.failures import WRONG, Failure
 from shmstore.cli.support.human import mode as show_mode
 from shmstore.cli.support.human import parse_mode, parse_user, user
 from shmstore.cli.support.output import choose_output, print_json
-from shmstore.cli.support.target import add_command, add_json, add_key, place_of
+from shmstore.cli.support.target import add_command, add_json, add_place, place_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def add_to(subparsers: Any) -> None:
         "shmstore chmod 0644 --object shmstore-quickstart",
     )  # fmt: skip
     parser.add_argument("change", metavar="MODE", help="0640, or g+r")
-    add_key(parser, optional=True)
+    add_place(parser, optional=True)
     add_json(parser)
     parser.set_defaults(run=chmod)
 
@@ -44,7 +44,7 @@ def add_to(subparsers: Any) -> None:
         "shmstore chown postgres quickstart\nshmstore chown :www-data quickstart\nshmstore chown 1000:1000 --id 65538",
     )  # fmt: skip
     parser.add_argument("change", metavar="USER[:GROUP]", help="names or numbers")
-    add_key(parser, optional=True)
+    add_place(parser, optional=True)
     add_json(parser)
     parser.set_defaults(run=chown)
 

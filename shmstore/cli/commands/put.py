@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 
 from shmstore.cli.support.creation import add_creation, add_ttl, creation, ttl_of
+from shmstore.cli.support.entry_keys import parse_entry_key, raw_argument
 from shmstore.cli.support.failures import NOT_THERE, UNMET, WRONG, Failure, told
-from shmstore.cli.support.names import parse_name, raw_argument
 from shmstore.cli.support.output import print_json
-from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_name
 from shmstore.cli.support.values import parse_json
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "put", "store a value", DESCRIPTION, EXAMPLES)
     add_store(parser)
     parser.add_argument(
-        "entry", metavar="KEY", help="the entry's key; write bytes and special characters in quotes, as Python does"
+        "key", metavar="KEY", help="the entry's key; write bytes and special characters in quotes, as Python does"
     )
     parser.add_argument("value", metavar="VALUE", nargs="?", help="JSON; -, or no VALUE: read standard input")
     what = parser.add_argument_group("type of the value").add_mutually_exclusive_group()
@@ -54,20 +54,20 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    name, ttl = parse_name(args.entry), ttl_of(args)
+    key, ttl = parse_entry_key(args.key), ttl_of(args)
     with told():
         value = read_value(args)
     with open_store(args, readonly=False, **creation(args)) as store, told():
-        if args.add and not store.add(name, value, ttl=ttl):
-            raise Failure(UNMET, f"store {shown_key(args)} already has the key {name!r}")
-        if args.replace and not store.replace(name, value, ttl=ttl):
-            raise Failure(NOT_THERE, f"store {shown_key(args)} has no key {name!r} to replace")
+        if args.add and not store.add(key, value, ttl=ttl):
+            raise Failure(UNMET, f"store {shown_name(args)} already has the key {key!r}")
+        if args.replace and not store.replace(key, value, ttl=ttl):
+            raise Failure(NOT_THERE, f"store {shown_name(args)} has no key {key!r} to replace")
         if not args.add and not args.replace:
-            store.put(name, value, ttl=ttl)
+            store.put(key, value, ttl=ttl)
     if args.json:
-        from shmstore.cli.support.typed import name_to_json
+        from shmstore.cli.support.typed import key_to_json
 
-        print_json({"name": name_to_json(name), "stored": True, "ttl": ttl})
+        print_json({"name": key_to_json(key), "stored": True, "ttl": ttl})
     return 0
 
 

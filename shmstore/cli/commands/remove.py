@@ -5,7 +5,7 @@ from __future__ import annotations
 from shmstore.cli.support.failures import CODES_BY_WEIGHT, NOT_THERE, WRONG, Failure, complain
 from shmstore.cli.support.output import print_json
 from shmstore.cli.support.removal import Victim, add_questions, confirm, remove_all, report
-from shmstore.cli.support.target import add_command, add_json, add_key, is_pattern, place_of, targets_of
+from shmstore.cli.support.target import add_command, add_json, add_place, is_pattern, place_of, targets_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ shmstore rm --object leftover --force  # any object of /dev/shm
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "rm", "remove stores, or any other memory", DESCRIPTION, EXAMPLES)
-    add_key(parser, several=True)
+    add_place(parser, several=True)
     parser.add_argument(
         "-f", "--force", action="store_true",
         help="remove it in any case, do not ask, and succeed if it is absent",
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     victims = _once_each(victims)
     chosen = [victim for victim in victims if not victim.named]
     if chosen and not (args.yes or args.force or args.dry_run):
-        pattern = next(target.key for target in targets if is_pattern(target))
+        pattern = next(target.store for target in targets if is_pattern(target))
         confirm(chosen, ("matches", "match"), f", or --name if {pattern!r} is a name")
     failures += remove_all(victims, args, force=args.force)
     if args.force:
@@ -84,7 +84,7 @@ def _named(target: argparse.Namespace) -> Victim:
     found = look(place_of(target))
     found = next(iter(recheck([found])), found)
     same_store(target, found)
-    return Victim(found, target.key, named=True)
+    return Victim(found, target.store, named=True)
 
 
 def _once_each(victims: list[Victim]) -> list[Victim]:
@@ -98,12 +98,12 @@ def _once_each(victims: list[Victim]) -> list[Victim]:
 
 def matching(target: argparse.Namespace) -> list[Victim]:
     """The stores whose names match a pattern, or are it."""
-    victims = _matching_in(target.backend, target.key)
+    victims = _matching_in(target.backend, target.store)
     if not victims:
         other = "posix" if target.backend == "sysv" else "sysv"
-        there = len(_matching_in(other, target.key))
+        there = len(_matching_in(other, target.store))
         hint = f"; {there} {'does' if there == 1 else 'do'} with --backend {other}" if there else ""
-        raise Failure(NOT_THERE, f"no store has a name that matches {target.key!r}{hint}")
+        raise Failure(NOT_THERE, f"no store has a name that matches {target.store!r}{hint}")
     return victims
 
 

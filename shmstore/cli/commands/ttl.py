@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from shmstore.cli.support.entry_keys import parse_entry_key
 from shmstore.cli.support.failures import NOT_THERE, WRONG, Failure, told
 from shmstore.cli.support.human import parse_duration
-from shmstore.cli.support.names import parse_name
 from shmstore.cli.support.output import print_json
-from shmstore.cli.support.target import add_command, add_store, open_store, shown_key
+from shmstore.cli.support.target import add_command, add_store, open_store, shown_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,27 +27,27 @@ shmstore ttl quickstart token never
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "ttl", "show or set an entry's time to live", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entry", metavar="KEY", help="the entry's key")
+    parser.add_argument("key", metavar="KEY", help="the entry's key")
     parser.add_argument("time", metavar="TIME", nargs="?", help="the new time to live: 30, 10m, 12h, 7d or never")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    name = parse_name(args.entry)
+    key = parse_entry_key(args.key)
     wanted = None if args.time in (None, "never") else parse_duration(args.time)
     if wanted is not None and wanted <= 0:
         raise Failure(WRONG, "a time to live must be more than 0 seconds; shmstore del removes an entry")
     with open_store(args, readonly=args.time is None) as store, told():
         try:
-            if args.time is not None and not store.touch(name, wanted):
-                raise KeyError(name)
-            left = store.ttl(name) if args.time is None else wanted
+            if args.time is not None and not store.touch(key, wanted):
+                raise KeyError(key)
+            left = store.ttl(key) if args.time is None else wanted
         except KeyError:
-            raise Failure(NOT_THERE, f"store {shown_key(args)} has no key {name!r}") from None
+            raise Failure(NOT_THERE, f"store {shown_name(args)} has no key {key!r}") from None
     if args.json:
-        from shmstore.cli.support.typed import name_to_json
+        from shmstore.cli.support.typed import key_to_json
 
-        print_json({"name": name_to_json(name), "ttl": left})
+        print_json({"name": key_to_json(key), "ttl": left})
     elif args.time is None:
         print("never" if left is None else f"{left:.3f}")
     return 0

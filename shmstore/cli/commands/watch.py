@@ -6,9 +6,9 @@ import queue
 import threading
 import time
 
+from shmstore.cli.support.entry_keys import parse_entry_key, show_entry_key
 from shmstore.cli.support.failures import FAILED, Failure, refuse_beside, told
 from shmstore.cli.support.human import clock, parse_interval, positive
-from shmstore.cli.support.names import parse_name, show_name
 from shmstore.cli.support.output import choose_output, print_json
 from shmstore.cli.support.target import add_command, add_store, open_store
 from shmstore.cli.support.values import one_line
@@ -41,19 +41,19 @@ _UNSEEN_EVERY = 0.5  # seconds between two lines about what was not seen
 
 
 class Put:
-    """A name has a new value; a Failure if it cannot be read."""
+    """A key has a new value; a Failure if it cannot be read."""
 
-    def __init__(self, name: EntryKey, version: int, value: Any) -> None:
-        self.name = name
+    def __init__(self, key: EntryKey, version: int, value: Any) -> None:
+        self.key = key
         self.version = version
         self.value = value
 
 
 class Gone:
-    """A name was deleted, or has expired."""
+    """A key was deleted, or has expired."""
 
-    def __init__(self, name: EntryKey) -> None:
-        self.name = name
+    def __init__(self, key: EntryKey) -> None:
+        self.key = key
 
 
 class Unseen:
@@ -67,7 +67,7 @@ class Unseen:
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "watch", "print changes as they happen", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument("entries", metavar="KEY", nargs="*", help="only these keys (default: all)")
+    parser.add_argument("keys", metavar="KEY", nargs="*", help="only these keys (default: all)")
     parser.add_argument("--prefix", help="without KEY: only keys that begin with this")
     parser.add_argument("--interval", metavar="TIME", help="without KEY: time between two looks (default: 2 ms)")
     parser.add_argument(
@@ -78,15 +78,15 @@ def add_to(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    names = list(dict.fromkeys(parse_name(entry) for entry in args.entries))
-    if names:
+    keys = list(dict.fromkeys(parse_entry_key(entry) for entry in args.keys))
+    if keys:
         refuse_beside(args, "applies only without KEY, to all keys", "--prefix", "--interval")
     else:
         refuse_beside(args, "needs a KEY: nothing wakes a command that watches all keys", "--wake")
-    prefix, interval = parse_name(args.prefix or ""), parse_interval(args.interval or "2ms", 0.001)
+    prefix, interval = parse_entry_key(args.prefix or ""), parse_interval(args.interval or "2ms", 0.001)
     show = _show_json if args.json else _Lines().show
     with open_store(args, readonly=not args.wake) as store, told():
-        changes = changes_of(store, names) if names else changes_of_all(store, prefix, interval)
+        changes = changes_of(store, keys) if keys else changes_of_all(store, prefix, interval)
         for number, change in enumerate(changes, start=1):
             show(time.time(), change)
             if args.count is not None and number >= args.count:
@@ -94,22 +94,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def changes_of(store: Store[Any], names: list[EntryKey]) -> Iterator[Put | Gone]:
-    """Wait for names; several take a thread each."""
-    now = {name: _version(store, name) for name in names}
-    if len(names) == 1:
-        yield from _changes_of_one(store, names[0], now[names[0]])
+def changes_of(store: Store[Any], keys: list[EntryKey]) -> Iterator[Put | Gone]:
+    """Wait for keys; several take a thread each."""
+    now = {key: _version(store, key) for key in keys}
+    if len(keys) == 1:
+        yield from _changes_of_one(store, keys[0], now[keys[0]])
     found: queue.SimpleQueue[Put | Gone | BaseException] = queue.SimpleQueue()
 
-    def wait_for(name: EntryKey) -> None:
+    def wait_for(key: EntryKey) -> None:
         try:
-            for change in _changes_of_one(store, name, now[name]):
+            for change in _changes_of_one(store, key, now[key]):
                 found.put(change)
         except BaseException as error:  # the main thread has to end, whatever it is
             found.put(error)
 
-    for name in names:
-        threading.Thread(target=wait_for, args=(name,), daemon=True).start()
+    for key in keys:
+        threading.Thread(target=wait_for, args=(key,), daemon=True).start()
     while True:
         change = found.get()
         if isinstance(change, BaseException):
@@ -117,23 +117,23 @@ def changes_of(store: Store[Any], names: list[EntryKey]) -> Iterator[Put | Gone]
         yield change
 
 
-def _changes_of_one(store: Store[Any], name: EntryKey, version: int) -> Iterator[Put | Gone]:
+def _changes_of_one(store: Store[Any], key: EntryKey, version: int) -> Iterator[Put | Gone]:
     while True:
-        version = store.wait(name, after=version)
+        version = store.wait(key, after=version)
         if version:
-            change = _read(store, name, version)
+            change = _read(store, key, version)
             version = change.version
             yield change
         else:
-            yield Gone(name)
+            yield Gone(key)
 
 
 def changes_of_all(store: Store[Any], prefix: EntryKey, interval: float) -> Iterator[Put | Gone | Unseen]:
-    """Look at all names whenever the counters say that something has changed."""
+    """Look at all keys whenever the counters say that something has changed."""
     from shmstore.cli.support.changes import begin
 
-    def wanted(name: EntryKey) -> bool:
-        return not prefix or (type(name) is type(prefix) and name.startswith(prefix))  # type: ignore[arg-type]
+    def wanted(key: EntryKey) -> bool:
+        return not prefix or (type(key) is type(prefix) and key.startswith(prefix))  # type: ignore[arg-type]
 
     table, counters = begin(store)
     pause, told_at = interval, time.monotonic()
@@ -146,44 +146,44 @@ def changes_of_all(store: Store[Any], prefix: EntryKey, interval: float) -> Iter
             pause = max(interval, time.monotonic() - began)  # a large table takes half of a core's time at most
             counters.puts -= len(put)
             counters.deletes -= sum(not expired for _, expired in gone)
-            for name, version in put:
-                if wanted(name):
-                    change = _read(store, name, version)
-                    table.know(name, change.version)
+            for key, version in put:
+                if wanted(key):
+                    change = _read(store, key, version)
+                    table.know(key, change.version)
                     yield change
-            for name, _ in gone:
-                if wanted(name):
-                    yield Gone(name)
+            for key, _ in gone:
+                if wanted(key):
+                    yield Gone(key)
         if time.monotonic() - told_at > _UNSEEN_EVERY and any(unseen := counters.take_unseen()):
             told_at = time.monotonic()
             yield Unseen(*unseen)
 
 
-def _version(store: Store[Any], name: EntryKey) -> int:
-    version = store._version(name)
+def _version(store: Store[Any], key: EntryKey) -> int:
+    version = store._version(key)
     if not isinstance(version, int):
         raise store._fail(version)
     return version
 
 
-def _read(store: Store[Any], name: EntryKey, version: int) -> Put:
+def _read(store: Store[Any], key: EntryKey, version: int) -> Put:
     """The value as it is now, with its version, which may be a later one."""
     try:
-        value, version = store.get_versioned(name)
-        return Put(name, version, value)
+        value, version = store.get_versioned(key)
+        return Put(key, version, value)
     except KeyError:
-        return Put(name, version, Failure(FAILED, "it was removed before it could be read"))
+        return Put(key, version, Failure(FAILED, "it was removed before it could be read"))
     except CodecError as error:
-        return Put(name, version, Failure(FAILED, str(error)))
+        return Put(key, version, Failure(FAILED, str(error)))
 
 
 def _show_json(when: float, change: Put | Gone | Unseen) -> None:
-    from shmstore.cli.support.typed import name_to_json, to_json
+    from shmstore.cli.support.typed import key_to_json, to_json
 
     if isinstance(change, Unseen):
         print_json({"time": when, "event": "unseen", "puts": change.puts, "deletes": change.deletes}, line=True)
         return
-    row: dict[str, Any] = {"time": when, "name": name_to_json(change.name), "event": "gone"}
+    row: dict[str, Any] = {"time": when, "name": key_to_json(change.key), "event": "gone"}
     if isinstance(change, Put):
         row.update(event="put", version=str(change.version))
         failed = isinstance(change.value, Failure)
@@ -202,7 +202,7 @@ class _Lines:
         self.output = choose_output()
 
     def show(self, when: float, change: Put | Gone | Unseen) -> None:
-        begin = f"{clock(when)}  " + ("" if isinstance(change, Unseen) else f"{show_name(change.name)}  ")
+        begin = f"{clock(when)}  " + ("" if isinstance(change, Unseen) else f"{show_entry_key(change.key)}  ")
         self.output.line(begin + self._text(change, len(begin)))
 
     def _text(self, change: Put | Gone | Unseen, begin: int) -> str:

@@ -27,7 +27,7 @@ __all__ = ["Counters", "Table", "begin"]
 
 _HEAD = Struct("<IQQ")
 _CHUNK = 7 * 64 * 16  # slots: sixteen pages of the table
-_ROOM = 1 << 18  # at least one name and what stands before it
+_ROOM = 1 << 18  # at least one key and what stands before it
 _END = 2**64 - 1
 
 
@@ -61,11 +61,11 @@ class Counters:
 class _Chunk:
     """A range of slots: its bytes, its keys, and when the first of its entries expires (0: never)."""
 
-    __slots__ = ("data", "due", "names")
+    __slots__ = ("data", "due", "keys")
 
-    def __init__(self, data: bytes, names: set[EntryKey], due: int) -> None:
+    def __init__(self, data: bytes, keys: set[EntryKey], due: int) -> None:
         self.data = data
-        self.names = names
+        self.keys = keys
         self.due = due
 
 
@@ -95,26 +95,26 @@ class Table:
             if data == chunk.data:
                 continue
             entries = dict(self._parse(data))
-            for name, (version, expiry) in entries.items():
-                if self._known.get(name, (0,))[0] != version:
-                    put.append((name, version))
-                self._known[name] = version, expiry, number
-            missing += [(name, number) for name in chunk.names - entries.keys()]
+            for key, (version, expiry) in entries.items():
+                if self._known.get(key, (0,))[0] != version:
+                    put.append((key, version))
+                self._known[key] = version, expiry, number
+            missing += [(key, number) for key in chunk.keys - entries.keys()]
             due = min((expiry for _, expiry in entries.values() if expiry), default=0)
             self._chunks[number] = _Chunk(data, set(entries), due)
         now = lib.shms_now()
         gone: list[tuple[EntryKey, bool]] = []
-        for name, number in missing:
-            _, expiry, where = self._known[name]
-            if where == number:  # else it was deleted, and put anew into another chunk
-                del self._known[name]
-                gone.append((name, 0 < expiry <= now))
+        for key, number in missing:
+            _, expiry, where = self._known[key]
+            if where == number:  # else it was deleted, and put again into another chunk
+                del self._known[key]
+                gone.append((key, 0 < expiry <= now))
         return put, gone
 
-    def know(self, name: EntryKey, version: int) -> None:
+    def know(self, key: EntryKey, version: int) -> None:
         """Note that this version was shown, so that it is no change any more."""
-        if name in self._known:
-            self._known[name] = version, *self._known[name][1:]
+        if key in self._known:
+            self._known[key] = version, *self._known[key][1:]
 
     def _walk(self) -> Iterator[tuple[int, bytes]]:
         """The used chunks, each with the bytes of its keys, versions and expiries."""
@@ -135,8 +135,8 @@ class Table:
             mark, version, expiry = _HEAD.unpack_from(data, at)
             begin = at + _HEAD.size
             at = begin + (mark & 0x7FFFFFFF)
-            name = data[begin:at]
-            yield name if mark >> 31 else self.store._text(name), (version, expiry)
+            key = data[begin:at]
+            yield key if mark >> 31 else self.store._text(key), (version, expiry)
 
 
 def begin(store: Store[Any]) -> tuple[Table, Counters]:

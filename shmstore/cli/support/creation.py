@@ -6,7 +6,7 @@ import shmstore
 from shmstore._store.names import parse_size
 from shmstore.cli.support.failures import WRONG, Failure
 from shmstore.cli.support.human import parse_duration, parse_mode
-from shmstore.cli.support.target import key_of
+from shmstore.cli.support.target import name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def creation(args: argparse.Namespace) -> dict[str, Any]:
     except ValueError as error:
         raise Failure(WRONG, str(error)) from None
     try:
-        shmstore.Store(key_of(args), backend=args.backend, create=False, readonly=True, owner="any", timeout=0).close()
+        shmstore.Store(name_of(args), backend=args.backend, create=False, readonly=True, owner="any", timeout=0).close()
         return {}
     except shmstore.StoreNotFound:
         return {"create": None, "size": size, "mode": mode}

@@ -8,8 +8,8 @@ import re
 import time
 
 from shmstore import errors
+from shmstore.cli.support.entry_keys import printable
 from shmstore.cli.support.header import Header, parse_header
-from shmstore.cli.support.names import printable
 from shmstore.cli.support.objects import OUT_OF_DESCRIPTORS
 
 TYPE_CHECKING = False

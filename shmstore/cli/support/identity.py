@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from shmstore.cli.support.failures import FAILED, UNMET, Failure
-from shmstore.cli.support.target import parsed_key
+from shmstore.cli.support.target import parsed_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,9 @@ __all__ = ["require_store", "same_store"]
 def same_store(args: argparse.Namespace, found: Found) -> None:
     """Refuse a store with another name. A number means any store with this key."""
     header = found.header
-    if args.key is None or header is None or not header.complete:
+    if args.store is None or header is None or not header.complete:
         return
-    parsed = parsed_key(args)
+    parsed = parsed_name(args)
     if parsed.kind == 2 or header.name == os.fsencode(parsed.name).decode(errors="backslashreplace"):
         return
     place = parsed.place if parsed.object is not None else f"its {parsed.place}"
@@ -30,7 +30,7 @@ def same_store(args: argparse.Namespace, found: Found) -> None:
 
 def require_store(args: argparse.Namespace, found: Found, what: str) -> None:
     """Refuse a segment or object that is not a store, unless the user gave its id or object name."""
-    if found.kind in ("store", "unreadable") or args.key is None:
+    if found.kind in ("store", "unreadable") or args.store is None:
         return
     ((option, value),) = found.place.identity().items()
     it = f"{found.place.shown} ({found.place.size} bytes)"

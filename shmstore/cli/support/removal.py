@@ -7,10 +7,10 @@ import sys
 import time
 
 from shmstore._store.failures import user
+from shmstore.cli.support.entry_keys import printable
 from shmstore.cli.support.failures import FAILED, NOT_THERE, UNMET, Failure, explain
 from shmstore.cli.support.found import RECHECK_PAUSE, RECHECKS
 from shmstore.cli.support.human import amount
-from shmstore.cli.support.names import printable
 from shmstore.cli.support.output import choose_output
 from shmstore.cli.support.warnings import hear_warnings
 from shmstore.errors import ShmStoreError

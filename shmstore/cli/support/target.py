@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from shmstore.cli.support.segments import Segment
 
 __all__ = [
-    "add_command", "add_json", "add_key", "add_store", "is_pattern", "key_of", "no_such", "open_store", "parsed_key", "place_of",
-    "shown_key", "targets_of",
+    "add_command", "add_json", "add_place", "add_store", "is_pattern", "name_of", "no_such", "open_store", "parsed_name", "place_of",
+    "shown_name", "targets_of",
 ]  # fmt: skip
 
 STORE_HELP = "the store's name, or its System V key as ipcs -m prints it: 0x0d583413"
@@ -54,12 +54,12 @@ def add_json(parser: argparse.ArgumentParser, what: str = "one JSON document ins
     parser.add_argument("--json", action="store_true", help=what)
 
 
-def add_key(parser: argparse.ArgumentParser, *, optional: bool = False, several: bool = False) -> None:
-    """Add STORE, and how it is to be understood; optional: or a segment or object; several: or any number of them."""
+def add_place(parser: argparse.ArgumentParser, *, optional: bool = False, several: bool = False) -> None:
+    """Add STORE and the options that say what it means. optional: also --id and --object; several: any number of them."""
     if several:
-        parser.add_argument("keys", metavar="STORE", nargs="*", help=f"{STORE_HELP}; or a pattern of names: 'job-*'")
+        parser.add_argument("stores", metavar="STORE", nargs="*", help=f"{STORE_HELP}; or a pattern of names: 'job-*'")
     else:
-        parser.add_argument("key", metavar="STORE", nargs="?" if optional else None, help=STORE_HELP)
+        parser.add_argument("store", metavar="STORE", nargs="?" if optional else None, help=STORE_HELP)
     group = parser.add_argument_group("which store")
     kind = group.add_mutually_exclusive_group()
     kind.add_argument("--path", action="store_true", help="STORE is the path of an existing file (ftok)")
@@ -86,7 +86,7 @@ def add_key(parser: argparse.ArgumentParser, *, optional: bool = False, several:
 
 def add_store(parser: argparse.ArgumentParser) -> None:
     """Add STORE and how the store is opened."""
-    add_key(parser)
+    add_place(parser)
     group = parser.add_argument_group("opening it")
     group.add_argument("--owner", metavar="USER", help='also open stores of this user; "any": of all users')
     group.add_argument(
@@ -98,33 +98,33 @@ def add_store(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def key_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
+def name_of(args: argparse.Namespace) -> str | int | os.PathLike[str]:
     """The store's name, as ``shmstore.open`` takes it."""
-    text: str = args.key
-    key: str | int | os.PathLike[str] = text
+    text: str = args.store
+    name: str | int | os.PathLike[str] = text
     if args.path:
         from pathlib import Path
 
-        key = Path(text)
+        name = Path(text)
     elif not args.name and _NUMBER.fullmatch(text):
-        key = int(text, 16)
+        name = int(text, 16)
     try:
-        parse_key(key, args.backend)
+        parse_key(name, args.backend)
     except ValueError as error:
         raise Failure(WRONG, str(error)) from None
     except OSError as error:
         raise Failure(NOT_THERE, f"{error.strerror or error}: {text}") from None
-    return key
+    return name
 
 
-def parsed_key(args: argparse.Namespace) -> Key:
+def parsed_name(args: argparse.Namespace) -> Key:
     """The key by which the kernel knows that store."""
-    return parse_key(key_of(args), args.backend)
+    return parse_key(name_of(args), args.backend)
 
 
-def shown_key(args: argparse.Namespace) -> str:
+def shown_name(args: argparse.Namespace) -> str:
     """The store's name, as error messages of the package show it."""
-    return parsed_key(args).shown
+    return parsed_name(args).shown
 
 
 def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: Any) -> Store[Any]:
@@ -135,12 +135,12 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
     if owner is not None and owner != "any":
         owner = parse_user(str(owner))
     options.setdefault("create", False)
-    key = key_of(args)
+    name = name_of(args)
     if not readonly:
         hear_warnings()
     try:
         return Store(
-            key, backend=args.backend, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options
+            name, backend=args.backend, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options
         )
     except errors.StoreNotFound:
         raise no_such(args) from None
@@ -150,18 +150,18 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
 
 def no_such(args: argparse.Namespace) -> Failure:
     """There is no such store. Does a similar one exist, or can the command create it?"""
-    parsed = parsed_key(args)
+    parsed = parsed_name(args)
     where = "" if parsed.kind == 2 and args.backend == "sysv" else f" ({parsed.place})"
     here = " in this IPC namespace" if args.backend == "sysv" else ""
     hints = [f"there is no store {parsed.shown}{where}{here}"]
-    if parsed.kind == 1 and args.key.isascii() and args.key.isdigit() and 0 < int(args.key) < 2**32:
-        hints.append(f"if the number {args.key} is a System V key, write {int(args.key):#x}")
+    if parsed.kind == 1 and args.store.isascii() and args.store.isdigit() and 0 < int(args.store) < 2**32:
+        hints.append(f"if the number {args.store} is a System V key, write {int(args.store):#x}")
     if args.backend == "posix":
         from shmstore.cli.support.segments import segment_by_key
 
         if segment_by_key(parsed.number & 0xFFFFFFFF):
             hints.append("a System V segment has this key: omit --backend posix")
-    elif os.path.lexists(other := parse_key(key_of(args), "posix").place):
+    elif os.path.lexists(other := parse_key(name_of(args), "posix").place):
         hints.append(f"{other} exists: add --backend posix")
     if parsed.kind == 1 and args.backend == "sysv" and (segment := _block_called(parsed.name)):
         hints.append(f"{segment.shown} is the SharedMemory of that name: shmstore info --id {segment.id} shows it")
@@ -175,29 +175,29 @@ def no_such(args: argparse.Namespace) -> Failure:
 def _block_called(name: bytes) -> Segment | None:
     from shmstore.cli.support.found import look
     from shmstore.cli.support.segments import segment_by_key
-    from shmstore.shared_memory._header import key_of
+    from shmstore.shared_memory._header import key_of as block_key_of
 
-    segment = segment_by_key(key_of(name) & 0xFFFFFFFF)
+    segment = segment_by_key(block_key_of(name) & 0xFFFFFFFF)
     block = None if segment is None else look(segment).block
     return segment if block is not None and block.name.encode() == name else None
 
 
 def targets_of(args: argparse.Namespace) -> list[argparse.Namespace]:
     """Split arguments with several STOREs, ids or objects into arguments with one each, for place_of. Raises: Failure."""
-    given = {"key": args.keys, "id": args.id, "object": args.object}
+    given = {"store": args.stores, "id": args.id, "object": args.object}
     if sum(bool(values) for values in given.values()) != 1:
         raise Failure(WRONG, _PLACES)
     one = {**vars(args), **dict.fromkeys(given)}
     targets = [argparse.Namespace(**{**one, kind: value}) for kind, values in given.items() for value in values or ()]
     for target in targets:
-        if target.key is not None:
-            key_of(target)
+        if target.store is not None:
+            name_of(target)
     return targets
 
 
 def is_pattern(args: argparse.Namespace) -> bool:
     """Whether STORE is a pattern of names, in commands that accept patterns."""
-    return args.key is not None and not args.name and not args.path and any(sign in args.key for sign in "*?[")
+    return args.store is not None and not args.name and not args.path and any(sign in args.store for sign in "*?[")
 
 
 def place_of(args: argparse.Namespace) -> Segment | Object:
@@ -205,10 +205,10 @@ def place_of(args: argparse.Namespace) -> Segment | Object:
     from shmstore.cli.support.objects import object_named
     from shmstore.cli.support.segments import segment_by_id, segment_by_key
 
-    if sum(given is not None for given in (args.key, args.id, args.object)) != 1:
+    if sum(given is not None for given in (args.store, args.id, args.object)) != 1:
         raise Failure(WRONG, _PLACES)
     found: Segment | Object | None
-    if args.key is None:
+    if args.store is None:
         refuse_beside(args, "applies to STORE, but no STORE is given", "--path", "--name")
     if args.id is not None:
         if args.backend == "posix":
@@ -219,7 +219,7 @@ def place_of(args: argparse.Namespace) -> Segment | Object:
             raise Failure(WRONG, "--object is for POSIX objects; use --id N for System V segments")
         found, what = object_named(os.fsencode(args.object)), f"object {args.object!r}"
     else:
-        key = parsed_key(args)
+        key = parsed_name(args)
         found = segment_by_key(key.number & 0xFFFFFFFF) if key.object is None else object_named(key.object)
         if found is None:
             raise no_such(args)

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["EXACT", "from_json", "name_to_json", "to_json"]
+__all__ = ["EXACT", "from_json", "key_to_json", "to_json"]
 
 EXACT = 2**53  # up to here every int is a float, and the only one that is written so
 
 
-def name_to_json(name: str | bytes) -> Any:
-    """A name: a JSON string, or ``{"$bytes": ...}``."""
-    return name if isinstance(name, str) else {"$bytes": b64encode(name).decode()}
+def key_to_json(key: str | bytes) -> Any:
+    """A key as JSON: a string, or ``{"$bytes": ...}``."""
+    return key if isinstance(key, str) else {"$bytes": b64encode(key).decode()}
 
 
 def to_json(value: Any) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 
+from shmstore.cli.support.entry_keys import printable
 from shmstore.cli.support.failures import FAILED, WRONG, Failure
-from shmstore.cli.support.names import printable
 from shmstore.codecs import extensions
 
 TYPE_CHECKING = False

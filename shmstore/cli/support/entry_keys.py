@@ -1,7 +1,7 @@
 """The keys of entries on a command line: text as it is, other keys as Python literals.
 
 A key that is plain text stands for itself. Text that begins and ends with a quote is a Python literal: ``b'\\xff'`` is a
-key of bytes, ``'a\\nb'`` a key with a line feed, ``''`` the empty key. ``parse_name`` reads what ``show_name`` writes.
+key of bytes, ``'a\\nb'`` a key with a line feed, ``''`` the empty key. ``parse_entry_key`` reads what ``show_entry_key`` writes.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from shmstore._store.keys import EntryKey
 
-__all__ = ["parse_name", "printable", "raw_argument", "show_name"]
+__all__ = ["parse_entry_key", "printable", "raw_argument", "show_entry_key"]
 
 _LITERAL = re.compile(r"""b?(['"]).*\1""", re.S)
 _BEGINS_LITERAL = re.compile(r"""b?['"]""")
 
 
-def show_name(name: EntryKey) -> str:
-    """Write a key on one line, so that parse_name reads it."""
-    if isinstance(name, bytes):
-        return repr(name)
-    if not name or not name.isprintable() or name != name.strip() or _BEGINS_LITERAL.match(name):
-        return repr(name)
-    return name
+def show_entry_key(key: EntryKey) -> str:
+    """Write a key on one line, so that parse_entry_key reads it."""
+    if isinstance(key, bytes):
+        return repr(key)
+    if not key or not key.isprintable() or key != key.strip() or _BEGINS_LITERAL.match(key):
+        return repr(key)
+    return key
 
 
-def parse_name(text: str) -> EntryKey:
+def parse_entry_key(text: str) -> EntryKey:
     """Read a key from an argument."""
     try:
         text.encode()
@@ -41,14 +41,14 @@ def parse_name(text: str) -> EntryKey:
     import ast
 
     try:
-        name = ast.literal_eval(text)
-        if isinstance(name, str):
-            name.encode()
+        key = ast.literal_eval(text)
+        if isinstance(key, str):
+            key.encode()
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        name = None
-    if not isinstance(name, (str, bytes)):
+        key = None
+    if not isinstance(key, (str, bytes)):
         raise Failure(WRONG, f"the key {text} is in quotes, but is not a Python literal of a str or bytes")
-    return name
+    return key
 
 
 def raw_argument(text: str) -> bytes:
