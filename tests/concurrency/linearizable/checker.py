@@ -50,7 +50,7 @@ def deadline(op: Operation) -> tuple[int, int]:
 def effects(state: State, op: Operation, expected: int) -> list[State]:
     """The states that a completed call may leave behind, given what it answered; none: this cannot be its place.
 
-    *expected*: the value that the version a cas() asked for belongs to; 0: it asked for absence."""
+    *expected*: the value that the version a cas() or delete() asked for belongs to; 0: it asked for absence."""
     kind, yes = op.kind, op.outcome == h.YES
     if state is None:
         alive, gone = False, True
@@ -75,15 +75,22 @@ def effects(state: State, op: Operation, expected: int) -> list[State]:
         if yes:
             return [(op.value, *deadline(op))] if alive else []
         return [state] if gone else []
-    if kind == h.INCR:
+    if kind in (h.INCR, h.INCR_PRESENT):
         if op.outcome == h.RAISED:
             return [state] if alive and state[0] & h.PADDED else []
+        if op.outcome == h.NO:
+            return [state] if gone and kind == h.INCR_PRESENT else []
         found = []
         if alive and not state[0] & h.PADDED and state[0] + op.extra == op.result:
             found.append((op.result, state[1], state[2]))
-        if gone and op.value + op.extra == op.result:
-            found.append((op.result, *FOR_EVER))
+        if gone and kind == h.INCR and op.value + op.extra == op.result:
+            found.append((op.result, *deadline(op)))
         return found
+    if kind == h.DELETE_VERSION:
+        if yes:
+            return [None] if alive and state[0] == expected else []
+        kept = [state] if not expected or (alive and state[0] != expected) else []
+        return [*kept, None] if gone else kept
     if kind == h.DELETE:
         if yes:
             return [None] if alive else []
@@ -96,9 +103,9 @@ def effects(state: State, op: Operation, expected: int) -> list[State]:
         if op.result == op.value:
             return [(op.value, *FOR_EVER)] if gone else []
         return [state] if alive and state[0] == op.result else []
-    if kind == h.TOUCH:
+    if kind in (h.TOUCH, h.GET_TOUCH):
         if yes:
-            return [(state[0], *deadline(op))] if alive else []
+            return [(state[0], *deadline(op))] if alive and (kind == h.TOUCH or state[0] == op.result) else []
         return [state] if gone else []
     assert kind == h.MODIFY
     if op.result:
@@ -116,20 +123,22 @@ def effects_untold(state: State, op: Operation, expected: int) -> list[State]:
         return [new]
     if kind in (h.DELETE, h.POP):
         return [None]
+    if kind == h.DELETE_VERSION:
+        return [None] if gone or state[0] == expected else []
     if kind == h.CAS:
         return [new] if (alive and state[0] == expected if expected else gone) else []
     if kind in (h.ADD, h.SETDEFAULT):
         return [new] if gone else []
     if kind == h.REPLACE:
         return [new] if alive else []
-    if kind == h.TOUCH:
+    if kind in (h.TOUCH, h.GET_TOUCH):
         return [(state[0], *deadline(op))] if alive else []
     found: list[State] = []
-    if kind == h.INCR:
+    if kind in (h.INCR, h.INCR_PRESENT):
         if alive and not state[0] & h.PADDED:
             found.append((state[0] + op.extra, state[1], state[2]))
-        if gone:
-            found.append((op.value + op.extra, *FOR_EVER))
+        if gone and kind == h.INCR:
+            found.append((op.value + op.extra, *deadline(op)))
     elif kind == h.MODIFY:
         if alive:
             found.append((op.value, state[1], state[2]))
@@ -142,10 +151,10 @@ def changes_nothing(op: Operation) -> bool:
     kind = op.kind
     if kind <= h.CONTAINS:
         return True
-    if kind in (h.CAS, h.ADD, h.REPLACE, h.TOUCH, h.POP):
+    if kind in (h.CAS, h.ADD, h.REPLACE, h.TOUCH, h.GET_TOUCH, h.POP):
         return op.outcome == h.NO
-    if kind == h.INCR:
-        return op.outcome == h.RAISED
+    if kind in (h.INCR, h.INCR_PRESENT):
+        return op.outcome != h.YES
     return kind == h.SETDEFAULT and op.result != op.value
 
 
@@ -180,7 +189,8 @@ class Key:
 
     def expected(self, op: Operation) -> int:
         # A version that nobody saw belongs to no state: no value is -1.
-        return self.value_of_version.get(op.extra, -1) if op.kind == h.CAS and op.extra else 0
+        asks = op.kind in (h.CAS, h.DELETE_VERSION) and op.extra
+        return self.value_of_version.get(op.extra, -1) if asks else 0
 
     def check(self) -> None:
         events = [(op.start, 0, i) for i, op in enumerate(self.operations)]

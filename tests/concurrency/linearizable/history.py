@@ -21,9 +21,11 @@ import struct
 from typing import NamedTuple
 
 GET, GET_VERSIONED, CONTAINS, PUT, ADD, REPLACE, CAS, INCR, DELETE, POP, SETDEFAULT, TOUCH, MODIFY = range(1, 14)
+DELETE_VERSION, GET_TOUCH, INCR_PRESENT = range(14, 17)
+KINDS = range(GET, INCR_PRESENT + 1)
 NAMES = (
     "", "get", "get_versioned", "contains", "put", "add", "replace", "cas", "incr", "delete", "pop", "setdefault",
-    "touch", "modify",
+    "touch", "modify", "delete of a version", "get and touch", "incr without creating",
 )  # fmt: skip
 
 # Outcomes. NO: absent, or a condition that did not hold. RAISED: incr of a value that is no int.
@@ -45,7 +47,7 @@ class Operation(NamedTuple):
     end: int
     completed: bool
     value: int = 0
-    extra: int = 0  # the version that cas expects; what incr adds
+    extra: int = 0  # the version that cas and delete expect; what incr adds
     ttl: int = 0
     outcome: int = NO
     result: int = 0
@@ -53,7 +55,12 @@ class Operation(NamedTuple):
     who: str = ""
 
     def __str__(self) -> str:
-        asked = {CAS: f"{self.value:#x} if {self.extra:#x}", INCR: f"{self.extra} from {self.value:#x}"}
+        asked = {
+            CAS: f"{self.value:#x} if {self.extra:#x}",
+            INCR: f"{self.extra} from {self.value:#x}",
+            DELETE_VERSION: f"{self.extra:#x}",
+            INCR_PRESENT: f"{self.extra}",
+        }
         what = asked.get(self.kind, f"{self.value:#x}" if self.value else "")
         ttl = f" ttl {self.ttl / 1e6} ms" if self.ttl else ""
         end = ("no", "yes", "TypeError", "torn", "error")[self.outcome] + (f" {self.result:#x}" if self.result else "")

@@ -26,14 +26,17 @@ import shmstore
 
 SHORT_LIVES = (0.00005, 0.0004, 0.002, 0.02)  # seconds
 KINDS = (
-    [h.GET] * 10 + [h.GET_VERSIONED] * 8 + [h.CONTAINS] * 2 + [h.PUT] * 10 + [h.ADD] * 5 + [h.REPLACE] * 4 + [h.CAS] * 8
-    + [h.INCR] * 5 + [h.DELETE] * 3 + [h.POP] * 3 + [h.SETDEFAULT] * 2 + [h.TOUCH] * 2 + [h.MODIFY] * 2
+    [h.GET] * 8 + [h.GET_VERSIONED] * 8 + [h.CONTAINS] * 2 + [h.PUT] * 9 + [h.ADD] * 5 + [h.REPLACE] * 4 + [h.CAS] * 8
+    + [h.INCR] * 4 + [h.DELETE] * 2 + [h.POP] * 2 + [h.SETDEFAULT] * 2 + [h.TOUCH] * 2 + [h.MODIFY] * 2
+    + [h.DELETE_VERSION] * 3 + [h.GET_TOUCH] * 2 + [h.INCR_PRESENT] * 1
 )  # fmt: skip
 # Nearly everything expires within a few calls, and is touched, counted and added anew about then.
 MORTAL_KINDS = (
-    [h.GET] * 14 + [h.CONTAINS] * 2 + [h.PUT] * 7 + [h.ADD] * 10 + [h.REPLACE] * 3 + [h.GET_VERSIONED] * 4 + [h.CAS] * 4
-    + [h.INCR] * 4 + [h.DELETE] * 1 + [h.POP] * 1 + [h.SETDEFAULT] * 1 + [h.TOUCH] * 12 + [h.MODIFY] * 1
+    [h.GET] * 11 + [h.CONTAINS] * 2 + [h.PUT] * 7 + [h.ADD] * 10 + [h.REPLACE] * 3 + [h.GET_VERSIONED] * 4 + [h.CAS] * 3
+    + [h.INCR] * 4 + [h.DELETE] * 1 + [h.POP] * 1 + [h.SETDEFAULT] * 1 + [h.TOUCH] * 9 + [h.MODIFY] * 1
+    + [h.DELETE_VERSION] * 1 + [h.GET_TOUCH] * 5 + [h.INCR_PRESENT] * 1
 )  # fmt: skip
+WITH_A_TTL = (h.PUT, h.ADD, h.REPLACE, h.CAS, h.TOUCH, h.GET_TOUCH, h.INCR)
 MORTAL_LIVES = (0.000003, 0.00001, 0.00003, 0.0001)
 assert len(KINDS) == len(MORTAL_KINDS) == 64
 
@@ -59,11 +62,18 @@ def call(store, key, kind, value, extra, ttl):
         return 0, 0, h.YES if store.replace(key, h.stored(value), ttl=ttl) else h.NO
     if kind == h.CAS:
         return 0, 0, h.YES if store.cas(key, h.stored(value), extra, ttl=ttl) else h.NO
-    if kind == h.INCR:
+    if kind == h.INCR or kind == h.INCR_PRESENT:
         try:
-            return store.incr(key, extra, initial=value), 0, h.YES
+            return store.incr(key, extra, initial=value, create=kind == h.INCR, ttl=ttl), 0, h.YES
         except TypeError:
             return 0, 0, h.RAISED
+        except KeyError:
+            return 0, 0, h.NO
+    if kind == h.DELETE_VERSION:
+        return 0, 0, h.YES if store.delete(key, extra) else h.NO
+    if kind == h.GET_TOUCH:
+        found = store.get(key, touch=ttl)
+        return (0, 0, h.NO) if found is None else (h.value_of(found), 0, h.YES)
     if kind == h.DELETE:
         return 0, 0, h.YES if store.delete(key) else h.NO
     if kind == h.POP:
@@ -98,11 +108,13 @@ def work(store, path, who, seed, keys, operations, mortal):
         extra, value, ttl = 0, who << 44 | (n + 1) << 16, None
         if kind == h.CAS:
             extra = 0 if not chance & 7 else known[k]
-        elif kind == h.INCR:
+        elif kind == h.DELETE_VERSION:
+            extra = known[k]
+        elif kind in (h.INCR, h.INCR_PRESENT):
             extra = 1 + (chance & 1)
-        if kind != h.INCR and not chance >> 3 & 3:
+        if kind not in (h.INCR, h.INCR_PRESENT) and not chance >> 3 & 3:
             value |= h.PADDED
-        if kind in (h.PUT, h.ADD, h.REPLACE, h.CAS, h.TOUCH) and (mortal or not chance >> 5 & 3):
+        if kind in WITH_A_TTL and (mortal or not chance >> 5 & 3):
             ttl = lives[chance >> 7 & 3]
         at = n * size
         start = now()

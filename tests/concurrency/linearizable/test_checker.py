@@ -60,6 +60,18 @@ def versioned(start, end, result, version):
     return op(h.GET_VERSIONED, start, end, result=result, version=version)
 
 
+def delete_version(start, end, version, done=True):
+    return op(h.DELETE_VERSION, start, end, extra=version, outcome=h.YES if done else h.NO)
+
+
+def get_touch(start, end, result=0, ttl=0):
+    return op(h.GET_TOUCH, start, end, result=result, ttl=ttl, outcome=h.YES if result else h.NO)
+
+
+def incr_present(start, end, result=0, by=1):
+    return op(h.INCR_PRESENT, start, end, result=result, extra=by, outcome=h.YES if result else h.NO)
+
+
 def setdefault(start, end, value, result):
     return op(h.SETDEFAULT, start, end, value, result=result)
 
@@ -91,6 +103,19 @@ GOOD = {
         put(0, 1, A, ttl=10), touch(9, 20, ttl=100), get(12, 13), get(21, 22, A),
     ],
     "a counter keeps its deadline": [put(0, 1, A, ttl=10), incr(2, 3, B, A + 1), get(12, 13)],
+    "deleted by its version": [put(0, 1, A, version=7), delete_version(2, 3, 7), get(4, 5), delete_version(6, 7, 7, done=False)],
+    "not deleted by a former version": [
+        put(0, 1, A, version=7), put(2, 3, B, version=8), delete_version(4, 5, 7, done=False), get(6, 7, B),
+    ],
+    "one of two that delete a version": [put(0, 1, A, version=7), delete_version(2, 9, 7), delete_version(2, 9, 7, done=False)],
+    "a version of what has expired": [put(0, 1, A, version=7, ttl=10), delete_version(12, 13, 7, done=False), get(14, 15)],
+    "the version of absence": [put(0, 1, A), delete_version(2, 3, 0, done=False), get(4, 5, A)],
+    "got and touched": [put(0, 1, A, ttl=10), get_touch(2, 3, A, ttl=100), get(20, 21, A), get_touch(22, 23, A), get(200, 201, A)],
+    "got and touched too late": [put(0, 1, A, ttl=10), get_touch(12, 13), get(20, 21)],
+    "counted, and not created": [incr_present(0, 1), incr(2, 3, A, A + 1), incr_present(4, 5, A + 2), get(6, 7, A + 2)],
+    "a new counter has a deadline": [op(h.INCR, 0, 1, A, result=A + 1, extra=1, ttl=10), incr(2, 3, B, A + 2), get(12, 13)],
+    "killed while deleting a version": [put(0, 1, A, version=7), op(h.DELETE_VERSION, 2, None, extra=7), get(4, 5, A), get(6, 7)],
+    "killed while getting and touching": [put(0, 1, A, ttl=10), op(h.GET_TOUCH, 2, None, ttl=100, dead=3), get(50, 51, A)],
     "killed, and it happened": [put(0, None, A), get(5, 6, A)],
     "killed, and it did not": [put(0, None, A), get(5, 6)],
     "killed, and it happened much later": [put(0, None, A), get(5, 6), add(7, 8, B), get(9, 10, A)],
@@ -137,6 +162,24 @@ BAD = {
     "touch brings a deleted entry back": [put(0, 1, A), delete(2, 3), touch(2.5, 6), get(7, 8, A)],
     "touch does not last": [put(0, 1, A, ttl=10), touch(2, 3, ttl=100), get(20, 21)],
     "a counter loses its deadline": [put(0, 1, A, ttl=10), incr(2, 3, B, A + 1), get(12, 13, A + 1)],
+    "deleted by a former version": [put(0, 1, A, version=7), put(2, 3, B, version=8), delete_version(4, 5, 7)],
+    "a version deleted twice": [put(0, 1, A, version=7), delete_version(2, 9, 7), delete_version(3, 8, 7)],
+    "deleted by the version of absence": [put(0, 1, A), delete_version(2, 3, 0)],
+    "not deleted without a reason": [put(0, 1, A, version=7), delete_version(2, 3, 7, done=False)],
+    "deleted by a version, and still there": [put(0, 1, A, version=7), delete_version(2, 3, 7), get(4, 5, A)],
+    "one value got, another touched": [put(0, 1, A, ttl=10), put(2, 3, B, ttl=10), get_touch(4, 5, A, ttl=99)],
+    "got and not touched": [put(0, 1, A, ttl=10), get_touch(2, 3, A, ttl=100), get(20, 21)],
+    "touched though nothing was got": [put(0, 1, A, ttl=10), get_touch(12, 13, ttl=100), get(20, 21, A)],
+    "got and touched when it was gone": [put(0, 1, A, ttl=10), get_touch(12, 13, A, ttl=100)],
+    "counted what is absent": [incr_present(0, 1, A + 1)],
+    "not counted though present": [incr(0, 1, A, A + 1), incr_present(2, 3)],
+    "a new counter never expires": [op(h.INCR, 0, 1, A, result=A + 1, extra=1, ttl=10), get(12, 13, A + 1)],
+    "a counter gets the deadline of a later call": [
+        incr(0, 1, A, A + 1), op(h.INCR, 2, 3, B, result=A + 2, extra=1, ttl=10), get(14, 15),
+    ],
+    "killed while deleting another version": [
+        put(0, 1, A, version=7), put(2, 3, B, version=8), op(h.DELETE_VERSION, 4, None, extra=7, dead=5), get(6, 7),
+    ],
     "killed, and it happened twice": [
         put(0, 1, A), op(h.POP, 2, None), get(3, 4), put(5, 6, B), get(7, 8), get(9, 10, B),
     ],
@@ -195,16 +238,29 @@ def test_as_brute_force_says():
             start = rng.randrange(40)
             end = start + rng.randrange(1, 25)
             kind = rng.choice(
-                (h.GET, h.PUT, h.ADD, h.REPLACE, h.DELETE, h.POP, h.MODIFY, h.SETDEFAULT, h.INCR, h.TOUCH)
+                (
+                    h.GET,
+                    h.PUT,
+                    h.ADD,
+                    h.REPLACE,
+                    h.DELETE,
+                    h.POP,
+                    h.MODIFY,
+                    h.SETDEFAULT,
+                    h.INCR,
+                    h.TOUCH,
+                    h.GET_TOUCH,
+                    h.INCR_PRESENT,
+                )
             )
             outcome, result = rng.choice((h.YES, h.YES, h.NO)), rng.choice(values[:3])
             if kind in (h.PUT, h.MODIFY, h.SETDEFAULT, h.INCR):
                 outcome = h.YES
             if kind == h.MODIFY and rng.random() < 0.5:
                 result = 0
-            if kind == h.INCR:
+            if kind in (h.INCR, h.INCR_PRESENT):
                 result += 1
-            ttl = 10 if kind in (h.PUT, h.ADD, h.TOUCH) and rng.random() < 0.3 else 0
+            ttl = 10 if kind in (h.PUT, h.ADD, h.TOUCH, h.GET_TOUCH, h.INCR) and rng.random() < 0.3 else 0
             operations.append(op(kind, start, end, value, outcome, result if outcome == h.YES else 0, extra=1, ttl=ttl))
         expected = brute_force(operations)
         try:
