@@ -7,15 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-DEADLINE = 120.0  # of a watchdog
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from watched_programs import segments_of, watched  # noqa: E402
+
+ROOT = HERE.parents[1]
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -25,37 +27,22 @@ pytestmark = pytest.mark.skipif(not (ROOT / "benchmarks").is_dir(), reason="no c
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Start ``python -m benchmarks.NAME`` in the project's root."""
-    started: list[tuple[subprocess.Popen[str], threading.Timer]] = []
+    with watched() as programs:
 
-    def start(name: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"benchmarks.{name}", *arguments],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        watchdog = threading.Timer(DEADLINE, process.kill)
-        watchdog.start()
-        started.append((process, watchdog))
-        return process
+        def start(name: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+            environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment}
+            return programs.start(
+                sys.executable, "-m", f"benchmarks.{name}", *arguments, cwd=ROOT, env=environment,
+                start_new_session=True, stderr=subprocess.STDOUT,
+            )  # fmt: skip
 
-    yield start
-    for process, watchdog in started:
-        watchdog.cancel()
-        process.kill()
-        process.wait()
-        if process.stdout:
-            process.stdout.close()
+        yield start
 
 
 def left_behind(pid: int) -> list[str]:
     """Segments that the process made, its files in /dev/shm, and processes of its session."""
-    segments = [line for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:] if line.split()[4] == str(pid)]
     files = [str(path) for path in Path("/dev/shm").glob(f"*shmstore-bench-{pid}-*")]
-    return segments + files + [f"process {other}" for other in session(pid) if other != pid]
+    return segments_of(pid) + files + [f"process {other}" for other in session(pid) if other != pid]
 
 
 def stays_behind(pid: int) -> list[str]:

@@ -5,25 +5,15 @@ nothing of memory order: qemu runs on this machine, whose order is stronger."""
 
 from __future__ import annotations
 
-import random
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
+import engine_build
 import pytest
+from scenarios import MODES, SCENARIOS, stress, tell
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-import engine_build  # noqa: E402
-
-from shmstore import sysv  # noqa: E402
-
-# large_blocks fills gigabytes, which takes the emulator an hour; stress has its own test below.
-NOT_SCENARIOS = ("stress", "large_blocks", "emulated_proc")
-SCENARIOS = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in NOT_SCENARIOS)
-CANNOT_TELL = 77
 pytestmark = pytest.mark.slow
 
 
@@ -45,28 +35,12 @@ def build(tmp_path_factory, request):
     return build
 
 
-@pytest.fixture
-def number():
-    number = engine_build.fresh_key()
-    yield number
-    try:
-        sysv.shmctl(sysv.shmget(number, 0, 0), sysv.IPC_RMID)
-    except FileNotFoundError:
-        pass
-
-
-@pytest.mark.parametrize("scenario", SCENARIOS)
+# large_blocks fills gigabytes, which takes the emulator an hour
+@pytest.mark.parametrize("scenario", [scenario for scenario in SCENARIOS if scenario != "large_blocks"])
 def test_scenario_on_aarch64(build, number, scenario):
-    told = subprocess.run([*build(scenario), str(number)], capture_output=True, text=True, timeout=600)
-    if told.returncode == CANNOT_TELL:
-        pytest.skip(told.stderr.strip())
-    assert told.returncode == 0, told.stderr
+    tell(*build(scenario), number, timeout=600)
 
 
-@pytest.mark.parametrize("mode", ["threads", "shared", "processes"])
+@pytest.mark.parametrize("mode", MODES)
 def test_stress_on_aarch64(build, number, mode):
-    seed = random.SystemRandom().randrange(1 << 62)
-    command = [*build("stress"), mode, "4", "20", str(number), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, f"seed {seed}\n{done.stderr[:10000]}"
-    print(mode, done.stdout)
+    print(mode, stress(*build("stress"), mode, workers=4, seconds=20, number=number, timeout=600))

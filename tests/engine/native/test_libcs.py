@@ -6,20 +6,12 @@ those of the system. musl's programs are built by musl-gcc and run."""
 
 from __future__ import annotations
 
-import random
 import re
 import subprocess
-import sys
-from pathlib import Path
 
+import engine_build
 import pytest
-
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-
-import engine_build  # noqa: E402
-
-from shmstore import sysv  # noqa: E402
+from scenarios import MODES, SCENARIOS, stress, tell
 
 COMPAT = (engine_build.CSRC / "os" / "compat.h").read_text()
 NAMES = re.findall(r"^#define ((?!SHMS_)\w+)", COMPAT, re.M)
@@ -38,8 +30,6 @@ STRICT = [
     "-fsyntax-only",
     f"-I{engine_build.CSRC}",
 ]
-SCENARIOS = sorted(path.stem for path in HERE.glob("*.c") if path.stem not in ("stress", "emulated_proc"))
-CANNOT_TELL = 77
 
 
 def included(names):
@@ -99,17 +89,6 @@ def test_the_numbers_are_those_of_the_system(tmp_path):
     assert re.fullmatch(r"\d+", told) and int(told) > len(NAMES) // 2, told
 
 
-@pytest.fixture
-def number():
-    """A key that no segment has; what has it at the end goes."""
-    number = engine_build.fresh_key()
-    yield number
-    try:
-        sysv.shmctl(sysv.shmget(number, 0, 0), sysv.IPC_RMID)
-    except FileNotFoundError:
-        pass
-
-
 @pytest.fixture(scope="module")
 def musl(tmp_path_factory, request):
     cc = engine_build.compiler("musl-gcc")
@@ -120,18 +99,10 @@ def musl(tmp_path_factory, request):
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_scenario_with_musl(musl, number, scenario):
-    told = subprocess.run([musl(scenario), str(number)], capture_output=True, text=True, timeout=120)
-    if told.returncode == CANNOT_TELL:
-        pytest.skip(told.stderr.strip())
-    assert told.returncode == 0, told.stderr
+    tell(musl(scenario), number, timeout=120)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["threads", "shared", "processes"])
+@pytest.mark.parametrize("mode", MODES)
 def test_stress_with_musl(musl, number, mode):
-    seed = random.SystemRandom().randrange(1 << 62)
-    command = [str(word) for word in (musl("stress"), mode, 5, 10, number, seed)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, f"seed {seed}\n{done.stderr[:10000]}"
-    said = re.match(r"(\d+) operations, (\d+) values found whole, (\d+) held in place, (\d+) deaths", done.stdout)
-    assert said and all(int(count) for count in said.groups()), done.stdout
+    stress(musl("stress"), mode, workers=5, seconds=10, number=number, timeout=200)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from watched_programs import DEADLINE, segments_of, watched
+
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-DEADLINE = 60.0  # of a watchdog: generous, since other tests share the machine
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -24,32 +26,14 @@ def examples() -> Path:
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Start a program outside the checkout; what runs at the deadline or the end of the test is killed."""
-    started: list[tuple[subprocess.Popen[str], threading.Timer]] = []
+    """Start a program outside the checkout, so that no package of this name lies beside it."""
+    with watched() as programs:
 
-    def start(*command: object) -> subprocess.Popen[str]:
-        argv = [str(part) for part in command]
-        if argv[0].endswith(".py"):
-            argv.insert(0, sys.executable)
-        process = subprocess.Popen(
-            argv,
-            cwd=tmp_path,  # so that no package of this name lies beside it
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        watchdog = threading.Timer(DEADLINE, process.kill)
-        watchdog.start()
-        started.append((process, watchdog))
-        return process
+        def start(*command: object) -> subprocess.Popen[str]:
+            python = [sys.executable] if str(command[0]).endswith(".py") else []
+            return programs.start(*python, *command, cwd=tmp_path, stderr=subprocess.PIPE)
 
-    yield start
-    for process, watchdog in started:
-        watchdog.cancel()
-        process.kill()
-        process.wait()
-        for pipe in (process.stdout, process.stderr):
-            pipe.close()  # without reading to the end: whoever outlives the process would keep us waiting
+        yield start
 
 
 @pytest.fixture
@@ -63,14 +47,9 @@ def finish() -> Callable[[subprocess.Popen[str]], tuple[int, str, str]]:
     return finish
 
 
-@pytest.fixture
-def segments_of() -> Callable[[int], list[str]]:
-    """List the segments that a process has created: cpid, unlike the key, is set for unfinished ones too."""
-
-    def segments_of(pid: int) -> list[str]:
-        lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
-        return [line for line in lines if int(line.split()[4]) == pid]
-
+@pytest.fixture(name="segments_of")
+def _segments_of() -> Callable[[int], list[str]]:
+    """List the segments that a process has created."""
     return segments_of
 
 
