@@ -10,7 +10,7 @@ import pytest
 from calls import CALLS
 from more_calls import MEMORY, PACKAGE, REFUSED, Blocks, name, quietly
 from strikes import CLASSES, Strike, every_place, footprint, is_struck
-from unharmed import numbered, process_unharmed
+from unharmed import numbered, process_unharmed, pytestmark  # noqa: F401
 
 import shmstore
 from shmstore import ShareableList, SharedMemory, Store, posix, sysv

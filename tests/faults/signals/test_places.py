@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from calls import CALLS, REFUSED, fill, whole
 from strikes import CLASSES, Strike, every_place, is_struck
-from unharmed import numbered, store_unharmed
+from unharmed import numbered, pytestmark, store_unharmed  # noqa: F401
 
 from shmstore import Store
 

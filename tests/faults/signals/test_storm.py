@@ -13,7 +13,7 @@ import pytest
 from calls import CALLS, Mine, Point, fill, reopened, whole
 from more_calls import MEMORY, Blocks
 from strikes import CLASSES, Storm
-from unharmed import numbered, process_unharmed, store_unharmed
+from unharmed import numbered, process_unharmed, pytestmark, store_unharmed  # noqa: F401
 
 from shmstore import CodecError, Store
 

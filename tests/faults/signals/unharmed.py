@@ -6,12 +6,20 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 from calls import fill
 from more_calls import Blocks
 from strikes import footprint
 
 import shmstore
 from shmstore import Store
+
+# A signal may strike between the call that makes a file or a coroutine and the one that enters or awaits it. Then only its
+# finalizer closes it, which warns.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
+]
 
 
 def numbered(calls: dict[str, list[Callable[..., Any]]]) -> list[tuple[str, Callable[..., Any]]]:
@@ -36,7 +44,8 @@ def store_unharmed(store: Store[Any]) -> Iterator[None]:
     clients, before, views = store.stats().clients, footprint(), pins(store)
     yield
     fill(store)
-    assert (pins(store), footprint(), store.stats().clients) == (views, before, clients)
+    after = pins(store), footprint(), store.stats().clients
+    assert after == (views, before, clients), f"{after} instead of {(views, before, clients)}"
     assert store.stats().zombies == 0 and store.check() == 0
 
 
@@ -66,4 +75,5 @@ def process_unharmed(call: Callable[[Blocks], Any]) -> Iterator[FreshBlocks]:
     before = footprint()
     yield fresh
     fresh.end()
-    assert footprint() == before
+    after = footprint()
+    assert after == before, f"{after} instead of {before}"
