@@ -2,9 +2,9 @@
 
     python arrays.py
 
-A camera puts frames, each with its settings; a viewer in another process takes them as they come. The arrays
-arrive with their dtype and shape. They are stored read-only, so the viewer's array is the bytes that were read,
-and nothing is copied once more. Needs numpy.
+A camera puts frames, each with its settings. A viewer in another process reads them as they arrive. The arrays keep
+their dtype and shape. They are stored as read-only arrays, so the viewer's array uses the bytes that were read, without
+another copy. Needs numpy.
 """
 
 import os

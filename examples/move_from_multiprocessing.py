@@ -1,12 +1,12 @@
-"""Move a program from multiprocessing's shared memory to shmstore's: one import, and nothing else.
+"""Move a program from multiprocessing's shared memory to shmstore's by changing one import.
 
     python move_from_multiprocessing.py             with shmstore
     python move_from_multiprocessing.py --stdlib    with the standard library
 
-Workers find primes in one shared block of bytes, each in a part of its own, and note in a shared list how many
-they found. Both ways print the same. The standard library's block lies in /dev/shm, which has 64 MB under
-Docker, and its resource tracker removes it when some process exits that had only attached to it; a segment of
-shmstore's knows neither.
+Workers find primes in one shared block of bytes. Each works on its own part, and writes the number of primes that it
+found to a shared list. Both ways print the same. The standard library's block is in /dev/shm, which has 64 MB in
+Docker. Its resource tracker may remove the block when a process exits that only attached to it. A segment of shmstore
+has neither limit.
 """
 
 import multiprocessing

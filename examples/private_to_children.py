@@ -1,10 +1,10 @@
-"""Share a store with one's children and with nobody else.
+"""Share a store with the children of a process, and with no other process.
 
     python private_to_children.py
 
-A private store has no key: no other program can find it, two runs of this one do not meet, and nothing is left behind,
-however the processes end. Children get it by fork, or with the arguments of a spawned process: a handle that is pickled
-attaches to the very same store.
+A private store has no name. No other program can find it, two runs of this program have different stores, and nothing
+is left behind, however the processes end. Children get it by fork, or as an argument of a spawned process: a pickled
+handle attaches to the same store.
 """
 
 import multiprocessing
@@ -49,7 +49,7 @@ def main(backend: str) -> None:
             os.waitpid(pid, 0)
             print(backend, "total:", store["total"])
             print(backend, "found by others:", store.info().uuid in {info.uuid for info in shmstore.stores()})
-        finally:  # none of it is needed, but after Ctrl-C nobody goes on working or waiting for us
+        finally:  # not necessary, but after Ctrl-C no process then continues to work or wait
             for worker in multiprocessing.active_children():
                 worker.kill()
             store.destroy()

@@ -2,9 +2,8 @@
 
     python read_only.py
 
-One program writes; another attaches with `readonly=True`. The kernel maps its memory without write
-permission, so not even a bug in it can change what the others see, and it takes no lock that anybody could
-wait for.
+One program writes. Another attaches with `readonly=True`. The kernel maps its memory without write permission, so even
+a bug in it cannot change what others see. It takes no locks, so no other process ever waits for it.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""Read values straight into typed structures.
+"""Read values directly into typed structures.
 
     python typed_structs.py
 
-One process knows msgspec and works with a `Struct`; the other has plain dicts and the default codec. They share
-one store: the bytes are the same, and what does not have the right type is found when it is read. Needs msgspec.
+One process uses msgspec and a `Struct`. The other uses plain dicts and the default codec. They share one store, because
+the bytes are the same. A value of a wrong type raises an error when it is read. Needs msgspec.
 """
 
 import os

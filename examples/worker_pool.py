@@ -2,8 +2,8 @@
 
     python worker_pool.py
 
-A `multiprocessing.Pool` computes; then a `ProcessPoolExecutor`, whose workers are other processes, started in
-another way, finds everything computed. Every worker opens the store once, by its name, when it starts.
+A `multiprocessing.Pool` computes. Then a `ProcessPoolExecutor`, whose workers are other processes that start in another
+way, finds all results. Each worker opens the store once, by its name, when it starts.
 """
 
 import multiprocessing
@@ -21,7 +21,7 @@ store: shmstore.Store[int]  # of this worker
 
 def open_store(name: str) -> None:
     global store
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; whoever made the pool ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the creator of the pool ends it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     store = shmstore.Store(name, create=False)
 

@@ -23,7 +23,7 @@ def main() -> int:
     key = int(sys.argv[1], 0) if len(sys.argv) > 1 else 5678
     deadline = time.monotonic() + LIMIT
     with attach_when_there(key, deadline) as memory:
-        # All 26 are asked for, not the first alone: some processors show them in another order.
+        # Check all 26, not only the first: some processors show the writes in another order.
         while 0 in bytes(memory[:26]):
             if time.monotonic() > deadline:
                 sys.exit(f"key {key}: no letters came within {LIMIT:g} s")

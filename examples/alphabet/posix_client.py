@@ -31,7 +31,7 @@ def main() -> int:
     name = sys.argv[1] if len(sys.argv) > 1 else "/alphabet"
     deadline = time.monotonic() + LIMIT
     with map_when_there(name, deadline) as memory:
-        # All 26 are asked for, not the first alone: some processors show them in another order.
+        # Check all 26, not only the first: some processors show the writes in another order.
         while 0 in bytes(memory[:26]):
             if time.monotonic() > deadline:
                 sys.exit(f"object {name}: no letters came within {LIMIT:g} s")

@@ -1,10 +1,10 @@
-"""Write the alphabet into a POSIX shared memory object and wait for somebody to answer with a star.
+"""Write the alphabet into a POSIX shared memory object, and wait until a client answers with a star.
 
     python posix_server.py [NAME]   in one shell
     python posix_client.py [NAME]   in another (or the client in C)
 
-The same conversation as in server.py, by the other family of calls: the object has a name instead of a number,
-lies in /dev/shm, and is mapped as a file is.
+This is the exchange of server.py with the other family of calls: the object has a name instead of a number. It is in
+/dev/shm, and is mapped like a file.
 """
 
 import os

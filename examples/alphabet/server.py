@@ -1,12 +1,12 @@
-"""Write the alphabet into a segment of shared memory and wait for somebody to answer with a star.
+"""Write the alphabet into a segment of shared memory, and wait until a client answers with a star.
 
     python server.py [KEY]          in one shell
     python client.py [KEY]          in another (or the client in C)
 
-This is how shared memory is without a store: both sides must agree on every byte, and can only ask again
-and again whether one has changed. examples/two_programs/ holds the same conversation through a store.
+This shows shared memory without a store: both sides must agree on every byte, and must look again and again to notice
+a change. examples/two_programs/ has the same exchange with a store.
 
-The 27 bytes: a to z and a NUL. The first byte is 0 until the letters are there, and `*` once they are read.
+The 27 bytes are a to z and a NUL. The first byte is 0 until the letters are there, and `*` once they are read.
 """
 
 import signal

@@ -8,7 +8,7 @@ from shmstore import Store, StoreDestroyed
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) > 1 else "alphabet"
-    with Store[str](name, size="1M") as store:  # whoever comes first creates it
+    with Store[str](name, size="1M") as store:  # the first process creates it
         try:
             store.wait("letters", timeout=30.0)  # sleeps until they are there
             print(store["letters"])

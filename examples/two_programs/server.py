@@ -1,12 +1,11 @@
-"""Put the alphabet into a store and wait for somebody to answer with a star.
+"""Put the alphabet into a store, and wait until a client answers with a star.
 
     python server.py [NAME]         in one shell
     python client.py [NAME]         in another, before or after
 
-The conversation of examples/alphabet/, with names for bytes: nobody asks again and again, nobody sees half
-of an object, and the objects may be of any size. The two programs share the store's name, and nothing else.
-A program that leaves early, by Ctrl-C for example, ends the conversation for both. What a `kill -9` leaves is removed by
-`shmstore rm NAME`.
+This is the exchange of examples/alphabet/, with keys instead of bytes. No program looks again and again, no program sees
+half of an object, and objects may have any size. The two programs share only the name of the store. If one of them ends
+early, for example by Ctrl-C, the exchange ends for both. After a `kill -9`, `shmstore rm NAME` removes the store.
 """
 
 import signal

@@ -99,7 +99,7 @@ def as_document(demo: Demo, answer: Answer) -> dict[str, Any]:
 def play(demo: Demo, output: Output) -> Answer:
     key = demo.store.info().name
     output.line(f"{len(demo.workers)} workers analyse {len(demo.files)} files of Python's standard library.")
-    output.line(f"They share nothing but the store {key!r}.\n")
+    output.line(f"They share only the store {key!r}.\n")
     for round_, title in enumerate(("first round: compute ", "second round: look up"), start=1):
         with output.progress(title) as show:
             for fraction in demo.play(round_):
@@ -108,7 +108,7 @@ def play(demo: Demo, output: Output) -> Answer:
             claims = f", at work on {', '.join(demo.killed.claims)}" if demo.killed.claims else ""
             output.line(
                 f"  worker {demo.killed.worker} (process {demo.killed.pid}) got SIGKILL after "
-                f"{demo.killed.seen} files{claims}; the others did its share"
+                f"{demo.killed.seen} files{claims}; the others finished its share"
             )
     return demo.answer()
 
