@@ -1,4 +1,4 @@
-"""What all tests share: a key of their own, and stores that do not outlive them."""
+"""A key for each test, stores that do not outlive it, the kinds of memory, and how a run behaves."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(autouse=True)
 def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The memory that stores of this test live in when they say nothing."""
+    """The memory of stores of this test that name none."""
     chosen: str = getattr(request, "param", "sysv")
     if chosen != "sysv":
         monkeypatch.setenv("SHMSTORE_TESTS_BACKEND", chosen)
@@ -161,7 +161,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def key(backend: str) -> Iterator[str]:
-    """A name that no other test has; what is left under it is removed."""
+    """A name that no other test has; its stores are removed at the end."""
     name = f"shmstore-test-{os.getpid()}-{uuid.uuid4().hex[:12]}"
     with open(os.environ[NAMES], "a") as names:
         names.write(name + "\n")

@@ -1,4 +1,4 @@
-"""A lock that is not to be had, and one whose holder died: each is said once, in one sentence."""
+"""A lock with a stopped holder, and one with a dead holder: each is reported once, in one sentence."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def held(make):
 
 
 @pytest.mark.parametrize("command", ["put", "incr", "del", "clear", "check", "check --lock", "check --repair"])
-def test_who_is_stopped_is_said_once(held, key, cli, command):
+def test_a_stopped_holder_is_reported_once(held, key, cli, command):
     pid = held(signal.SIGSTOP)
     name, *options = command.split()
     rest = {"put": ["a", "2"], "incr": ["a"], "del": ["a"]}.get(name, [])
@@ -57,7 +57,7 @@ def test_who_is_stopped_is_said_once(held, key, cli, command):
 
 
 @pytest.mark.parametrize("command", ["put", "incr", "check --lock"])
-def test_who_died_is_said_once_and_not_in_the_document(held, key, script, command):
+def test_a_dead_holder_is_reported_once_on_stderr(held, key, script, command):
     pid = held(signal.SIGKILL)
     name, *options = command.split()
     out, err = script(name, key, *{"put": ["a", "2"], "incr": ["a"]}.get(name, []), *options, "--json").communicate(

@@ -273,7 +273,7 @@ def test_info_of_no_store(plant, number, cli):
 
 
 def test_another_name_under_the_same_key_is_refused(make, key, cli):
-    """As after a collision of two names' keys: the header says whose store it is."""
+    """As after a collision of two names' keys: the header has the name."""
     store = make()
     size = ffi.new("uint64_t *")
     memory = ffi.buffer(lib.shms_memory(store._handle, size), 8192)

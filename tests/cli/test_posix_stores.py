@@ -20,7 +20,7 @@ POSIX = ("--backend", "posix")
 
 @pytest.fixture
 def posix(key):
-    """A key whose POSIX store goes at the end."""
+    """A key; its POSIX store is removed at the end."""
     yield key
     path_of(key).unlink(missing_ok=True)
 
@@ -146,7 +146,7 @@ def test_figures(held, posix, cli):
 # ---- strangers ----
 
 
-def test_a_strangers_store_is_listed_and_not_mapped(posix, cli, as_user, monkeypatch):
+def test_a_store_of_another_user_is_listed_and_not_mapped(posix, cli, as_user, monkeypatch):
     def make():
         with Store(posix, backend="posix", size="256K", mode=0o644) as store:
             store["a"] = "theirs"
@@ -166,7 +166,7 @@ def test_a_strangers_store_is_listed_and_not_mapped(posix, cli, as_user, monkeyp
     assert not path_of(posix).exists()
 
 
-def test_who_may_not_read_it(held, posix, nobody):
+def test_another_user_may_not_read_it(held, posix, nobody):
     document = nobody("ls", "--json").ok().json
     (row,) = [row for row in document["posix"] if row["object"] == path_of(posix).name]
     assert (row["kind"], row["states"]) == ("unreadable", ["unreadable"])

@@ -87,7 +87,7 @@ def test_the_dead_use_nothing_and_the_stopped_do(idle, key, pruned, backend):
 
 
 def test_older_than_goes_by_the_last_writer(idle, key, pruned, cli):
-    """Not by who looked: neither ls nor a dry run nor a reader makes a store younger."""
+    """By writes alone: neither ls nor a dry run nor a reader makes a store younger."""
     idle()
     when = shmstore.stores()
     (info,) = [one for one in when if one.name == key]
@@ -124,7 +124,7 @@ def test_what_is_no_business_of_prune_stays(key, pruned, plant, number, as_user,
     cli("rm", "--id", theirs, "--force").ok()
 
 
-def test_nobody_prunes_what_is_root_s(idle, key, pruned, nobody):
+def test_another_user_prunes_nothing_of_root(idle, key, pruned, nobody):
     with shmstore.Store(key, size="64K", mode=0o666) as store:
         store["a"] = 1
     assert key not in [row["name"] for row in nobody("prune", "--json", "--yes").ok().json["stores"]]
@@ -149,7 +149,7 @@ def test_without_a_yes_nothing_goes(idle, key, pruned, cli):
     assert cli("prune").ok().out == "There is no unused store.\n"
 
 
-def test_whoever_opens_it_in_the_last_moment_keeps_it(idle, key, pruned, cli, monkeypatch):
+def test_opening_at_the_last_moment_keeps_it(idle, key, pruned, cli, monkeypatch):
     idle()
     opened = []
     remove = removal.Victim.remove

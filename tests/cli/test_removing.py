@@ -119,7 +119,7 @@ def test_force_does_not_hide_other_failures(stores, key, cli, nobody, left):
 # ---- patterns ----
 
 
-def test_a_pattern_removes_what_it_chose_once_somebody_says_yes(stores, key, cli, left):
+def test_a_pattern_removes_what_it_matched_after_a_yes(stores, key, cli, left):
     made = stores("job-1", "job-2", "job-33", "jo", "other")
     stores("job-9", backend="posix")
     refused = cli("rm", f"{key}job-?")
@@ -184,7 +184,7 @@ def test_patterns_are_of_names_alone(key, cli, number, plant, stores, left):
     assert cli("rm", "--path", "*").code == 3
 
 
-def test_whose_stores_a_pattern_finds(key, cli, as_user, left):
+def test_a_pattern_leaves_the_store_of_another_user_alone(key, cli, as_user, left):
     """Another user's is one of them, and left alone."""
     as_user(65534, lambda: shmstore.Store(f"{key}theirs", size="64K").info().id)
     try:
@@ -257,7 +257,7 @@ def test_ctrl_c_at_the_question(stores, key, left):
 # ---- who comes in between ----
 
 
-def test_whoever_attaches_between_the_look_and_the_removal_keeps_the_store(stores, key, cli, left, monkeypatch):
+def test_attaching_between_the_check_and_the_removal_keeps_the_store(stores, key, cli, left, monkeypatch):
     """Both rm and prune count once more right before the removal."""
     stores("1")
     late = []

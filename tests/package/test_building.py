@@ -1,4 +1,4 @@
-"""What somebody reads whose machine cannot build the package: one sentence, the last one, that says what is missing."""
+"""A machine that cannot build the package gets one sentence, the last one, that says what is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of system calls share: a key, and children who are somebody else or live in another namespace."""
+"""A key, and children that run as another user or in another namespace, for tests of system calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MS_REC_PRIVATE = 0x4000 | 0x40000
 
 @pytest.fixture
 def free_key() -> Iterator[int]:
-    """A key of this process alone, above 2**31, where key_t is negative; what has it at the end goes."""
+    """A key of this process alone, above 2**31, where key_t is negative; its segment is removed at the end."""
     key = 0xA5000000 | os.getpid() & 0xFFFFFF
     yield key
     try:
@@ -110,7 +110,7 @@ def _call(name: str, *arguments: Any) -> None:
 
 @pytest.fixture
 def unshare_ipc() -> Callable[..., None]:
-    """Enter an IPC namespace of one's own, with these limits: shmmni=2."""
+    """Enter a new IPC namespace with these limits: shmmni=2."""
 
     def unshare_ipc(**limits: int) -> None:
         _call("unshare", CLONE_NEWIPC)
@@ -182,7 +182,7 @@ class HugePages:
     sysctl = Path("/proc/sys/vm/nr_hugepages")
 
     def free(self) -> int:
-        """Those that nobody has and nobody was promised."""
+        """Pages that are neither used nor reserved."""
         return int((self.pool / "free_hugepages").read_text()) - int((self.pool / "resv_hugepages").read_text())
 
     def set_aside(self, count: int, taken: int = 0) -> None:
@@ -193,7 +193,7 @@ class HugePages:
 
 @pytest.fixture
 def huge_pages() -> Iterator[HugePages]:
-    """None set aside; whatever a test makes of that, it is as before at its end. One test at a time has them."""
+    """No page is reserved; the setting is restored at the end. One test at a time has them."""
     if not HugePages.pool.exists():
         pytest.skip("this kernel has no huge pages of 2 MB")
     lock = os.open(HugePages.pool, os.O_RDONLY | os.O_DIRECTORY)

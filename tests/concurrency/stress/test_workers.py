@@ -38,7 +38,7 @@ while os.getppid() == parent:
 
 
 def value_of(name: str, generation: int) -> list[Any]:
-    """A value that says whose it is and whether it is whole."""
+    """A value that names its writer and shows whether it is whole."""
     body = bytes([generation % 256]) * random.Random(generation).choice((3, 60, 4000, 30_000))
     return [name, generation, hashlib.md5(body).digest(), body]
 
@@ -188,7 +188,7 @@ def test_every_worker_meets_all_others_on_one_store(request):
     assert faults == []
 
 
-def test_who_dies_is_not_waited_for_and_the_last_one_still_removes_the_store(monkeypatch):
+def test_a_dead_worker_is_not_waited_for_and_the_last_one_removes_the_store(monkeypatch):
     key = f"shmstore-test-{uuid.uuid4().hex}"
     monkeypatch.setenv(CRASH, "1")
     faults = finish([start(key, number, LEAST) for number in range(LEAST)])

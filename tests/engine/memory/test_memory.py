@@ -58,7 +58,7 @@ def rebuild(store, other):
     return took
 
 
-@pytest.fixture(params=[None, 10**9], ids=["as many entries as it likes", "a billion entries"])
+@pytest.fixture(params=[None, 10**9], ids=["default entries", "a billion entries"])
 def sparse(make, request):
     """A store of a tebibyte with 1,000 entries: its handles, one for each arena."""
     store = make(size="1T", max_entries=request.param)

@@ -9,7 +9,7 @@ import shmstore.sysv
 
 
 class Audit:
-    """Blocks in slots, who holds locks, zombies."""
+    """Blocks in slots, lock holders, zombies."""
 
     def __init__(self, memory: memoryview) -> None:
         def u64(at: int) -> int:

@@ -139,7 +139,7 @@ def namespace_tag() -> int:
 
 
 def initialising(pid: int, start: int = 0) -> bytes:
-    """As far as a creator comes who names himself, and no further."""
+    """As far as a creator comes that has written its process id and nothing else."""
     state = 1 << 48 | INITIALISING << 44 | namespace_tag() << 22 | pid
     return struct.pack("<QQ96xQQ", MAGIC_INIT, state, start, state if start else 0)
 

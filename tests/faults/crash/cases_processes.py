@@ -1,4 +1,4 @@
-"""Cases of reading and pins, of processes that come, go and divide, and of those who meet the dead or one who stands still."""
+"""Cases of reading and pins, of processes that open, close and fork, and of those that find a dead or a stopped lock holder."""
 
 from __future__ import annotations
 

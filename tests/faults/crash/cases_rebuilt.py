@@ -141,7 +141,7 @@ on_posix("delete beside runs that lack pages", lambda s, _: (s.delete("b"), s.de
 
 
 def given_back(name: str, after: bool, again: int = 0) -> None:
-    """A store of one's own, whose pages go back since nobody else is attached. It ends with its process."""
+    """A store that only one process has attached, so that its pages can be given back. It ends with its process."""
 
     def prepare(_: Any) -> Any:
         store = shmstore.Store(shmstore.PRIVATE, backend=POSIX, size=64 << 20)

@@ -171,7 +171,7 @@ scribbled(
 
 
 def exec_instead(g: Segment) -> None:
-    """The dead one's process id is that of one who lives and has no such memory: as if it had called exec."""
+    """The dead client's process id belongs to a live process without that memory, as after a call of exec."""
     size = get(g.memory, 196, 4)
     for i in range(get(g.memory, 192, 4)):
         at = g.clients + i * size

@@ -29,7 +29,7 @@ sys.path.insert(0, str(HERE))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The full sweep takes an hour or more: only who asks for it by its mark gets it."""
+    """The full sweep takes an hour or more, so it runs only if its mark is asked for."""
     if "crash" not in config.option.markexpr:
         for item in items:
             if item.get_closest_marker("crash") and HERE in Path(item.path).parents:

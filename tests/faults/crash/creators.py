@@ -1,4 +1,4 @@
-"""Two who create the same store: one dies, and then the other, in each state of what the first can leave."""
+"""Two processes create the same store: one dies, and then the other, in each state that the first can leave."""
 
 from __future__ import annotations
 

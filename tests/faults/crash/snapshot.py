@@ -152,7 +152,7 @@ class Snapshot(Survivors):
         return found
 
     def _mend(self) -> None:
-        """Scribbled words that still stand are as they were, and what is derived is made anew by who needs it next."""
+        """Scribbled words that still stand are as they were; derived state is rebuilt by the next process that needs it."""
         if not self.patches:
             return
         for at, was, scribbled in self.patches:

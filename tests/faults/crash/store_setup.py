@@ -274,6 +274,6 @@ def attach_twice_more(store: Any) -> Any:
 
 
 def crowd_registry(store: Any) -> Any:
-    """All places but two are taken by the living: one is the next victim's, who leaves it to the one after."""
+    """Live clients have all slots but two: one is the next victim's, which leaves it to the one after."""
     clients = int.from_bytes(memory_of(store)[192:196], "little")
     return [another(store) for _ in range(clients - 1 - len(store.clients()))]

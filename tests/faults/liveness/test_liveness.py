@@ -372,7 +372,7 @@ def test_start_times_in_time_namespaces(make, actor, offsets):
 # ---- what outlives a process without being it
 
 
-@pytest.mark.parametrize("namespaces", [(), ("pid",)], ids=["by id", "by beacon"])
+@pytest.mark.parametrize("namespaces", [(), ("pid",)], ids=["by process id", "by liveness socket"])
 def test_a_child_that_never_calls_the_store(pair, namespaces):
     """It inherits mapping and descriptors, and lives on when its parent dies."""
     observer, victim = pair(namespaces, ())
@@ -386,7 +386,9 @@ def test_a_child_that_never_calls_the_store(pair, namespaces):
         os.kill(child, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("namespaces", [(), ("pid",), ("time",)], ids=["by id", "by beacon", "in another time"])
+@pytest.mark.parametrize(
+    "namespaces", [(), ("pid",), ("time",)], ids=["by process id", "by liveness socket", "in a time namespace"]
+)
 def test_exec(pair, namespaces):
     """The same process id and start time, but no client any more: its beacon closed itself."""
     observer, victim = pair(namespaces, ())
@@ -405,7 +407,7 @@ def test_exec_in_another_network_cannot_be_told(pair):
     taken_over(observer)
 
 
-def test_who_puts_his_own_beacon_out_relights_it(pair):
+def test_a_process_that_closed_its_liveness_socket_opens_it_again(pair):
     """As daemons do that close all descriptors. It uses the store, so it is not held for dead."""
     observer, victim = pair(("pid",), (), timeout=0.3)
     victim.ask("close_descriptors")
@@ -416,7 +418,7 @@ def test_who_puts_his_own_beacon_out_relights_it(pair):
     assert observer.ask("call", "get", "used") > 20
 
 
-def test_who_puts_his_own_beacon_out_and_sleeps_loses_his_place(pair):
+def test_a_process_that_closed_its_liveness_socket_and_sleeps_loses_its_slot(pair):
     """From where only beacons are seen it is dead. It finds out at its next call, and takes another place."""
     observer, victim = pair(("pid",), (), timeout=0.3)
     victim.ask("close_descriptors")

@@ -64,7 +64,7 @@ def test_memory_at_every_place(name, call):
 
 def strike_package(label: str, call: Callable[[], Any], most: int | None) -> None:
     def tidy() -> None:
-        """A store that has a name outlives whoever makes it."""
+        """A store that has a name outlives the process that created it."""
         quietly(shmstore.ShmStoreError, shmstore.destroy, name(" store"))
 
     call()

@@ -71,7 +71,7 @@ def row(output: str, name: str) -> list[float]:
 
 
 def unexpected(errors):
-    """A worker that is killed with a lock or a block in hand is named in the log by whoever takes these over."""
+    """The log names a worker that was killed with a lock or a block in hand, when another one takes these over."""
     return "".join(line for line in errors.splitlines(True) if "died while it used the store" not in line)
 
 

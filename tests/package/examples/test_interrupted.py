@@ -1,4 +1,4 @@
-"""Ctrl-C, and kill without -9: whoever is ended in the middle takes its store and its processes along."""
+"""Ctrl-C and SIGTERM: an example that is ended in the middle removes its store and ends its processes."""
 
 from __future__ import annotations
 

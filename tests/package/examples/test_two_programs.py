@@ -1,4 +1,4 @@
-"""The conversation of the alphabet through a store, whoever comes first."""
+"""The conversation of the alphabet through a store, whichever program starts first."""
 
 from __future__ import annotations
 

@@ -203,7 +203,7 @@ def test_many_keys_of_one_hash_are_refused_by_put_and_by_get(store, kind):
         codec.decode(ext(2, array([codec.encode(key) for key in keys])))
 
 
-def test_wherever_they_are_and_whoever_reads_or_writes_them(make, read):
+def test_keys_of_one_hash_are_refused_in_every_container_by_every_codec(make, read):
     key, count = COLLIDING["tuple of UUIDs"]
     keys = [key(number) for number in range(1, count + 1)]
     for codec_name in ("msgpack", "msgspec"):

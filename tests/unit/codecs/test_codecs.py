@@ -255,7 +255,7 @@ print([name for name in heavy.split() if name in sys.modules])
         assert [name for name in eval(line) if name not in eval(bare.stdout)] == []
 
 
-def test_types_are_found_whoever_imports_them_first():
+def test_types_are_found_in_any_order_of_imports():
     script = """
 import sys
 import shmstore

@@ -61,7 +61,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("code", "payload"), HOSTILE)
-def test_payloads_that_nobody_writes_are_refused(code, payload):
+def test_malformed_payloads_are_refused(code, payload):
     packed = ext(code, bytes.fromhex(payload))
     for data in (packed, b"\xdc\x01\x02" + b"\xc0" * 257 + packed):
         with pytest.raises(CodecError, match=r"^cannot decode: "):

@@ -143,7 +143,7 @@ def pages_go_back_when_alone():
 
 
 def deaths_in_a_full_shm():
-    """Writers are killed while there is no page left: whoever puts things in order needs pages and may not die of it."""
+    """Writers are killed while there is no page left: recovery needs pages and may not die for want of them."""
     with Store("small", backend="posix", size="1G", codec="raw") as store:
         full(lambda i: store.put(f"k{i}", bytes(random.Random(i).randrange(60_000))))
         fill_shm()

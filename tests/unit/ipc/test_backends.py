@@ -59,7 +59,7 @@ def as_nobody(function):
 
 @pytest.fixture
 def posix(key):
-    """A key whose POSIX store goes at the end."""
+    """A key; its POSIX store is removed at the end."""
     yield key
     path_of(key).unlink(missing_ok=True)
 
@@ -191,7 +191,7 @@ def test_the_administrators_removal_is_noticed(posix):
             new.destroy()
 
 
-def test_two_who_destroy_do_not_destroy_the_next(posix):
+def test_two_destroys_do_not_remove_the_next_store(posix):
     with Store(posix, backend="posix", size="256K") as one, Store(posix, backend="posix") as two:
         one._revalidate(), two._revalidate()
         one.destroy()
@@ -322,7 +322,7 @@ os.kill(os.getpid(), 9)
         store.destroy()
 
 
-def test_who_closes_descriptors_that_are_not_his(posix):
+def test_descriptors_that_the_program_closed(posix):
     """The store goes on, touches nobody else's file, and has its lock again within seconds."""
     with Store(posix, backend="posix", size="64M") as store, Store(posix, backend="posix") as other:
         store["a"] = 1

@@ -182,7 +182,7 @@ FINDING = {
 @seccomp
 @pytest.mark.parametrize("cause", FINDING)
 def test_finding_in_posix_memory(cause, key, in_child):
-    """Above all no NotAStore, whose message has the command that removes it."""
+    """Above all no NotAStore: its message has the command that removes the segment."""
     filter_, says = FINDING[cause]
     with Store(key, backend="posix", size="1M"):
         code, text = told(in_child, lambda: Store(key, backend="posix", create=False), filter_)

@@ -103,8 +103,8 @@ def test_a_descriptors_number_that_comes_again(key):
 
 @pytest.mark.skipif(not ROOT, reason="only root becomes another user")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
-def test_a_strangers_check_takes_no_page(key):
-    """To who may not write to a file mincore says that all of it is in memory."""
+def test_a_check_by_another_user_takes_no_page(key):
+    """Without the right to write to a file, mincore reports all of it as in memory."""
     with Store(key, backend="posix", size="64M", mode=0o644) as store:
         store["k"] = 1
         before = os.stat(f"/dev/shm/shmstore-{key}").st_blocks

@@ -111,7 +111,7 @@ def test_promised_pages_are_not_free(huge_pages, key):
             store.destroy()
 
 
-def test_who_may_not_have_huge_pages(huge_pages, key, in_child):
+def test_huge_pages_without_the_right(huge_pages, key, in_child):
     """In System V memory the administrator says who; the message says where."""
     huge_pages.set_aside(4)
     sentence = r"hugepages='2M' needs CAP_IPC_LOCK or membership in a group; vm\.hugetlb_shm_group is \d+"
@@ -157,7 +157,7 @@ def test_prefault(key, memory):
 
 
 @BOTH
-def test_prefault_by_who_attaches(key, memory):
+def test_prefault_when_attaching(key, memory):
     with Store(key, backend=memory, size="8M") as store:
         with Store(key, backend=memory, create=False, prefault=True) as same:
             assert mapping(same)["Rss"] == 8 * M == allocated(same)
@@ -167,7 +167,7 @@ def test_prefault_by_who_attaches(key, memory):
 
 
 def allocated(store: Store) -> int:
-    """Bytes of memory that the whole store has, whoever touched them."""
+    """Bytes of memory that the whole store has, whichever process touched them."""
     info = store.info()
     if info.backend == "posix":
         return os.stat(parse_key(info.name, "posix").place).st_blocks * 512
@@ -207,7 +207,7 @@ def test_lock_memory_of_posix(key):
 
 @BOTH
 @pytest.mark.parametrize("limit, amount", [(0, "0 bytes"), (M, "1048576 bytes (1M)")])
-def test_who_may_not_lock(key, memory, limit, amount, in_child):
+def test_lock_memory_without_the_right(key, memory, limit, amount, in_child):
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
 

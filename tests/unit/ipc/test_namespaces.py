@@ -1,4 +1,4 @@
-"""Processes that go to another namespace, or whose place was taken from them, while they use a store."""
+"""Processes that enter another namespace, or lose their slot, while they use a store."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Places:
         )
 
     def take_away(self, index):
-        """What whoever holds its tenant for dead leaves: the generation, and nobody."""
+        """Free a slot as a process does that takes its owner for dead: the generation stays, the owner goes."""
         at = self.first + index * self.size
         (word,) = struct.unpack_from("<Q", self.memory, at)
         struct.pack_into("<Q", self.memory, at, word & ~(0xF << 44))
@@ -49,7 +49,7 @@ class Places:
 
 
 @pytest.mark.parametrize("waiting", [False, True])
-def test_whose_place_was_taken_finds_out_and_takes_another(key, waiting):
+def test_a_client_that_lost_its_slot_takes_another(key, waiting):
     with Store(key, size="4M") as store:
         store["k"] = 1
         places, stop = Places(store), threading.Event()
@@ -76,7 +76,7 @@ def test_whose_place_was_taken_finds_out_and_takes_another(key, waiting):
         store.destroy()
 
 
-def test_closing_without_a_place_waits_for_those_who_are_inside(key):
+def test_closing_without_a_slot_waits_for_threads_inside(key):
     """The place went to a newcomer and the registry is full; the thread that sleeps in the memory is still there."""
     store = Store(key, size="512K")
     store["k"] = 1
@@ -115,7 +115,7 @@ def test_what_a_container_that_is_gone_left_half_claimed_is_taken_over(free_key)
         store.destroy()
 
 
-def test_what_such_a_container_left_half_made_is_made_anew(free_key):
+def test_what_such_a_container_left_half_created_is_created_again(free_key):
     segment = shmstore.sysv.shmget(free_key, 1 << 20, shmstore.sysv.IPC_CREAT | 0o600)
     mine = os.stat("/proc/self/ns/pid").st_ino
     with shmstore.sysv.shmat(segment) as memory:
@@ -162,11 +162,11 @@ def in_a_new_namespace(kind, script, *arguments):
     return done.stdout
 
 
-def test_in_another_ipc_namespace_the_segments_number_is_somebody_elses():
+def test_in_another_ipc_namespace_the_id_is_another_segment():
     in_a_new_namespace("--ipc", IPC)
 
 
-def test_from_another_network_namespace_nobody_is_held_for_dead(free_key):
+def test_from_another_network_namespace_no_client_is_declared_dead(free_key):
     """A beacon cannot be seen from there, and the other one's process ids say nothing here."""
     libc = ctypes.CDLL(None)
     script = "import sys, shmstore\nstore = shmstore.Store(int(sys.argv[1]), backend='sysv', create=False)\nstore['q'] = 1\nprint('up', flush=True)\nsys.stdin.read()\nstore['q'] = 2\n"
@@ -212,7 +212,7 @@ for line in sys.stdin:
 """
 
 
-def test_two_short_darknesses_are_not_one_long_one(free_key):
+def test_two_short_absences_of_a_liveness_socket_are_not_a_long_one(free_key):
     """Nobody saw that the beacon was lit between them."""
     with Store(free_key, size="1M", backend="sysv") as store:
         store["k"] = 1

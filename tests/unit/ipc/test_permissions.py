@@ -153,7 +153,7 @@ def test_a_pickle_planted_in_ones_own_store_is_never_read(key, tmp_path):
     assert not (tmp_path / "harm").exists()
 
 
-def test_a_strangers_file_is_not_mapped_for_a_list(key):
+def test_a_file_of_another_user_is_not_mapped_to_list_it(key):
     """Its owner could make it shorter meanwhile, and that kills."""
     as_user(OTHER, OTHER, lambda: Store(key, size="1M", backend="posix", mode=0o666).put("k", 1))
     try:

@@ -163,7 +163,7 @@ def test_stores_where_proc_is_hidden(key, in_child, without_proc):
 
 
 @seccomp
-def test_stores_where_nobody_lists_them(key, in_child, without_proc):
+def test_stores_without_a_list_of_segments(key, in_child, without_proc):
     def before():
         without_proc()
         refused(seccomp_faults.Refusal("shmctl", errno.EPERM))()

@@ -309,7 +309,7 @@ def test_a_small_segment_of_another_program(one_key):
 
 @pytest.mark.parametrize("at, value", [(16, 2), (20, 200), (24, 1), (25, 0x20), (38, 1), (64, 1), (8, 1)])
 def test_a_damaged_header_is_not_believed(name, block, monkeypatch, at, value):
-    """Also one whose check is right, as somebody hostile would make it."""
+    """Not even if its check is right, as in a header that an attacker wrote."""
     monkeypatch.setattr(_block, "PATIENCE", 0.02)
     memory = block._attachment.memory
     memory[at] ^= value
@@ -324,7 +324,7 @@ def test_a_damaged_header_is_not_believed(name, block, monkeypatch, at, value):
         SharedMemory(name)
 
 
-def test_who_attaches_while_the_header_is_written_waits(name, monkeypatch):
+def test_attaching_while_the_header_is_written_waits(name, monkeypatch):
     """And in whatever order the bytes of the header become visible."""
     with SharedMemory(name, create=True, size=8) as block:
         memory = block._attachment.memory

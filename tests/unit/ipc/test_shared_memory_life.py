@@ -27,7 +27,7 @@ def run(program, *arguments):
 
 
 @pytest.mark.parametrize("track", [True, False])
-def test_nobodys_exit_removes_it(block, name, track):
+def test_no_exit_removes_it(block, name, track):
     program = f"import sys, shmstore; b = shmstore.SharedMemory(sys.argv[1], track={track}); b.buf[0] = 8"
     assert run(program, name) == (0, "", "")
     with SharedMemory(name) as other:
@@ -122,7 +122,7 @@ def test_another_users(block, name, in_child):
     assert block.buf[0] == 6
 
 
-def test_many_who_create_the_same_name_get_one(name):
+def test_many_creators_of_one_name_get_one_block(name):
     """Four processes, again and again: one creates, the others attach, nobody meets a half-made one."""
     program = """if 1:
         import sys, shmstore
@@ -148,7 +148,7 @@ def test_many_who_create_the_same_name_get_one(name):
     assert {bytes(block.buf[:4]) for block in blocks} == {b"\1" * 4}
 
 
-def test_create_and_unlink_beside_who_attaches(name):
+def test_create_and_unlink_while_another_attaches(name):
     """Attaching gives a whole block, or an error says that there is none."""
     child = os.fork()
     if child == 0:

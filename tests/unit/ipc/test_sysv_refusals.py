@@ -132,7 +132,7 @@ def test_einval_of_huge_pages_lists_the_sizes(flags, size):
     assert f"huge pages of {size} kB asked for; this kernel has: " in text and "2048 kB" in text
 
 
-def test_eperm_of_huge_pages_says_who_may(in_child):
+def test_eperm_of_huge_pages_names_the_right(in_child):
     def huge():
         shmctl(shmget(IPC_PRIVATE, 1, SHM_HUGETLB | 0o600), IPC_RMID)
 
@@ -181,7 +181,7 @@ def test_what_may_be_read_but_not_written_or_run(private, in_child):
         assert "mode 0604" in text
 
 
-def test_eperm_of_the_one_who_may_only_look(private, in_child):
+def test_eperm_with_the_right_to_read_only(private, in_child):
     shmid = private(SIZE, 0o604)
     stat = shmctl(shmid, IPC_STAT)
     text = refusal(errno.EPERM, lambda: in_child(lambda: shmctl(shmid, IPC_SET, stat), uid=STRANGER))
@@ -288,6 +288,6 @@ def test_enomem_says_what_limits_this_process(private, in_child):
 
 
 def test_messages_do_without_proc(free_key, shmid, in_child, hide_proc):
-    """SHM_STAT_ANY tells whose a segment is, where /proc does not."""
+    """SHM_STAT_ANY names the owner of a segment where /proc does not."""
     text = refusal(errno.EACCES, lambda: in_child(lambda: shmat(shmid), uid=STRANGER, before=hide_proc))
     assert f"segment {shmid} of uid 0, mode 0600, 27 bytes" in text

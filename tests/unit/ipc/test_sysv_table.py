@@ -101,7 +101,7 @@ def in_order(rows, three):
     return sorted(rows, key=lambda row: three.index(row[2]["id"]))
 
 
-def test_what_a_stranger_may_not_read_is_listed(three, expected, in_child):
+def test_segments_of_another_user_are_listed(three, expected, in_child):
     rows = in_order(in_child(lambda: table(three), uid=STRANGER), three)
     assert rows == [(True, readable, stat) for readable, stat in zip([False, True, False], expected)]
 
@@ -150,7 +150,7 @@ def test_with_nothing_at_all_the_refusal_says_so(in_child, forbid_shmctl, hide_p
     assert refused.value.errno == errno.ENOSYS
 
 
-def test_stat_of_what_a_stranger_may_not_read(three, in_child):
+def test_stat_of_a_segment_of_another_user(three, in_child):
     def look():
         for row in segments():
             if row.stat.id == three[0]:

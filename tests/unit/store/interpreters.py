@@ -49,7 +49,7 @@ time.sleep(600)
 
 
 def leave_a_lock(package, store):
-    """Every bucket's lock is held by a process that is dead: who needs one takes it over, and says so."""
+    """A dead process holds every bucket's lock: a call that needs one takes it over, and logs that."""
     process = subprocess.Popen([sys.executable, "-c", OWNER, store.info().name], cwd="/", stdout=subprocess.PIPE)
     with process:
         number = int(process.stdout.readline())

@@ -131,8 +131,8 @@ def test_of_racing_creators_exactly_one_wins(spawn, number):
             store.destroy()
 
 
-def test_who_does_not_create_sees_a_store_or_none(spawn, number):
-    """Somebody makes and removes stores all the time: for others there is one, or there is none."""
+def test_an_opener_that_does_not_create_finds_a_store_or_none(spawn, number):
+    """A process creates and removes stores all the time: others find one, or none."""
     end = time.monotonic() + 1.5
 
     def come_and_go():
@@ -225,7 +225,7 @@ def half_made(number, pid, step, size=SIZE, start=0):
 
 @pytest.fixture
 def dead(spawn):
-    """The process id of somebody who is gone."""
+    """The process id of a process that has ended."""
     pid = spawn(lambda: None)
     spawn.wait(pid)
     return pid
@@ -264,7 +264,7 @@ def test_a_creator_whose_process_id_came_again_is_dead(number):
         store.destroy()
 
 
-def test_who_may_not_create_leaves_a_dead_creators_segment_alone(number, dead):
+def test_without_the_right_to_create_a_dead_creators_segment_stays(number, dead):
     half_made(number, dead, "all")
     for options in ({"create": False}, {"readonly": True}):
         with sysv.shmat(sysv.shmget(number, 0)) as memory:
@@ -321,7 +321,7 @@ def test_too_small_for_a_store_and_left_by_a_dead_creator(spawn, number, dead, s
     assert os.waitstatus_to_exitcode(spawn.wait(spawn(attack))) == 7
 
 
-def test_the_mode_is_that_of_the_one_who_finished(spawn, number):
+def test_the_mode_is_that_of_the_process_that_finished_the_creation(spawn, number):
     spawn.wait(spawn(blank, number, SIZE, 0o600))
     with Store(number, size=SIZE, mode=0o640) as store:
         assert store.info().mode == 0o640
@@ -355,7 +355,7 @@ def test_a_stopped_creator_is_waited_for_and_named(spawn, number, step):
         store.destroy()
 
 
-def test_a_creator_who_goes_on_in_time_is_waited_for(spawn, number):
+def test_a_creator_that_goes_on_in_time_is_waited_for(spawn, number):
     half_made(number, stopped(spawn), "all")
     attached = sysv.shmat(sysv.shmget(number, 0))
     memory = attached.memory
@@ -376,7 +376,7 @@ def test_a_creator_who_goes_on_in_time_is_waited_for(spawn, number):
         del memory, finish, timer
 
 
-def test_a_blank_segment_of_somebody_alive_is_no_store(spawn, number):
+def test_a_blank_segment_with_a_live_creator_is_no_store(spawn, number):
     """A creator has a second for its first word; after that the zero bytes count as foreign data."""
     read, write = os.pipe()
 

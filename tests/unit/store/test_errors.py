@@ -152,7 +152,7 @@ def test_not_quite_a_store(number, magic, state):
 
 
 @pytest.mark.parametrize("size", [100, 8192, 1 << 20])
-def test_zero_bytes_of_somebody_alive_are_no_store(number, size):
+def test_a_blank_segment_with_a_live_creator_is_no_store(number, size):
     sysv.shmget(number, size, sysv.IPC_CREAT | sysv.IPC_EXCL | 0o600)
     with pytest.raises(shmstore.NotAStore):
         Store(number, create=False)

@@ -82,7 +82,7 @@ def test_the_ttl_of_a_counter_is_that_of_its_creation(make, call):
     assert left(store, "n") == 100
 
 
-def test_a_counter_that_has_expired_is_created_anew(store):
+def test_a_counter_that_has_expired_is_created_again(store):
     store.put("n", 70, ttl=0.001)
     time.sleep(0.002)
     assert store.incr("n", 2, initial=10, ttl=50) == 12 and left(store, "n") == 50

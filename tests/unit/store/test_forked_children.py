@@ -93,7 +93,7 @@ def test_many_children_at_once(make):
     assert store["n"] == len(children)
 
 
-def test_who_never_uses_the_handle_takes_no_place(store):
+def test_a_child_that_never_uses_the_handle_takes_no_slot(store):
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:

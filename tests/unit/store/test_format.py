@@ -33,7 +33,7 @@ def section(title: str) -> str:
 
 
 def rows(title: str, *heads: str) -> list[list[str]]:
-    """The cells of the section's table whose head begins so."""
+    """The cells of the section's table with a head that begins so."""
     table = section(title).split("| " + " | ".join(heads))[1].split("\n\n")[0]
     return [[cell.strip(" `") for cell in line.strip().split("|")[1:-1]] for line in table.split("\n")[2:]]
 

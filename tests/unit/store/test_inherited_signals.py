@@ -1,4 +1,4 @@
-"""Whoever starts the tests, and however: programs that they start have their signals, and the run keeps its own."""
+"""However the tests are started, programs that they start have default signals, and the run keeps its own."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from shmstore._core import ffi, lib
 
 @pytest.fixture
 def behind_a_stopped_holder(key):
-    """A handle that waits for ever; somebody who is stopped has the arena's lock."""
+    """A handle that waits for ever for the arena's lock, which a stopped process holds."""
     with Store(key, size="1M", timeout=None) as store:
         store["k"] = 1
         ready, tell = os.pipe()

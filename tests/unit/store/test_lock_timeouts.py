@@ -70,7 +70,7 @@ def test_expire_due_takes_over_what_a_dead_process_held(make, stopped_client):
 
 
 @pytest.mark.parametrize("which", ["bucket", "arena"])
-def test_a_stopped_holder_is_named_and_nobody_else_waits(key, make, stopped_client, which):
+def test_a_stopped_lock_holder_is_named_and_other_calls_do_not_wait(key, make, stopped_client, which):
     number, pid = stopped_client
     store = make(timeout=0.1)
     reader = make(readonly=True, timeout=0.1)

@@ -105,7 +105,7 @@ def test_the_process_ends_while_threads_are_inside_that_threading_does_not_know(
 
 
 @pytest.mark.parametrize("how", ["", "sys.exit(3)", "raise SystemExit(3)", "store.close(); sys.exit(3)", "del store"])
-def test_who_ends_in_order_leaves_no_place_behind(store, how):
+def test_a_process_that_exits_normally_frees_its_slot(store, how):
     program = f"import shmstore, sys\nstore = shmstore.Store(sys.argv[1], create=False)\nstore.incr('n')\n{how}"
     done = run(program, store.info().name)
     assert done.stderr == "" and done.returncode == (3 if "3" in how else 0)

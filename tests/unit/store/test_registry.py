@@ -205,7 +205,7 @@ def test_a_client_that_lost_its_place(make):
 
 
 def half_created(number, segment_size):
-    """A segment whose creator died when it had named itself."""
+    """A segment whose creator died after it had written its process id."""
     creator = subprocess.Popen([sys.executable, "-c", ""])
     creator.wait()
     shmid = sysv.shmget(number, segment_size, sysv.IPC_CREAT | sysv.IPC_EXCL | 0o600)
@@ -232,7 +232,7 @@ for size in sys.argv[2:]:
 
 @pytest.mark.sysv  # a POSIX store has no name until it is finished
 @pytest.mark.parametrize("segment_size", [8192, 1 << 20])
-def test_an_impossible_opener_finishes_nobodys_creation(segment_size):
+def test_an_opener_with_impossible_options_finishes_no_creation(segment_size):
     """Its size holds no store, so it is told that, and leaves the segment as it is; the next one replaces it."""
     number = random.SystemRandom().randrange(1 << 20, 1 << 31)
     shmid = half_created(number, segment_size)
@@ -257,7 +257,7 @@ def test_an_impossible_opener_finishes_nobodys_creation(segment_size):
 
 @pytest.mark.sysv  # POSIX memory has a lock on the file
 def test_names_of_liveness_sockets_cannot_be_taken_before(store, make):
-    """Whoever may read the store cannot tell the name of the next client's socket, so nobody can hold it already."""
+    """The right to read the store does not tell the name of the next client's socket, so no process can bind it before."""
     uuid = store.info().uuid
 
     def names():

@@ -125,7 +125,7 @@ last.me = last
 
 
 @pytest.mark.parametrize("logging", ["", "import logging, sys; logging.basicConfig(stream=sys.stdout)"])
-def test_a_takeover_at_shutdown_is_logged_if_somebody_logs(end, logging):
+def test_a_takeover_at_shutdown_is_logged_if_logging_is_imported(end, logging):
     lines = end(f"""
 {logging}
 import sys

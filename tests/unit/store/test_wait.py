@@ -99,7 +99,7 @@ def test_another_process_wakes(store, patient):
     ],
     ids=["put", "incr", "replace", "modify", "put_many", "cas"],
 )
-def test_every_change_wakes_who_waits_for_a_newer_version(store, patient, change):
+def test_every_change_wakes_a_wait_for_a_newer_version(store, patient, change):
     version = store.put("k", 1)
     sleeper = Sleeper(store, "k", after=version)
     asleep()
@@ -118,14 +118,14 @@ def test_every_change_wakes_who_waits_for_a_newer_version(store, patient, change
     ],
     ids=["delete", "pop", "popitem", "clear", "delete_many"],
 )
-def test_a_delete_wakes_who_said_what_he_knew(store, patient, change):
+def test_a_delete_wakes_a_wait_after_a_version(store, patient, change):
     sleeper = Sleeper(store, "k", after=store.put("k", 1))
     asleep()
     change(store)
     assert sleeper.woken() == 0
 
 
-def test_who_waits_for_a_name_is_not_bothered_by_deletes(store, patient):
+def test_a_delete_does_not_wake_a_wait_for_a_missing_key(store, patient):
     sleeper = Sleeper(store, "k")
     for _ in range(20):
         store.delete("k")
@@ -180,7 +180,7 @@ def test_infinity_is_a_number_of_seconds(store):
     assert store.wait("k", timeout=float("inf")) > 0
 
 
-def test_destroy_wakes_everybody(store, make, patient):
+def test_destroy_wakes_every_sleeper(store, make, patient):
     version = store.put("k", 1)
     reader = make(readonly=True)
     sleepers = [
@@ -316,7 +316,7 @@ def test_ctrl_c(store, spin):
     assert store["usable"] == 5
 
 
-def test_a_sleeper_who_is_killed_leaves_nothing(store):
+def test_a_killed_sleeper_leaves_nothing(store):
     process = elsewhere(store, "print('ready', flush=True)\nstore.wait('never', timeout=60)")
     assert process.stdout.readline() == "ready\n"
     asleep()
@@ -331,7 +331,7 @@ def test_a_sleeper_who_is_killed_leaves_nothing(store):
 
 
 def names_of_one_bucket(store, count):
-    """Names whose home is the same bucket: layout.h has the offsets."""
+    """Keys with the same home bucket: layout.h has the offsets."""
     size = ffi.new("uint64_t *")
     header = bytes(ffi.buffer(lib.shms_memory(store._handle, size), 512))
 
