@@ -101,6 +101,7 @@ def test_types_are_strict(outside):
         "--cache-dir", outside / "cache", cwd=outside)  # fmt: skip
 
 
+@pytest.mark.sample  # takes five seconds; .ci/run has the samples
 def test_types_are_those_of_the_running_package(outside):
     allowed = Path(__file__).with_name("stubtest_allowlist.txt")
     run(sys.executable, "-m", "mypy.stubtest", "shmstore", "--allowlist", allowed, cwd=outside)

@@ -18,7 +18,7 @@ def soak(key, *options):
 
 
 def test_a_few_seconds(key):
-    soak(key, "--seconds", "4", "--size", "4M")
+    soak(key, "--seconds", "2", "--size", "4M")
 
 
 @pytest.mark.slow

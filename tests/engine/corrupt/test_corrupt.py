@@ -67,7 +67,7 @@ def under_scribbles(store, key, seconds):
 
 
 def test_a_scribbling_process(stores, key):
-    under_scribbles(stores[0], key, 4)
+    under_scribbles(stores[0], key, 2)
 
 
 @pytest.mark.slow

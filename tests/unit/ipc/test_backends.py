@@ -243,30 +243,43 @@ def test_trust(posix):
         store.destroy()
 
 
-CREATE_AND_DIE = """
+CREATORS = """
 import os, sys, shmstore
-while True:
-    try:
-        with shmstore.Store(sys.argv[1], backend="posix", size="1M") as store:
-            store["a"] = 1
-            store.destroy()
-    except shmstore.StoreDestroyed:
-        pass
+for _ in sys.stdin:
+    pids = []
+    for _ in range(2):
+        pid = os.fork()
+        while pid == 0:
+            try:
+                with shmstore.Store(sys.argv[1], backend="posix", size="1M") as store:
+                    store["a"] = 1
+                    store.destroy()
+            except shmstore.StoreDestroyed:
+                pass
+        pids.append(pid)
+    print(*pids, flush=True)
+    for pid in pids:
+        os.waitpid(pid, 0)
 """
 
 
 def test_creators_killed_at_any_moment_leave_a_store_or_nothing(posix):
-    for i in range(25):
-        racers = [subprocess.Popen([sys.executable, "-c", CREATE_AND_DIE, posix], cwd="/") for _ in range(2)]
-        time.sleep(0.15 + i / 500)
-        for racer in racers:
-            racer.kill()
-            racer.wait()
-        assert [name for name in os.listdir("/dev/shm") if posix in name] in ([], [path_of(posix).name])
-        with Store(posix, backend="posix", size="1M", timeout=0) as store:  # nobody is waited for
-            store.check()
-            assert store.get("a", 1) == 1
-            store.destroy()
+    with subprocess.Popen([sys.executable, "-c", CREATORS, posix], cwd="/", text=True, bufsize=1,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:  # fmt: skip
+        for i in range(25):
+            server.stdin.write("two more\n")
+            pids = [int(pid) for pid in server.stdout.readline().split()]
+            assert len(pids) == 2
+            time.sleep(i / 2500)  # the moment of the kill: nothing is waited for
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+                time.sleep(0.001)
+            assert [name for name in os.listdir("/dev/shm") if posix in name] in ([], [path_of(posix).name])
+            with Store(posix, backend="posix", size="1M", timeout=0) as store:  # no process is waited for
+                store.check()
+                assert store.get("a", 1) == 1
+                store.destroy()
 
 
 # ---- clients and their locks ----
