@@ -664,7 +664,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
 
         This does not read the value, so it works for values that this handle cannot read.
 
-        Cost: about 1 us, whatever the size.
+        Cost: about 2 us, whatever the size.
 
         >>> store["job"] = "mail"
         >>> info = store.describe("job")

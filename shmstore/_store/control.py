@@ -58,9 +58,12 @@ def revalidate(store: Store[Any]) -> None:
 
 def require_writing(store: Store[Any]) -> None:
     """Raises: ReadOnlyStore, before a call that may find nothing to write does anything else."""
-    revalidate(store)
     if store._options.readonly:
+        revalidate(store)
         raise store._fail(lib.SHMS_READ_ONLY)
+    status = lib.shms_usable(store._handle)
+    if status:
+        raise store._fail(status)
 
 
 def in_slices(store: Store[Any], call: Callable[..., int], *args: object, lost: Any = (0,)) -> tuple[int, int]:
