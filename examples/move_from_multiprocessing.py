@@ -12,6 +12,7 @@ has neither limit.
 import multiprocessing
 import signal
 import sys
+from multiprocessing import resource_tracker
 
 if "--stdlib" in sys.argv:
     from multiprocessing import shared_memory
@@ -58,6 +59,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    resource_tracker.ensure_running()  # a signal that comes while Python starts it would leave a semaphore behind
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through every "finally"
     try:
         main()

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import resource_tracker
 
 import shmstore
 
@@ -62,6 +63,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    resource_tracker.ensure_running()  # a signal that comes while Python starts it would leave a semaphore behind
     signal.signal(signal.SIGTERM, lambda signum, frame: sys.exit(128 + signum))  # through every "finally"
     try:
         main()
