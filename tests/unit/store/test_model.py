@@ -5,8 +5,10 @@ until an entry is touched with almost none and a moment is slept.
 """
 
 import os
+import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -16,17 +18,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 import shmstore
 from shmstore import Store
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from model_values import NAMES, PREFIXES, SMALL, TTLS
+
 KIB = 1 << 10
-NAMES = st.sampled_from(
-    ["a", b"a", "b", b"b", "", b"", "a/1", "a/2", b"a/1", "\x00", "\u00e9", "\u00e9".encode(), "n" * 300, b"n" * 300]
-    + [f"k{i}" for i in range(12)]
-)
-PREFIXES = st.sampled_from(["", "a", b"a", "a/", "k", "k1", "n" * 299, "zz", "\u00e9"])
-SMALL = st.one_of(
-    st.integers(-(2**63), 2**63 - 1), st.text(max_size=20), st.binary(max_size=200), st.none(), st.booleans(),
-    st.lists(st.integers(-100, 100), max_size=5), st.dictionaries(st.text(max_size=3), st.integers(0, 9), max_size=3),
-)  # fmt: skip
-TTLS = st.sampled_from([None, shmstore.DEFAULT, shmstore.KEEP, 1000, 5000.5])
 MISSING = object()
 
 
