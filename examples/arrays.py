@@ -37,21 +37,23 @@ def camera(name: str) -> None:
 def main() -> None:
     name = f"arrays-{os.getpid()}"
     with shmstore.open(name, create=True, size="16M") as store:
-        writer = subprocess.Popen([sys.executable, __file__, name])
         try:
-            version = None
-            for number in range(FRAMES):
-                store.wait("frame", after=version, timeout=30.0)
-                frame, version = store.get_versioned("frame")
-                pixels = frame["pixels"]
-                rows = np.flatnonzero(pixels.any(axis=1))
-                print(f"frame {frame['number']}: {pixels.dtype} {pixels.shape}, lines {rows[0]} to {rows[-1]}, "
-                      f"mean {pixels.mean() * frame['gain']:.2f}")  # fmt: skip
-                store[f"seen {number}"] = True
-            writer.wait(30)
+            writer = subprocess.Popen([sys.executable, __file__, name])
+            try:
+                version = None
+                for number in range(FRAMES):
+                    store.wait("frame", after=version, timeout=30.0)
+                    frame, version = store.get_versioned("frame")
+                    pixels = frame["pixels"]
+                    rows = np.flatnonzero(pixels.any(axis=1))
+                    print(f"frame {frame['number']}: {pixels.dtype} {pixels.shape}, lines {rows[0]} to {rows[-1]}, "
+                          f"mean {pixels.mean() * frame['gain']:.2f}")  # fmt: skip
+                    store[f"seen {number}"] = True
+                writer.wait(30)
+            finally:
+                writer.kill()
+                writer.wait()
         finally:
-            writer.kill()
-            writer.wait()
             store.destroy()
 
 
