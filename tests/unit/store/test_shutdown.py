@@ -18,7 +18,11 @@ import every_call  # noqa: E402
 # pickle imports what it names, and asyncio runs no loop then: no call of ours is reached.
 NOT_AT_SHUTDOWN = {"Store pickled", "SharedMemory pickled", "ShareableList pickled", "wait_async"}
 # CPython 3.13.0 dies when a timedelta is made then, by whomever; 3.13.1 does not.
-MAKES_TIMEDELTAS = {"put and [] timedelta", "put and [] aware"} if sys.version_info[:3] == (3, 13, 0) else set()
+MAKES_TIMEDELTAS = (
+    {"put and [] timedelta", "put and [] aware", "key of dates", "expire at a datetime"}
+    if sys.version_info[:3] == (3, 13, 0)
+    else set()
+)
 
 PROGRAM = f"""
 import atexit, os, sys
