@@ -121,9 +121,7 @@ def test_nothing_shared_but_ipc(pair):
     assert None in observer.ask("others") and False not in observer.ask("others")
     victim.kill()
     assert observer.ask("recover_within", UNMARKED + 1) is None
-    with pytest.raises(
-        shmstore.LockTimeout, match=r"process 1 \(its number where it runs\) .*cannot be proved from here"
-    ):
+    with pytest.raises(shmstore.LockTimeout, match=r"process 1 \(its id in its own pid namespace\) .*cannot be proved"):
         observer.ask("call", "incr", "k")
     assert observer.ask("call", "get", "k") == 1
 
