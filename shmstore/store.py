@@ -101,6 +101,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         create: bool | None = None,
         size: int | str = DefaultStr("64M"),
         max_entries: int | None = None,
+        max_clients: int | None = None,
         mode: int = DefaultInt(0o600),
         owner: int | str | None = None,
         readonly: bool = False,
@@ -118,8 +119,11 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             without a name, for this process and those that get the handle by fork or pickle. It ends with the last one.
         backend: "sysv" or "posix", a file in /dev/shm. The same name means two different stores.
         create: None opens or creates, True must create, False must not create.
-        size: size of the whole segment, in bytes or as "64M". Memory is allocated as it is used.
+        size: memory for entries and their table, in bytes or as "64M". An empty store accepts one value of nine tenths
+            of it. Memory is allocated as it is used. The segment is larger, by 12 KiB and 4 KiB for each of max_clients.
         max_entries: the minimum number of entries, if their bytes fit. None: derived from the size.
+        max_clients: how many processes may be attached for writing at once, up to 65,000. None: 1,024. A client uses 4 KiB
+            while it is attached.
         mode: exact permission bits. The umask does not apply.
         owner: a uid, the name of a user, or "any": whose stores to open, besides those of this user and root.
         readonly: attach without the permission to write. This leaves no trace in the store.
@@ -709,11 +713,11 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     def check(self, *, repair: bool = False) -> int:
         """Verify every invariant of the format (``docs/format.md``) while other processes keep working.
 
-        repair: first make the invariants true again: rebuild everything that can be derived, and remove entries that
+        repair: first make the invariants true again: correct everything that can be derived, and remove entries that
             contradict themselves. Returns the number of these entries; 0 without repair. Deaths of processes never make
             a repair necessary. Bytes that were overwritten by mistake may.
 
-        Cost: a walk through the whole store, three walks with repair. Writers of one arena wait meanwhile.
+        Cost: a walk through the whole store, three walks with repair. No other process waits meanwhile.
 
         >>> store.check()
         0
@@ -781,6 +785,7 @@ def open(
     create: bool | None = None,
     size: int | str = DefaultStr("64M"),
     max_entries: int | None = None,
+    max_clients: int | None = None,
     mode: int = DefaultInt(0o600),
     owner: int | str | None = None,
     readonly: bool = False,

@@ -34,19 +34,19 @@ enum {
     SUMMARY = 200,
     SLOTS = 216,
     BUCKET_COUNT = 224,
-    ARENA_COUNT = 252,
     HEAP = 264,
-    ARENA_SIZE = 272,
-    SUMMARY_TOP = 1088,
+    HEAP_PAGES = 272,
+    SUMMARY_TOP = 1152,
     NAME = 4096,
     HEADER_END = 8192
 };
-enum { SEQUENCE = 0, HASH = 8, EXPIRY = 16, LENGTHS = 24, BODY = 40, BLOCK_MIN = 48 };
+enum { WORD = 0, HASH = 8, EXPIRY = 16, LENGTHS = 24, BODY = 40, BLOCK_MIN = 48 };
+enum { PINNED = 1, ENDED = 2 }; /* the lower bits of a block's word */
 enum { EXTENDED = 0x10, BYTES_NAME = 0x08, CODEC = 0x07, MSGPACK = 1 };
 
 struct store { /* the header's fields: copied once, then checked */
     uint8_t *base;
-    uint64_t size, k0, k1, summary, slots, buckets, arenas, arena_size, heap, heap_end;
+    uint64_t size, k0, k1, summary, slots, buckets, heap, heap_pages, heap_end;
 };
 struct name {
     const char *bytes;
@@ -125,17 +125,15 @@ static struct store attach(key_t key, const char *name) {
                       .summary = relaxed(at + SUMMARY),
                       .slots = relaxed(at + SLOTS),
                       .buckets = relaxed(at + BUCKET_COUNT),
-                      .arenas = relaxed32(at + ARENA_COUNT),
-                      .arena_size = relaxed(at + ARENA_SIZE),
-                      .heap = relaxed(at + HEAP)};
+                      .heap = relaxed(at + HEAP),
+                      .heap_pages = relaxed(at + HEAP_PAGES)};
     uint64_t length = relaxed32(at + NAME_LENGTH);
     if (relaxed32(at + HEADER_SIZE) != HEADER_END || s.size < HEADER_END || s.size > kernel.shm_segsz ||
-        length >= HEADER_END - NAME || s.buckets < 1 || s.buckets > 613566756 || s.arenas < 1 || s.arenas > 16 ||
-        s.arena_size < 4096 || s.arena_size % 4096 || s.arena_size > s.size ||
-        !fits(&s, s.summary, (s.buckets + 4095) / 4096 * 8, 64) || !fits(&s, s.slots, s.buckets * 64, 4096) ||
-        !fits(&s, s.heap, s.arenas * s.arena_size, 4096))
+        length >= HEADER_END - NAME || s.buckets < 1 || s.buckets > 613566756 || s.heap_pages < 1 ||
+        s.heap_pages > s.size / 4096 || !fits(&s, s.summary, (s.buckets + 4095) / 4096 * 8, 64) ||
+        !fits(&s, s.slots, s.buckets * 64, 4096) || !fits(&s, s.heap, s.heap_pages * 4096, 4096))
         FAIL("segment %d is damaged: a size or an offset in its header cannot be", id);
-    s.heap_end = s.heap + s.arenas * s.arena_size;
+    s.heap_end = s.heap + s.heap_pages * 4096;
     if (name && (relaxed32(at + NAME_KIND) != 1 || length != strlen(name) || memcmp(at + NAME, name, length) != 0))
         FAIL("the key of \"%s\" belongs to a store of another name", name);
     return s;
@@ -169,22 +167,23 @@ static bool ever_used(const struct store *s, uint64_t bucket) {
            (acquire(s->base + s->summary + page / 64 * 8) >> page % 64 & 1);
 }
 
-static bool moved(uint8_t *block, uint64_t sequence) {
+/* Has the life of the block ended? Another reader may set the pinned bit at any moment, which changes nothing. */
+static bool ended(uint8_t *block, uint64_t life) {
     atomic_thread_fence(memory_order_acquire);
-    return relaxed(block + SEQUENCE) != sequence;
+    return (relaxed(block + WORD) & ~(uint64_t)PINNED) != life;
 }
 
 enum look { FOUND, EXPIRED, OTHER, AGAIN, DAMAGED };
 
 /* Reads the block that slot word w names. Nothing is concluded from it, and no memory is asked for, unless the slot
- * named this life of the block at a moment between two equal sequences. */
+ * named this life of the block at a moment between two loads of the same life. */
 static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const struct name *n, struct value *v) {
     uint64_t at = (w & 0xffffffffff) * 16;
     if (at < s->heap || at > s->heap_end - BLOCK_MIN)
         return acquire(slot) == w ? DAMAGED : AGAIN;
     uint8_t *block = s->base + at;
-    uint64_t sequence = acquire(block + SEQUENCE);
-    if (acquire(slot) != w || sequence == 0)
+    uint64_t word = acquire(block + WORD), life = word & ~(uint64_t)PINNED;
+    if (acquire(slot) != w || word == 0 || word & ENDED) /* free, or a zombie that another reader has pinned */
         return AGAIN;
     uint64_t lengths = relaxed(block + LENGTHS), name_length = lengths >> 8 & 0xffff;
     uint64_t extension = lengths & EXTENDED ? relaxed32(block + BODY) : 0, name_at = at + BODY + extension;
@@ -199,7 +198,7 @@ static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const st
     sound = sound && name_length <= 32768 && at <= s->heap_end && v->length <= s->heap_end - at;
     bool match = sound && relaxed(block + HASH) == n->hash && name_length == n->length &&
                  (lengths & BYTES_NAME) == n->flag && memcmp(s->base + name_at, n->bytes, name_length) == 0;
-    if (moved(block, sequence))
+    if (ended(block, life))
         return AGAIN;
     if (!match)
         return sound ? OTHER : DAMAGED;
@@ -209,7 +208,12 @@ static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const st
     v->bytes = memcpy(bytes, s->base + at, v->length);
     uint64_t now = relaxed(block + EXPIRY) ? host_now() : 0; /* the clock first, then the expiry that counts */
     uint64_t expiry = acquire(block + EXPIRY);
-    return moved(block, sequence) ? AGAIN : expiry && expiry <= now ? EXPIRED : FOUND;
+    if (ended(block, life))
+        return AGAIN;
+    if (!expiry || expiry > now)
+        return FOUND;
+    /* It may have been overwritten, with a later expiry, before the clock was read. Then the slot shows it. */
+    return acquire(slot) != w || ended(block, life) ? AGAIN : EXPIRED;
 }
 
 /* v->bytes: NULL or from malloc, before and after. */

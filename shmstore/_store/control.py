@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 
     from shmstore.store import Store
 
-SLICE = 100_000_000  # ns: how long a call that waits keeps the GIL released, and signals unhandled
-
 
 def tell_events(store: Store[Any]) -> None:
-    """Log what this handle took over or rebuilt since the last call. Calls that wait in C log by themselves."""
+    """Log what this handle took over since the last call. Calls that wait in C log by themselves."""
     if not lib.shms_has_events(store._handle):
         return
-    deaths, rebuilds, pid = ffi.new("uint64_t *"), ffi.new("uint64_t *"), ffi.new("uint32_t *")
-    if lib.shms_take_events(store._handle, deaths, rebuilds, pid):
-        log_events(store, pid[0], deaths[0], rebuilds[0])
+    deaths, pid = ffi.new("uint64_t *"), ffi.new("uint32_t *")
+    if lib.shms_take_events(store._handle, deaths, pid):
+        log_events(store, pid[0], deaths[0])
 
 
 def raw_info(store: Store[Any]) -> Any:
@@ -66,21 +64,6 @@ def require_writing(store: Store[Any]) -> None:
         raise store._fail(status)
 
 
-def in_slices(store: Store[Any], call: Callable[..., int], *args: object, lost: Any = (0,)) -> tuple[int, int]:
-    """Repeat a call that waits for a lock until it has the lock or the timeout ends. Signals are handled in between.
-
-    Returns its last status, and the sum of what each call left in *lost*.
-    """
-    given_up = 0
-    left = timeout_ns(store._options.timeout, "timeout")
-    end, status = lib.shms_now() + left, lib.SHMS_TIMEOUT
-    while status == lib.SHMS_TIMEOUT and left >= 0:
-        status = without_gil(store, call, min(SLICE, left), *args)
-        left = end - lib.shms_now()
-        given_up += int(lost[0])
-    return status, given_up
-
-
 def stats(store: Store[Any]) -> Stats:
     raw = ffi.new("struct shms_stats *")
     status = lib.shms_get_stats(store._handle, raw)
@@ -113,13 +96,10 @@ def clients(store: Store[Any]) -> list[ClientInfo]:
 
 
 def check(store: Store[Any], *, repair: bool = False) -> int:
-    lost, given_up = ffi.new("uint64_t *"), 0
-    if repair:
-        status, given_up = in_slices(store, lib.shms_w_repair, lost, lost=lost)
-        if status:
-            raise store._fail(status)
+    given_up = _repair(store) if repair else 0
     what = ffi.new("char[200]")
-    status, _ = in_slices(store, lib.shms_w_check, what, 200)
+    status = without_gil(store, lib.shms_w_check, what, 200)
+    tell_events(store)
     if status == lib.SHMS_CORRUPT:
         raise errors.StoreCorrupt(
             f"store {store._key.shown}: {ffi.string(what).decode()}; check(repair=True) keeps all entries that it can"
@@ -127,6 +107,29 @@ def check(store: Store[Any], *, repair: bool = False) -> int:
     if status:
         raise store._fail(status)
     return given_up
+
+
+def in_steps(store: Store[Any], step: Callable[..., int], *args: object) -> int:
+    """Call *step*, which keeps the GIL, until there are no steps left, and let other threads run between two of them.
+
+    Returns its last status. A step that finds a lock held is tried again until the time is up.
+    """
+    end = lib.shms_now() + timeout_ns(store._options.timeout, "timeout")
+    while (status := step(store._handle, *args)) in (lib.SHMS_AGAIN, lib.SHMS_BUSY):
+        if status == lib.SHMS_BUSY and lib.shms_now() > end:
+            return lib.SHMS_TIMEOUT
+        sleep(0.001 if status == lib.SHMS_BUSY else 0)
+    tell_events(store)
+    return status
+
+
+def _repair(store: Store[Any]) -> int:
+    """Return the number of entries that were removed."""
+    state = ffi.new("struct shms_repair *")
+    status = in_steps(store, lib.shms_repair_some, state)
+    if status:
+        raise store._fail(status)
+    return int(state.lost)
 
 
 def recover(store: Store[Any]) -> int:

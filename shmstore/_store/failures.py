@@ -170,7 +170,7 @@ def failure(status: int, store: str, handle: int, timeout: str = "", asked: int 
     if status == lib.SHMS_NO_CLIENT:
         return errors.TooManyClients(
             f"{store}: the client table is full: every slot belongs to a live process; this process can read, and needs "
-            "a slot to write; close handles of other processes (clients() lists them)"
+            "a slot to write; close handles of other processes (clients() lists them), or create the store with a larger max_clients"
         )
     return errors.ShmStoreError(f"{store}: the engine failed with status {status}")
 
@@ -201,8 +201,8 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     )
 
 
-def log_events(store: Store[Any], pid: int, deaths: int, rebuilds: int) -> None:
-    """Log what a handle took over or rebuilt: *pid* is the last process that died, 0 if none did."""
+def log_events(store: Store[Any], pid: int, deaths: int) -> None:
+    """Log what a handle took over: *pid* is the last process that died."""
     try:
         logger = logging.getLogger("shmstore")
     except (ImportError, OSError) as error:  # no other code has imported it, so nothing would show the record
@@ -211,16 +211,14 @@ def log_events(store: Store[Any], pid: int, deaths: int, rebuilds: int) -> None:
         return
     if not logger.handlers:  # a program that configures no logging sees nothing on stderr
         logger.addHandler(logging.NullHandler())
-    if pid:
-        logger.warning(
-            "shmstore %s: process %d died while it used the store; process %d took over its locks and memory "
-            "(deaths seen by this handle: %d, arenas rebuilt: %d)", store._key.shown, pid, os.getpid(), deaths, rebuilds,
-        )  # fmt: skip
-    else:
-        logger.warning(
-            "shmstore %s: process %d rebuilt %d arenas, because a process died while it changed them, or their bookkeeping "
-            "was inconsistent", store._key.shown, os.getpid(), rebuilds,
-        )  # fmt: skip
+    logger.warning(
+        "shmstore %s: process %d died while it used the store; process %d took over its locks and memory "
+        "(deaths seen by this handle: %d)",
+        store._key.shown,
+        pid,
+        os.getpid(),
+        deaths,
+    )
 
 
 # ---- what the methods of a store raise

@@ -40,6 +40,7 @@ def open_handle(store: Store[Any], key: Key, options: Options) -> None:
     name = ffi.new("char[]", key.name)
     request.key, request.name_kind, request.name_length, request.name = key.number, key.kind, len(key.name), name
     request.create, request.size, request.size_given = _CREATE[options.create], options.size, options.size_given
+    request.max_clients = options.max_clients or 0
     request.max_entries, request.entries_given = options.max_entries or 0, options.max_entries is not None
     request.mode, request.mode_given = options.mode, options.mode_given
     request.readonly, request.timeout = options.readonly, timeout
@@ -132,7 +133,7 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
     if status == lib.SHMS_NO_CLIENT:
         return errors.TooManyClients(
             f"{store}: the client table is full: every slot belongs to a live process; close handles, attach with "
-            "readonly=True, which needs no slot, or create the store again with a larger size (info().max_clients)"
+            "readonly=True, which needs no slot, or create the store again with a larger max_clients"
         )
     if status == lib.SHMS_TIMEOUT and not result.pid:
         return errors.LockTimeout(

@@ -24,13 +24,14 @@ class Options(Record):
     pages; *uuid*: of the only store to attach to."""
 
     __slots__ = (
-        "codec", "create", "decoders", "huge_page", "lock_memory", "max_entries", "mode", "mode_given", "owner",
+        "codec", "create", "decoders", "huge_page", "lock_memory", "max_clients", "max_entries", "mode", "mode_given", "owner",
         "prefault", "readonly", "size", "size_given", "timeout", "ttl", "uuid",
     )  # fmt: skip
     create: bool | None
     size: int
     size_given: bool
     max_entries: int | None
+    max_clients: int | None
     mode: int
     mode_given: bool
     owner: int | str | None
@@ -47,13 +48,13 @@ class Options(Record):
 
 # What creation takes, for handles that create nothing.
 ATTACHING = {
-    "create": False, "size": 1 << 26, "size_given": False, "max_entries": None, "mode": 0o600, "mode_given": False,
-    "huge_page": 0, "prefault": False, "lock_memory": False,
+    "create": False, "size": 1 << 26, "size_given": False, "max_entries": None, "max_clients": None, "mode": 0o600,
+    "mode_given": False, "huge_page": 0, "prefault": False, "lock_memory": False,
 }  # fmt: skip
 
 
 def parse(
-    name: Any, *, backend: Any, create: Any, size: Any, max_entries: Any, mode: Any, owner: Any, readonly: Any, ttl: Any,
+    name: Any, *, backend: Any, create: Any, size: Any, max_entries: Any, max_clients: Any, mode: Any, owner: Any, readonly: Any, ttl: Any,
     codec: Any, decoders: Any, timeout: Any, hugepages: Any, prefault: Any, lock_memory: Any,
 ) -> tuple[Key, Options]:  # fmt: skip
     """Check the arguments of ``Store()``.
@@ -72,10 +73,11 @@ def parse(
         raise TypeError(f"create is None, True or False, not {create!r}")
     if readonly and create:
         raise ValueError("readonly=True creates nothing; leave create=True out")
-    if max_entries is not None and (isinstance(max_entries, bool) or not isinstance(max_entries, int)):
-        raise TypeError(f"max_entries is an int or None, not {type(max_entries).__name__}")
-    if max_entries is not None and not 0 < max_entries < 2**32:
-        raise ValueError(f"max_entries is from 1 to 2**32 - 1, not {max_entries}")
+    for what, number, most in (("max_entries", max_entries, 2**32 - 1), ("max_clients", max_clients, 65_000)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+            raise TypeError(f"{what} is an int or None, not {type(number).__name__}")
+        if number is not None and not 0 < number <= most:
+            raise ValueError(f"{what} is from 1 to {'2**32 - 1' if most == 2**32 - 1 else most}, not {number}")
     mode_given = type(mode) is not DefaultInt
     if mode_given and (isinstance(mode, bool) or not isinstance(mode, int)):
         raise TypeError(f"mode is an int such as 0o600, not {type(mode).__name__}")
@@ -86,7 +88,7 @@ def parse(
         decoders = tuple(decoders)
     return parsed, Options(
         create=None if create is None else bool(create), size=parse_size(size), size_given=type(size) is not DefaultStr,
-        max_entries=max_entries, mode=mode, mode_given=mode_given, owner=owner, readonly=bool(readonly), ttl=ttl,
+        max_entries=max_entries, max_clients=max_clients, mode=mode, mode_given=mode_given, owner=owner, readonly=bool(readonly), ttl=ttl,
         codec=codec, decoders=decoders, timeout=timeout, huge_page=huge_page, prefault=bool(prefault),
         lock_memory=bool(lock_memory), uuid=None,
     )  # fmt: skip

@@ -55,7 +55,7 @@ class StoreInfo(Record):
 
     key, id: the System V key (key_t) and the segment's id, as ``ipcs -m`` shows them. A POSIX store has key 0 and id -1.
     name: the name that the creator gave, None for a number.
-    size: of the whole segment, in bytes.
+    size: as asked for at creation, in bytes: memory for entries and their table.
     mode, uid, gid: permission bits, and the owner.
     creator, creator_uid: the process id, in its own pid namespace, and the user of the process that created the store.
     created: seconds since the epoch.

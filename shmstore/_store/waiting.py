@@ -7,7 +7,7 @@ from shmstore._base.durations import seconds, timeout_ns
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import late
 from shmstore._core import ffi, lib
-from shmstore._store.control import SLICE, revalidate
+from shmstore._store.control import revalidate
 from shmstore._store.failures import no_version
 from shmstore._store.keys import EntryKey, raw_key
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 else:
     asyncio, threading, weakref = late("asyncio"), late("threading"), late("weakref")
 
+_SLICE = 100_000_000  # ns: how long a call that waits keeps the GIL released, and signals unhandled
 _SPINNING_SLICE = 20_000_000  # nothing wakes a process that spins
 
 
@@ -47,7 +48,7 @@ def wait(
         status = lib.shms_usable(store._handle)  # also makes a forked child a client, with the lock held
         if status:
             raise store._fail(status)
-        nap = max(1, min(_SPINNING_SLICE if spinning else SLICE, left))
+        nap = max(1, min(_SPINNING_SLICE if spinning else _SLICE, left))
         status = lib.shms_w_wait(
             store._handle, raw, len(raw), kind, after is not None, after or 0, nap, min(spinning, nap), version
         )

@@ -97,13 +97,13 @@ def test_check_of_a_broken_store(make, key, cli):
     store["a"] = 1
     size = ffi.new("uint64_t *")
     memory = lib.shms_memory(store._handle, size)
-    heap = int.from_bytes(ffi.buffer(memory + 264, 8)[:], "little")
-    ffi.buffer(memory + heap + 36, 4)[:] = b"\x7f\x00\x00\x00"  # the boundary tag of the first block
+    pages = int.from_bytes(ffi.buffer(memory + 256, 8)[:], "little")
+    ffi.buffer(memory + pages, 8)[:] = bytes(8)  # the first page of the heap, with the entry, is called free
     done = cli("check", key)
-    assert done.code == 1 and "I6" in done.err and done.out == ""
+    assert done.code == 1 and "I2" in done.err and done.out == ""
     assert done.err.endswith("; shmstore check --repair keeps all entries that it can\n")
     told = cli("check", key, "--json")
-    assert told.code == 1 and told.json["sound"] is False and "I6" in told.json["error"]
+    assert told.code == 1 and told.json["sound"] is False and "I2" in told.json["error"]
     store.close()
     assert cli("rm", key).ok()
 

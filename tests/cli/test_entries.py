@@ -366,11 +366,11 @@ def test_only_create_creates(key, cli):
 
 
 def test_a_size_that_is_too_small(key, cli):
-    for size in ("1", "127", "1K", "52K"):
+    for size in ("1", "127", "1K", "12K"):
         done = cli("put", key, "a", "1", "--create", "--size", size)
-        assert done.code == 2 and "is too small: the smallest store has 57344 bytes (56K)" in done.err, size
+        assert done.code == 2 and "is too small: the smallest store has 16384 bytes (16K)" in done.err, size
         assert "entries" not in done.err
-    cli("put", key, "a", "1", "--create", "--size", "56K").ok()
+    cli("put", key, "a", "1", "--create", "--size", "16K").ok()
 
 
 def test_full(key, cli):

@@ -1,13 +1,14 @@
 """Writers killed with SIGKILL in the middle of what they do: the others never see an error, a stall or a torn value.
 
-A kill landed inside the engine if it left something in a record: a bucket locked or about to be, or a block owned
-and not yet published. It is counted from the victim's place in the registry, before anybody recovers it.
+A kill landed inside the engine if it left something in a record: a bucket locked or about to be, a block that is not
+yet published or about to be freed, or pages of a span that is opened or closed. It is counted from the victim's place in the registry, before anybody recovers it.
 """
 
 import hashlib
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -58,8 +59,8 @@ def landed_inside(memory, store, pid):
         entry = header[clients + number * size : clients + (number + 1) * size]
         word = int.from_bytes(entry[:8], "little")
         if word & 0x3FFFFF == pid and word >> 44 & 0xF == 2:
-            records = [entry[192 + 32 * i : 224 + 32 * i] for i in range(8)]
-            return any(int.from_bytes(r[:8], "little") or int.from_bytes(r[16:24], "little") for r in records)
+            records = [struct.unpack_from("<8Q", entry, 192 + 64 * i) for i in range(9)]
+            return any(bucket or block or old or page for bucket, block, _, old, page, *_ in records)
     return False
 
 
@@ -67,7 +68,7 @@ def memory_of(store):
     from shmstore._core import ffi, lib
 
     size = ffi.new("uint64_t *")
-    return ffi.buffer(lib.shms_memory(store._handle, size), 4 << 20)
+    return ffi.buffer(lib.shms_memory(store._handle, size), 8 << 20)
 
 
 def test_writers_killed_inside(make):

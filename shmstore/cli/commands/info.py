@@ -94,6 +94,7 @@ def _header(found: Found) -> list[tuple[str, str]]:
         ("created", f"{moment(header.created)}, {ago(header.created)}"),
         ("format", f"{header.format}"),
         ("uuid", header.uuid),
+        ("size", f"{header.size:,} bytes ({amount(header.size)})"),
         ("places for writers", f"{header.max_clients}"),
         ("max_entries", "from its size" if header.max_entries is None else f"{header.max_entries:,}"),
     ]
@@ -121,7 +122,8 @@ def _kernel(found: Found) -> list[tuple[str, str]]:
     from shmstore.cli.support.segments import Segment
 
     place = found.place
-    size = ("size", f"{place.size:,} bytes ({amount(place.size)})")
+    what = "size" if found.header is None else "with client table"
+    size = (what, f"{place.size:,} bytes ({amount(place.size)})")
     return _segment(place, size) if isinstance(place, Segment) else _object(place, size, found.attached)
 
 

@@ -93,7 +93,7 @@ def _stores(stores: list[Found]) -> tuple[list[str], list[list[str]]]:
             share = [amount(stats.bytes_used), f"{stats.entries:,}", f"{one.clients}"]
         rows.append([
             Cell(store_name(one), "name"), *_key_and_id(place), user(place.uid), mode(place.mode),
-            amount(place.size), *share, state_cell(one.states),
+            amount(one.size), *share, state_cell(one.states),
         ])  # fmt: skip
     return ["name", "key", ">id", "owner", "mode", ">size", ">used", ">entries", ">clients", "state"], rows
 

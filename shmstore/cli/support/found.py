@@ -122,6 +122,11 @@ class Found:
             pass  # gone meanwhile
 
     @property
+    def size(self) -> int:
+        """In bytes, as asked for: the segment of a store has header and client slots beside it."""
+        return self.header.size if self.header is not None and self.header.complete else self.place.size
+
+    @property
     def name(self) -> str | None:
         """The name that the creator gave the store, if it was a name."""
         return self.header.name if self.header is not None and self.header.kind == "name" else None

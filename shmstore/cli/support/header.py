@@ -25,7 +25,7 @@ class Header:
         magic, state, self.format = struct.unpack_from("<8sQI", page)
         self.complete = magic == _MAGIC
         self.destroyed = (state >> 44) & 0xF == DESTROYED
-        (self.size,) = struct.unpack_from("<Q", page, 48)
+        (self.size,) = struct.unpack_from("<Q", page, 240)
         self.uuid = page[56:72].hex()
         self.created = struct.unpack_from("<Q", page, 104)[0] / 1e9
         self.creator, self.creator_uid, kind, length = struct.unpack_from("<IIII", page, 152)

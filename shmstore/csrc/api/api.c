@@ -3,18 +3,19 @@
 #include "api/api.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
-#include "engine/arena.h"
+#include "engine/heap.h"
 #include "engine/check.h"
 #include "engine/expire.h"
 #include "api/handle.h"
 #include "segment/memory.h"
+#include "engine/pin.h"
 #include "engine/recover.h"
+#include "engine/lock.h"
 #include "engine/repair.h"
 #include "engine/wait.h"
 #include "engine/walk.h"
-
-#define SLICE 20000000ull
 
 static int usable(int64_t handle, struct shms_handle **h) {
     *h = shms_handle_get(handle);
@@ -69,7 +70,8 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
     info->descriptor = h->s.fd;
     info->key = h->s.key;
     info->id = h->s.id;
-    info->size = h->s.size;
+    info->size = header->size;
+    info->segment_size = h->s.size;
     info->max_entries = header->max_entries;
     info->created = header->created;
     uint64_t used = shms_min(shms_load_relaxed(&header->clients_high), h->s.client_count);
@@ -80,11 +82,10 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
     info->name_kind = header->name_kind;
     info->name_length = (uint32_t)shms_min(*(volatile const uint32_t *)&header->name_length, SHMS_NAME_MAX);
     memcpy(info->name, (char *)header + SHMS_NAME_OFFSET, info->name_length);
-    info->arenas = h->s.arena_count;
     info->clients = h->s.client_count;
     info->readonly = h->s.readonly && !h->s.without_slot;
     info->buckets = h->s.bucket_count;
-    info->arena_size = h->s.arena_size;
+    info->heap_bytes = h->s.heap_pages * SHMS_PAGE;
     info->incompatible = header->incompatible;
     info->read_compatible = header->read_compatible;
     info->compatible = header->compatible;
@@ -111,16 +112,14 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     }
     for (uint32_t k = 0; k < SHMS_CLIENT_COUNTERS; k++)
         sum[k] += shms_load_relaxed(&s->own_counters[k]);
-    for (uint32_t a = 0; a < s->arena_count; a++) {
-        uint64_t used = shms_min(shms_load_relaxed(&s->arenas[a].used), s->arena_size);
-        uint64_t blocks = shms_load_relaxed(&s->arenas[a].blocks),
-                 zombies = shms_load_relaxed(&s->arenas[a].zombie_count);
-        stats->bytes_used += used;
-        stats->bytes_free += s->arena_size - used;
-        stats->largest_free = shms_max(stats->largest_free, shms_arena_largest_free(s, a));
-        stats->entries += blocks - shms_min(blocks, zombies);
-        stats->zombies += zombies;
-    }
+    if (s->me)
+        shms_heap_leave(s); /* what this process keeps to itself is free, too */
+    uint64_t heap = s->heap_pages * SHMS_PAGE;
+    stats->entries = sum[SHMS_USED_BLOCKS];
+    stats->bytes_used = shms_min(sum[SHMS_USED_BYTES], heap);
+    stats->bytes_free = heap - stats->bytes_used;
+    stats->largest_free = shms_span_longest_free(s) * SHMS_PAGE;
+    stats->zombies = shms_pin_zombies(s);
     stats->hits = sum[SHMS_HITS];
     stats->misses = sum[SHMS_MISSES];
     stats->puts = sum[SHMS_PUTS];
@@ -194,53 +193,46 @@ int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *
     return rc == SHMS_OK ? shms_walk_versions(&h->s, cursor, end, buffer, capacity, filled) : rc;
 }
 
-/* After SHMS_BUSY: waits for the lock, unless the time is up or the handle is being closed. A read-only attachment
- * cannot set the waiters flag and naps. */
-static int again(struct shms_handle *h, _Atomic uint64_t *busy, uint64_t seen, uint64_t end) {
-    int rc = shms_os_now() > end ? SHMS_TIMEOUT : shms_handle_closing(h) ? SHMS_CLOSED : SHMS_OK;
-    if (rc == SHMS_TIMEOUT)
-        shms_handle_note_lock_holder(h, busy);
-    if (h->s.readonly || !busy)
-        shms_os_nap(1000000);
-    else
-        shms_await(&h->s, busy, seen, SLICE);
-    return rc;
-}
-
-int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size) {
+int shms_w_check(int64_t handle, char *what, uint32_t size) {
     struct shms_handle *h;
     int rc = enter(handle, &h);
     if (rc != SHMS_OK)
         return rc;
-    _Atomic uint64_t *busy;
-    uint64_t seen, end = shms_os_now() + timeout; /* the caller has called shms_usable, which needs the GIL */
+    struct shms_check *c = calloc(1, sizeof *c);
+    rc = c ? SHMS_AGAIN : SHMS_NO_MEMORY;
+    if (c) {
+        c->what = what;
+        c->size = size;
+    }
     shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
-    while (rc == SHMS_OK && (rc = shms_check(&h->s, what, size, &busy, &seen)) == SHMS_BUSY)
-        rc = again(h, busy, seen, end);
+    while (rc == SHMS_AGAIN)
+        rc = shms_handle_closing(h) ? SHMS_CLOSED : shms_check_step(&h->s, c);
     shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
+    free(c);
     shms_handle_leave(h);
+    return rc;
+}
+
+int shms_repair_some(int64_t handle, struct shms_repair *repair) {
+    struct shms_handle *h;
+    _Atomic uint64_t *busy = NULL;
+    uint64_t seen = 0;
+    int rc = usable(handle, &h);
+    if (rc == SHMS_OK)
+        rc = shms_handle_may_write(h);
+    if (rc != SHMS_OK)
+        return rc;
+    rc = shms_repair_step(&h->s, repair, &busy, &seen);
+    if (rc == SHMS_BUSY && busy) {
+        shms_handle_note_lock_holder(h, busy);
+        if (SHMS_LOCK_HOLDER(seen) - 1 < h->s.client_count) /* not 0, "none" */
+            shms_recover_client(&h->s, SHMS_LOCK_HOLDER(seen) - 1);
+    }
     return rc;
 }
 
 /* Without the GIL no slot can be claimed. */
 static int refuses_writing(const struct shms_handle *h) { return h->s.without_slot ? SHMS_NO_CLIENT : SHMS_READ_ONLY; }
-
-int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost) {
-    struct shms_handle *h;
-    int rc = enter(handle, &h);
-    if (rc != SHMS_OK)
-        return rc;
-    _Atomic uint64_t *busy;
-    uint64_t seen, end = shms_os_now() + timeout;
-    *lost = 0;
-    rc = h->s.readonly ? refuses_writing(h) : SHMS_OK;
-    shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
-    while (rc == SHMS_OK && (rc = shms_repair(&h->s, lost, &busy, &seen)) == SHMS_BUSY)
-        rc = again(h, busy, seen, end);
-    shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
-    shms_handle_leave(h);
-    return rc;
-}
 
 int64_t shms_w_recover(int64_t handle) {
     struct shms_handle *h;
@@ -253,21 +245,28 @@ int64_t shms_w_recover(int64_t handle) {
 }
 
 int shms_expire_due(int64_t handle, uint64_t *page, uint64_t *gone) {
-    enum { PAGES = 4 }; /* less than a millisecond, if every entry has expired */
+    enum { GROUPS = 32 }; /* less than a millisecond, if every entry has expired */
     struct shms_handle *h;
     int rc = usable(handle, &h);
     *gone = 0;
     if (rc != SHMS_OK || (rc = shms_handle_may_write(h)) != SHMS_OK)
         return rc;
     uint64_t next = shms_any_expiry(&h->s) ? *page : UINT64_MAX;
-    bool everything = true;
-    if (next != UINT64_MAX)
-        *gone = shms_expire_step(&h->s, &next, PAGES, &everything);
-    if (everything)
-        *page = next < h->s.table_pages ? next : UINT64_MAX;
+    bool passed_over = false;
+    if (next != UINT64_MAX) {
+        int index = shms_record_take(&h->s);
+        if (index < 0)
+            return SHMS_BUSY;
+        uint64_t group = next * (SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
+        bool all = shms_expire_all(&h->s, &h->s.me->records[index], &group, GROUPS, gone, &passed_over);
+        shms_record_put(&h->s, index);
+        next = all ? UINT64_MAX : group / (SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
+    }
+    if (!passed_over)
+        *page = next;
     else
         shms_handle_note_lock_holder(h, NULL);
-    return everything ? SHMS_OK : SHMS_BUSY;
+    return passed_over ? SHMS_BUSY : SHMS_OK;
 }
 
 int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
@@ -307,10 +306,9 @@ uint32_t shms_has_events(int64_t handle) {
     return h && shms_handle_has_events(h);
 }
 
-uint32_t shms_take_events(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid) {
+uint32_t shms_take_events(int64_t handle, uint64_t *deaths, uint32_t *pid) {
     struct shms_handle *h = shms_handle_get(handle);
     *deaths = h ? shms_load_acquire(&h->s.takeovers) : 0;
-    *rebuilds = h ? shms_load_relaxed(&h->s.rebuilds) : 0;
     *pid = h ? shms_load_relaxed(&h->s.last_dead_pid) : 0;
     return h && shms_handle_take_events(h);
 }

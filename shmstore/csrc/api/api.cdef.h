@@ -4,12 +4,12 @@
 struct shms_info {
     int32_t key, id;
     uint64_t size, max_entries, created, last_writer; /* last_writer: when a client came, left, or was found dead */
-    uint32_t kernel_known;    /* 0: the kernel does not tell this process; then the next four are zero */
+    uint32_t kernel_known; /* 0: the kernel does not tell this process; then the next four are zero */
     uint32_t mode, uid, gid, creator_uid;
-    int64_t attached;         /* -1: unknown */
-    uint32_t creator_pid, format, name_kind, name_length, arenas, clients, readonly, backend;
-    int32_t descriptor;       /* POSIX: of the file; otherwise -1 */
-    uint64_t buckets, arena_size, incompatible, read_compatible, compatible;
+    int64_t attached; /* -1: unknown */
+    uint32_t creator_pid, format, name_kind, name_length, clients, readonly, backend;
+    int32_t descriptor; /* POSIX: of the file; otherwise -1 */
+    uint64_t segment_size, buckets, heap_bytes, incompatible, read_compatible, compatible;
     uint8_t uuid[16];
     char name[4096];
 };
@@ -44,14 +44,14 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats);
 int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room);
 /* kind: 0 str keys, 8 bytes keys, 0xffffffff all. */
 int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
-                    uint8_t *buffer, uint64_t capacity, uint64_t *filled);
+                   uint8_t *buffer, uint64_t capacity, uint64_t *filled);
 /* Like shms_next_keys, for all keys in the slots before `end`, each with version and expiry (walk.h). */
 int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
                        uint64_t *filled);
 /* SHMS_OK, or SHMS_CORRUPT with the broken invariant in `what`. */
-int shms_w_check(int64_t handle, uint64_t timeout, char *what, uint32_t size);
-/* *lost: the number of entries that were removed. */
-int shms_w_repair(int64_t handle, uint64_t timeout, uint64_t *lost);
+int shms_w_check(int64_t handle, char *what, uint32_t size);
+/* One step of a repair: SHMS_AGAIN, call again; SHMS_BUSY, a lock is held, nap and call again; SHMS_OK, it is done. */
+int shms_repair_some(int64_t handle, struct shms_repair *repair);
 int64_t shms_w_recover(int64_t handle);
 /* Sweeps some pages of the table from *page on; UINT64_MAX: it is over. *gone: the number of expired entries removed.
  * SHMS_BUSY: a lock was held by another process, so *page stays and some entries with it. */
@@ -63,10 +63,10 @@ void shms_view_end(int64_t handle, uint32_t pin, uint64_t owner);
 /* The client that held the lock for which an operation last waited in vain. 0: none is known. 2: it has left since, and
  * only its process id is told. 1: it is still there. */
 uint32_t shms_lock_holder(int64_t handle, struct shms_client_info *holder);
-/* 1 if there is something new since the last call: deaths that this handle has recovered, arenas rebuilt, and the
- * process id of the last dead client. */
+/* 1 if there is something new since the last call: deaths that this handle has recovered, and the process id of the
+ * last dead client. */
 uint32_t shms_has_events(int64_t handle);
-uint32_t shms_take_events(int64_t handle, uint64_t *deaths, uint64_t *rebuilds, uint32_t *pid);
+uint32_t shms_take_events(int64_t handle, uint64_t *deaths, uint32_t *pid);
 /* Why the last page that was needed could not be committed: an error number; 0: none failed. */
 int shms_short_of(int64_t handle);
 /* SHMS_OK, SHMS_CLOSED or SHMS_DESTROYED: by the segment, or by what the kernel says now. In a forked child either one

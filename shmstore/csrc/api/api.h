@@ -5,5 +5,6 @@
 #include "base/codec.h"
 #include "segment/request.h"
 #include "base/status.h"
+#include "engine/repair.h"
 #include "api/api.cdef.h"
 #endif

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "engine/adopt.h"
+#include "engine/recover.h"
 #include "segment/memory.h"
 
 struct shms_handle *shms_handles[SHMS_HANDLES_MAX];
@@ -71,14 +71,12 @@ static void forget_parents_calls(struct shms_handle *h) {
 }
 
 bool shms_handle_has_events(const struct shms_handle *h) {
-    return shms_load_acquire(&h->s.takeovers) != h->deaths_logged ||
-           shms_load_relaxed(&h->s.rebuilds) != h->rebuilds_logged;
+    return shms_load_acquire(&h->s.takeovers) != h->deaths_logged;
 }
 
 bool shms_handle_take_events(struct shms_handle *h) {
     bool any = shms_handle_has_events(h);
     h->deaths_logged = shms_load_acquire(&h->s.takeovers);
-    h->rebuilds_logged = shms_load_relaxed(&h->s.rebuilds);
     return any;
 }
 
@@ -156,7 +154,7 @@ int64_t shms_handle_add(const struct shms_store *s) {
         shms_store_relaxed(&h->lock_holder, 0);
         h->views = 0;
         h->counted_in = shms_fork_epoch;
-        h->deaths_logged = h->rebuilds_logged = 0;
+        h->deaths_logged = 0;
         shms_attachments_add(&h->s);
         shms_store_release(&h->word, generation << 32);
         return (int64_t)(generation << 16 | index);

@@ -17,12 +17,12 @@ struct shms_handle {
     _Atomic uint64_t word; /* generation 32 | closing 1 | calls in progress 31 */
     uint64_t timeout, ttl; /* ns; ttl 0: never expires */
     uint32_t codec;
-    _Atomic uint32_t lock_holder;            /* also written by calls that have released the GIL: its client number, */
-    _Atomic uint64_t lock_holder_owner;      /* and the owner word of that client slot */
-    uint32_t index;                          /* in the table */
-    uint32_t views;                          /* open ones; each counts as a call in progress */
-    uint32_t counted_in;                     /* the fork epoch in which the calls in `word` were counted */
-    uint64_t deaths_logged, rebuilds_logged; /* how many of s.takeovers and s.rebuilds were logged */
+    _Atomic uint32_t lock_holder;       /* also written by calls that have released the GIL: its client number, */
+    _Atomic uint64_t lock_holder_owner; /* and the owner word of that client slot */
+    uint32_t index;                     /* in the table */
+    uint32_t views;                     /* open ones; each counts as a call in progress */
+    uint32_t counted_in;                /* the fork epoch in which the calls in `word` were counted */
+    uint64_t deaths_logged;             /* how many of s.takeovers were logged */
 };
 #define SHMS_HANDLE_CLOSING (1ull << 31)
 #define SHMS_HANDLES_MAX 65536u
@@ -60,7 +60,7 @@ static inline bool shms_handle_closing(struct shms_handle *h) {
 /* When the time is up, for the error message: notes which process holds the lock, if any does by now. */
 void shms_handle_note_lock_holder(struct shms_handle *h, _Atomic uint64_t *busy);
 
-/* Have deaths or rebuilds come since the last call of take_events? */
+/* Have deaths come since the last call of take_events? */
 bool shms_handle_has_events(const struct shms_handle *h);
 bool shms_handle_take_events(struct shms_handle *h);
 

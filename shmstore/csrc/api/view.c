@@ -32,13 +32,11 @@ int shms_view_begin(struct shms_handle *h, const struct shms_key *k, struct shms
         int rc = shms_find(s, k, &e);
         if (rc != SHMS_OK)
             return rc;
-        int pin = shms_pin_set(s, SHMS_SLOT_BLOCK(e.word));
-        if (pin < 0)
+        int pin = shms_pin_set(s, SHMS_SLOT_BLOCK(e.word), e.life);
+        if (pin == -1)
             return SHMS_FULL;
-        if (shms_load_acquire(e.slot) != e.word || shms_load_acquire(&e.block->sequence) != e.sequence) {
-            shms_pin_clear(s, pin);
+        if (pin < 0)
             continue;
-        }
         uint32_t codec = e.kind & SHMS_CODEC_MASK;
         if (codec != SHMS_CODEC_RAW && !(codec == SHMS_CODEC_MSGPACK && unwrap(&e))) {
             shms_pin_clear(s, pin);

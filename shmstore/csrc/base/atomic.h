@@ -3,14 +3,14 @@
  * Words that several processes access are _Atomic, and only these macros access them. The order is part of the
  * name, never a parameter, so grep lists the orders that exist. The bytes of a block are plain memory: they do not
  * change while the block is published. A reader that may race with the block's reuse copies them with
- * shms_copy_racy, and discards the copy if the block's sequence has changed [racy-copy].
+ * shms_copy_racy, and discards the copy if the block has another life by then [racy-copy].
  *
  * ORDERING [racy-copy]  By the letter of C11 such a copy is a data race. It is sound here for three reasons:
- *   1 The copy is used only after an acquire fence and a second load of the sequence that gives the same value.
+ *   1 The copy is used only after an acquire fence and a second load of the block's word that gives the same life.
  *   2 The compiler must treat the source as memory that escaped. The fences before and after the copy keep it from
  *     moving the copy across them or repeating it.
- *   3 The writer stores the new sequence, passes a release fence, and then writes the bytes of the new life. So a
- *     reader that copied one of these bytes finds another sequence in step 1.
+ *   3 The writer exchanges the word for the new life, passes a release fence, and then writes the bytes of that life. So
+ *     a reader that copied one of these bytes finds another life in step 1.
  *   Builds for ThreadSanitizer copy by relaxed atomic bytes, which is what the standard asks for.
  * SOURCE  Boehm, "Can seqlocks get along with programming language memory models?", MSPC 2012. */
 #ifndef SHMS_ATOMIC_H
@@ -27,8 +27,9 @@
 #define shms_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
 #define shms_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define shms_fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
+#define shms_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
 #define shms_fetch_or_acq_rel(p, v) atomic_fetch_or_explicit((p), (v), memory_order_acq_rel)
-#define shms_fetch_or_seq_cst(p, v) atomic_fetch_or_explicit((p), (v), memory_order_seq_cst)
+#define shms_fetch_and_acq_rel(p, v) atomic_fetch_and_explicit((p), (v), memory_order_acq_rel)
 /* When the exchange fails, *expected is set to the value found. */
 #define shms_cas_acq_rel(p, expected, v) \
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_acq_rel, memory_order_acquire)

@@ -2,33 +2,35 @@
  * describes the same in prose. Version 1, little-endian, 64-bit. It contains no pointer and no libc type.
  *
  * LAYOUT
- *   +--------+----------+---------+---------+-----+-------+------------+--------+-------------+---------+--
- *   | header | pin bits | client  | summary | due | hints | namespaces | arenas | slot table  | heap of | ..
- *   | 8 KiB  |          | table   |         |     |       |            |        | (page)      | arena 0 |
- *   +--------+----------+---------+---------+-----+-------+------------+--------+-------------+---------+--
+ *   +--------+----------+---------+---------+---------+-----+-------+-----------+-------+------------+------+
+ *   | header | pin bits | classes | client  | summary | due | hints | page bits | pages | slot table | heap |
+ *   | 8 KiB  |          |         | table   | (page)  |     |       |           |       | (page)     |      |
+ *   +--------+----------+---------+---------+---------+-----+-------+-----------+-------+------------+------+
+ *   |<- beside the size that was asked for ->|<------------------ the size that was asked for ------------->|
  *   The header says where each region begins and how much it holds. Every region begins on a cache line; the slot
- *   table and each heap begin on a page. The segment starts as zero bytes, and zero is a valid state of everything
- *   but the header and the arenas. So a region that no process touches uses no memory.
+ *   table and the heap begin on a page. The segment starts as zero bytes, and zero is a valid state of everything
+ *   but the header. So a region that no process touches uses no memory.
  *
  * INVARIANTS (check.c and the tests cite the numbers)
- *   I1  A block is alive if and only if a slot refers to it. All other statements about blocks are derived.
- *   I2  A slot's word names a block of some arena, on a granule; its tag is the tag of the block's hash.
+ *   I1  An entry exists if and only if a slot refers to its block. All other statements about entries are derived.
+ *   I2  A slot's word names a block of an open span; its tag is the tag of the block's hash.
  *   I3  The block's hash is the hash of its key, and its slot field names this slot.
  *   I4  The slot lies in a bucket from home to home + reach(home), and in no later one.
  *   I5  No key is in two slots.
- *   I6  Blocks do not overlap. The physical chain of blocks and free runs covers each arena's heap from its base
- *       to its top.
- *   I7  No two free runs touch. Each is in the list of its size, and the lists hold nothing else.
- *   I8  The fields used and blocks of an arena equal the sums over its chain.
- *   I9  An allocated block is in a slot, in an operation record, or on the zombie list.
+ *   I6  A page's word is 0, or belongs to an open span, or names a number in the operation record of a client. The
+ *       pages of a span follow one another and name its number.
+ *   I7  The word of each block of an open span is the span's free word, a life, a zombie, or a closer's number.
+ *   I8  The sums of the clients' used counters are the entries and the bytes of their blocks.
+ *   I9  A block that is alive is in a slot or in an operation record. A zombie is pinned, was the
+ *       last one of a pin, or is in an operation record.
  *   I10 A page of the slot table that holds a lock or an entry has its bit in the summary.
  *   I11 An entry with an expiry lies in a group whose due time is not later.
  *   I12 A lock's holder is a client: live, or dead and not yet recovered.
  *
  * The tag in front of each field says which process may write it:
  *   [create]  the creator, once, before it writes the magic
- *   [arena]   the holder of the arena's lock
  *   [owner]   the client that owns the client slot, the record, or the block that is not yet published
+ *   [home]    the holder of the lock of the entry's home bucket
  *   [any]     any process, by an atomic operation
  * Constants are part of the format: changing one makes another format. */
 #ifndef SHMS_LAYOUT_H
@@ -46,6 +48,7 @@
 #define SHMS_NAME_OFFSET 4096u
 #define SHMS_NAME_MAX 4095u
 #define SHMS_KEY_MAX 32768u
+#define SHMS_CLIENTS_MAX 65000u
 
 /* Feature masks. What a build does with a bit that it does not know: incompatible, it does not attach;
  * read-compatible, it attaches read-only; compatible, it ignores the bit. */
@@ -55,13 +58,7 @@
 /* ---- owner word: a process and a state. The header's creation word and the first word of each client slot.
  *   63          48 47   44 43          22 21          0
  *   | generation  | state | namespace tag | process id  |  changed by compare-and-swap only */
-enum {
-    SHMS_CLIENT_FREE = 0,
-    SHMS_CLIENT_CLAIMING = 1,
-    SHMS_CLIENT_LIVE = 2,
-    SHMS_CLIENT_DEAD = 3,
-    SHMS_CLIENT_ADOPTING = 4 /* a new owner recovers what the dead client held (clients.h) */
-};
+enum { SHMS_CLIENT_FREE = 0, SHMS_CLIENT_CLAIMING = 1, SHMS_CLIENT_LIVE = 2, SHMS_CLIENT_DEAD = 3 };
 enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, SHMS_STATE_DESTROYED = 3 };
 #define SHMS_OWNER(generation, state, tag, pid)                                                                       \
     (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0x3fffffu) << 22) | \
@@ -75,11 +72,10 @@ enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, 
  * lowest free one. So two namespaces of one machine have the same tag only if it has four million of them. */
 static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)pid_ns & 0x3fffffu; }
 
-/* ---- lock word of buckets and arenas
+/* ---- lock word of a bucket
  *   63               32 31     25   24     23     16 15        0
  *   |  count            | spare | waiters | reach   | holder    |  read-modify-write of the whole word only
- * holder: client number, from 1; 0 = unlocked. reach: buckets only. The count moves with every release, takeover and
- * expiry; waiters sleep on it. */
+ * holder: client number, from 1; 0 = unlocked. The count moves with every release and takeover; waiters sleep on it. */
 #define SHMS_LOCK_HOLDER(w) ((uint32_t)(w) & 0xffffu)
 #define SHMS_LOCK_REACH(w) ((uint32_t)((w) >> 16) & 0xffu)
 #define SHMS_LOCK_COUNT(w) ((uint32_t)((w) >> 32))
@@ -111,18 +107,32 @@ static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line
 #define SHMS_DUE_MAX 0xffffffffffull /* 34 years: a later expiry is noted as this; the sweep then finds it unexpired */
 #define SHMS_DUE(ms, count) ((shms_min((ms), SHMS_DUE_MAX) << 24) | ((count) & 0xffffffull))
 
+/* ---- numbers and words
+ * A number is given out once in the life of the store (header.numbers). Scrambled by a bijection of the store and moved
+ * up by two bits, it makes words that bytes of a value do not equal by accident:
+ *   63                       2  1       0
+ *   | scrambled number        | ended | pinned |
+ *     00 a life: the block belongs to the client or the entry that has this number
+ *     01 the same, and it was pinned at least once (pin.h)
+ *     10 a zombie: this life has ended, and somebody may still read the block in place
+ *     11 free: the number is that of the span, so it differs in each life of the span
+ * 0 is no word of a block: a page that was given back reads as 0. */
+#define SHMS_WORD_PINNED 1ull
+#define SHMS_WORD_ENDED 2ull
+#define SHMS_WORD_LIFE(w) ((w) & ~SHMS_WORD_PINNED)
+#define SHMS_WORD_ALIVE(w) ((w) && !((w) & SHMS_WORD_ENDED))
+
 /* ---- block: header, extension (if flagged), key, value
- *   0 sequence | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 tag | 40 [extension] key [padding] value
+ *   0 word | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 reserved | 40 [extension] key [padding] value
  * A value of SHMS_ALIGNED_FROM bytes or more begins on a cache line, so that it can be read in place. In msgpack the
- * byte after a head of five bytes (bin 32 and the like) is aligned instead. A free run holds its links in the words
- * hash and expiry, and its size in the word lengths and in its last eight bytes. */
+ * byte after a head of five bytes (bin 32 and the like) is aligned instead. */
 struct shms_block {
-    _Atomic uint64_t sequence; /* [arena] unique for each life of the block; 0 in a free run */
-    _Atomic uint64_t hash;     /* [owner] before publishing;  free run: offset of the next free run, 0 = none */
-    _Atomic uint64_t expiry;   /* [owner], then [arena] by touch: ns since boot, 0 never;  free run: the previous one */
-    _Atomic uint64_t lengths;  /* [owner]: value 40 | key 16 | codec 3, flags 5;  free run: its size in bytes */
-    _Atomic uint32_t slot;     /* [owner]: bucket * 7 + index;  free run: how many of its pages were given back */
-    _Atomic uint32_t tag;      /* [arena]: boundary tag of the heap */
+    _Atomic uint64_t word;    /* [any] by compare-and-swap, see above; the life is the entry's version */
+    _Atomic uint64_t hash;    /* [owner] before publishing */
+    _Atomic uint64_t expiry;  /* [owner], then [home] by touch: ns since boot, 0 never */
+    _Atomic uint64_t lengths; /* [owner]: value 40 | key 16 | codec 3, flags 5 */
+    _Atomic uint32_t slot;    /* [owner]: bucket * 7 + index */
+    uint32_t reserved;
     uint8_t body[];
 };
 static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
@@ -143,26 +153,28 @@ static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
 #define SHMS_CODEC_MASK 0x07u     /* enum shms_codec in codec.cdef.h */
 #define SHMS_FLAG_BYTES_KEY 0x08u /* the key was bytes, not str */
 #define SHMS_FLAG_EXTENDED 0x10u  /* an extension stands between header and key */
-/* Boundary tag: capacity in granules, or in pages if SHMS_TAG_LARGE is set. */
-#define SHMS_TAG_FREE 0x80000000u
-#define SHMS_TAG_PREV_FREE 0x40000000u
-#define SHMS_TAG_LARGE 0x20000000u
-#define SHMS_TAG_UNITS 0x1fffffffu
-#define SHMS_LARGE_FROM (1ull << 32) /* capacities from here on are multiples of a page */
-
 /* Extension: uint32 length of the whole (a multiple of 8), uint32 zero, then records: uint16 type, uint16 length,
  * bytes, padding to 8. Readers skip types that they do not know. */
 enum { SHMS_EXT_CODEC = 1, SHMS_EXT_NAMESPACE = 2, SHMS_EXT_TAGS = 3, SHMS_EXT_BUFFERS = 4 };
 #define SHMS_EXT_MAX 4096u
 
-/* ---- operation record: one write in progress. It counts only while its client is live (clients.h). */
+/* ---- operation record: one write in progress. It counts only while its client is live or dead (clients.h). The words
+ * from `other` on belong to `page` while that is set, else to `old` and `block`. */
 struct shms_record {
     _Atomic uint64_t bucket; /* [owner] number + 1 of the bucket that is about to be locked, or is; 0 = none */
-    _Atomic uint64_t arena;  /* [owner] reserved: recovery looks at every arena */
-    _Atomic uint64_t block;  /* [owner] offset of a block that is allocated and not yet published; 0 = none */
-    uint64_t reserved;
+    _Atomic uint64_t block;  /* [owner] a block that is about to be allocated, or is, and not published; 0 = none */
+    _Atomic uint64_t life;   /* [owner] the life of that block */
+    _Atomic uint64_t old;    /* [owner] the block that is about to leave its slot; 0 = none */
+    _Atomic uint64_t page;   /* [owner] pages 32 | first page + 1: a run that is being opened or closed; 0 = none */
+    _Atomic uint64_t other;  /* [owner] the life of `old`; or the number by which the run is held */
+    _Atomic uint64_t
+        blocks; /* [owner] used counter of the client after the exchange of the slot; or the span's number */
+    _Atomic uint64_t bytes; /* [owner] the other used counter */
 };
-#define SHMS_CLIENT_RECORDS 8u
+static_assert(sizeof(struct shms_record) == SHMS_LINE, "a record is a cache line");
+#define SHMS_RECORD_RUN(first, pages) ((uint64_t)(pages) << 32 | ((first) + 1))
+#define SHMS_CLIENT_RECORDS 8u /* operations at once */
+#define SHMS_CLIENT_CLOSER 8u  /* one more: for closing spans (span.h) */
 #define SHMS_CLIENT_COUNTERS 16u
 enum {
     SHMS_HITS,
@@ -172,7 +184,14 @@ enum {
     SHMS_EVICTIONS,
     SHMS_EXPIRATIONS,
     SHMS_RETRIES,
-    SHMS_TAKEOVERS
+    SHMS_TAKEOVERS,
+    SHMS_USED_BLOCKS, /* entries that this client published less those it took out, modulo 2^64; */
+    SHMS_USED_BYTES   /* and the capacity of their blocks */
+};
+
+struct shms_client_pin {
+    _Atomic uint64_t block; /* [owner] offset of a block that is read in place, or was last */
+    _Atomic uint64_t life;  /* [owner] its life; 0 = not in use */
 };
 
 /* ---- client slot: number n - 1 in the client table belongs to client n */
@@ -186,48 +205,41 @@ struct shms_client {
     _Atomic uint64_t nonce;      /* [owner] random: part of the name of its liveness socket */
     uint64_t reserved;
     _Atomic uint64_t counters[SHMS_CLIENT_COUNTERS]; /* [owner] never reset: stats are sums over all client slots */
-    struct shms_record records[SHMS_CLIENT_RECORDS];
-    _Atomic uint64_t pins[]; /* [owner] offsets of blocks that are read in place; 0 = not in use */
+    struct shms_record records[SHMS_CLIENT_RECORDS + 1];
+    struct shms_client_pin pins[];
 };
 static_assert(offsetof(struct shms_client, counters) == 64, "counters have their own lines");
 static_assert(offsetof(struct shms_client, records) == 192, "records after counters");
-static_assert(offsetof(struct shms_client, pins) == 448, "pins last");
+static_assert(offsetof(struct shms_client, pins) == 768, "pins last");
 
-struct shms_namespace { /* reserved: all zero in version 1 */
-    _Atomic uint64_t generation;
-    uint8_t name_length;
-    uint8_t name[55];
+/* ---- page of the heap: its word says who owns it
+ *   0                free
+ *   number << 2 | 1  taken by this number: a run that is being opened or closed, or a page inside a span
+ *   number << 2 | 2  the first page of the open span of this number
+ * The maps are hints: a bit is set if the block is free and no process keeps it to itself. */
+struct shms_page {
+    _Atomic uint64_t word;   /* [any] by compare-and-swap */
+    _Atomic uint64_t info;   /* [any] that opens the span: pages << 8 | class; inside: distance from the first page */
+    _Atomic uint64_t map[2]; /* [any] of the first page of a span */
 };
+#define SHMS_PAGE_TAKEN(number) ((number) << 2 | 1)
+#define SHMS_PAGE_OPEN(number) ((number) << 2 | 2)
+#define SHMS_PAGE_IS_OPEN(w) (((w) & 3) == 2)
+#define SHMS_PAGE_NUMBER(w) ((w) >> 2)
+#define SHMS_SPAN_BLOCKS_MAX 128u
 
-/* ---- arena: the heap's derived state. The arena's lock covers every field but lock, base and end. */
-#define SHMS_FL 34u /* size classes: powers of two .. */
-#define SHMS_SL 16u /* .. each divided into 16 */
-struct shms_arena {
-    _Atomic uint64_t lock;    /* [any] by read-modify-write */
-    _Atomic uint64_t counter; /* sequences given out */
-    _Atomic uint64_t base;    /* [create] offset of its first byte */
-    _Atomic uint64_t end;     /* [create] offset behind its last byte */
-    _Atomic uint64_t top;     /* behind the last block; no free run touches it */
-    _Atomic uint64_t high;    /* memory from here to the end has no pages: never used, or given back */
-    _Atomic uint64_t keep;    /* how many bytes of a large free run keep their pages (arena.c) */
-    _Atomic uint64_t used;    /* bytes in allocated blocks, with headers and zombies */
-    _Atomic uint64_t blocks;  /* allocated blocks, with zombies */
-    _Atomic uint64_t suspect; /* 1: some derived state does not fit; rebuild before use */
-    _Atomic uint64_t zombies; /* first block that was freed while pinned; linked through `hash` */
-    _Atomic uint64_t zombie_count;
-    _Atomic uint64_t returned; /* bytes given back and not allocated since, roughly */
-    _Atomic uint64_t retiring; /* the block last taken out of its slot: readers may still be copying it */
-    uint64_t reserved[2];
-    struct { /* eviction queues, reserved: all zero without a policy */
-        _Atomic uint64_t head, tail, bytes, count;
-    } queues[3];
-    uint64_t reserved_queue[4];
-    _Atomic uint64_t fl_map;
-    _Atomic uint16_t sl_map[SHMS_FL];
-    uint8_t pad[64 - (8 + 2 * SHMS_FL) % 64];
-    _Atomic uint64_t heads[SHMS_FL][SHMS_SL];
+/* ---- size classes of blocks: 16 bytes apart up to 256, then eight per doubling, up to SHMS_SMALL_MAX. A larger block
+ * has a span of its own (span.h). */
+#define SHMS_SMALL_MAX 8192u
+#define SHMS_CLASSES 54u
+#define SHMS_CLASS_LARGE 255u
+/* Hints where spans of a class have free blocks. */
+#define SHMS_CLASS_HINTS 15u
+struct shms_class {
+    _Atomic uint32_t hints[SHMS_CLASS_HINTS]; /* [any] first page of a span + 1; 0 = not in use */
+    _Atomic uint32_t more;                    /* [any] 1: there may be spans for which there was no hint left */
 };
-static_assert(sizeof(struct shms_arena) % SHMS_LINE == 0, "arenas on lines of their own");
+static_assert(sizeof(struct shms_class) == SHMS_LINE, "a class is a cache line");
 
 /* ---- header */
 #define SHMS_SUMMARY_TOP_WORDS 16u
@@ -240,8 +252,8 @@ struct shms_header {
     uint64_t segment_size;
     uint8_t uuid[16];
     uint64_t hash_key[2];
-    uint64_t sequence_multiplier; /* odd */
-    uint64_t sequence_xor;
+    uint64_t number_multiplier; /* odd */
+    uint64_t number_xor;
     uint64_t created; /* ns since the epoch */
     /* Identity of the initialising process. It counts only while creator_word equals the creation word. */
     _Atomic uint64_t creator_start, creator_word;
@@ -258,16 +270,23 @@ struct shms_header {
     uint64_t slots_offset;
     uint64_t bucket_count;
     uint64_t hints_offset;
-    uint64_t namespaces_offset;
-    uint32_t namespace_count, arena_count;
-    uint64_t arenas_offset;
+    uint64_t size; /* as asked for: without header, pin bits, classes and client table */
+    uint64_t classes_offset;
+    uint64_t pages_offset;
     uint64_t heap_offset;
-    uint64_t arena_size;
-    uint8_t reserved_create[SHMS_PAGE / 4 - 280];
+    uint64_t heap_pages;
+    uint64_t page_bits_offset;
+    uint8_t reserved_create[SHMS_PAGE / 4 - 288];
     /* dynamic, on their own cache lines */
     _Atomic uint64_t has_expiry;   /* [any] 1 since the first entry with an expiry */
     _Atomic uint64_t clients_high; /* [any] client slots below this index may have been used; only grows */
     uint64_t reserved_line[6];
+    _Atomic uint64_t numbers;    /* [any] numbers given out */
+    _Atomic uint64_t pages_high; /* [any] pages of the heap below this index may have been used; only grows */
+    _Atomic uint64_t keep;       /* [any] hint: so many free pages keep their memory */
+    _Atomic uint64_t idle;       /* [any] hint: free pages that have memory */
+    _Atomic uint64_t returned;   /* [any] hint: pages given back and not taken since */
+    uint64_t reserved_heap[3];
     _Atomic uint64_t summary_top[SHMS_SUMMARY_TOP_WORDS]; /* [any] a bit for each page of the summary */
 };
 static_assert(offsetof(struct shms_header, has_expiry) == SHMS_PAGE / 4, "dynamic part");

@@ -1,152 +1,146 @@
-/* check.c: verifies the invariants of layout.h, one arena at a time under its lock
+/* check.c: verifies the invariants of layout.h, step by step, without a lock
  *
- * READER  1 follow the chain of blocks and free runs from the arena's base to its top; note each block
- *         2 follow the lists of free runs
- *         3 mark the blocks that operation records and the zombie list name
- *         4 look at every slot that names a block of this arena; mark that block; verify the entry
- *         5 every block of step 1 must have been marked
- * ORDERING [records-then-slots]  While the arena's lock is held, none of its blocks is allocated, freed or taken out of
- *   its slot. But a block may still be published out of a record. So records come before slots, as in a rebuild.
- * LIMITS  A read-only attachment takes no lock. What it saw of an arena counts only if the lock word did not change. If
- *   writers are faster, it verifies the entries alone, each by its sequence, and leaves the chain and the lists out. */
+ * Other processes write meanwhile. So a finding counts only if what it is about was the same before and after.
+ * READER  A block that is alive and in no slot:
+ *   1 w := its word
+ *   2 is it in an operation record? in its slot? in an operation record?
+ *   3 its word still is w: then nobody owned it (I9)
+ * ORDERING [records-slot-records]  A writer publishes a block first, and clears its record then (release). So a block that
+ *   was in no record before is found in its slot. A writer states the block in `old` before it empties the slot, and clears
+ *   `old` after the word has changed. So a block that has left its slot is found in a record, or step 3 fails.
+ * LIMITS  I8 is judged only if no writer was at work from the beginning of the walk to its end. */
 #include "engine/check.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "engine/arena.h"
+#include "engine/heap.h"
 #include "engine/lock.h"
-#include "segment/memory.h"
+#include "engine/pin.h"
 #include "engine/recover.h"
-#include "engine/table.h"
+#include "segment/memory.h"
 
-#define READ_ONLY_TRIES 4u
-
-struct chain {
-    struct shms_store *s;
-    uint32_t arena;
-    bool entries_only; /* there is no chain: writers change it meanwhile */
-    uint64_t *blocks;  /* offsets, rising; the lowest bit: marked */
-    uint64_t count, room, runs;
-    char *what;
-    size_t size;
-    uint8_t key[SHMS_KEY_MAX]; /* a copy: a read-only attachment holds no lock, so the block may be reused */
-};
-
+#define BLOCKS_AT_ONCE 1024u
+#define BUCKETS_AT_ONCE SHMS_PAGE_BUCKETS
 #define BROKEN(c, ...) (snprintf((c)->what, (c)->size, __VA_ARGS__), SHMS_CORRUPT)
 
-static struct shms_block *block_of(struct chain *c, uint64_t offset) {
-    return (struct shms_block *)(c->s->base + offset);
+/* ---- who owns what */
+
+static bool record_states_life(struct shms_store *s, const struct shms_record *r, uint64_t offset, uint64_t life) {
+    if (shms_load_acquire(&r->block) == offset && shms_load_relaxed(&r->life) == life)
+        return true;
+    if (shms_load_acquire(&r->old) == offset && shms_load_relaxed(&r->other) == life)
+        return true;
+    return shms_load_acquire(&r->page) && shms_life_of(s, shms_load_relaxed(&r->other)) == life; /* a closer's */
 }
 
-/* From base to top: I6, I7 (no two free runs touch), I8. */
-static int follow_chain(struct chain *c) {
-    struct shms_store *s = c->s;
-    struct shms_arena *arena = &s->arenas[c->arena];
-    uint64_t at = shms_arena_base(s, c->arena), top = shms_load_relaxed(&arena->top), used = 0;
-    bool after_free = false;
-    if (top < at || top > shms_arena_end(s, c->arena))
-        return BROKEN(c, "I6: the top of arena %u lies outside of it", c->arena);
-    while (at < top) {
-        if (top - at < SHMS_BLOCK_MIN || at % SHMS_GRANULE)
-            return BROKEN(c, "I6: the chain of arena %u does not end at its top", c->arena);
-        uint32_t tag = shms_load_relaxed(&block_of(c, at)->tag);
-        if (!(tag & SHMS_TAG_FREE) && (bool)(tag & SHMS_TAG_PREV_FREE) != after_free)
-            return BROKEN(c, "I6: the block at %#llx is wrong about its neighbour", (unsigned long long)at);
-        if (tag & SHMS_TAG_FREE) {
-            uint64_t bytes = shms_load_relaxed(&block_of(c, at)->lengths);
-            if (after_free || bytes < SHMS_BLOCK_MIN || bytes % SHMS_GRANULE || bytes >= top - at)
-                return BROKEN(c, "I7: the free run at %#llx touches another one or the top", (unsigned long long)at);
-            if (shms_load_relaxed((_Atomic uint64_t *)(s->base + at + bytes - 8)) != bytes)
-                return BROKEN(c, "I6: the free run at %#llx ends with another size", (unsigned long long)at);
-            c->runs++;
-            after_free = true;
-            at += bytes;
-            continue;
+/* Calls for each record of each client: until one of them fits. */
+#define ANY_RECORD(s, r, fits)                                                                                      \
+    for (uint32_t i = 0; i < shms_clients_used(s); i++)                                                             \
+        for (uint32_t k = 0; k <= SHMS_CLIENT_RECORDS &&                                                            \
+                             SHMS_OWNER_STATE(shms_load_acquire(&shms_client_at(s, i)->owner)) >= SHMS_CLIENT_LIVE; \
+             k++) {                                                                                                 \
+            struct shms_record *r = &shms_client_at(s, i)->records[k];                                              \
+            if (fits)                                                                                               \
+                return true;                                                                                        \
         }
-        uint64_t bytes = shms_arena_block_size(s, c->arena, at);
-        if (!bytes)
-            return BROKEN(c, "I6: what stands at %#llx is neither block nor free run", (unsigned long long)at);
-        if (c->count == c->room) {
-            uint64_t room = c->room ? 2 * c->room : 1024;
-            uint64_t *blocks = realloc(c->blocks, room * sizeof *blocks);
-            if (!blocks)
-                return SHMS_NO_MEMORY;
-            c->blocks = blocks;
-            c->room = room;
-        }
-        c->blocks[c->count++] = at;
-        used += bytes;
-        after_free = false;
-        at += bytes;
+
+static bool life_is_in_a_record(struct shms_store *s, uint64_t offset, uint64_t life) {
+    ANY_RECORD(s, r, record_states_life(s, r, offset, life))
+    return false;
+}
+
+static bool run_is_in_a_record(struct shms_store *s, uint64_t number) {
+    ANY_RECORD(s, r,
+               shms_load_acquire(&r->page) &&
+                   (shms_load_relaxed(&r->other) == number || shms_load_relaxed(&r->blocks) == number))
+    return false;
+}
+
+/* A page that is being opened is in a record until the span is open; a page inside the span is found by its distance; a
+ * closer states the span before it takes it. So three looks find every owner, or the word changes. */
+bool shms_page_is_owned(struct shms_store *s, uint64_t page, uint64_t word) {
+    uint64_t number = SHMS_PAGE_NUMBER(word), distance = shms_load_relaxed(&s->pages[page].info);
+    struct shms_span span;
+    return run_is_in_a_record(s, number) ||
+           (distance <= page && shms_span_at(s, page - distance, &span) && span.number == number &&
+            distance < span.pages) ||
+           run_is_in_a_record(s, number);
+}
+
+static bool any_record_is_busy(struct shms_store *s) {
+    ANY_RECORD(s, r, shms_load_acquire(&r->block) || shms_load_acquire(&r->old))
+    return false;
+}
+
+static bool is_in_its_slot(struct shms_store *s, uint64_t offset) {
+    uint32_t slot = shms_load_relaxed(&((struct shms_block *)(s->base + offset))->slot);
+    uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
+    return bucket < s->bucket_count && shms_bucket_in_use(s, bucket) &&
+           SHMS_SLOT_BLOCK(shms_load_acquire(&s->buckets[bucket].slots[slot % SHMS_BUCKET_SLOTS])) == offset;
+}
+
+/* [records-slot-records] The caller looks at the word again. */
+bool shms_block_is_owned(struct shms_store *s, uint64_t offset, uint64_t word) {
+    uint64_t life = word & ~3ull;
+    if (SHMS_WORD_ALIVE(word))
+        return is_in_its_slot(s, offset) || life_is_in_a_record(s, offset, life) || is_in_its_slot(s, offset) ||
+               life_is_in_a_record(s, offset, life);
+    return (word & 3) == SHMS_WORD_ENDED && (shms_pin_named(s, offset) || life_is_in_a_record(s, offset, life));
+}
+
+/* ---- the heap: I6, I7, I9 */
+
+static int check_span(struct shms_store *s, struct shms_check *c, const struct shms_span *span, uint64_t head) {
+    for (uint64_t i = 1; i < span->pages; i++) {
+        struct shms_page *p = &s->pages[span->first + i];
+        if ((shms_load_acquire(&p->word) != SHMS_PAGE_TAKEN(span->number) || shms_load_relaxed(&p->info) != i) &&
+            shms_load_acquire(&s->pages[span->first].word) == head)
+            return BROKEN(c, "I6: page %llu of the heap is not part of the span it lies in",
+                          (unsigned long long)(span->first + i));
     }
-    if (used != shms_load_relaxed(&arena->used) || c->count != shms_load_relaxed(&arena->blocks))
-        return BROKEN(c, "I8: arena %u states %llu bytes in %llu blocks, its chain has %llu in %llu", c->arena,
-                      (unsigned long long)shms_load_relaxed(&arena->used),
-                      (unsigned long long)shms_load_relaxed(&arena->blocks), (unsigned long long)used,
-                      (unsigned long long)c->count);
+    for (uint32_t i = 0; i < span->blocks; i++) {
+        uint64_t offset = span->start + i * span->bytes, w = shms_load_acquire(shms_word_at(s, offset));
+        if (w == span->free || shms_block_is_owned(s, offset, w))
+            continue;
+        if (shms_load_acquire(shms_word_at(s, offset)) != w || shms_load_acquire(&s->pages[span->first].word) != head)
+            continue;
+        return SHMS_WORD_ALIVE(w)
+                   ? BROKEN(c, "I9: the block at %#llx is in no slot and no record", (unsigned long long)offset)
+               : (w & 3) == SHMS_WORD_ENDED
+                   ? BROKEN(c, "I9: the zombie at %#llx is pinned by no client", (unsigned long long)offset)
+                   : BROKEN(c, "I7: the word of the block at %#llx is not of its span", (unsigned long long)offset);
+    }
     return SHMS_OK;
 }
 
-/* The lists of free runs and their bits: I7. */
-static int follow_lists(struct chain *c) {
-    struct shms_store *s = c->s;
-    struct shms_arena *arena = &s->arenas[c->arena];
-    uint64_t met = 0;
-    for (uint32_t fl = 0; fl < SHMS_FL; fl++) {
-        uint16_t map = shms_load_relaxed(&arena->sl_map[fl]);
-        if ((shms_load_relaxed(&arena->fl_map) >> fl & 1) != (map != 0))
-            return BROKEN(c, "I7: the maps of arena %u disagree", c->arena);
-        for (uint32_t sl = 0; sl < SHMS_SL; sl++) {
-            uint64_t run = shms_load_relaxed(&arena->heads[fl][sl]), before = 0;
-            if ((map >> sl & 1) != (run != 0))
-                return BROKEN(c, "I7: a list of arena %u is not in its map", c->arena);
-            for (; run; before = run, run = shms_load_relaxed(&block_of(c, run)->hash)) {
-                if (++met > c->runs || !shms_block_at(s, run) || shms_arena_of(s, run) != c->arena ||
-                    !(shms_load_relaxed(&block_of(c, run)->tag) & SHMS_TAG_FREE) ||
-                    shms_load_relaxed(&block_of(c, run)->expiry) != before)
-                    return BROKEN(c, "I7: a list of arena %u holds what is no free run", c->arena);
+static int check_heap(struct shms_store *s, struct shms_check *c) {
+    uint64_t high = shms_pages_high(s);
+    for (uint64_t done = 0; c->at < high && done < BLOCKS_AT_ONCE;) {
+        struct shms_span span;
+        uint64_t word = shms_load_acquire(&s->pages[c->at].word);
+        if (SHMS_PAGE_IS_OPEN(word)) {
+            bool sound = shms_span_at(s, c->at, &span);
+            if (!sound || SHMS_PAGE_OPEN(span.number) != word) {
+                if (shms_load_acquire(&s->pages[c->at].word) != word)
+                    continue;
+                return BROKEN(c, "I6: page %llu of the heap begins an impossible span", (unsigned long long)c->at);
             }
-        }
-    }
-    return met == c->runs ? SHMS_OK : BROKEN(c, "I7: a free run of arena %u is in no list", c->arena);
-}
-
-/* Marks a block of the chain. False: the chain has no such block. *met: it was marked before. */
-static bool mark_met(struct chain *c, uint64_t offset, bool *met) {
-    uint64_t low = 0, high = c->count;
-    while (low < high) {
-        uint64_t middle = (low + high) / 2;
-        if ((c->blocks[middle] & ~1ull) < offset)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    if (low == c->count || (c->blocks[low] & ~1ull) != offset)
-        return false;
-    *met = c->blocks[low] & 1;
-    c->blocks[low] |= 1;
-    return true;
-}
-
-static int visit_owners(struct chain *c) {
-    struct shms_store *s = c->s;
-    bool met;
-    for (uint32_t i = 0; i < shms_min(shms_load_acquire(&s->header->clients_high), s->client_count); i++) {
-        struct shms_client *client = shms_client_at(s, i);
-        if (SHMS_OWNER_STATE(shms_load_acquire(&client->owner)) == SHMS_CLIENT_FREE)
+            int rc = check_span(s, c, &span, word);
+            if (rc != SHMS_OK)
+                return rc;
+            done += span.blocks + span.pages;
+            c->at += span.pages;
             continue;
-        for (uint32_t k = 0; k < SHMS_CLIENT_RECORDS; k++)
-            mark_met(c, shms_load_acquire(&client->records[k].block), &met);
+        }
+        if (word && !shms_page_is_owned(s, c->at, word) && shms_load_acquire(&s->pages[c->at].word) == word)
+            return BROKEN(c, "I6: page %llu of the heap belongs to nobody", (unsigned long long)c->at);
+        done++;
+        c->at++;
     }
-    uint64_t zombie = shms_load_relaxed(&s->arenas[c->arena].zombies), count = 0;
-    for (; zombie; zombie = shms_load_relaxed(&block_of(c, zombie)->hash))
-        if (++count > c->count || !mark_met(c, zombie, &met))
-            return BROKEN(c, "I9: the zombie list of arena %u holds what is no block", c->arena);
-    return count == shms_load_relaxed(&s->arenas[c->arena].zombie_count)
-               ? SHMS_OK
-               : BROKEN(c, "I8: arena %u miscounts its zombies", c->arena);
+    return c->at < high ? SHMS_AGAIN : SHMS_OK;
 }
+
+/* ---- the slot table: I2 to I5, I8, I10 to I12 */
 
 /* A writer notes the due time after publishing and before it releases the home bucket. So the entry is judged only
  * while the bucket is not held, and the due word is read again after that was seen. */
@@ -168,62 +162,47 @@ static bool still_there(const struct shms_entry *e) {
     return shms_load_acquire(e->slot) == e->word && shms_entry_unchanged(e);
 }
 
-/* One entry of this arena: I2, I3, I4, I5, I11. */
-static int visit_entry(struct chain *c, uint64_t bucket, uint32_t index, uint64_t w) {
-    struct shms_store *s = c->s;
-    uint64_t offset = SHMS_SLOT_BLOCK(w), slot = bucket * SHMS_BUCKET_SLOTS + index;
-    bool met;
-    if (!c->entries_only && !mark_met(c, offset, &met))
-        return BROKEN(c, "I2: slot %llu names no block", (unsigned long long)slot);
+/* One entry: I2, I3, I4, I5, I11. */
+static int check_entry(struct shms_store *s, struct shms_check *c, uint64_t bucket, uint32_t index) {
+    unsigned long long slot = bucket * SHMS_BUCKET_SLOTS + index;
     struct shms_entry e, first;
+    struct shms_span span;
     const uint8_t *key;
     uint32_t length, others;
-    int rc = shms_peek(s, bucket, index, &e, &key, &length);
-    if (rc != SHMS_OK || e.word != w)
-        return rc == SHMS_CORRUPT || (rc == SHMS_BUSY && !c->entries_only)
-                   ? BROKEN(c, "I2: the block of slot %llu has impossible lengths", (unsigned long long)slot)
+    uint64_t w = shms_load_acquire(&s->buckets[bucket].slots[index]), offset = SHMS_SLOT_BLOCK(w);
+    if (!w)
+        return SHMS_OK;
+    if (!shms_block_at(s, offset) || !shms_span_of(s, offset, &span))
+        return shms_load_acquire(&s->buckets[bucket].slots[index]) == w
+                   ? BROKEN(c, "I2: slot %llu names no block", slot)
                    : SHMS_OK;
+    int rc = shms_peek(s, bucket, index, &e, &key, &length);
+    if (rc != SHMS_OK)
+        return rc == SHMS_CORRUPT
+                   ? BROKEN(c, "I2: the block of slot %llu is not alive, or has impossible lengths", slot)
+                   : SHMS_OK;
+    if (e.value + e.value_length > s->base + SHMS_SLOT_BLOCK(e.word) + shms_heap_capacity(s, SHMS_SLOT_BLOCK(e.word)) &&
+        still_there(&e))
+        return BROKEN(c, "I2: the block of slot %llu has impossible lengths", slot);
     struct shms_key k;
     shms_copy_short(c->key, key, shms_min(length, SHMS_KEY_MAX)); /* it is not longer, but compilers do not know that */
     if (!shms_entry_unchanged(&e))
         return SHMS_OK;
     shms_key_init(s, &k, c->key, length, e.kind & SHMS_FLAG_BYTES_KEY);
     if ((shms_load_relaxed(&e.block->hash) != k.hash || shms_load_relaxed(&e.block->slot) != slot) && still_there(&e))
-        return BROKEN(c, "I3: the block of slot %llu has another hash or slot", (unsigned long long)slot);
-    if (SHMS_SLOT_TAG_OF(w) != SHMS_SLOT_TAG(k.hash, k.home) && still_there(&e))
-        return BROKEN(c, "I2: slot %llu has the wrong tag", (unsigned long long)slot);
+        return BROKEN(c, "I3: the block of slot %llu has another hash or slot", slot);
+    if (SHMS_SLOT_TAG_OF(e.word) != SHMS_SLOT_TAG(k.hash, k.home) && still_there(&e))
+        return BROKEN(c, "I2: slot %llu has the wrong tag", slot);
     uint64_t distance = (bucket + s->bucket_count - k.home) % s->bucket_count;
     if (distance > SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[k.home].lock)) && still_there(&e))
-        return BROKEN(c, "I4: slot %llu lies beyond the reach of its home", (unsigned long long)slot);
+        return BROKEN(c, "I4: slot %llu lies beyond the reach of its home", slot);
     if (shms_find_locked(s, &k, &first, &others) == SHMS_OK && first.number != slot && still_there(&e) &&
         still_there(&first))
-        return BROKEN(c, "I5: slots %llu and %u hold the same key", (unsigned long long)slot, first.number);
+        return BROKEN(c, "I5: slots %llu and %u hold the same key", slot, first.number);
     if (!due_in_time(s, bucket, k.home, shms_load_acquire(&e.block->expiry)) && still_there(&e))
-        return BROKEN(c, "I11: the entry in slot %llu expires before its group is due", (unsigned long long)slot);
-    return SHMS_OK;
-}
-
-static int visit_slots(struct chain *c) {
-    struct shms_store *s = c->s;
-    for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
-        uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
-        for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++)
-            for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
-                uint64_t w = shms_load_acquire(&s->buckets[bucket].slots[i]);
-                if (!w)
-                    continue;
-                if (!shms_block_at(s, SHMS_SLOT_BLOCK(w)))
-                    return BROKEN(c, "I2: a slot of bucket %llu points out of the heap", (unsigned long long)bucket);
-                if (shms_arena_of(s, SHMS_SLOT_BLOCK(w)) != c->arena)
-                    continue;
-                int rc = visit_entry(c, bucket, i, w);
-                if (rc != SHMS_OK)
-                    return rc;
-            }
-    }
-    for (uint64_t i = 0; i < c->count; i++) /* none with entries_only */
-        if (!(c->blocks[i] & 1))
-            return BROKEN(c, "I9: the block at %#llx is in no slot and no record", (unsigned long long)c->blocks[i]);
+        return BROKEN(c, "I11: the entry in slot %llu expires before its group is due", slot);
+    c->entries++;
+    c->bytes += span.bytes;
     return SHMS_OK;
 }
 
@@ -237,34 +216,33 @@ bool shms_holder_is_sound(struct shms_store *s, _Atomic uint64_t *lock) {
            shms_load_acquire(lock) != w;
 }
 
-static int check_holder(struct shms_store *s, _Atomic uint64_t *lock, char *what, size_t size) {
-    if (shms_holder_is_sound(s, lock))
+static int check_table(struct shms_store *s, struct shms_check *c) {
+    uint64_t page = shms_next_page_in_use(s, c->at);
+    if (page >= s->table_pages)
         return SHMS_OK;
-    snprintf(what, size, "I12: a lock names client %u, and no client has this number",
-             SHMS_LOCK_HOLDER(shms_load_acquire(lock)));
-    return SHMS_CORRUPT;
-}
-
-static int check_locks(struct shms_store *s, char *what, size_t size) {
-    for (uint32_t a = 0; a < s->arena_count; a++)
-        if (check_holder(s, &s->arenas[a].lock, what, size) != SHMS_OK)
-            return SHMS_CORRUPT;
-    for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
-        uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
-        for (uint64_t b = page * SHMS_PAGE_BUCKETS; b < last; b++)
-            if (check_holder(s, &s->buckets[b].lock, what, size) != SHMS_OK)
-                return SHMS_CORRUPT;
+    uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
+    for (uint64_t bucket = page * SHMS_PAGE_BUCKETS; bucket < last; bucket++) {
+        _Atomic uint64_t *lock = &s->buckets[bucket].lock;
+        if (!shms_holder_is_sound(s, lock))
+            return BROKEN(c, "I12: a lock names client %u, and no client has this number",
+                          SHMS_LOCK_HOLDER(shms_load_acquire(lock)));
+        for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
+            int rc = check_entry(s, c, bucket, i);
+            if (rc != SHMS_OK)
+                return rc;
+        }
     }
-    return SHMS_OK;
+    c->at = page + 1;
+    return SHMS_AGAIN;
 }
 
-/* I10. Reading a page that is not in memory would bring it there, so the kernel is asked first. A writer may mark the
- * page after the first look, so the summary is read again before the page counts as unmarked. */
-uint64_t shms_next_unmarked(struct shms_store *s, uint64_t from) {
+/* A bucket is marked as used before it holds anything. So a page that is not marked and holds something after a second
+ * look at its mark is broken. */
+uint64_t shms_next_unmarked(struct shms_store *s, uint64_t from, uint64_t end) {
     enum { AT_ONCE = 256 };
     uint8_t resident[AT_ONCE];
-    for (uint64_t first = from; first < s->table_pages; first += AT_ONCE) {
-        uint64_t pages = shms_min(AT_ONCE, s->table_pages - first);
+    for (uint64_t first = from; first < end; first += AT_ONCE) {
+        uint64_t pages = shms_min(AT_ONCE, end - first);
         if (!s->memory->resident(s, (uint64_t)((uint8_t *)s->buckets - s->base) + first * SHMS_PAGE, pages, resident))
             break;
         for (uint64_t page = first; page < first + pages; page++) {
@@ -277,72 +255,57 @@ uint64_t shms_next_unmarked(struct shms_store *s, uint64_t from) {
                     return page;
         }
     }
-    return s->table_pages;
+    return end;
 }
 
-static int check_unmarked(struct shms_store *s, char *what, size_t size) {
-    uint64_t page = shms_next_unmarked(s, 0);
-    if (page == s->table_pages)
-        return SHMS_OK;
-    snprintf(what, size, "I10: page %llu of the slot table is in use and not in the summary", (unsigned long long)page);
-    return SHMS_CORRUPT;
+/* ---- I8 */
+
+/* What changes whenever a writer was at work. */
+void shms_used_now(struct shms_store *s, struct shms_used *used) {
+    static const int counters[] = {SHMS_USED_BLOCKS, SHMS_USED_BYTES, SHMS_PUTS,
+                                   SHMS_DELETES,     SHMS_EVICTIONS,  SHMS_EXPIRATIONS};
+    memset(used, 0, sizeof *used);
+    used->busy = any_record_is_busy(s);
+    for (uint32_t i = 0; i < shms_clients_used(s); i++)
+        for (uint32_t k = 0; k < 6; k++)
+            used->sums[k] += shms_load_acquire(&shms_client_at(s, i)->counters[counters[k]]);
+    used->busy |= any_record_is_busy(s);
 }
 
-/* A read-only attachment cannot take the lock. It notes the word of a free lock, and what it sees counts if the word is
- * the same afterwards (leave). False: the lock was held all the time; *seen names the holder. */
-static bool enter(struct shms_store *s, uint32_t a, uint64_t *seen) {
-    if (!s->readonly)
-        return shms_arena_enter(s, a, SHMS_SPINS, seen);
-    uint64_t first = shms_load_acquire(&s->arenas[a].lock);
-    for (uint32_t spins = SHMS_SPINS;; spins--) {
-        *seen = shms_load_acquire(&s->arenas[a].lock);
-        if (SHMS_LOCK_HOLDER(*seen) == 0 || spins == 0)
-            return SHMS_LOCK_HOLDER(*seen) == 0 || *seen != first; /* another holder: the arena is in use, see leave */
-        shms_pause();
-    }
-}
-
-static bool leave(struct shms_store *s, uint32_t a, uint64_t seen) {
-    if (!s->readonly) {
-        shms_arena_leave(s, a);
-        return true;
-    }
-    shms_fence_acquire();
-    return SHMS_LOCK_HOLDER(seen) == 0 && shms_load_relaxed(&s->arenas[a].lock) == seen;
-}
-
-/* SHMS_BUSY: the lock was not had. SHMS_AGAIN: a writer had it meanwhile. */
-static int check_arena(struct shms_store *s, uint32_t a, char *what, size_t size, uint64_t *seen) {
-    struct chain c = {.s = s, .arena = a, .what = what, .size = size};
-    if (!enter(s, a, seen))
-        return SHMS_BUSY;
-    int rc = follow_chain(&c);
-    if (rc == SHMS_OK)
-        rc = follow_lists(&c);
-    if (rc == SHMS_OK)
-        rc = visit_owners(&c);
-    if (rc == SHMS_OK)
-        rc = visit_slots(&c);
-    free(c.blocks);
-    return leave(s, a, *seen) ? rc : SHMS_AGAIN;
-}
-
-int shms_check(struct shms_store *s, char *what, size_t size, _Atomic uint64_t **busy, uint64_t *seen) {
-    if (!s->readonly)
-        shms_recover_all(s, false);
-    if (check_unmarked(s, what, size) != SHMS_OK)
-        return SHMS_CORRUPT;
-    for (uint32_t a = 0; a < s->arena_count; a++) {
-        *busy = &s->arenas[a].lock;
-        int rc = check_arena(s, a, what, size, seen);
-        for (uint32_t tries = 1; rc == SHMS_AGAIN && tries < READ_ONLY_TRIES; tries++)
-            rc = check_arena(s, a, what, size, seen);
-        if (rc == SHMS_AGAIN) {
-            struct chain c = {.s = s, .arena = a, .what = what, .size = size, .entries_only = true};
-            rc = visit_slots(&c);
-        }
-        if (rc != SHMS_OK)
+int shms_check_step(struct shms_store *s, struct shms_check *c) {
+    uint64_t end;
+    int rc;
+    switch (c->part) {
+    case SHMS_CHECK_CLIENTS:
+        if (!s->readonly)
+            shms_recover_all(s, false);
+        break;
+    case SHMS_CHECK_UNMARKED:
+        end = shms_min(c->at + 4096, s->table_pages);
+        c->at = shms_next_unmarked(s, c->at, end);
+        if (c->at < end)
+            return BROKEN(c, "I10: page %llu of the slot table is in use and not in the summary",
+                          (unsigned long long)c->at);
+        if (end < s->table_pages)
+            return SHMS_AGAIN;
+        break;
+    case SHMS_CHECK_TABLE:
+        if (c->at == 0)
+            shms_used_now(s, &c->used);
+        if ((rc = check_table(s, c)) != SHMS_OK)
             return rc;
+        struct shms_used now;
+        shms_used_now(s, &now);
+        if (!c->used.busy && memcmp(&now, &c->used, sizeof now) == 0 &&
+            (now.sums[0] != c->entries || now.sums[1] != c->bytes))
+            return BROKEN(c, "I8: the clients count %llu entries of %llu bytes, the table has %llu of %llu",
+                          (unsigned long long)now.sums[0], (unsigned long long)now.sums[1],
+                          (unsigned long long)c->entries, (unsigned long long)c->bytes);
+        break;
+    case SHMS_CHECK_HEAP:
+        return check_heap(s, c);
     }
-    return check_locks(s, what, size);
+    c->part++;
+    c->at = 0;
+    return SHMS_AGAIN;
 }

@@ -1,6 +1,8 @@
 /* clients.c: claiming a free client slot, and leaving it. The contract is in clients.h. */
 #include "engine/clients.h"
 
+#include "engine/heap.h"
+#include "engine/pin.h"
 #include "segment/attachments.h"
 #include "segment/memory.h"
 
@@ -12,17 +14,21 @@ static void raise_high(struct shms_store *s, uint64_t count) {
         ;
 }
 
-bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
+/* REQUIRES: this process is claiming the slot, with this owner word. False: it lost the slot. */
+static bool become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
     struct shms_client *c = shms_client_at(s, index);
     if (shms_load_acquire(&c->owner) != owner)
         return false; /* the slot may belong to another process by now: nothing of it is written */
-    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++) {
+    for (uint32_t i = 0; i <= SHMS_CLIENT_RECORDS; i++) {
         shms_store_relaxed(&c->records[i].bucket, 0);
-        shms_store_relaxed(&c->records[i].arena, 0);
         shms_store_relaxed(&c->records[i].block, 0);
+        shms_store_relaxed(&c->records[i].old, 0);
+        shms_store_relaxed(&c->records[i].page, 0);
     }
-    for (uint32_t i = 0; i < s->pin_count; i++)
-        shms_store_relaxed(&c->pins[i], 0);
+    for (uint32_t i = 0; i < s->pin_count; i++) {
+        shms_store_relaxed(&c->pins[i].life, 0);
+        shms_store_relaxed(&c->pins[i].block, 0);
+    }
     /* The pin bit of a former owner that died may still be set. Other bits of the word belong to other clients. */
     uint64_t word = shms_load_relaxed(&s->pin_bits[index / 64]);
     while (!shms_cas_acq_rel(&s->pin_bits[index / 64], &word, word & ~(1ull << (index % 64))))
@@ -44,6 +50,9 @@ bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owne
     shms_store_relaxed(&s->records_busy, 0);
     memset(s->pins_busy, 0, sizeof s->pins_busy);
     s->pins_used = 0;
+    s->next_number = s->numbers_end = 0; /* a forked child's are its parent's (life.h) */
+    memset(s->own, 0, sizeof s->own);
+    shms_store_relaxed(&s->is_closing, 0);
     s->fork_epoch = shms_fork_epoch;
     return true;
 }
@@ -64,22 +73,21 @@ int shms_client_claim_free(struct shms_store *s) {
         uint64_t claim = SHMS_OWNER(SHMS_OWNER_GENERATION(w) + 1, SHMS_CLIENT_CLAIMING,
                                     shms_namespace_tag(s->identity.pid_ns), s->identity.pid);
         raise_high(s, i + 1); /* before the claim: a death from here on is found */
-        if (shms_cas_acq_rel(&c->owner, &w, claim) && shms_client_become_live(s, i, claim))
+        if (shms_cas_acq_rel(&c->owner, &w, claim) && become_live(s, i, claim))
             return SHMS_OK;
     }
     return SHMS_NO_CLIENT;
 }
 
 void shms_client_leave(struct shms_store *s) {
-    bool holds = false;
-    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++)
-        holds |= shms_load_relaxed(&s->me->records[i].block) != 0; /* shms_op_end could not free it */
     for (uint32_t i = 0; i < s->pin_count; i++)
-        shms_store_release(&s->me->pins[i], 0);
+        if (s->pins_busy[i / 64] >> (i % 64) & 1)
+            shms_pin_clear(s, (int)i);
+    shms_heap_leave(s);
     /* The time is written before the exchange, while the slot is still this process's own. */
     shms_store_relaxed(&s->me->attached, shms_os_realtime());
     uint64_t w = s->owner;
-    shms_cas_acq_rel(&s->me->owner, &w, SHMS_OWNER_WITH_STATE(w, holds ? SHMS_CLIENT_DEAD : SHMS_CLIENT_FREE));
+    shms_cas_acq_rel(&s->me->owner, &w, SHMS_OWNER_WITH_STATE(w, SHMS_CLIENT_FREE));
     s->memory->unmark(s);
     s->me = NULL;
     s->number = 0;

@@ -12,18 +12,12 @@
  *   1 free -> claiming     by compare-and-swap; generation + 1, own process id
  *   2 zero records, pins and the pin bit; make the liveness mark; write the identity
  *   3 claiming -> live     by compare-and-swap [claim-then-live]
- *   Adopting a slot: every slot is taken, and some belong to dead clients that left blocks or locks. Only a client can
- *   recover these, because taking an arena needs a client number. So the new process takes a dead client's number:
- *   1 dead -> adopting     by compare-and-swap; generation + 1, own process id
- *   2 take over and recover what the number holds, as in recover.c
- *   3 then on as above, adopting -> live. If an arena cannot be had (a stopped process holds it): adopting -> dead
  * ORDERING [claim-then-live]  The exchange to live (release) pairs with the acquire load of the owner word. A process
  *   that reads live reads the identity, records and pins of this owner, not those of the former one.
  * CRASH
  *   while claiming   Nothing is held. The slot becomes free when a process in the same pid namespace finds that the
  *                    claiming process is gone. The namespace tag and the process id of the owner word are exact
  *                    (layout.h), so a claiming process that still runs is not found gone.
- *   while adopting   The slot counts as dead again, with what is left to recover.
  *   while live       recover.c. */
 #ifndef SHMS_CLIENTS_H
 #define SHMS_CLIENTS_H
@@ -32,12 +26,9 @@
 
 /* Claims a free slot: SHMS_OK; SHMS_NO_CLIENT if there is none; SHMS_FULL if there is no memory for another slot. */
 int shms_client_claim_free(struct shms_store *s);
-/* REQUIRES: this process is claiming or adopting the slot, with this owner word. False: it lost the slot. */
-bool shms_client_become_live(struct shms_store *s, uint32_t index, uint64_t owner);
 /* Slots below this index have been used, so their memory is committed. */
 uint32_t shms_clients_used(struct shms_store *s);
-/* Gives the slot up, if it is this process's own. A block that could not be freed (its arena was locked) is left to
- * recovery: then the slot becomes dead, not free. */
+/* Gives the slot up, if it is this process's own: its pins end, and what it keeps of the heap goes to the others. */
 void shms_client_release(struct shms_store *s);
 /* The same. REQUIRES: the slot is this process's own, and no call of it is in progress. */
 void shms_client_leave(struct shms_store *s);

@@ -16,8 +16,6 @@ static void wake_everybody(struct shms_store *s) {
             if (shms_load_relaxed(&s->buckets[b].lock) & SHMS_LOCK_WAITERS)
                 shms_wake(&s->buckets[b].lock);
     }
-    for (uint32_t a = 0; a < s->arena_count; a++)
-        shms_wake(&s->arenas[a].lock);
 }
 
 static void mark_destroyed(struct shms_store *s) {

@@ -1,19 +1,14 @@
 /* expire.c: sweeping expired entries. The due word is explained in expire.h.
  *
- * WRITER  Taking an entry out needs only the lock of its block's arena:
- *   1 the slot still refers to the block, in the life that was looked at, and the expiry has passed
- *   2 move the count of the home bucket's word; go on only if no client held the bucket
- *   3 note the block as retiring; empty the slot; move the count again, which wakes waiters; free the block
- * ORDERING [slot-then-home]  The slot is read before the home's word. The publisher holds the home bucket until it has
- *   cleared its record. So if the entry was in the slot and the bucket is not held afterwards, no record names the
- *   block, and it can be freed. A publisher that takes the bucket after step 2 finds the arena locked and tries again
- *   later, or finds the slot empty.
- * CRASH  The arena's lock names the dead client, and the rebuild finds the entry in its slot or frees its block. */
+ * WRITER  Taking an entry out, as a delete does (op.h):
+ *   1 record.bucket := the home bucket of the entry; try its lock. It is busy: the entry stays due, and is passed over
+ *   2 the slot still names the block, in the life that was looked at, and the expiry has passed
+ *   3 shms_entry_replace;  unlock, which wakes waiters;  record.bucket := 0
+ * The record is that of the operation that sweeps, which holds no bucket and no block meanwhile. */
 #include "engine/expire.h"
 
-#include "engine/arena.h"
 #include "engine/lock.h"
-#include "engine/rebuild.h"
+#include "engine/replace.h"
 
 #define WORDS_LOOKED_AT 8u
 
@@ -35,62 +30,59 @@ void shms_expire_suspect(struct shms_store *s, uint64_t home) {
 
 /* The expiry of the entry in this slot, by the steps of a reader (table.h). 0: it never expires, or the slot is empty
  * or is changing. */
-static uint64_t peek(struct shms_store *s, _Atomic uint64_t *slot, uint64_t *word, uint64_t *sequence) {
-    *word = shms_load_acquire(slot);
-    struct shms_block *b = *word ? shms_block_at(s, SHMS_SLOT_BLOCK(*word)) : NULL;
-    if (!b)
+static uint64_t peek(struct shms_store *s, _Atomic uint64_t *slot, struct shms_entry *x, uint64_t *home) {
+    x->slot = slot;
+    x->word = shms_load_acquire(slot);
+    x->block = x->word ? shms_block_at(s, SHMS_SLOT_BLOCK(x->word)) : NULL;
+    if (!x->block)
         return 0;
-    *sequence = shms_load_acquire(&b->sequence);
-    if (shms_load_acquire(slot) != *word)
+    uint64_t w = shms_load_acquire(&x->block->word);
+    x->life = SHMS_WORD_LIFE(w);
+    if (shms_load_acquire(slot) != x->word || !SHMS_WORD_ALIVE(w))
         return 0;
-    uint64_t expiry = shms_load_relaxed(&b->expiry);
-    shms_fence_acquire(); /* [block-life] */
-    return shms_load_relaxed(&b->sequence) == *sequence ? expiry : 0;
+    x->expiry = shms_load_relaxed(&x->block->expiry);
+    *home = shms_home_of(s, shms_load_relaxed(&x->block->hash));
+    return shms_entry_unchanged(x) ? x->expiry : 0; /* [block-life] */
 }
 
-static bool take_out(struct shms_store *s, _Atomic uint64_t *slot, uint32_t number, uint64_t word, uint64_t sequence) {
-    uint64_t offset = SHMS_SLOT_BLOCK(word), seen;
-    uint32_t a = shms_arena_of(s, offset);
-    struct shms_block *b = shms_block_at(s, offset);
-    if (!shms_arena_enter(s, a, SHMS_SPINS, &seen))
-        return false;
+static bool take_out(struct shms_store *s, struct shms_record *record, struct shms_entry *x, uint64_t home) {
+    _Atomic uint64_t *lock = &s->buckets[home].lock;
+    uint64_t seen;
     bool done = false;
-    uint64_t expiry = shms_load_relaxed(&b->expiry);
-    if (shms_load_acquire(slot) == word && shms_load_relaxed(&b->sequence) == sequence &&
-        shms_load_relaxed(&b->slot) == number && expiry && expiry <= shms_os_now()) {
-        _Atomic uint64_t *home = &s->buckets[shms_home_of(s, shms_load_relaxed(&b->hash))].lock;
-        if (shms_bucket_in_use(s, shms_home_of(s, shms_load_relaxed(&b->hash))) &&
-            SHMS_LOCK_HOLDER(shms_lock_touch(home)) == 0) { /* [slot-then-home] */
-            shms_arena_retire(s, a, offset);
-            done = shms_cas_acq_rel(slot, &word, 0); /* [retire-then-slot] */
-            shms_lock_touch(home);
-            if (done && !shms_arena_free(s, a, offset))
-                shms_rebuild(s, a);
-        }
+    if (!shms_bucket_in_use(s, home))
+        return false;                              /* the hash was overwritten: no bucket of an entry is unmarked */
+    shms_store_relaxed(&record->bucket, home + 1); /* L3 */
+    if (shms_lock_try(s, lock, SHMS_SPINS, &seen)) {
+        uint64_t expiry = shms_load_relaxed(&x->block->expiry); /* a touch may have changed it */
+        done = shms_load_acquire(x->slot) == x->word && shms_entry_unchanged(x) && expiry && expiry <= shms_os_now() &&
+               shms_entry_replace(s, record, x, 0, 0);
+        shms_unlock(s, lock);
     }
-    shms_arena_leave(s, a);
+    shms_store_release(&record->bucket, 0);
     if (done)
         shms_stat(s, SHMS_EXPIRATIONS, 1);
     return done;
 }
 
 /* Sweeps one group: removes what has expired, and sets the due word to the earliest expiry that is left. */
-static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now, bool *everything) {
+static uint64_t sweep(struct shms_store *s, struct shms_record *record, uint64_t group, uint64_t now,
+                      bool *passed_over) {
     _Atomic uint64_t *due = &s->due[group];
     uint64_t before = shms_load_acquire(due), earliest = 0, gone = 0; /* [publish-then-due] before any look at a slot */
     uint64_t last = shms_min((group + 1) * SHMS_GROUP_BUCKETS, s->bucket_count);
     for (uint64_t bucket = group * SHMS_GROUP_BUCKETS; bucket < last; bucket++)
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
             _Atomic uint64_t *slot = &s->buckets[bucket].slots[i];
-            uint64_t word, sequence, expiry = peek(s, slot, &word, &sequence);
+            struct shms_entry x;
+            uint64_t home, expiry = peek(s, slot, &x, &home);
             if (!expiry)
                 continue;
             if (expiry <= now) {
-                if (take_out(s, slot, (uint32_t)(bucket * SHMS_BUCKET_SLOTS + i), word, sequence)) {
+                if (take_out(s, record, &x, home)) {
                     gone++;
                     continue;
                 }
-                *everything &= shms_load_relaxed(slot) != word; /* still there: a lock was busy */
+                *passed_over |= shms_load_relaxed(slot) == x.word; /* still there: its home was busy */
             }
             uint64_t ms = expiry / 1000000 + 1;
             earliest = earliest && earliest < ms ? earliest : ms;
@@ -100,7 +92,7 @@ static uint64_t sweep(struct shms_store *s, uint64_t group, uint64_t now, bool *
     return gone;
 }
 
-void shms_expire_some(struct shms_store *s) {
+void shms_expire_some(struct shms_store *s, struct shms_record *record) {
     uint64_t group = s->sweep_cursor < s->group_count ? s->sweep_cursor : s->sweep_cursor % s->group_count;
     uint64_t line = group / WORDS_LOOKED_AT;
     /* A line of due words stands for one page of the slot table. */
@@ -111,31 +103,33 @@ void shms_expire_some(struct shms_store *s) {
     }
     uint64_t now = shms_os_now();
     uint64_t last = shms_min((line + 1) * WORDS_LOOKED_AT, s->group_count);
-    bool everything = true;
+    bool passed_over = false;
     for (; group < last; group++) {
         uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
         if (ms && ms <= now / 1000000) {
-            sweep(s, group, now, &everything); /* what a busy lock kept in the table stays due until the next round */
+            sweep(s, record, group, now,
+                  &passed_over); /* what a busy lock kept in the table stays due until the next round */
             last = group + 1;
         }
     }
     s->sweep_cursor = last;
 }
 
-uint64_t shms_expire_step(struct shms_store *s, uint64_t *page, uint64_t pages, bool *everything) {
-    uint64_t gone = 0, now = shms_os_now();
-    for (; pages && (*page = shms_next_page_in_use(s, *page)) < s->table_pages; pages--, ++*page) {
-        uint64_t last = shms_min((*page + 1) * WORDS_LOOKED_AT, s->group_count);
-        for (uint64_t group = *page * WORDS_LOOKED_AT; group < last; group++) {
-            uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
-            if (ms && ms <= now / 1000000 + 1)
-                gone += sweep(s, group, now, everything);
+bool shms_expire_all(struct shms_store *s, struct shms_record *record, uint64_t *group, uint64_t most, uint64_t *gone,
+                     bool *passed_over) {
+    uint64_t now = shms_os_now();
+    while (*group < s->group_count) {
+        uint64_t page = *group / WORDS_LOOKED_AT, used = shms_next_page_in_use(s, page);
+        if (used != page) {
+            *group = used * WORDS_LOOKED_AT;
+            continue;
         }
+        if (most-- == 0)
+            return false;
+        uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[*group]));
+        if (ms && ms <= now / 1000000 + 1)
+            *gone += sweep(s, record, *group, now, passed_over);
+        ++*group;
     }
-    return gone;
-}
-
-uint64_t shms_expire_all(struct shms_store *s, bool *everything) {
-    uint64_t page = 0;
-    return shms_expire_step(s, &page, UINT64_MAX, everything);
+    return true;
 }

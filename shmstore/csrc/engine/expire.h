@@ -21,13 +21,13 @@
 void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry);
 /* For recovery: an entry of this home bucket may have been published without a note. */
 void shms_expire_suspect(struct shms_store *s, uint64_t home);
-/* Looks at one line of due words, and sweeps at most one group. Every put calls this once any entry has an expiry. */
-void shms_expire_some(struct shms_store *s);
-/* Sweeps everything that is due. Returns how many entries were removed. Sets *everything to false if an entry was
- * passed over because a lock was busy. */
-uint64_t shms_expire_all(struct shms_store *s, bool *everything);
-/* The same in steps: `pages` used pages of the table from *page on. *page: the next one; from table_pages on, it is over. */
-uint64_t shms_expire_step(struct shms_store *s, uint64_t *page, uint64_t pages, bool *everything);
+/* Looks at one line of due words, and sweeps at most one group. Every put calls this once any entry has an expiry. The
+ * record is the caller's, and holds nothing. */
+void shms_expire_some(struct shms_store *s, struct shms_record *record);
+/* Sweeps everything that is due, from *group on, at most so many groups. False: there are groups left. *gone
+ * grows by what was removed. *passed_over becomes true if an entry was left because its home bucket was busy. */
+bool shms_expire_all(struct shms_store *s, struct shms_record *record, uint64_t *group, uint64_t most, uint64_t *gone,
+                     bool *passed_over);
 
 static inline bool shms_any_expiry(const struct shms_store *s) {
     return shms_load_relaxed(&s->header->has_expiry) != 0;

@@ -45,7 +45,7 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t o
     bool maybe_same_ns = SHMS_OWNER_TAG(owner) == shms_namespace_tag(s->identity.pid_ns) && s->identity.pid_ns != 0;
     if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_DEAD)
         return SHMS_GONE;
-    if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_CLAIMING || SHMS_OWNER_STATE(owner) == SHMS_CLIENT_ADOPTING)
+    if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_CLAIMING)
         /* Its identity is not written yet: only the owner word and the attachments can tell. */
         return (maybe_same_ns ? shms_os_process_life(pid, 0) == SHMS_GONE : s->identity.pid_ns && s->memory->only_me(s))
                    ? SHMS_GONE

@@ -1,4 +1,4 @@
-/* lock.h: the lock word of buckets and arenas: taking it and releasing it. Waiting for it is in recover.c (shms_await).
+/* lock.h: the lock word of a bucket: taking it and releasing it. Waiting for it is in recover.c (shms_await).
  *
  * LAYOUT  layout.h, "lock word": count, waiters flag, reach, holder.
  * INVARIANTS
@@ -63,21 +63,9 @@ static inline void shms_unlock_with_reach(struct shms_store *s, _Atomic uint64_t
     if (SHMS_UNLIKELY(w & SHMS_LOCK_WAITERS))
         shms_wake(lock);
 }
-/* The same, with the reach as it is; for arenas, which have none, and for buckets that did not change. */
+/* The same, with the reach as it is. */
 static inline void shms_unlock(struct shms_store *s, _Atomic uint64_t *lock) {
     shms_unlock_with_reach(s, lock, SHMS_LOCK_REACH(shms_load_relaxed(lock)));
-}
-
-/* For a process that changed an entry without holding its home bucket: moves the count and wakes. Returns the word as
- * it was, which says whether some client held the bucket. */
-static inline uint64_t shms_lock_touch(_Atomic uint64_t *lock) {
-    uint64_t w = shms_load_relaxed(lock), new;
-    do
-        new = (w & ~SHMS_LOCK_WAITERS) + SHMS_LOCK_ONE;
-    while (!shms_cas_acq_rel(lock, &w, new));
-    if (SHMS_UNLIKELY(w & SHMS_LOCK_WAITERS))
-        shms_wake(lock);
-    return w;
 }
 
 #endif

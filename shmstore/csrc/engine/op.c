@@ -1,28 +1,9 @@
 /* op.c: operation records and unpublished blocks. The critical sections are in publish.c, the contract in op.h. */
 #include "engine/op.h"
 
-#include "engine/arena.h"
 #include "engine/expire.h"
-#include "engine/lock.h"
+#include "engine/heap.h"
 #include "engine/recover.h"
-
-/* Frees the block that the record names, and clears the record under the same lock. So a record of a live client never
- * names a free block, which a rebuild would take for an allocated one. */
-static bool give_back(struct shms_store *s, struct shms_record *record, uint64_t *seen, _Atomic uint64_t **busy) {
-    uint64_t block = shms_load_relaxed(&record->block);
-    uint32_t a = shms_arena_of(s, block);
-    if (!shms_arena_enter(s, a, SHMS_SPINS, seen)) {
-        *busy = &s->arenas[a].lock;
-        return false;
-    }
-    if (!shms_arena_free(s, a, block)) {
-        shms_store_release(&record->block, 0);
-        shms_rebuild(s, a);
-    }
-    shms_store_release(&record->block, 0);
-    shms_arena_leave(s, a);
-    return true;
-}
 
 int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uint32_t length, uint32_t kind) {
     op->s = s;
@@ -57,23 +38,6 @@ static void fill(struct shms_op *op, const void *extension, uint32_t extension_l
     op->value = s->base + at;
 }
 
-/* REQUIRES: the arena's lock. Allocates a block and notes it in the record. */
-static int allocate(struct shms_op *op, uint32_t a) {
-    struct shms_store *s = op->s;
-    uint64_t block;
-    int rc = shms_arena_alloc(s, a, op->asked, &block);
-    if (SHMS_UNLIKELY(rc == SHMS_CORRUPT)) {
-        if ((rc = shms_rebuild(s, a)) != SHMS_OK)
-            return rc;
-        rc = shms_arena_alloc(s, a, op->asked, &block);
-    }
-    if (rc == SHMS_OK) {
-        op->block = block;
-        shms_store_release(&op->record->block, block); /* before the unlock: from now on a rebuild finds it here (I9) */
-    }
-    return rc;
-}
-
 int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, const void *extension,
                     uint32_t extension_length, uint64_t expiry) {
     struct shms_store *s = op->s;
@@ -81,52 +45,64 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
     op->value_length = value_length;
     op->expiry = op->wanted = expiry;
     op->kind = codec | op->key.kind | (extension ? SHMS_FLAG_EXTENDED : 0);
-    op->asked = SHMS_BLOCK_HEADER + extension_length + op->key.length + value_length +
-                (value_length >= SHMS_ALIGNED_FROM ? SHMS_LINE - 1 : 0);
-    if (value_length > SHMS_VALUE_MAX || shms_arena_capacity(op->asked) > s->arena_size)
+    uint64_t bytes = SHMS_BLOCK_HEADER + extension_length + op->key.length + value_length +
+                     (value_length >= SHMS_ALIGNED_FROM ? SHMS_LINE - 1 : 0);
+    if (value_length > SHMS_VALUE_MAX || bytes > shms_heap_largest(s))
         return SHMS_TOO_LARGE;
-    if (SHMS_UNLIKELY(shms_load_relaxed(&op->record->block)) && !give_back(s, op->record, &op->seen, &op->busy))
-        return SHMS_BUSY; /* an earlier operation could not free its block, and this one cannot either */
     /* The flag is set before any entry with an expiry can be published, so no process that sees such an entry misses
      * the flag. It is never reset. */
     if (expiry && !shms_any_expiry(s))
         shms_store_release(&s->header->has_expiry, 1);
     if (SHMS_UNLIKELY(shms_any_expiry(s)))
-        shms_expire_some(s);
-    uint32_t first = s->number % s->arena_count;
-    int result = SHMS_FULL;
-    for (uint32_t i = 0; i < s->arena_count; i++) {
-        uint32_t a = (first + i) % s->arena_count;
-        if (!shms_arena_enter(s, a, SHMS_SPINS, &op->seen)) {
-            op->busy = &s->arenas[a].lock;
-            continue; /* arenas are tried, not waited for: another one may have room */
-        }
-        int rc = allocate(op, a);
-        shms_arena_leave(s, a);
-        if (SHMS_LIKELY(rc == SHMS_OK)) {
-            fill(op, extension, extension_length);
-            return SHMS_OK;
-        }
-        if (rc != SHMS_FULL)
-            result = rc;
-    }
-    return op->busy ? SHMS_BUSY : result;
+        shms_expire_some(s, op->record);
+    int rc = shms_heap_alloc(s, op->record, bytes);
+    if (SHMS_UNLIKELY(rc != SHMS_OK))
+        return rc;
+    op->block = s->allocated;
+    op->life = s->allocated_life;
+    fill(op, extension, extension_length);
+    return SHMS_OK;
 }
 
 void shms_op_end(struct shms_op *op) {
     if (op->index < 0 || op->epoch != shms_fork_epoch)
         return;
-    if (op->block && op->s->me && shms_load_acquire(&op->s->me->owner) == op->s->owner) /* else it is lost: handle.c */
-        give_back(op->s, op->record, &op->seen, &op->busy); /* if the arena is busy, the next operation frees it */
+    if (op->block && op->s->me &&
+        shms_load_acquire(&op->s->me->owner) == op->s->owner) { /* else it is lost: handle.c */
+        shms_heap_end(op->s, op->block, op->life, true);
+        shms_store_release(&op->record->block, 0); /* B2: after the life has ended */
+    }
     op->block = 0;
     shms_record_put(op->s, op->index);
     op->index = -1;
 }
 
-bool shms_make_room(struct shms_store *s) {
-    bool everything = true;
-    shms_recover_all(s, false);
-    if (shms_any_expiry(s))
-        shms_expire_all(s, &everything);
-    return everything;
+#define SECOND 1000000000ull
+#define CLIENTS_AT_ONCE 8u
+#define GROUPS_AT_ONCE 4096u
+#define BLOCKS_AT_ONCE 16384u
+
+int shms_make_room(struct shms_store *s, struct shms_room *room) {
+    /* Proving that a client is alive takes a tenth of a millisecond. So all clients are looked at once in a second. */
+    if (!room->recovered) {
+        uint64_t now = shms_os_now_coarse();
+        room->recovered = s->recovered_at && now - s->recovered_at < SECOND;
+        if (!room->recovered && !shms_recover_some(s, &room->client, CLIENTS_AT_ONCE)) {
+            s->recovered_at = now;
+            room->recovered = true;
+        }
+        return SHMS_AGAIN;
+    }
+    if (shms_any_expiry(s) && room->group < s->group_count) {
+        int index = shms_record_take(s); /* the caller's may name a block that is not published yet */
+        if (index < 0)
+            return SHMS_BUSY;
+        uint64_t gone = 0;
+        shms_expire_all(s, &s->me->records[index], &room->group, GROUPS_AT_ONCE, &gone, &room->passed_over);
+        shms_record_put(s, index);
+        return SHMS_AGAIN;
+    }
+    if (!shms_heap_tidy(s, &room->page, BLOCKS_AT_ONCE))
+        return SHMS_AGAIN;
+    return room->passed_over ? SHMS_BUSY : SHMS_OK;
 }

@@ -11,23 +11,26 @@
  *   O1  No call sleeps. If spinning does not get a lock, the call undoes what it did, sets op->busy and op->seen, and
  *       returns SHMS_BUSY. The caller holds nothing then. It may await that lock and call again. So waiting, proofs of
  *       death, signal handlers and the GIL never meet a held engine lock.
- *   O2  A call holds at most one bucket and, inside it, one arena. Both are tried, never waited for.
+ *   O2  A call holds at most one bucket, and nothing else. So a process that is stopped in a call delays only writers
+ *       whose keys share that bucket.
+ *   O3  Only the holder of an entry's home bucket takes the entry out of its slot: an overwrite, a delete, an expiry. So
+ *       between the probe and the exchange the entry cannot change.
  * WRITER  publish:
  *   1 record.bucket := home bucket
  *   2 lock the home bucket; probe for the key; judge the condition
- *   3 if the key has a block X: lock X's arena; X still in its slot, with the same sequence? retiring := X;
- *     slot: X -> new block; record.block := 0; free X; unlock the arena
- *     if not: raise the reach of the home bucket; slot: 0 -> new block; record.block := 0
- *   4 note the expiry, if there is one
- *   5 unlock the home bucket, with the reach that the probe saw
- *   6 record.bucket := 0
+ *   3 the used counters as they will be -> record.blocks, record.bytes; if the key has a block X of life x: record.other
+ *     := x; record.old := X
+ *   4 slot: X -> new block; or raise the reach of the home bucket, then slot: 0 -> new block
+ *   5 used counters := record.blocks, record.bytes;  record.block := 0
+ *   6 end the life of X;  record.old := 0
+ *   7 note the expiry, if there is one
+ *   8 unlock the home bucket, with the reach that the probe saw
+ *   9 record.bucket := 0
  * CRASH
- *   before the slot changes   The key has its old value. The new block is in the record of a dead client only, so the
- *                             rebuild of its arena frees it.
- *   after that                The key has its new value. X is in no slot and in no record of a live client. The lock on
- *                             its arena demands a rebuild, which ends X's sequence and frees X.
- *   before 4 is done          Recovery makes due what may lack a note (expire.h), then releases the bucket.
- *   after 5                   The record names a bucket that its client does not hold. Recovery leaves it alone. */
+ *   before 4      The key has its old value. The slot of the new block does not name it, so recovery ends its life.
+ *   after 4       The key has its new value. The slot names the new block, or no slot names X: recovery does 5 and 6.
+ *   before 7 is done  Recovery makes due what may lack a note (expire.h), then releases the bucket.
+ *   after 8       The record names a bucket that its client does not hold. Recovery leaves it alone. */
 #ifndef SHMS_OP_H
 #define SHMS_OP_H
 
@@ -44,10 +47,9 @@ struct shms_op {
     uint32_t epoch; /* of the process that began it: a forked child owns nothing of it */
     int index;      /* of the record; -1 = none */
     struct shms_record *record;
-    uint64_t block; /* allocated and not published; 0 = none */
-    uint8_t *value; /* where the value goes */
+    uint64_t block, life; /* allocated and not published; 0 = none */
+    uint8_t *value;       /* where the value goes */
     uint64_t value_length;
-    uint64_t asked; /* bytes that the block must hold */
     uint64_t expiry;
     uint64_t wanted; /* the expiry asked for. With keep_expiry, `expiry` may become the old entry's */
     uint32_t kind;
@@ -60,7 +62,7 @@ struct shms_op {
 };
 
 int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uint32_t length, uint32_t kind);
-/* extension: NULL, or what stands between header and key. Fails with FULL, TOO_LARGE, BUSY or CORRUPT. */
+/* extension: NULL, or what stands between header and key. Fails with FULL or TOO_LARGE. */
 int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, const void *extension,
                     uint32_t extension_length, uint64_t expiry);
 int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected);
@@ -71,8 +73,14 @@ int shms_op_remove(struct shms_op *op, uint64_t expected);
 int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected);
 void shms_op_end(struct shms_op *op);
 
-/* After FULL or TABLE_FULL: recovers all dead clients and sweeps everything that is due. REQUIRES: no lock is held; it
- * may call the kernel. False: something was passed over because a lock was busy, so another try may find room. */
-bool shms_make_room(struct shms_store *s);
+/* After FULL or TABLE_FULL, in steps: recovers all dead clients, sweeps everything that is due, tidies the heap.
+ * REQUIRES: no lock is held; it may call the kernel. SHMS_AGAIN: there are steps left, call again. SHMS_BUSY: all is
+ * done, and something was passed over because a lock was busy, so a later try may find room. SHMS_OK: all is done. */
+struct shms_room {
+    uint64_t page, group;
+    uint32_t client;
+    bool recovered, passed_over;
+};
+int shms_make_room(struct shms_store *s, struct shms_room *room);
 
 #endif

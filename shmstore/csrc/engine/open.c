@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "engine/adopt.h"
 #include "segment/create.h"
 #include "engine/recover.h"
 
@@ -30,7 +29,7 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
     if (r->name_length > SHMS_NAME_MAX)
         r->name_length = 0;
     memcpy(r->name, (const char *)h + SHMS_NAME_OFFSET, r->name_length);
-    r->size = h->segment_size;
+    r->size = h->size;
     r->max_entries = h->max_entries;
     r->mode = d->mode;
     if (h->format != SHMS_FORMAT_VERSION || (h->incompatible & ~SHMS_KNOWN_INCOMPATIBLE))
@@ -68,7 +67,7 @@ static int find_memory(struct shms_store *s, const struct shms_geometry *g, cons
         return shms_open_failed(r, s->call, error);
     if (a->create == 2 || a->readonly)
         return SHMS_NOT_FOUND;
-    error = s->memory->make(s, a, g->size);
+    error = s->memory->make(s, a, g->segment_size);
     r->id = s->id;
     if (error == EEXIST)
         return SHMS_AGAIN;
@@ -92,8 +91,7 @@ static int apply_memory_options(struct shms_store *s, const struct shms_open_req
 /* Commits the pages that the creator is about to write. */
 static int prepare(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_request *a,
                    struct shms_open_result *r) {
-    if (!shms_commit(s, 0, g->pin_bits + (g->client_count + 63) / 64 * 8) ||
-        !shms_commit(s, g->arenas, g->arena_count * sizeof(struct shms_arena)))
+    if (!shms_commit(s, 0, g->classes + SHMS_CLASSES * sizeof(struct shms_class)))
         return shms_open_failed(r, "fallocate", s->short_of);
     return apply_memory_options(s, a, r);
 }
@@ -148,7 +146,8 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
     uint64_t start = shms_os_now(), met = start;
     int32_t id = -1; /* the segment seen at `met`; another one may replace it during the wait */
     memset(r, 0, sizeof *r);
-    int planned = shms_geometry_plan(a->huge_page ? SHMS_ALIGN_UP(a->size, a->huge_page) : a->size, a->max_entries, &g);
+    int planned =
+        shms_geometry_plan(a->size, a->max_entries, a->max_clients, a->huge_page ? a->huge_page : SHMS_PAGE, &g);
     for (bool time_left = true; time_left; shms_os_nap(NAP)) {
         uint64_t waited = shms_os_now() - start;
         time_left = waited < a->timeout;

@@ -1,7 +1,18 @@
 /* pin.c: steps and ordering are in pin.h. */
 #include "engine/pin.h"
 
-int shms_pin_set(struct shms_store *s, uint64_t offset) {
+#include "engine/heap.h"
+
+static void release(struct shms_store *s, int pin) {
+    uint32_t index = s->number - 1;
+    shms_store_release(&s->me->pins[pin].life, 0); /* [unpin] */
+    s->pins_busy[pin / 64] &= ~(1ull << (pin % 64));
+    if (--s->pins_used == 0)
+        shms_fetch_and_acq_rel(&s->pin_bits[index / 64], ~(1ull << (index % 64)));
+    shms_fence_seq_cst(); /* [pin-fence] pairs with the exchange for a zombie in shms_heap_end */
+}
+
+int shms_pin_set(struct shms_store *s, uint64_t offset, uint64_t life) {
     uint32_t index = s->number - 1;
     for (uint32_t i = 0; i < s->pin_count; i++) {
         if (s->pins_busy[i / 64] >> (i % 64) & 1)
@@ -9,43 +20,32 @@ int shms_pin_set(struct shms_store *s, uint64_t offset) {
         s->pins_busy[i / 64] |= 1ull << (i % 64);
         if (s->pins_used++ == 0)
             shms_fetch_or_acq_rel(&s->pin_bits[index / 64], 1ull << (index % 64));
-        shms_store_relaxed(&s->me->pins[i], offset);
-        shms_fence_seq_cst(); /* [pin-fence] pairs with the fence in shms_pin_covers */
-        return (int)i;
+        shms_store_relaxed(&s->me->pins[i].block, offset);
+        shms_store_release(&s->me->pins[i].life, life);
+        uint64_t w = life;
+        shms_cas_seq_cst(shms_word_at(s, offset), &w, life | SHMS_WORD_PINNED);
+        shms_fence_seq_cst(); /* [pin-fence] pairs with the fence in shms_pin_any */
+        if (SHMS_LIKELY(shms_load_acquire(shms_word_at(s, offset)) == (life | SHMS_WORD_PINNED)))
+            return (int)i;
+        release(s, (int)i);
+        shms_heap_unpinned(s, offset, life);
+        return -2;
     }
     return -1;
 }
 
 void shms_pin_clear(struct shms_store *s, int pin) {
-    uint32_t index = s->number - 1;
-    shms_store_release(&s->me->pins[pin], 0); /* [unpin] */
-    s->pins_busy[pin / 64] &= ~(1ull << (pin % 64));
-    if (--s->pins_used == 0)
-        atomic_fetch_and_explicit(&s->pin_bits[index / 64], ~(1ull << (index % 64)), memory_order_acq_rel);
+    uint64_t offset = shms_load_relaxed(&s->me->pins[pin].block), life = shms_load_relaxed(&s->me->pins[pin].life);
+    release(s, pin);
+    shms_heap_unpinned(s, offset, life);
 }
 
-bool shms_pin_any(struct shms_store *s) {
-    shms_fence_seq_cst(); /* [pin-fence] pairs with the fence in shms_pin_set */
-    uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
-    for (uint64_t w = 0; w * 64 < high; w++)
-        if (shms_load_acquire(&s->pin_bits[w])) /* [unpin] */
-            return true;
-    return false;
-}
-
-bool shms_pin_covers(struct shms_store *s, uint64_t offset, uint64_t bytes) {
-    uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
-    for (uint64_t w = 0; w * 64 < high; w++)
-        for (uint64_t bits = shms_load_acquire(&s->pin_bits[w]); bits; bits &= bits - 1) { /* [unpin] */
-            uint64_t index = w * 64 + (uint64_t)__builtin_ctzll(bits);
-            if (index >= s->client_count)
-                break;
-            struct shms_client *c = shms_client_at(s, (uint32_t)index);
-            if (SHMS_OWNER_STATE(shms_load_acquire(&c->owner)) != SHMS_CLIENT_LIVE)
-                continue;
-            for (uint32_t i = 0; i < s->pin_count; i++)
-                if (shms_load_acquire(&c->pins[i]) - offset < bytes) /* [unpin] */
-                    return true;
-        }
-    return false;
+void shms_pin_settle(struct shms_store *s, struct shms_client *c) {
+    shms_fence_seq_cst(); /* [pin-fence] the mark "dead" is written, then the words are read */
+    for (uint32_t i = 0; i < s->pin_count; i++) {
+        uint64_t offset = shms_load_acquire(&c->pins[i].block);
+        uint64_t w = shms_block_at(s, offset) ? shms_load_acquire(shms_word_at(s, offset)) : 0;
+        if ((w & 3) == SHMS_WORD_ENDED)
+            shms_heap_unpinned(s, offset, w & ~3ull);
+    }
 }

@@ -1,38 +1,31 @@
 /* pin.h: reading a block in place, by hazard pointers
  *
  * READER  1 set this client's bit in the pin bits
- *         2 pin := the block's offset
- *         3 fence (seq_cst)
- *         4 the slot still names the block, and the sequence is still the same: from now on the block stays.
- *           Otherwise clear the pin and begin again
- * WRITER  that frees a block:
- *         1 take the block out of its slot, by compare-and-swap
- *         2 fence (seq_cst)
- *         3 look at the pin bits, then at the pins of those clients. A pinned block goes on the arena's zombie list,
- *           not to the heap
+ *         2 pin := the block's offset and life
+ *         3 word: life -> life + pinned, by compare-and-swap, unless it is that already;  fence (seq_cst)
+ *         4 the word still is life + pinned: from now on the block stays. Otherwise clear the pin and begin again
+ * WRITER  that ends a life (heap.h): if the exchange of the life for the free word succeeds, no reader has pinned it, and
+ *         none will. So a writer looks at pins only if this very life was pinned at least once, and a put beside any
+ *         number of pins of other blocks does not know of them.
  * ORDERING
- *   [pin-fence]  The two fences are in one total order. If the reader's comes first, the writer's look (3) finds the
- *     pin. If the writer's comes first, the reader's check (4) finds the slot changed. Weaker fences would allow both
- *     to miss each other.
+ *   [pin-fence]  in heap.h.
  *   [unpin]  Clearing the pin (release) pairs with the look at it (acquire). So what was read in place was read before
  *     anything else is written there.
- * Clearing a pin takes no lock and frees nothing, so a reader waits for no process and leaves nothing to undo. A zombie
- * goes back to the heap when a later allocation in its arena finds that no pin names it.
- * CRASH  of a reader: pins of a client that is not live do not count. Its bit stays set until the next owner of the
- *   slot clears it, which costs a look at that slot.
+ * The process that clears the last pin of a zombie frees it; so does the recovery of a dead client, for each block that a
+ *   pin of it names or named last: it may have died after it cleared the pin and before it freed the zombie.
+ * CRASH  of a reader: its pins do not count from the moment that its client is marked dead. Its bit stays set until the
+ *   next owner of the slot clears it, which costs a look at that slot.
  * SOURCE  Michael, "Hazard pointers", IEEE TPDS 2004. */
 #ifndef SHMS_PIN_H
 #define SHMS_PIN_H
 
-#include "segment/segment.h"
+#include "engine/pinned.h"
 
-/* Sets a pin of this client to `offset` (steps 1 to 3): its index, or -1 if all are in use. The caller does step 4. */
-int shms_pin_set(struct shms_store *s, uint64_t offset);
+/* Steps 1 to 4. The pin's index; -1: all are in use; -2: the life has ended. REQUIRES: the GIL. */
+int shms_pin_set(struct shms_store *s, uint64_t offset, uint64_t life);
+/* Frees the block if it is a zombie and this was its last pin. REQUIRES: the GIL. */
 void shms_pin_clear(struct shms_store *s, int pin);
-/* REQUIRES: the block is out of its slot. Step 2 of the writer, and the first half of step 3: does any client pin? */
-bool shms_pin_any(struct shms_store *s);
-/* The second half of step 3. REQUIRES: shms_pin_any was called. The block of `bytes` at `offset`: does a pin of a live client name
- * it, or a place inside of it? Only a rebuild makes blocks that contain pinned places (rebuild.c, merge_pins). */
-bool shms_pin_covers(struct shms_store *s, uint64_t offset, uint64_t bytes);
+/* REQUIRES: the client is marked dead, or was never live. Frees zombies that only its pins kept. */
+void shms_pin_settle(struct shms_store *s, struct shms_client *c);
 
 #endif

@@ -1,11 +1,11 @@
 /* publish.c: the critical sections of a home bucket. Steps and deaths are in op.h. */
 #include "engine/op.h"
 
-#include "engine/arena.h"
 #include "engine/expire.h"
+#include "engine/heap.h"
 #include "engine/lock.h"
 #include "base/number.h"
-#include "engine/recover.h"
+#include "engine/replace.h"
 
 static bool home_lock(struct shms_op *op) {
     struct shms_store *s = op->s;
@@ -33,40 +33,6 @@ static int leave(struct shms_op *op, int rc) {
 
 static bool expired(const struct shms_entry *x) { return x->expiry && x->expiry <= shms_os_now(); }
 
-/* REQUIRES: X's arena lock. Is X still what the probe saw? If not, it has expired and been swept meanwhile, and its
- * slot may hold another key with the same tag. */
-static bool still_there(const struct shms_entry *x) {
-    return shms_load_acquire(x->slot) == x->word && shms_load_relaxed(&x->block->sequence) == x->sequence;
-}
-
-/* Replaces X in its slot by `word` (0: nothing), then frees X: 1 done, 0 X is not there any more, -1 its arena is busy.
- * Without the arena's lock, a sweeper could take X out between the look and the exchange, and another writer could
- * reuse slot and block. */
-static int replace(struct shms_op *op, struct shms_entry *x, uint64_t word) {
-    struct shms_store *s = op->s;
-    uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
-    uint32_t a = shms_arena_of(s, offset);
-    if (!shms_arena_enter(s, a, SHMS_SPINS, &op->seen)) {
-        op->busy = &s->arenas[a].lock;
-        return -1;
-    }
-    bool done = still_there(x);
-    if (done) {
-        shms_arena_retire(s, a, offset);
-        done = shms_cas_acq_rel(x->slot, &was, word); /* [publish]; [retire-then-slot] pairs with mark_slots */
-    }
-    if (done) {
-        if (word) {
-            shms_store_release(&op->record->block, 0); /* [records-then-slots] after publishing */
-            op->block = 0;
-        }
-        if (SHMS_UNLIKELY(!shms_arena_free(s, a, offset)))
-            shms_rebuild(s, a);
-    }
-    shms_arena_leave(s, a);
-    return done;
-}
-
 /* Publishes the new block in the first empty slot from the home bucket on. Returns the distance; -1: no empty slot
  * within reach; -2: no memory for a page of the table. */
 static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
@@ -74,6 +40,7 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
     struct shms_block *b = (struct shms_block *)(s->base + op->block);
     _Atomic uint64_t *lock = &s->buckets[op->key.home].lock;
     uint64_t bucket = op->key.home, last = shms_min(SHMS_REACH_MAX, s->bucket_count - 1);
+    shms_used_state(s, op->record, shms_heap_capacity(s, op->block), 0);
     for (uint32_t d = 0; d <= last; d++) {
         if (!shms_bucket_use(s, bucket)) /* the page is marked before it holds an entry (I10) */
             return -2;
@@ -87,8 +54,8 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
             uint64_t w = shms_load_relaxed(lock); /* the reach is raised before the entry can be seen (I4) */
             while (SHMS_LOCK_REACH(w) < d && !shms_cas_acq_rel(lock, &w, (w & ~0xff0000ull) | (uint64_t)d << 16))
                 ;
-            if (shms_cas_acq_rel(slot, &empty, word)) {    /* [publish] pairs with the load in probe (table.c) */
-                shms_store_release(&op->record->block, 0); /* [records-then-slots] after publishing */
+            if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with the load in probe (table.c) */
+                shms_used_count(s, op->record);
                 op->block = 0;
                 return (int)d;
             }
@@ -131,7 +98,7 @@ static bool condition_holds(enum shms_mode mode, uint64_t expected, bool present
     case SHMS_INCR_PRESENT:
         return present;
     case SHMS_CAS:
-        return expected ? present && x->sequence == expected : !present;
+        return expected ? present && x->life == expected : !present;
     default:
         return true;
     }
@@ -141,61 +108,52 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
     struct shms_store *s = op->s;
     struct shms_block *b = (struct shms_block *)(s->base + op->block);
     uint64_t word = SHMS_SLOT_TAG(op->key.hash, op->key.home) | op->block / SHMS_GRANULE;
-    uint64_t version = shms_load_relaxed(&b->sequence);
     int64_t result = 0;
     op->busy = NULL;
     if (!shms_bucket_use(s, op->key.home))
         return SHMS_FULL;
     if (!home_lock(op))
         return SHMS_BUSY;
-    /* A sweeper may take X out between the probe and the exchange. Then the whole judgement is made again. */
-    for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        struct shms_entry x;
-        uint32_t others, number, distance;
-        int rc = shms_find_locked(s, &op->key, &x, &others);
-        if (rc < 0 || rc == SHMS_BUSY)
-            return leave(op, rc);
-        bool there = rc == SHMS_OK, present = there && !expired(&x);
-        uint32_t reach = there && x.distance > others ? x.distance : others;
-        op->version = present ? x.sequence : 0;
-        if (!condition_holds(mode, expected, present, &x)) {
-            home_unlock(op, reach);
-            return SHMS_UNMET;
-        }
-        if (counts(mode) && (rc = count(op, present ? &x : NULL, &result)) != SHMS_OK) {
-            if (rc == SHMS_BUSY)
-                continue;
-            home_unlock(op, reach);
-            return rc;
-        }
-        if (op->keep_expiry) { /* decided in each round: the old entry may have gone since the last one */
-            op->expiry = present ? x.expiry : op->wanted;
-            shms_store_relaxed(&b->expiry, op->expiry);
-        }
-        if (there) {
-            number = x.number;
-            distance = x.distance;
-            shms_store_relaxed(&b->slot, number);
-            int done = replace(op, &x, word);
-            if (done < 0)
-                return leave(op, SHMS_BUSY);
-            if (!done)
-                continue;
-        } else {
-            int d = insert(op, word, &number);
-            if (d < 0)
-                return leave(op, d == -1 ? SHMS_TABLE_FULL : SHMS_FULL);
-            distance = (uint32_t)d;
-        }
-        if (SHMS_UNLIKELY(op->expiry))
-            shms_expire_note(s, number / SHMS_BUCKET_SLOTS, op->expiry); /* [publish-then-due] before the unlock */
-        home_unlock(op, distance > others ? distance : others);
-        op->version = version;
-        op->number = result;
-        shms_stat(s, SHMS_PUTS, 1);
-        return SHMS_OK;
+    struct shms_entry x;
+    uint32_t others, number, distance;
+    int rc = shms_find_locked(s, &op->key, &x, &others);
+    if (rc < 0 || rc == SHMS_BUSY)
+        return leave(op, rc);
+    bool there = rc == SHMS_OK, present = there && !expired(&x);
+    uint32_t reach = there && x.distance > others ? x.distance : others;
+    op->version = present ? x.life : 0;
+    if (!condition_holds(mode, expected, present, &x)) {
+        home_unlock(op, reach);
+        return SHMS_UNMET;
     }
-    return leave(op, SHMS_BUSY);
+    if (counts(mode) && (rc = count(op, present ? &x : NULL, &result)) != SHMS_OK) {
+        home_unlock(op, reach);
+        return rc;
+    }
+    if (op->keep_expiry) {
+        op->expiry = present ? x.expiry : op->wanted;
+        shms_store_relaxed(&b->expiry, op->expiry);
+    }
+    if (there) {
+        number = x.number;
+        distance = x.distance;
+        shms_store_relaxed(&b->slot, number);
+        if (SHMS_UNLIKELY(!shms_entry_replace(s, op->record, &x, word, shms_heap_capacity(s, op->block))))
+            return leave(op, SHMS_BUSY);
+        op->block = 0;
+    } else {
+        int d = insert(op, word, &number);
+        if (d < 0)
+            return leave(op, d == -1 ? SHMS_TABLE_FULL : SHMS_FULL);
+        distance = (uint32_t)d;
+    }
+    if (SHMS_UNLIKELY(op->expiry))
+        shms_expire_note(s, number / SHMS_BUCKET_SLOTS, op->expiry); /* [publish-then-due] before the unlock */
+    home_unlock(op, distance > others ? distance : others);
+    op->version = op->life;
+    op->number = result;
+    shms_stat(s, SHMS_PUTS, 1);
+    return SHMS_OK;
 }
 
 int shms_op_remove(struct shms_op *op, uint64_t expected) {
@@ -205,33 +163,26 @@ int shms_op_remove(struct shms_op *op, uint64_t expected) {
         return SHMS_MISS;
     if (!home_lock(op))
         return SHMS_BUSY;
-    for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        struct shms_entry x;
-        uint32_t others;
-        int rc = shms_find_locked(s, &op->key, &x, &others);
-        if (rc < 0 || rc == SHMS_BUSY)
-            return leave(op, rc);
-        if (rc == SHMS_MISS) {
-            home_unlock(op, others);
-            return SHMS_MISS;
-        }
-        bool present = !expired(&x);
-        if (present && expected && x.sequence != expected) {
-            op->version = x.sequence;
-            home_unlock(op, x.distance > others ? x.distance : others);
-            return SHMS_UNMET;
-        }
-        int done = replace(op, &x, 0);
-        if (done < 0)
-            return leave(op, SHMS_BUSY);
-        if (!done)
-            continue;
+    struct shms_entry x;
+    uint32_t others;
+    int rc = shms_find_locked(s, &op->key, &x, &others);
+    if (rc < 0 || rc == SHMS_BUSY)
+        return leave(op, rc);
+    if (rc == SHMS_MISS) {
         home_unlock(op, others);
-        shms_stat(s, present ? SHMS_DELETES : SHMS_EXPIRATIONS, 1);
-        op->version = x.sequence;
-        return present ? SHMS_OK : SHMS_MISS;
+        return SHMS_MISS;
     }
-    return leave(op, SHMS_BUSY);
+    bool present = !expired(&x);
+    op->version = x.life;
+    if (present && expected && x.life != expected) {
+        home_unlock(op, x.distance > others ? x.distance : others);
+        return SHMS_UNMET;
+    }
+    if (SHMS_UNLIKELY(!shms_entry_replace(s, op->record, &x, 0, 0)))
+        return leave(op, SHMS_BUSY);
+    home_unlock(op, others);
+    shms_stat(s, present ? SHMS_DELETES : SHMS_EXPIRATIONS, 1);
+    return present ? SHMS_OK : SHMS_MISS;
 }
 
 int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected) {
@@ -243,29 +194,17 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected) {
         shms_store_release(&s->header->has_expiry, 1);
     if (!home_lock(op))
         return SHMS_BUSY;
-    for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
-        struct shms_entry x;
-        uint32_t others;
-        int rc = shms_find_locked(s, &op->key, &x, &others);
-        if (rc != SHMS_OK)
-            return leave(op, rc);
-        uint32_t a = shms_arena_of(s, SHMS_SLOT_BLOCK(x.word));
-        if (!shms_arena_enter(s, a, SHMS_SPINS, &op->seen)) {
-            op->busy = &s->arenas[a].lock;
-            return leave(op, SHMS_BUSY);
-        }
-        /* X is taken out of its slot only under its arena's lock. So while this process holds it, a store into the
-         * block is a store into X. */
-        bool there = still_there(&x), present = there && !expired(&x), met = !expected || x.sequence == expected;
-        if (present && met)
-            shms_store_release(&x.block->expiry, expiry);
-        shms_arena_leave(s, a);
-        if (!there)
-            continue;
-        if (present && met && expiry)
+    struct shms_entry x;
+    uint32_t others;
+    int rc = shms_find_locked(s, &op->key, &x, &others);
+    if (rc != SHMS_OK)
+        return leave(op, rc);
+    bool present = !expired(&x), met = !expected || x.life == expected;
+    if (present && met) {
+        shms_store_release(&x.block->expiry, expiry); /* O3: this process holds the home, so X stays in its slot */
+        if (expiry)
             shms_expire_note(s, x.number / SHMS_BUCKET_SLOTS, expiry);
-        op->version = present ? x.sequence : 0;
-        return leave(op, !present ? SHMS_MISS : met ? SHMS_OK : SHMS_UNMET);
     }
-    return leave(op, SHMS_BUSY);
+    op->version = present ? x.life : 0;
+    return leave(op, !present ? SHMS_MISS : met ? SHMS_OK : SHMS_UNMET);
 }

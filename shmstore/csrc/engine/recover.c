@@ -1,35 +1,91 @@
-/* recover.c: taking over what dead clients hold. Any number of processes may recover one client at once.
+/* recover.c: taking over what dead clients hold. Any number of processes may recover one client at once, and a process
+ * need not be a client to do it.
  *
  * WRITER  For client c of generation g:
  *   1 prove that its process is gone       liveness.c; without proof nothing is done
  *   2 owner (g, live) -> (g, dead)         by compare-and-swap with the generation, so the next owner is never hit
- *   3 for the bucket in each of its records, and for every arena: read the lock word. If it names c, and after that the
- *     owner word still is (g, dead), exchange the whole word [word-then-owner]. A bucket needs no repair. An arena is
- *     rebuilt before its lock is released
- *   4 for the block in each of its records: rebuild the block's arena. The record of a dead client does not count, so
- *     the block becomes free, unless a slot refers to it
- *   5 owner (g, dead) -> (g, free)         only now can the number be claimed again
- * ORDERING [word-then-owner]  The number is not used again before step 5, and step 5 needs (g, dead). If the owner word
- *   still is (g, dead) after the lock word was read, the lock word was the dead client's. If any process has changed
- *   the lock word since, the exchange of the whole word fails. In the other order, owner word first, the slot could be
- *   freed and claimed in between, and a live client's lock would be taken away.
- * CRASH  of a recovering process: the slot stays dead, and the next process begins again. Arenas that it had taken name
- *   its own number, so it is recovered in the same way. It writes no record while recovering. */
+ *   3 for each of its records: read it, then read the owner word again [record-then-owner]. Then
+ *       page         finish or undo the opening or closing of the span (span.h)
+ *       block        its life still is that of the record, and its slot does not name it: end the life
+ *       old          the same; or it is a zombie of that life already: free it if no client pins it
+ *       counters     the slot names `block`, or names `old` no more: the used counters := those of the record
+ *   4 for the bucket of each record: if its lock word names c, and after that the owner word still is (g, dead),
+ *     exchange the whole word [word-then-owner]
+ *   5 for each block that its pins name, or named last: free it if it is a zombie that no client pins (pin.h)
+ *   6 owner (g, dead) -> (g, free)         only now can the number be claimed again
+ * ORDERING
+ *   [record-then-owner]  If the owner word still is (g, dead), what was read is the dead client's: the next owner zeroes
+ *     the records after it has changed the word. Every act is an exchange of a life, or of a number, that is never given
+ *     out twice. So a finder that is slower than that changes nothing either.
+ *   [word-then-owner]  The number is not used again before step 6, and step 6 needs (g, dead). If the owner word
+ *     still is (g, dead) after the lock word was read, the lock word was the dead client's. If any process has changed
+ *     the lock word since, the exchange of the whole word fails. In the other order, owner word first, the slot could be
+ *     freed and claimed in between, and a live client's lock would be taken away.
+ *   Step 3 comes before 4: as long as the dead client holds the home bucket, no other writer changes the slot, so the slot
+ *     tells whether the exchange was made.
+ * CRASH  of a recovering process: the slot stays dead, and the next process begins again.
+ * LIMITS  Costs what the dead client held: nine records and its pins. Nothing walks the slot table. */
 #include "engine/recover.h"
 
-#include "engine/arena.h"
 #include "engine/expire.h"
+#include "engine/heap.h"
 #include "engine/lock.h"
+#include "engine/pin.h"
 
-/* Exchanges a lock word that names the dead client, for one that names `holder`, or none (0). [word-then-owner] */
-static bool transfer_lock(struct shms_client *c, uint64_t dead, _Atomic uint64_t *lock, uint64_t seen,
-                          uint32_t holder) {
+/* Does the slot that the block states name the block? REQUIRES: the block's life is the one that the record states. */
+static bool slot_names(struct shms_store *s, uint64_t offset) {
+    uint32_t slot = shms_load_relaxed(&((struct shms_block *)(s->base + offset))->slot);
+    uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
+    return bucket < s->bucket_count && shms_bucket_in_use(s, bucket) &&
+           SHMS_SLOT_BLOCK(shms_load_acquire(&s->buckets[bucket].slots[slot % SHMS_BUCKET_SLOTS])) == offset;
+}
+
+static bool has_life(struct shms_store *s, uint64_t offset, uint64_t life) {
+    return offset && shms_block_at(s, offset) && SHMS_WORD_LIFE(shms_load_acquire(shms_word_at(s, offset))) == life;
+}
+
+/* Several finders may do this. The value after the dead client's exchange is the same for all. `seen` was loaded before
+ * [record-then-owner]: so a finder that is slower than the next owner of the slot does not set that one's counter back. */
+static void finish_count(_Atomic uint64_t *counter, uint64_t seen, uint64_t after) {
+    if (seen != after)
+        shms_cas_acq_rel(counter, &seen, after);
+}
+
+static void settle_record(struct shms_store *s, struct shms_client *c, uint64_t dead, struct shms_record *r) {
+    uint64_t page = shms_load_acquire(&r->page), block = shms_load_acquire(&r->block), old = shms_load_acquire(&r->old);
+    uint64_t life = shms_load_relaxed(&r->life), other = shms_load_relaxed(&r->other);
+    uint64_t blocks = shms_load_relaxed(&r->blocks), bytes = shms_load_relaxed(&r->bytes);
+    uint64_t used_blocks = shms_load_relaxed(&c->counters[SHMS_USED_BLOCKS]);
+    uint64_t used_bytes = shms_load_relaxed(&c->counters[SHMS_USED_BYTES]);
+    shms_fence_acquire();
+    if (shms_load_acquire(&c->owner) != dead) /* [record-then-owner] */
+        return;
+    if (page)
+        shms_span_settle(s, page, other, blocks);
+    bool published = has_life(s, block, life) && slot_names(s, block);
+    bool taken_out = has_life(s, old, other) && !slot_names(s, old);
+    if (!page && (published || (!block && taken_out))) {
+        finish_count(&c->counters[SHMS_USED_BLOCKS], used_blocks, blocks);
+        finish_count(&c->counters[SHMS_USED_BYTES], used_bytes, bytes);
+    }
+    if (block && !published && shms_block_at(s, block))
+        shms_heap_end(s, block, life, false);
+    if (taken_out)
+        shms_heap_end(s, old, other, false);
+    else if (old && shms_block_at(s, old))
+        shms_heap_unpinned(s, old, other); /* it died, or a former finder did, between the two exchanges of an end */
+}
+
+/* Exchanges a lock word that names the dead client. [word-then-owner] */
+static bool release_lock(struct shms_store *s, struct shms_client *c, uint64_t dead, _Atomic uint64_t *lock,
+                         uint64_t seen) {
     if (shms_load_acquire(&c->owner) != dead)
         return false;
-    uint64_t new = (seen & ~0xffffull & ~(holder ? 0 : SHMS_LOCK_WAITERS)) + SHMS_LOCK_ONE;
-    if (!shms_cas_acq_rel(lock, &seen, new | holder))
+    uint64_t new = (seen & ~(0xffffull | SHMS_LOCK_WAITERS)) + SHMS_LOCK_ONE;
+    if (!shms_cas_acq_rel(lock, &seen, new))
         return false;
-    if (!holder && (seen & SHMS_LOCK_WAITERS))
+    shms_stat(s, SHMS_TAKEOVERS, 1);
+    if (seen & SHMS_LOCK_WAITERS)
         shms_wake(lock);
     return true;
 }
@@ -45,7 +101,7 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
         shms_expire_suspect(s, bucket);
         for (;;) {
             uint64_t w = shms_load_acquire(lock);
-            if (SHMS_LOCK_HOLDER(w) != number || transfer_lock(c, dead, lock, w, 0))
+            if (SHMS_LOCK_HOLDER(w) != number || release_lock(s, c, dead, lock, w))
                 break;
             if (shms_load_acquire(&c->owner) != dead)
                 return false; /* another process has finished the recovery */
@@ -54,47 +110,14 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
     return true;
 }
 
-/* Rebuilds the arenas that the client had locked or had a block of. False: an arena was busy, and the slot stays dead
- * for a later recovery. An arena that a stopped process holds must not delay the others. */
-static bool rebuild_arenas(struct shms_store *s, struct shms_client *c, uint32_t number, uint64_t dead) {
-    uint32_t wanted = 0;
-    bool complete = true;
-    uint64_t seen;
-    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++) {
-        uint64_t block = shms_load_acquire(&c->records[i].block);
-        if (block >= s->heap_offset && block < s->heap_end)
-            wanted |= 1u << shms_arena_of(s, block);
-    }
-    for (uint32_t a = 0; a < s->arena_count; a++) {
-        _Atomic uint64_t *lock = &s->arenas[a].lock;
-        uint64_t w = shms_load_acquire(lock);
-        bool held = SHMS_LOCK_HOLDER(w) == number;
-        if (!held && !(wanted >> a & 1))
-            continue;
-        if (!s->number)
-            return false; /* this process is not a client yet: it can free only slots that left no arena to rebuild */
-        if (held ? !transfer_lock(c, dead, lock, w, s->number) : !shms_lock_try(s, lock, 4 * SHMS_SPINS, &seen)) {
-            complete = false; /* busy, or another process was faster */
-            continue;
-        }
-        if (held)
-            shms_stat(s, SHMS_TAKEOVERS, 1);
-        /* An arena that was taken over is rebuilt, even if another process has freed the slot since. */
-        if ((held || shms_load_acquire(&c->owner) == dead) && shms_rebuild(s, a) != SHMS_OK)
-            complete = false;
-        shms_arena_leave(s, a);
-    }
-    return complete;
-}
-
 /* Did it die during an operation? Most processes that end without leaving had none in progress. */
-static bool left_something(struct shms_store *s, struct shms_client *c, uint32_t number) {
-    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS; i++)
-        if (shms_load_relaxed(&c->records[i].bucket) || shms_load_relaxed(&c->records[i].block))
+static bool left_something(struct shms_client *c) {
+    for (uint32_t i = 0; i <= SHMS_CLIENT_RECORDS; i++) {
+        struct shms_record *r = &c->records[i];
+        if (shms_load_relaxed(&r->bucket) || shms_load_relaxed(&r->block) || shms_load_relaxed(&r->old) ||
+            shms_load_relaxed(&r->page))
             return true;
-    for (uint32_t a = 0; a < s->arena_count; a++)
-        if (SHMS_LOCK_HOLDER(shms_load_relaxed(&s->arenas[a].lock)) == number)
-            return true;
+    }
     return false;
 }
 
@@ -114,12 +137,15 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
         if (!first && w != dead)
             return false;
     }
-    if (first && left_something(s, c, index + 1)) {
+    if (first && left_something(c)) {
         shms_store_relaxed(&s->last_dead_pid, SHMS_OWNER_PID(w));
         shms_fetch_add_acq_rel(&s->takeovers, 1);
     }
-    if (!release_buckets(s, c, index + 1, dead) || !rebuild_arenas(s, c, index + 1, dead))
+    for (uint32_t i = 0; i <= SHMS_CLIENT_RECORDS; i++)
+        settle_record(s, c, dead, &c->records[i]);
+    if (!release_buckets(s, c, index + 1, dead))
         return false;
+    shms_pin_settle(s, c);
     shms_store_relaxed(&c->attached, shms_os_realtime()); /* when it was found dead; the death itself left no time */
     return shms_cas_acq_rel(&c->owner, &dead, SHMS_OWNER_WITH_STATE(dead, SHMS_CLIENT_FREE));
 }
@@ -136,25 +162,28 @@ uint32_t shms_recover_all(struct shms_store *s, bool quick) {
     return recovered;
 }
 
-bool shms_recover_adopted(struct shms_store *s, uint32_t index, uint64_t owner) {
-    struct shms_client *c = shms_client_at(s, index);
-    return release_buckets(s, c, index + 1, owner) && rebuild_arenas(s, c, index + 1, owner);
+bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some) {
+    uint32_t used = shms_clients_used(s);
+    for (; some && *index < used; some--, ++*index)
+        if (SHMS_OWNER_STATE(shms_load_acquire(&shms_client_at(s, *index)->owner)) != SHMS_CLIENT_FREE)
+            shms_recover_client(s, *index);
+    return *index < used;
+}
+
+int shms_client_claim(struct shms_store *s) {
+    s->me = NULL;
+    s->number = 0;
+    shms_os_identity(&s->identity);
+    int rc = shms_client_claim_free(s);
+    if (rc == SHMS_OK)
+        return rc;
+    shms_recover_all(s, false); /* every slot is taken, or there is no memory for another one: look closely */
+    return shms_client_claim_free(s);
 }
 
 /* A lock whose holder's slot is free breaks I12, because a slot is freed after its locks. Only overwritten bytes can
  * cause it. The exchange of the whole word fails if a process changed the lock meanwhile. */
-static void release_orphan(struct shms_store *s, _Atomic uint64_t *lock, uint64_t seen) {
-    if (!s->number)
-        return; /* an arena is taken in the name of a client */
-    for (uint32_t a = 0; a < s->arena_count; a++)
-        if (lock == &s->arenas[a].lock) {
-            uint64_t new = ((seen & ~0xffffull) + SHMS_LOCK_ONE) | s->number;
-            if (shms_cas_acq_rel(lock, &seen, new)) {
-                shms_rebuild(s, a);
-                shms_arena_leave(s, a);
-            }
-            return;
-        }
+static void release_orphan(_Atomic uint64_t *lock, uint64_t seen) {
     uint64_t new = (seen & ~(0xffffull | SHMS_LOCK_WAITERS)) + SHMS_LOCK_ONE;
     if (shms_cas_acq_rel(lock, &seen, new))
         shms_wake(lock);
@@ -173,7 +202,7 @@ void shms_await(struct shms_store *s, _Atomic uint64_t *lock, uint64_t seen, uin
         return;
     if (holder > s->client_count ||
         SHMS_OWNER_STATE(shms_load_acquire(&shms_client_at(s, holder - 1)->owner)) == SHMS_CLIENT_FREE) {
-        release_orphan(s, lock, w);
+        release_orphan(lock, w);
         return;
     }
     shms_recover_client(s, holder - 1);

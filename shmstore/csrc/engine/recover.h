@@ -1,18 +1,21 @@
-/* recover.h: what is done about dead clients. Steps and argument are in recover.c. */
+/* recover.h: what is done about dead clients, and claiming a slot. Steps and argument are in recover.c. */
 #ifndef SHMS_RECOVER_H
 #define SHMS_RECOVER_H
 
+#include "engine/clients.h"
 #include "engine/liveness.h"
-#include "engine/rebuild.h"
+
+/* Makes this process a client: SHMS_OK; SHMS_NO_CLIENT if every slot belongs to a client that is not proven dead;
+ * SHMS_FULL if there is no memory for another slot. */
+int shms_client_claim(struct shms_store *s);
 
 /* REQUIRES: no engine lock is held. If the client at `index` is gone: marks it dead and recovers what it held. True:
- * its slot is free now. */
+ * its slot is free now. This process need not be a client. */
 bool shms_recover_client(struct shms_store *s, uint32_t index);
+/* The same for up to `some` clients from *index on. False: there are none left. Stays below a millisecond for eight. */
+bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some);
 /* The same for all clients. quick: only those whose process id does not exist. Returns how many were recovered. */
 uint32_t shms_recover_all(struct shms_store *s, bool quick);
-/* REQUIRES: the slot at `index` was dead; this process is adopting it, with this owner word and s->number. Takes over
- * and recovers what the dead client held. False: something could not be had. */
-bool shms_recover_adopted(struct shms_store *s, uint32_t index, uint64_t owner);
 
 /* REQUIRES: no engine lock is held. Waits at most about `nanoseconds` for a lock whose word was `seen`, and recovers
  * its holder if that is gone. Always returns. The caller tries again or gives up. */

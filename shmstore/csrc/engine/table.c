@@ -2,8 +2,8 @@
 #include "engine/table.h"
 
 enum { LOOK_MATCH, LOOK_OTHER, LOOK_AGAIN, LOOK_VOID, LOOK_CORRUPT };
-/* LOOK_VOID: the slot names a block without a sequence. While a block is freed, a reader may see this for a moment,
- * because it may see the two stores in either order. If all SHMS_FIND_TRIES looks show it, the slot is damaged. */
+/* LOOK_VOID: the slot names a block that is not alive. A block leaves its slot before its life ends, so the second look
+ * at the slot shows this only if the slot is damaged. It is not concluded before SHMS_FIND_TRIES looks. */
 
 void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *bytes, uint32_t length, uint32_t kind) {
     k->bytes = bytes;
@@ -51,10 +51,10 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
     struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
     if (SHMS_UNLIKELY(!b))
         return shms_load_acquire(slot) == w ? LOOK_CORRUPT : LOOK_AGAIN;
-    uint64_t q = shms_load_acquire(&b->sequence); /* [slot-between] pairs with the store in shms_arena_alloc */
+    uint64_t q = shms_load_acquire(&b->word); /* [slot-between] pairs with the exchange [alloc] in heap.c */
     if (SHMS_UNLIKELY(shms_load_acquire(slot) != w))
         return LOOK_AGAIN;
-    if (SHMS_UNLIKELY(q == 0))
+    if (SHMS_UNLIKELY(!SHMS_WORD_ALIVE(q)))
         return LOOK_VOID;
     const uint8_t *key;
     uint32_t key_length;
@@ -64,14 +64,14 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
                  shms_equal_racy(key, k->bytes, key_length);
     e->expiry = shms_load_relaxed(&b->expiry);
     shms_fence_acquire(); /* [block-life] step 5: nothing above may be concluded before this */
-    if (SHMS_UNLIKELY(shms_load_relaxed(&b->sequence) != q))
+    if (SHMS_UNLIKELY(SHMS_WORD_LIFE(shms_load_relaxed(&b->word)) != SHMS_WORD_LIFE(q)))
         return LOOK_AGAIN;
     if (SHMS_UNLIKELY(!sound))
         return LOOK_CORRUPT;
     e->slot = slot;
     e->word = w;
     e->block = b;
-    e->sequence = q;
+    e->life = SHMS_WORD_LIFE(q);
     return match ? LOOK_MATCH : LOOK_OTHER;
 }
 
@@ -145,7 +145,12 @@ int shms_find(struct shms_store *s, const struct shms_key *k, struct shms_entry 
         if (!shms_entry_unchanged(e))
             continue; /* the entry was overwritten meanwhile */
         e->expiry = expiry;
-        return expiry && expiry <= now ? SHMS_MISS : SHMS_OK;
+        if (!expiry || expiry > now)
+            return SHMS_OK;
+        /* "Expired" is concluded only if the entry was still in its slot after the clock was read. Otherwise another
+         * process may have overwritten it before, with a later expiry. */
+        if (shms_load_acquire(e->slot) == e->word && shms_entry_unchanged(e))
+            return SHMS_MISS;
     }
     return SHMS_BUSY;
 }
@@ -163,10 +168,10 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
         if (w == 0)
             return SHMS_MISS;
         struct shms_block *b = shms_block_at(s, SHMS_SLOT_BLOCK(w));
-        uint64_t q = b ? shms_load_acquire(&b->sequence) : 0;
+        uint64_t q = b ? shms_load_acquire(&b->word) : 0;
         if (shms_load_acquire(slot) != w)
             continue;
-        if (q == 0) {
+        if (!SHMS_WORD_ALIVE(q)) {
             if (!b || ++voids == SHMS_FIND_TRIES)
                 return SHMS_CORRUPT;
             continue;
@@ -174,14 +179,14 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
         bool sound = measure(s, b, e, key, key_length);
         e->expiry = shms_load_relaxed(&b->expiry);
         shms_fence_acquire(); /* [block-life] step 5 */
-        if (shms_load_relaxed(&b->sequence) != q)
+        if (SHMS_WORD_LIFE(shms_load_relaxed(&b->word)) != SHMS_WORD_LIFE(q))
             continue;
         if (!sound)
             return SHMS_CORRUPT;
         e->slot = slot;
         e->word = w;
         e->block = b;
-        e->sequence = q;
+        e->life = SHMS_WORD_LIFE(q);
         e->number = (uint32_t)(bucket * SHMS_BUCKET_SLOTS + index);
         return SHMS_OK;
     }

@@ -20,18 +20,18 @@
  *   low (I4).
  * READER  r := reach of the home bucket (acquire). For each slot of buckets home to home + r:
  *   1 w := slot (acquire). Empty, or another tag: next slot
- *   2 q := block.sequence (acquire)
+ *   2 q := block.word (acquire). Free or a zombie: the slot has changed, back to 1
  *   3 slot still w? If not, back to 1. At this moment life q of the block is published here
  *   4 compare the key; copy
- *   5 fence (acquire); block.sequence still q? If not, back to 1, before ANY conclusion
+ *   5 fence (acquire); block.word still the life of q? If not, back to 1, before ANY conclusion
  * ORDERING
  *   [publish]  The exchange that fills a slot (release) pairs with step 1. The reader sees the whole block.
- *   [slot-between]  Step 3 lies between two loads of the same sequence. So the life that was compared is the life that
+ *   [slot-between]  Step 3 lies between two loads of the same life. So the life that was compared is the life that
  *     was published at that moment. With the slot loaded last, a block that was reused twice in between could be taken
  *     for the entry.
  *   [prove-mismatch]  "Another key" needs step 5 like "this key". Otherwise a present key would be missed when its
  *     block is overwritten during the comparison.
- *   [block-life]  Step 5 pairs with the fence after the store of the sequence (arena.h).
+ *   [block-life]  Step 5 pairs with the fence after an allocation (heap.h).
  * LIMITS  A reader waits for no process. Each way back to 1 means that a process changed this very slot meanwhile. A
  *   miss costs the cache line of the home bucket, a hit in addition the first lines of the block. */
 #ifndef SHMS_TABLE_H
@@ -41,13 +41,13 @@
 
 #define SHMS_FIND_TRIES 64u
 
-/* An entry as it was at one moment. The bytes at `value` belong to it until block->sequence changes. A caller that
+/* An entry as it was at one moment. The bytes at `value` belong to it until its life ends. A caller that
  * copies them must check shms_entry_unchanged afterwards, or have pinned the block. */
 struct shms_entry {
     _Atomic uint64_t *slot;
     uint64_t word;
     struct shms_block *block;
-    uint64_t sequence;
+    uint64_t life;   /* its version */
     uint64_t expiry; /* 0 = never */
     const uint8_t *value;
     uint64_t value_length;
@@ -82,8 +82,8 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
 
 /* To be called after copying: did the bytes belong to this entry all the time? */
 static inline bool shms_entry_unchanged(const struct shms_entry *e) {
-    shms_fence_acquire(); /* [block-life] pairs with the fence after the store of the sequence in arena.c */
-    return shms_load_relaxed(&e->block->sequence) == e->sequence;
+    shms_fence_acquire(); /* [block-life] pairs with the fence after an allocation in heap.c */
+    return SHMS_WORD_LIFE(shms_load_relaxed(&e->block->word)) == e->life;
 }
 
 #endif

@@ -4,8 +4,7 @@
  *         2 look at the key; return if it has changed
  *         3 set the waiters flag in the word, if its count still is that of step 1
  *         4 sleep while the count is that of step 1
- * WRITER  Every change of a key is followed by a move of that count: when the home bucket is released, or by the
- *         sweeper (shms_lock_touch).
+ * WRITER  Every change of a key is made under the lock of its home bucket. Releasing it moves that count.
  * ORDERING  Flag and count are in one word (L4). A writer that moves the count either sees the flag, and wakes; or it
  *   came before step 3, and then step 3 fails or the sleep of step 4 does not begin. A change before step 1 is seen in
  *   step 2.
@@ -26,7 +25,7 @@ static int look(struct shms_store *s, const struct shms_key *k, bool has_after, 
     int rc = shms_find(s, k, &e);
     if (rc < 0)
         return rc;
-    uint64_t now_version = rc == SHMS_OK ? e.sequence : 0;
+    uint64_t now_version = rc == SHMS_OK ? e.life : 0;
     *expiry = rc == SHMS_OK ? e.expiry : 0;
     if (rc == SHMS_BUSY || (now_version == 0 && !has_after) || (has_after && now_version == after))
         return SHMS_AGAIN;

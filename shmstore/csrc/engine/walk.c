@@ -45,7 +45,7 @@ static int copy_keys(struct shms_store *s, struct shms_walk *walk, uint64_t slot
         uint32_t mark = length | (e.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
         memcpy(buffer + *filled, &mark, 4);
         if (head > 4)
-            memcpy(buffer + *filled + 4, (uint64_t[]){e.sequence, e.expiry}, 16);
+            memcpy(buffer + *filled + 4, (uint64_t[]){e.life, e.expiry}, 16);
         shms_copy_short(buffer + *filled + head, key, length);
         if (!shms_entry_unchanged(&e)) {
             if (++overtaken >= RETRIES_MAX)
@@ -74,20 +74,9 @@ int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uin
     return rc;
 }
 
-static bool no_blocks(struct shms_store *s) {
-    for (uint32_t a = 0; a < s->arena_count; a++)
-        if (shms_load_relaxed(&s->arenas[a].blocks))
-            return false;
-    return true;
-}
-
 void shms_count_begin(struct shms_store *s, bool any, struct shms_count *n) {
     uint64_t start = any ? shms_load_relaxed(&s->seen_at) : 0;
     *n = (struct shms_count){0, start, start, any, start == 0};
-    if (any && no_blocks(s)) {
-        n->slot = UINT64_MAX;
-        n->wrapped = true;
-    }
 }
 
 bool shms_count_some(struct shms_store *s, struct shms_count *n, uint64_t slots) {

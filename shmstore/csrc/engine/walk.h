@@ -31,8 +31,7 @@ int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uin
                        uint64_t *filled);
 
 /* Counts the unexpired entries, in steps. Reads the used pages of the table and, if any entry has an expiry, the header
- * of each block. any: only whether there is one. It begins where the last call found one, and knows without a look that
- * a heap without blocks holds none. */
+ * of each block. any: only whether there is one. It begins where the last call found one. */
 struct shms_count {
     uint64_t count;
     uint64_t slot, start;

@@ -5,37 +5,37 @@
 
 /* The result of IPC_STAT in fixed widths, because struct shmid_ds differs between C libraries and machines. */
 struct shms_sysv_stat {
-    uint64_t size;    /* bytes, as asked for; the mapping is rounded up to pages */
-    uint64_t nattch;  /* attachments in all processes */
-    int64_t atime;    /* seconds since 1970 of the last shmat, shmdt and change; 0 = never */
+    uint64_t size;   /* bytes, as asked for; the mapping is rounded up to pages */
+    uint64_t nattch; /* attachments in all processes */
+    int64_t atime;   /* seconds since 1970 of the last shmat, shmdt and change; 0 = never */
     int64_t dtime;
     int64_t ctime;
-    int32_t key;      /* 0 (IPC_PRIVATE) also after the segment was marked for removal */
+    int32_t key; /* 0 (IPC_PRIVATE) also after the segment was marked for removal */
     int32_t id;
-    uint32_t mode;    /* permission bits, and SHM_DEST and SHM_LOCKED */
-    uint32_t uid;     /* owner; IPC_SET changes it */
+    uint32_t mode; /* permission bits, and SHM_DEST and SHM_LOCKED */
+    uint32_t uid;  /* owner; IPC_SET changes it */
     uint32_t gid;
-    uint32_t cuid;    /* creator; never changes */
+    uint32_t cuid; /* creator; never changes */
     uint32_t cgid;
-    int32_t cpid;     /* process that created it; 0 = in another pid namespace */
-    int32_t lpid;     /* process of the last shmat or shmdt */
+    int32_t cpid; /* process that created it; 0 = in another pid namespace */
+    int32_t lpid; /* process of the last shmat or shmdt */
 };
 
 /* The result of IPC_INFO: the limits of this IPC namespace. */
 struct shms_sysv_limits {
-    uint64_t shmmax;  /* bytes of one segment */
+    uint64_t shmmax; /* bytes of one segment */
     uint64_t shmmin;
-    uint64_t shmmni;  /* segments */
-    uint64_t shmseg;  /* segments of one process; the kernel does not enforce it */
-    uint64_t shmall;  /* pages of all segments */
+    uint64_t shmmni; /* segments */
+    uint64_t shmseg; /* segments of one process; the kernel does not enforce it */
+    uint64_t shmall; /* pages of all segments */
 };
 
 /* The result of SHM_INFO: what all segments of this IPC namespace use. */
 struct shms_sysv_usage {
-    uint64_t shm_tot;  /* pages: of all segments, of these in memory, of these in swap */
+    uint64_t shm_tot; /* pages: of all segments, of these in memory, of these in swap */
     uint64_t shm_rss;
     uint64_t shm_swp;
-    int32_t used_ids;  /* segments */
+    int32_t used_ids; /* segments */
 };
 
 /* The key is returned as 32 unsigned bits. So every key, 0xffffffff included, differs from an error. */

@@ -4,6 +4,7 @@
 #include "engine/recover.h"
 
 #define SLICE 20000000ull /* Ctrl-C acts within this */
+#define NAP 100000ull
 
 int shms_call_begin(struct shms_call *c, PyObject *store) {
     c->store = store;
@@ -35,31 +36,23 @@ static int tell(struct shms_call *c) {
     struct shms_store *s = &c->h->s;
     if (!shms_handle_take_events(c->h))
         return SHMS_OK;
-    PyObject *r = PyObject_CallMethod(c->store, "_log_events", "IKK", (unsigned)shms_load_relaxed(&s->last_dead_pid),
-                                      (unsigned long long)shms_load_acquire(&s->takeovers),
-                                      (unsigned long long)shms_load_relaxed(&s->rebuilds));
+    PyObject *r = PyObject_CallMethod(c->store, "_log_events", "IK", (unsigned)shms_load_relaxed(&s->last_dead_pid),
+                                      (unsigned long long)shms_load_acquire(&s->takeovers));
     Py_XDECREF(r);
     return r ? SHMS_OK : SHMS_RAISED;
 }
 
-int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
+/* Gives up the GIL, and waits for `busy` for at most `slice` ns, or naps for that long; 0: only gives way. */
+static int give_way(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen, uint64_t slice) {
     struct shms_store *s = &c->h->s;
-    uint64_t now = shms_os_now();
-    if (!c->deadline)
-        c->deadline = now + c->h->timeout;
-    else if (now >= c->deadline) {
-        shms_handle_note_lock_holder(c->h, busy);
-        return SHMS_TIMEOUT;
-    }
     shms_call_count(c);
     if (!c->counted)
         return SHMS_CLOSED;
-    uint64_t slice = shms_min(SLICE, c->deadline > now ? c->deadline - now : 1);
     PyThreadState *state = PyEval_SaveThread();
-    if (busy && !s->readonly)
+    if (busy)
         shms_await(s, busy, seen, slice);
-    else
-        shms_os_nap(100000);
+    else if (slice)
+        shms_os_nap(slice);
     PyEval_RestoreThread(state);
     bool raised = PyErr_CheckSignals() || tell(c) != SHMS_OK;
     bool forked = c->epoch != shms_fork_epoch;
@@ -73,6 +66,21 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
         return SHMS_CLOSED;
     int rc = shms_handle_usable(c->h);
     return rc == SHMS_OK && forked ? SHMS_FORKED : rc;
+}
+
+int shms_call_pause(struct shms_call *c) { return give_way(c, NULL, 0, 0); }
+
+int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
+    uint64_t now = shms_os_now();
+    if (!c->deadline)
+        c->deadline = now + c->h->timeout;
+    else if (now >= c->deadline) {
+        shms_handle_note_lock_holder(c->h, busy);
+        return SHMS_TIMEOUT;
+    }
+    bool awaits = busy && !c->h->s.readonly;
+    uint64_t slice = shms_min(SLICE, c->deadline > now ? c->deadline - now : 1);
+    return give_way(c, awaits ? busy : NULL, seen, awaits ? slice : NAP);
 }
 
 void shms_key_error(PyObject *key) {

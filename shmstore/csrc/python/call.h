@@ -66,6 +66,8 @@ void shms_call_end(struct shms_call *c);
 /* Waits a slice for what op->busy says: SHMS_OK (try again), or what ends the call. SHMS_FORKED: this process is a
  * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. */
 int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
+/* Gives up the GIL for a moment, between the steps of a long call. Returns what shms_call_wait does. */
+int shms_call_pause(struct shms_call *c);
 
 /* A str or bytes object as a key of an entry: SHMS_OK, SHMS_NO_KEY or SHMS_RAISED. Calls that store something make an error of
  * SHMS_NO_KEY (store._no_key); to those that look for an entry or remove one, it is absent. */

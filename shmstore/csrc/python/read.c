@@ -30,11 +30,9 @@ bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t 
 static int pin(struct shms_call *c, struct shms_entry *f, int *pin) {
     struct shms_store *s = &c->h->s;
     *pin = -1;
-    if (!s->me || (*pin = shms_pin_set(s, SHMS_SLOT_BLOCK(f->word))) < 0)
-        return SHMS_OK; /* read-only, or all pins in use: goes on without */
-    if (shms_load_acquire(f->slot) == f->word && shms_load_acquire(&f->block->sequence) == f->sequence)
-        return SHMS_OK;
-    shms_pin_clear(s, *pin);
+    if (!s->me || (*pin = shms_pin_set(s, SHMS_SLOT_BLOCK(f->word), f->life)) >= -1)
+        return SHMS_OK; /* pinned; or read-only, or all pins in use: goes on without */
+    *pin = -1;
     return SHMS_AGAIN;
 }
 
@@ -77,7 +75,7 @@ uint32_t shms_bytes_head(const struct shms_entry *f) {
 static int copy_value(struct shms_call *c, const struct shms_entry *f, bool whole, struct shms_value *v) {
     const uint8_t *from = f->value;
     v->codec = f->kind & SHMS_CODEC_MASK;
-    v->version = f->sequence;
+    v->version = f->life;
     v->expiry = f->expiry;
     v->length = f->value_length;
     v->is_object = v->codec == SHMS_CODEC_RAW && !whole;

@@ -10,7 +10,7 @@
  *   _memory_of(array) -> (bytes, memory)    _unfit(key, buffer, length, room) -> exception     for get_into
  *   _hand_over(key) -> (object,) or None   for copies  _view_failure(key, status) -> exception
  *   _no_version(method, key, version), _no_count(method, key, argument, number), _no_create(method, key, create) -> exception
- *   _log_events(pid, deaths, rebuilds)
+ *   _log_events(pid, deaths)
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
 #include "python/arguments.h"

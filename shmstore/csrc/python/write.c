@@ -43,18 +43,25 @@ static int write_value(struct shms_call *c, struct shms_op *op, const struct shm
     return SHMS_OK;
 }
 
+/* After FULL or TABLE_FULL: makes what room can be made, in steps, between which the GIL is given up. SHMS_OK: try again.
+ * *all: what is left needs no second try. SHMS_TIMEOUT: some entries that are due stay locked. */
+static int make_room(struct shms_call *c, bool *all) {
+    struct shms_room room = {0};
+    int rc;
+    while ((rc = shms_make_room(&c->h->s, &room)) == SHMS_AGAIN)
+        if ((rc = shms_call_pause(c)) != SHMS_OK)
+            return rc;
+    *all = rc == SHMS_OK;
+    return *all ? SHMS_OK : shms_call_wait(c, NULL, 0);
+}
+
 static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
-    bool more = true; /* room to be made */
-    for (;;) {
+    for (bool all = false;;) { /* all: there is no more room to be made */
         int rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length, put->expiry);
-        if (rc == SHMS_FULL && more) {
-            more = !shms_make_room(op->s);
-            if (more && (rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
-                return rc == SHMS_TIMEOUT ? SHMS_FULL : rc;
-        } else if (rc != SHMS_BUSY)
+        if (rc != SHMS_FULL || all)
             return rc;
-        else if ((rc = shms_call_wait(c, op->busy, op->seen)) != SHMS_OK)
-            return rc;
+        if ((rc = make_room(c, &all)) != SHMS_OK)
+            return rc == SHMS_TIMEOUT ? SHMS_FULL : rc;
     }
 }
 
@@ -69,7 +76,7 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
     rc = reserve(c, &op, put);
     if (SHMS_LIKELY(rc == SHMS_OK))
         rc = write_value(c, &op, put);
-    bool more = true;
+    bool all = false;
     while (rc == SHMS_OK) {
         op.number = put->by;
         op.initial = put->initial;
@@ -78,9 +85,8 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
         put->number = op.number;
         if (SHMS_LIKELY(rc == SHMS_OK))
             break;
-        if (rc == SHMS_TABLE_FULL && more) {
-            more = !shms_make_room(s);
-            rc = more ? shms_call_wait(c, NULL, 0) : SHMS_OK;
+        if (rc == SHMS_TABLE_FULL && !all) {
+            rc = make_room(c, &all);
             rc = rc == SHMS_TIMEOUT ? SHMS_TABLE_FULL : rc;
         } else if (rc == SHMS_BUSY)
             rc = shms_call_wait(c, op.busy, op.seen);
@@ -100,7 +106,7 @@ static int without_room(struct shms_call *c, const char *key, uint32_t length, u
     int found = shms_find(&c->h->s, &n, &f);
     if (found != SHMS_OK && found != SHMS_MISS)
         return rc;
-    uint64_t version = found == SHMS_OK ? f.sequence : 0;
+    uint64_t version = found == SHMS_OK ? f.life : 0;
     bool met = put->mode == SHMS_ADD ? !version : put->mode == SHMS_CAS ? version == put->expected : version != 0;
     return met ? rc : SHMS_UNMET;
 }

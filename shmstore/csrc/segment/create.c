@@ -43,7 +43,8 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     h->format = SHMS_FORMAT_VERSION;
     h->header_size = SHMS_HEADER_SIZE;
     h->incompatible = h->read_compatible = h->compatible = 0;
-    h->segment_size = g->size;
+    h->segment_size = g->segment_size;
+    h->size = g->size;
     h->created = shms_os_realtime();
     shms_os_other_namespaces(&h->creator_ipc_ns, &h->creator_time_ns);
     h->creator_pid_ns = me->pid_ns;
@@ -62,29 +63,20 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     h->slots_offset = g->slots;
     h->bucket_count = g->bucket_count;
     h->hints_offset = g->hints;
-    h->namespaces_offset = g->namespaces;
-    h->namespace_count = g->namespace_count;
-    h->arena_count = g->arena_count;
-    h->arenas_offset = g->arenas;
+    h->classes_offset = g->classes;
+    h->page_bits_offset = g->page_bits;
+    h->pages_offset = g->pages;
     h->heap_offset = g->heap;
-    h->arena_size = g->arena_size;
+    h->heap_pages = g->heap_pages;
     uint64_t random[6];
     if (!shms_os_random(random, sizeof random))
         return false;
     memcpy(h->uuid, random, 16);
     memcpy(h->hash_key, random + 2, 16);
-    h->sequence_multiplier = random[4] | 1;
-    h->sequence_xor = random[5];
-    for (uint32_t i = 0; i < g->arena_count; i++) {
-        struct shms_arena *arena = (struct shms_arena *)((char *)h + g->arenas) + i;
-        uint64_t base = g->heap + i * g->arena_size;
-        shms_store_relaxed(&arena->base, base);
-        shms_store_relaxed(&arena->end, base + g->arena_size);
-        shms_store_relaxed(&arena->top, base);
-        shms_store_relaxed(&arena->high, base);
-        if (a->huge_page || a->prefault || a->lock_memory) /* pages that were asked for in advance are not given back */
-            shms_store_relaxed(&arena->keep, g->arena_size);
-    }
+    h->number_multiplier = random[4] | 1;
+    h->number_xor = random[5];
+    if (a->huge_page || a->prefault || a->lock_memory) /* pages that were asked for in advance are not given back */
+        shms_store_relaxed(&h->keep, g->heap_pages);
     return true;
 }
 
@@ -111,7 +103,7 @@ enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_g
             r->pid = d->creator;
             if (!creator_gone) /* the creator is about to write the magic, or this is not a store */
                 return waited > BLANK_MAX ? SHMS_CREATION_FOREIGN : SHMS_CREATION_WAIT;
-            if (!can_write || planned != SHMS_OK || d->size != g->size || d->trusted_uid != geteuid())
+            if (!can_write || planned != SHMS_OK || d->size != g->segment_size || d->trusted_uid != geteuid())
                 return SHMS_CREATION_FOREIGN;
         }
         shms_cas_acq_rel(&h->magic, &magic, SHMS_MAGIC_INIT); /* step 1; if another process did it, all the better */

@@ -2,35 +2,36 @@
 enum shms_backend { SHMS_BACKEND_SYSV = 0, SHMS_BACKEND_POSIX = 1 };
 struct shms_open_request {
     int32_t key;
-    uint32_t name_kind;       /* 1 str, 2 int, 3 path, 4 private */
+    uint32_t name_kind; /* 1 str, 2 int, 3 path, 4 private */
     uint32_t name_length;
-    uint32_t create;          /* 0 open or create, 1 must create, 2 must exist */
+    uint32_t create; /* 0 open or create, 1 must create, 2 must exist */
     uint64_t size;
-    uint64_t max_entries;     /* 0: from the size */
+    uint64_t max_entries; /* 0: from the size */
+    uint64_t max_clients; /* 0: the default */
     uint32_t mode;
     uint32_t size_given, entries_given, mode_given; /* 1: must equal that of an existing store */
     uint32_t readonly;
-    int64_t owner;            /* trusted users: -1 the effective uid and root, -2 every user, else this uid as well */
+    int64_t owner; /* trusted users: -1 the effective uid and root, -2 every user, else this uid as well */
     uint64_t timeout;
     uint32_t uuid_given;
-    uint8_t uuid[16];         /* only this store */
+    uint8_t uuid[16]; /* only this store */
     const char *name;
-    uint32_t backend;         /* enum shms_backend */
-    int32_t id;               /* of a private System V store; -1: a new one */
-    const char *object;       /* POSIX: the file in /dev/shm, or the path to a private one; NULL: a new private one */
-    uint64_t huge_page;       /* the size of a huge page to use; 0: ordinary pages */
+    uint32_t backend;   /* enum shms_backend */
+    int32_t id;         /* of a private System V store; -1: a new one */
+    const char *object; /* POSIX: the file in /dev/shm, or the path to a private one; NULL: a new private one */
+    uint64_t huge_page; /* the size of a huge page to use; 0: ordinary pages */
     uint32_t prefault, lock_memory;
 };
 struct shms_open_result {
-    int32_t error;            /* errno, with SHMS_SYSTEM */
+    int32_t error; /* errno, with SHMS_SYSTEM */
     int32_t id;
     uint32_t uid, mode, pid;
     uint64_t size, max_entries, minimum;
     uint32_t format, name_kind, name_length;
     uint64_t incompatible, read_compatible;
-    uint32_t only_read;       /* 1: a feature that this build does not know allows only reading */
+    uint32_t only_read; /* 1: a feature that this build does not know allows only reading */
     uint32_t created;
     uint8_t uuid[16];
     char name[4096];
-    char what[64];            /* the call or field concerned */
+    char what[64]; /* the call or field concerned */
 };

@@ -1,8 +1,9 @@
 /* segment.c: the sizes of a planned store, and the checked view of an existing one
  *
- * Planning places one region after the other: header, pin bits, client table, summary, due words, hints, namespaces,
- * arenas, slot table, heaps (layout.h has the drawing). The plan is used only by the creator. Every other process reads
- * sizes and offsets from the header, so a later version may plan differently without a new format. */
+ * Planning places one region after the other (layout.h has the drawing). The plan is used only by the creator. Every
+ * other process reads sizes and offsets from the header, so a later version may plan differently without a new format.
+ * What does not depend on the size lies beside the size that was asked for. So a store of any size accepts one value of
+ * nine tenths of its size, and unused client slots, which use no memory, cost no room. */
 #include "segment/segment.h"
 
 /* Places a region of `bytes` bytes at or after *at, and moves *at behind it. */
@@ -12,40 +13,54 @@ static uint64_t next_region(uint64_t *at, uint64_t bytes, uint64_t align) {
     return offset;
 }
 
-int shms_geometry_plan(uint64_t size, uint64_t max_entries, struct shms_geometry *g) {
+#define CLIENTS_DEFAULT 1024u
+#define CLIENTS_IN_HUGE_PAGES 128u /* huge pages are reserved for all of the segment */
+#define CLIENT_SIZE 4096u          /* a page, so that a client slot is committed by its owner alone */
+
+int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients, uint64_t unit,
+                       struct shms_geometry *g) {
     memset(g, 0, sizeof *g);
-    if (size > 1ull << 44 || max_entries > 0xffffffffull)
+    if (size > 1ull << 44 || max_entries > 0xffffffffull || max_clients > SHMS_CLIENTS_MAX)
         return SHMS_TOO_LARGE;
-    size = SHMS_ALIGN_UP(size, SHMS_PAGE);
-    g->size = size;
     g->max_entries = max_entries;
-    /* Unused client slots use no memory. So there are few only where the store itself is small. */
-    g->client_count = size < 1 << 20 ? 16 : size < 16 << 20 ? 64 : (uint32_t)shms_min(size >> 16, 1024);
-    g->client_size = size < 1 << 20 ? 512 : size < 16 << 20 ? 1024 : 2048;
-    g->namespace_count = size < 1 << 20 ? 8 : 64;
-    g->arena_count = size < 256 << 20 ? 1 : 2;
+    g->client_count = max_clients ? (uint32_t)max_clients : unit == SHMS_PAGE ? CLIENTS_DEFAULT : CLIENTS_IN_HUGE_PAGES;
+    g->client_size = CLIENT_SIZE;
+    uint64_t at = SHMS_HEADER_SIZE;
+    g->pin_bits = next_region(&at, (g->client_count + 63) / 64 * 8, SHMS_LINE);
+    g->classes = next_region(&at, SHMS_CLASSES * sizeof(struct shms_class), SHMS_LINE);
+    g->clients = next_region(&at, (uint64_t)g->client_count * g->client_size, SHMS_PAGE);
+    uint64_t beside = at;
+    g->segment_size = SHMS_ALIGN_UP(beside + SHMS_ALIGN_UP(size, SHMS_PAGE), unit);
+    g->size = size = g->segment_size - beside;
     /* The default is a slot for every 128 bytes of the store: few stores have smaller entries. With a max_entries above
      * 1024 the table gets a quarter more slots, so it is at most four fifths full and a search over the largest reach
      * of 256 buckets practically always finds an empty slot. */
     uint64_t slots = max_entries ? max_entries + (max_entries > 1024 ? max_entries / 4 : 0) : size / 128;
     slots = shms_min(slots, 0xfffffff0ull);
     g->bucket_count = shms_max((slots + SHMS_BUCKET_SLOTS - 1) / SHMS_BUCKET_SLOTS, 2);
-    uint64_t pages = (g->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
+    uint64_t table_pages = (g->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
     uint64_t groups = (g->bucket_count + SHMS_GROUP_BUCKETS - 1) / SHMS_GROUP_BUCKETS;
-    uint64_t at = SHMS_HEADER_SIZE;
-    g->pin_bits = next_region(&at, (g->client_count + 63) / 64 * 8, SHMS_LINE);
-    g->clients = next_region(&at, (uint64_t)g->client_count * g->client_size, SHMS_LINE);
-    g->summary = next_region(&at, (pages + 63) / 64 * 8, SHMS_LINE);
+    g->summary = next_region(&at, (table_pages + 63) / 64 * 8, SHMS_LINE);
     g->due = next_region(&at, groups * 8, SHMS_LINE);
     g->hints = next_region(&at, g->bucket_count * SHMS_BUCKET_SLOTS, SHMS_LINE);
-    g->namespaces = next_region(&at, g->namespace_count * sizeof(struct shms_namespace), SHMS_LINE);
-    g->arenas = next_region(&at, g->arena_count * sizeof(struct shms_arena), SHMS_LINE);
-    g->slots = next_region(&at, g->bucket_count * SHMS_LINE, SHMS_PAGE);
-    g->heap = next_region(&at, 0, SHMS_PAGE);
-    if (at >= size)
+    g->page_bits = SHMS_ALIGN_UP(at, SHMS_LINE);
+    uint64_t fixed = g->page_bits + SHMS_ALIGN_UP(g->bucket_count * SHMS_LINE, SHMS_PAGE);
+    if (fixed >= g->segment_size)
         return SHMS_TOO_SMALL;
-    g->arena_size = (size - at) / g->arena_count / SHMS_PAGE * SHMS_PAGE;
-    if (g->arena_size < size / 5 * 2 + SHMS_PAGE)
+    /* A page of the heap costs 4096 bytes, 32 of its struct shms_page and a quarter of a byte of bits. What alignment
+     * takes is found by trying. */
+    for (uint64_t pages = (g->segment_size - fixed) * 4 / 16513 + 1; pages; pages--) {
+        at = g->page_bits;
+        next_region(&at, (pages + 63) / 64 * 16, SHMS_LINE);
+        g->pages = next_region(&at, pages * sizeof(struct shms_page), SHMS_LINE);
+        g->slots = next_region(&at, g->bucket_count * SHMS_LINE, SHMS_PAGE);
+        g->heap = next_region(&at, 0, SHMS_PAGE);
+        g->heap_pages = pages;
+        if (g->heap + pages * SHMS_PAGE <= g->segment_size)
+            break;
+    }
+    if (g->heap_pages * SHMS_PAGE < size / 5 * 2 || g->heap_pages == 0 ||
+        g->heap + g->heap_pages * SHMS_PAGE > g->segment_size)
         return SHMS_TOO_SMALL;
     return SHMS_OK;
 }
@@ -55,7 +70,7 @@ uint64_t shms_geometry_least(uint64_t max_entries) {
     uint64_t low = 1, high = (1ull << 44) / SHMS_PAGE; /* pages: low is too few, high is enough */
     while (high - low > 1) {
         uint64_t middle = (low + high) / 2;
-        if (shms_geometry_plan(middle * SHMS_PAGE, max_entries, &g) == SHMS_OK)
+        if (shms_geometry_plan(middle * SHMS_PAGE, max_entries, 0, SHMS_PAGE, &g) == SHMS_OK)
             high = middle;
         else
             low = middle;
@@ -84,21 +99,20 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->bucket_count = h->bucket_count;
     s->client_count = h->client_count;
     s->client_size = h->client_size;
-    s->arena_count = h->arena_count;
-    s->arena_size = h->arena_size;
     s->heap_offset = h->heap_offset;
+    s->heap_pages = h->heap_pages;
     uint64_t slots = h->slots_offset, due = h->due_offset, summary = h->summary_offset, hints = h->hints_offset;
-    uint64_t namespaces = h->namespaces_offset, namespace_count = h->namespace_count;
-    uint64_t clients = h->clients_offset, pin_bits = h->pin_bits_offset, arenas = h->arenas_offset;
-    s->sequence_multiplier = h->sequence_multiplier;
-    s->sequence_xor = h->sequence_xor;
+    uint64_t clients = h->clients_offset, pin_bits = h->pin_bits_offset, classes = h->classes_offset;
+    uint64_t page_bits = h->page_bits_offset, pages = h->pages_offset;
+    s->number_multiplier = h->number_multiplier;
+    s->number_xor = h->number_xor;
     if (s->size > size || s->size < SHMS_HEADER_SIZE || h->header_size != SHMS_HEADER_SIZE ||
         h->name_length > SHMS_NAME_MAX)
         return SHMS_CORRUPT;
     if (s->bucket_count < 1 || s->bucket_count > 0xffffffffull / SHMS_BUCKET_SLOTS || s->client_count < 1 ||
-        s->client_count > 0xfffe || s->client_size < 512 || s->client_size > 1 << 16 || s->client_size % SHMS_LINE ||
-        s->arena_count < 1 || s->arena_count > 16 || s->arena_size < SHMS_PAGE || s->arena_size % SHMS_PAGE ||
-        s->arena_size > s->size || !(s->sequence_multiplier & 1))
+        s->client_count > SHMS_CLIENTS_MAX || s->client_size < 1024 || s->client_size > 1 << 16 ||
+        s->client_size % SHMS_LINE || s->heap_pages < 1 || s->heap_pages > s->size / SHMS_PAGE ||
+        !(s->number_multiplier & 1))
         return SHMS_CORRUPT;
     s->table_pages = (s->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
     s->group_count = (s->bucket_count + SHMS_GROUP_BUCKETS - 1) / SHMS_GROUP_BUCKETS;
@@ -108,20 +122,25 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
         !region_fits(due, s->group_count * 8, s->size, SHMS_LINE) ||
         !region_fits(slots, s->bucket_count * SHMS_LINE, s->size, SHMS_PAGE) ||
         !region_fits(hints, s->bucket_count * SHMS_BUCKET_SLOTS, s->size, SHMS_LINE) ||
-        !region_fits(namespaces, namespace_count * sizeof(struct shms_namespace), s->size, SHMS_LINE) ||
-        !region_fits(arenas, s->arena_count * sizeof(struct shms_arena), s->size, SHMS_LINE) ||
-        !region_fits(s->heap_offset, s->arena_count * s->arena_size, s->size, SHMS_PAGE))
+        !region_fits(classes, SHMS_CLASSES * sizeof(struct shms_class), s->size, SHMS_LINE) ||
+        !region_fits(page_bits, (s->heap_pages + 63) / 64 * 16, s->size, SHMS_LINE) ||
+        !region_fits(pages, s->heap_pages * sizeof(struct shms_page), s->size, SHMS_LINE) ||
+        !region_fits(s->heap_offset, s->heap_pages * SHMS_PAGE, s->size, SHMS_PAGE))
         return SHMS_CORRUPT;
-    s->heap_end = s->heap_offset + s->arena_count * s->arena_size;
+    s->heap_end = s->heap_offset + s->heap_pages * SHMS_PAGE;
     s->pin_bits = (_Atomic uint64_t *)(base + pin_bits);
     s->clients = base + clients;
     s->summary = (_Atomic uint64_t *)(base + summary);
     s->due = (_Atomic uint64_t *)(base + due);
     s->buckets = (struct shms_bucket *)(base + slots);
     s->hints = base + hints;
-    s->arenas = (struct shms_arena *)(base + arenas);
+    s->classes = (struct shms_class *)(base + classes);
+    s->taken = (_Atomic uint64_t *)(base + page_bits);
+    s->present = s->taken + (s->heap_pages + 63) / 64;
+    s->pages = (struct shms_page *)(base + pages);
     s->pin_count =
-        (uint32_t)shms_min((s->client_size - offsetof(struct shms_client, pins)) / 8, sizeof s->pins_busy * 8);
+        (uint32_t)shms_min((s->client_size - offsetof(struct shms_client, pins)) / sizeof(struct shms_client_pin),
+                           sizeof s->pins_busy * 8);
     memcpy(s->hash_key, h->hash_key, sizeof s->hash_key);
     memcpy(s->uuid, h->uuid, sizeof s->uuid);
     return SHMS_OK;

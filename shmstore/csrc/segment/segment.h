@@ -16,6 +16,14 @@
 
 struct shms_memory;
 
+/* What this process keeps of a size class (heap.c): a span that it allocates from, and the block that it freed last. */
+struct shms_own_span {
+    uint32_t span; /* first page + 1; 0 = none */
+    uint32_t half; /* which word of the map `bits` came from */
+    uint64_t bits; /* blocks that are free and this process's to take */
+    uint64_t kept; /* offset of a free block; 0 = none */
+};
+
 struct shms_store {
     struct shms_store *next; /* list of attachments, for the fork handler; must be first, see shms_memory_choose */
     uint8_t *base;
@@ -28,11 +36,13 @@ struct shms_store {
     struct shms_bucket *buckets;
     _Atomic uint64_t *summary, *due, *pin_bits;
     uint8_t *hints, *clients;
-    struct shms_arena *arenas;
+    struct shms_class *classes;
+    _Atomic uint64_t *taken, *present; /* a bit for each page of the heap: hints (span.h) */
+    struct shms_page *pages;
     uint64_t bucket_count, group_count, table_pages;
-    uint64_t heap_offset, heap_end, arena_size;
-    uint32_t arena_count, client_count, client_size, pin_count;
-    uint64_t hash_key[2], sequence_multiplier, sequence_xor;
+    uint64_t heap_offset, heap_end, heap_pages;
+    uint32_t client_count, client_size, pin_count;
+    uint64_t hash_key[2], number_multiplier, number_xor;
     uint8_t uuid[16];
     bool private_store;
     bool sparse; /* a page must be committed before it is read or written (memory.h) */
@@ -49,14 +59,20 @@ struct shms_store {
     _Atomic uint32_t records_busy;
     uint64_t pins_busy[8];
     uint32_t pins_used;
-    _Atomic uint64_t validated_at; /* coarse clock when the kernel was last asked about the segment */
-    uint64_t sweep_cursor;         /* next group of buckets to sweep (expire.c) */
-    _Atomic uint64_t seen_at;      /* slot in which the last entry was found (walk.c) */
+    uint64_t allocated, allocated_life; /* the last block: never read back from the segment (heap.c) */
+    uint64_t next_number, numbers_end; /* numbers that this process took and has not used (number of a life, life.h) */
+    struct shms_own_span own[SHMS_CLASSES];
+    uint64_t run_cursor, look_cursor; /* where this process looks for free pages, and for spans, next */
+    _Atomic uint32_t is_closing;      /* the closer record is in use */
+    _Atomic uint64_t validated_at;    /* coarse clock when the kernel was last asked about the segment */
+    uint64_t recovered_at;            /* coarse clock when all clients were looked at for want of room (op.c) */
+    uint64_t sweep_cursor;            /* next group of buckets to sweep (expire.c) */
+    _Atomic uint64_t seen_at;         /* slot in which the last entry was found (walk.c) */
     _Atomic uint64_t
         unmarked[SHMS_UNMARKED_REMEMBERED]; /* clients without liveness mark, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
     _Atomic uint32_t last_dead_pid; /* for the log: the last dead process that left locks or blocks */
-    _Atomic uint64_t takeovers, rebuilds;
+    _Atomic uint64_t takeovers;
 
     /* The memory that the store lives in (memory.h). */
     const struct shms_memory *memory;
@@ -73,13 +89,15 @@ struct shms_store {
 
 /* Sizes and offsets of a planned store. */
 struct shms_geometry {
-    uint64_t size, max_entries;
-    uint32_t client_count, client_size, arena_count, namespace_count;
-    uint64_t bucket_count, arena_size;
-    uint64_t pin_bits, clients, summary, due, slots, hints, namespaces, arenas, heap; /* offsets */
+    uint64_t size, segment_size, max_entries; /* size: as asked for, in whole pages */
+    uint32_t client_count, client_size;
+    uint64_t bucket_count, heap_pages;
+    uint64_t pin_bits, classes, clients, summary, due, hints, page_bits, pages, slots, heap; /* offsets */
 };
-/* SHMS_TOO_SMALL if each arena would be smaller than two fifths of the store: one value must be able to fill 40 %. */
-int shms_geometry_plan(uint64_t size, uint64_t max_entries, struct shms_geometry *g);
+/* max_entries, max_clients: 0 = the default. unit: the segment is a multiple of it, a page or a huge page.
+ * SHMS_TOO_SMALL if the heap would be smaller than two fifths of the size; SHMS_TOO_LARGE. */
+int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients, uint64_t unit,
+                       struct shms_geometry *g);
 /* The smallest size that can be planned for this number of entries. */
 uint64_t shms_geometry_least(uint64_t max_entries);
 
@@ -88,19 +106,6 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
 
 static inline struct shms_client *shms_client_at(const struct shms_store *s, uint32_t index) {
     return (struct shms_client *)(s->clients + (uint64_t)index * s->client_size);
-}
-
-static inline uint32_t shms_arena_of(const struct shms_store *s, uint64_t offset) {
-    uint32_t a = 0;
-    for (uint64_t end = s->heap_offset + s->arena_size; offset >= end && a + 1 < s->arena_count; end += s->arena_size)
-        a++;
-    return a;
-}
-static inline uint64_t shms_arena_base(const struct shms_store *s, uint32_t a) {
-    return s->heap_offset + a * s->arena_size;
-}
-static inline uint64_t shms_arena_end(const struct shms_store *s, uint32_t a) {
-    return shms_arena_base(s, a) + s->arena_size;
 }
 
 /* The block at an offset that was read from the segment; NULL if no block can be there. */
@@ -119,14 +124,14 @@ static inline uint64_t shms_hash_of(const struct shms_store *s, const void *key,
 }
 
 /* Commits memory before it is touched for the first time, even for reading. False: the system has no page for it. A
- * committed page stays, except in free memory (arena.c). Code that must call it:
- *   header, pin bits, arenas        the creator (prepare in open.c)
+ * committed page stays, except in free memory (span.c). Code that must call it:
+ *   header, pin bits, classes       the creator (prepare in open.c)
  *   a client slot                   the first process that claims it, before it raises clients_high (clients.c)
  *   a page of the slot table, with its words of the summary and its due words
  *                                   shms_bucket_use, before it sets the bit of the summary
- *   blocks, and heads and ends of free runs
- *                                   arena.c, before it changes anything in the arena
- * Hints and namespaces are never touched. */
+ *   page bits and pages             the process that raises pages_high (span.c)
+ *   the heap                        the process that opens a span, before any block of it is free (span.c)
+ * Hints are never touched. */
 bool shms_commit_sparse(struct shms_store *s, uint64_t offset, uint64_t bytes);
 static inline bool shms_commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     return SHMS_LIKELY(!s->sparse) || shms_commit_sparse(s, offset, bytes);

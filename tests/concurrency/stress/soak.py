@@ -72,13 +72,21 @@ def work(key: str, seed: str, place: memoryview, faults: int) -> None:
             place[1] = now - last
 
 
+CLASSES = [16 * i for i in range(3, 17)] + [eighths << shift for shift in range(5, 10) for eighths in range(9, 17)]
+
+
+def capacity_for(length: int) -> int:
+    """Of the smallest block that holds so many bytes (docs/format.md, size classes)."""
+    return next((size for size in CLASSES if size >= length), -(-length // 4096) * 4096)
+
+
 def needed(store: shmstore.Store) -> tuple[int, int]:
-    """Bytes that the live entries need, and how many there are (docs/format.md, blocks)."""
+    """Bytes of the blocks that the live entries need, and how many entries there are."""
     total = entries = 0
     for name, value in store.items():
         head = 2 if len(value) < 256 else 3 if len(value) < 65536 else 5
         length = 40 + len(name) + head + len(value) + (63 if head + len(value) >= 4096 else 0)
-        total += max(48, -(-length // 16) * 16)
+        total += capacity_for(length)
         entries += 1
     return total, entries
 
@@ -100,8 +108,8 @@ def close_books(store: shmstore.Store) -> tuple[list[str], dict[str, int]]:
     store.delete("sweeper")
     need, entries = needed(store)
     stats = store.stats()
-    # A block may be larger than asked for by a rest that is too small to be a block.
-    if not need <= stats.bytes_used <= need + 32 * entries or stats.entries != entries or stats.zombies:
+    # When no page is free, an entry takes a block of up to twice the size.
+    if not need <= stats.bytes_used <= 2 * need or stats.entries != entries or stats.zombies:
         problems.append(f"{entries} entries need {need} bytes; {stats}")
     left = [client for client in store.clients() if not client.is_me]
     if left:

@@ -41,9 +41,9 @@ def finish(process, seconds=0):
 @pytest.fixture
 def stores(make, key):
     """Two of one size, and the second's identifier."""
-    store = make(size="256K", timeout=0.2)
+    store = make(size="256K", max_clients=16, timeout=0.2)
     work.fill(store)
-    other = shmstore.Store(key + "-other", size="256K")
+    other = shmstore.Store(key + "-other", size="256K", max_clients=16)
     for i in range(200):
         other[f"k{i}"] = [i] * (i % 50)
     yield store, other

@@ -83,7 +83,7 @@ def scribble(identifier, seed, seconds):
     with sysv.shmat(identifier) as memory:
         word = lambda at: struct.unpack_from("<Q", memory, at)[0]  # noqa: E731
         size = len(memory)
-        starts = [word(at) for at in (176, 184, 200, 208, 216, 256, 264)]
+        starts = [word(at) for at in (176, 184, 200, 208, 216, 248, 256, 264, 280)]
         sound = bytes(memory)
         while time.monotonic() < end:
             at = rng.choice([*starts, rng.randrange(1024, size), 1024, 1088]) + 8 * rng.randrange(200)

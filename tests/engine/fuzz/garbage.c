@@ -3,14 +3,14 @@
  * A CASE is a string of bytes: which store to start from, what to damage, what to do then. Any string is one, so that
  * three drivers share it: a loop over generated cases, libFuzzer, and hypothesis (drive.c, test_garbage.py).
  *
- * THE PROPERTY  Whatever stands in the segment: attaching, every operation, a walk, check(), the registry and a rebuild
+ * THE PROPERTY  Whatever stands in the segment: attaching, every operation, a walk, check(), the registry and a repair
  *   end, and say a status that they may say. Nothing outside the segment is touched: it lies in the midst of terabytes
  *   that nobody may touch, more than a slot's word can reach, and what its header does not claim is poisoned. A
  *   read-only attachment changes no byte. And what was not damaged is right:
  *     intact   an entry whose every byte and slot, and everything on the way there, is as it was, is read as it was
- *     mild     damage to derived state, to memory that is free, to keys and values: after a rebuild that still holds
- *     soft     damage to derived state and free memory alone: after a rebuild check() finds nothing, the store does
- *              what a model of it does, and check() finds nothing again
+ *     mild     damage to hints, to memory that is free, to keys and values: after the heap was tidied that still holds
+ *     soft     damage to hints and free memory alone: check() finds nothing, the store does what a model of it does,
+ *              and check() finds nothing again
  *
  * It knows no magic value of a sound store: the stores to start from are made by the engine itself. */
 #include "garbage_parts.h"
@@ -32,25 +32,48 @@ static void read_all(struct shms_store *s, const struct template *t, const bool 
     }
 }
 
-static void rebuild_all(struct shms_store *s) {
-    for (uint32_t a = 0; a < s->arena_count; a++) {
-        uint64_t seen;
-        if (!shms_arena_enter(s, a, 1, &seen)) {
-            shms_await(s, &s->arenas[a].lock, seen, 1000000);
-            if (!shms_arena_enter(s, a, 1, &seen))
-                continue;
-        }
-        MUST(shms_rebuild(s, a) == SHMS_OK);
-        shms_arena_leave(s, a);
-    }
+static void tidy_all(struct shms_store *s) {
+    for (uint64_t page = 0; !shms_heap_tidy(s, &page, 100);)
+        ;
+}
+
+static int check(struct shms_store *s, char *what, size_t size) {
+    static struct shms_check c;
+    int rc;
+    memset(&c, 0, sizeof c);
+    c.what = what;
+    c.size = size;
+    while ((rc = shms_check_step(s, &c)) == SHMS_AGAIN)
+        ;
+    return rc;
 }
 
 static void expect_sound(struct shms_store *s) {
     char what[200] = "";
-    _Atomic uint64_t *busy;
-    uint64_t seen;
-    if (shms_check(s, what, sizeof what, &busy, &seen) != SHMS_OK)
+    if (check(s, what, sizeof what) != SHMS_OK)
         garbage_failed(what);
+}
+
+static void sweep_all(struct shms_store *s) {
+    uint64_t group = 0, gone = 0;
+    bool passed_over = false;
+    int index = shms_record_take(s);
+    if (index < 0)
+        return;
+    while (!shms_expire_all(s, &s->me->records[index], &group, 64, &gone, &passed_over))
+        ;
+    shms_record_put(s, index);
+}
+
+/* As shmstore.Store.repair() does it, with little patience. */
+static int repair_all(uint32_t i, uint64_t *lost) {
+    struct shms_repair repair = {0};
+    int rc, busy = 0;
+    while ((rc = shms_repair_some(number_of(i), &repair)) == SHMS_AGAIN || (rc == SHMS_BUSY && busy++ < 50))
+        if (rc == SHMS_BUSY)
+            shms_os_nap(1000000);
+    *lost = repair.lost;
+    return rc;
 }
 
 static struct entry spoken_of(const struct template *t, uint64_t random) {
@@ -74,12 +97,11 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
     struct shms_key n = name_of(s, e);
     struct shms_entry f;
     struct wish w = {.mode = SHMS_SET, .ttl = r % 8 ? 0 : model ? 1ull << 50 : r % 1000 * 10000, .keep = r % 32 == 5};
-    bool everything = true;
     int rc;
     new.present = true;
     new.is_number = false;
     new.number = 0;
-    new.length = r % 4 ? r % 300 : r % 4 == 1 ? r % 6000 : r % (s->arena_size + 100);
+    new.length = r % 4 ? r % 300 : r % 4 == 1 ? r % 6000 : r % (s->heap_pages * SHMS_PAGE + 100);
     new.seed = (uint8_t)(r >> 16);
     if (!s->me || (shms_load_relaxed(&s->me->owner) != s->owner && random % 3))
         return; /* the place was taken away; what goes on regardless is a thread that did not look yet */
@@ -110,7 +132,7 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
     case 6:
         rc = get(s, &n, &f);
         w.mode = SHMS_CAS;
-        w.expected = rc == SHMS_OK ? f.sequence : r % 2 ? r : 0;
+        w.expected = rc == SHMS_OK ? f.life : r % 2 ? r : 0;
         rc = put(s, &new, &w);
         MAY_BE(rc, "oubftlc");
         if (model && rc == SHMS_OK)
@@ -139,15 +161,17 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
         view(i, &n, r % 3 == 0);
         break;
     case 11:
-        shms_expire_all(s, &everything);
+        sweep_all(s);
         break;
     case 12:
         if (r % 4 == 0)
             shms_recover_all(s, false);
         else if (r % 4 == 1)
-            rebuild_all(s);
+            tidy_all(s);
+        else if (r % 4 == 2 && r % 8 == 2)
+            shms_heap_leave(s);
         else if (r % 4 == 2)
-            shms_make_room(s);
+            make_room(s);
         else
             shms_handle_recheck(h[i]);
         break;
@@ -202,7 +226,7 @@ static void one_by_one(const struct template *t, uint8_t *base, uint64_t size, u
     }
     poison_behind(&h[0]->s, size);
     if (right) { /* mild */
-        rebuild_all(&h[0]->s);
+        tidy_all(&h[0]->s);
         read_all(&h[0]->s, t, right);
     }
     if (soft)
@@ -211,7 +235,7 @@ static void one_by_one(const struct template *t, uint8_t *base, uint64_t size, u
         operate(t, h, attached, next(&random), soft ? model : NULL);
     for (uint32_t i = 0; soft && i < NAMES; i++)
         expect(&h[i % attached]->s, &model[i]);
-    rebuild_all(&h[0]->s);
+    tidy_all(&h[0]->s);
     read_all(&h[0]->s, t, NULL);
     look_at_everything(0);
     if (soft)
@@ -229,16 +253,16 @@ static void repair_it(const struct template *t, uint8_t *base, uint64_t size, bo
     if (!h)
         return;
     poison_behind(&h->s, size);
-    int rc = shms_w_repair(number_of(0), SHMS_SECOND / 50, &lost);
-    MAY_BE(rc, "odwpkrfc");
+    int rc = repair_all(0, &lost);
+    MAY_BE(rc, "odbpkrfc");
     if (rc == SHMS_OK) {
         MUST(lost <= h->s.bucket_count * SHMS_BUCKET_SLOTS);
         char what[200] = "";
-        _Atomic uint64_t *busy;
-        uint64_t seen;
         /* The check may find a process dead whose id stood in a lock that it never took. */
-        if (header && shms_check(&h->s, what, sizeof what, &busy, &seen) != SHMS_OK) {
-            MUST(strstr(what, "I12") && shms_w_repair(number_of(0), SHMS_SECOND / 50, &lost) == SHMS_OK);
+        if (header && check(&h->s, what, sizeof what) != SHMS_OK) {
+            if (!strstr(what, "I12"))
+                garbage_failed(what);
+            MUST(repair_all(0, &lost) == SHMS_OK);
             expect_sound(&h->s);
         }
         read_all(&h->s, t, right);

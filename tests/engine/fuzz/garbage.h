@@ -8,16 +8,17 @@
 #include <sys/shm.h>
 
 #include "api/api.h"
-#include "engine/arena.h"
 #include "engine/check.h"
 #include "engine/expire.h"
 #include "api/handle.h"
+#include "engine/heap.h"
 #include "engine/lock.h"
 #include "segment/memory.h"
 #include "base/number.h"
 #include "engine/op.h"
 #include "engine/pin.h"
 #include "engine/recover.h"
+#include "engine/repair.h"
 #include "engine/table.h"
 #include "api/view.h"
 #include "engine/walk.h"

@@ -22,10 +22,10 @@ static uint64_t where(const struct template *t, uint32_t kind, uint32_t i) {
     uint64_t at;
     switch (kind % 20) {
     case 0:
-        at = i % 35 * 8;
+        at = i % 36 * 8;
         break;
     case 1:
-        at = SHMS_PAGE / 4 + i % 24 * 8;
+        at = SHMS_PAGE / 4 + i % 32 * 8;
         break;
     case 2:
         at = h->slots_offset + i % h->bucket_count * SHMS_LINE;
@@ -44,34 +44,30 @@ static uint64_t where(const struct template *t, uint32_t kind, uint32_t i) {
         at = t->entries ? t->entry[i % t->entries].block + i / 256 % 16 * 8 : h->heap_offset;
         break;
     case 8:
-        at = h->arenas_offset + i % h->arena_count * sizeof(struct shms_arena) + i / 256 % 15 * 8;
+        at = h->classes_offset + i % (SHMS_CLASSES * 8) * 8;
         break;
     case 9:
-        at = h->arenas_offset + i % h->arena_count * sizeof(struct shms_arena) + 128 + i / 256 % 32 * 8;
+        at = h->pages_offset + i % h->heap_pages * sizeof(struct shms_page) + i / 256 % 4 * 8;
         break;
-    case 10: /* a list that is not empty */
-        at = h->arenas_offset + i % h->arena_count * sizeof(struct shms_arena) + 384;
-        for (uint32_t k = 0, n = i / 256; k < SHMS_FL * SHMS_SL; k++)
-            if (word_at(t->image, at + k * 8) && n-- == 0) {
-                at += k * 8;
-                break;
-            }
+    case 10:
+        at = h->page_bits_offset + i % ((h->heap_pages + 63) / 64 * 2) * 8;
         break;
     case 11:
     case 12:
-        at = t->runs ? t->run[i % t->runs].at + i / 256 % 5 * 8 : h->heap_offset;
+        at = t->free_blocks ? t->free_block[i % t->free_blocks].at + i / 256 % 5 * 8 : h->heap_offset;
         break;
     case 13:
-        at = t->runs ? t->run[i % t->runs].at + t->run[i % t->runs].bytes - 8 : h->heap_offset;
+        at = t->free_blocks ? t->free_block[i % t->free_blocks].at + t->free_block[i % t->free_blocks].bytes - 8
+                            : h->heap_offset;
         break;
     case 14:
         at = h->clients_offset + i % h->client_count * h->client_size + i / 256 % 6 * 8;
         break;
     case 15:
-        at = h->clients_offset + i % h->client_count * h->client_size + 192 + i / 256 % 32 * 8;
+        at = h->clients_offset + i % h->client_count * h->client_size + 192 + i / 256 % 72 * 8;
         break;
     case 16:
-        at = h->clients_offset + i % h->client_count * h->client_size + 448 + i / 256 % 8 * 8;
+        at = h->clients_offset + i % h->client_count * h->client_size + 768 + i / 256 % 8 * 8;
         break;
     case 17:
         at = h->summary_offset + i % 64 * 8;
@@ -116,18 +112,9 @@ static uint64_t boundary(const struct template *t, uint64_t own, uint32_t kind, 
                                      0xcccccccccccccccdull,
                                      0x5555555555555555ull,
                                      0xffff000000000000ull};
-    uint64_t arena = h->heap_offset + i % h->arena_count * h->arena_size;
-    const uint64_t edges[] = {0,
-                              8,
-                              SHMS_HEADER_SIZE,
-                              h->heap_offset,
-                              arena,
-                              arena + h->arena_size,
-                              h->slots_offset,
-                              h->heap_offset + h->arena_count * h->arena_size,
-                              t->size,
-                              h->arenas_offset,
-                              h->clients_offset};
+    uint64_t page = h->heap_offset + i % h->heap_pages * SHMS_PAGE, end = h->heap_offset + h->heap_pages * SHMS_PAGE;
+    const uint64_t edges[] = {0,   8,       SHMS_HEADER_SIZE, h->heap_offset,   page, page + SHMS_PAGE, h->slots_offset,
+                              end, t->size, h->pages_offset,  h->clients_offset};
     static const int64_t steps[] = {0, 1, -1, 8, -8, 16, -16, 40, -40, 48, -48, 64, -64, 4096, -4096};
     uint64_t offset;
     switch (kind % 12) {
@@ -144,10 +131,10 @@ static uint64_t boundary(const struct template *t, uint64_t own, uint32_t kind, 
         return __builtin_bswap64(own);
     case 6:
         return own ^ 1ull << i % 64;
-    case 7: /* the offset of a block or run, or what lies near it */
-        offset = i % 2 && t->runs ? t->run[i / 2 % t->runs].at
-                 : t->entries     ? t->entry[i / 2 % t->entries].block
-                                  : arena;
+    case 7: /* the offset of a block, or what lies near it */
+        offset = i % 2 && t->free_blocks ? t->free_block[i / 2 % t->free_blocks].at
+                 : t->entries            ? t->entry[i / 2 % t->entries].block
+                                         : page;
         return offset + (uint64_t)steps[i / 512 % 15];
     case 8: /* a slot's word, with another's tag or block */
         offset = t->used_slots ? word_at(t->image, t->used_slot[i % t->used_slots]) : 0;
@@ -233,25 +220,21 @@ void damage_once(const struct template *t, uint8_t *base, uint64_t *size, struct
             set_word(base, *size, at, __builtin_bswap64(word_at(base, at)));
         break;
     }
-    case 12: { /* lists that lead into themselves: free runs, zombies */
+    case 12: { /* pages that say they are others' */
         i = (uint32_t)take(r, 2), j = (uint32_t)take(r, 2);
-        if (i % 3 && t->runs) {
-            uint64_t one = t->run[i / 3 % t->runs].at, two = t->run[j % t->runs].at;
-            set_word(base, *size, one + 8, two);
-            set_word(base, *size, two + 16, one);
-            if (i % 3 == 2) { /* back and forth */
-                set_word(base, *size, two + 8, one);
-                set_word(base, *size, one + 16, two);
-            }
-        } else if (t->entries) {
-            const struct shms_header *h = (const struct shms_header *)t->image;
-            uint64_t one = t->entry[i / 3 % t->entries].block, two = t->entry[j % t->entries].block;
-            uint64_t arena = h->arenas_offset + j % h->arena_count * sizeof(struct shms_arena);
-            set_word(base, *size, arena + offsetof(struct shms_arena, zombies), one);
-            set_word(base, *size, arena + offsetof(struct shms_arena, zombie_count), j % 5 ? 2 : UINT64_MAX);
-            set_word(base, *size, one + 8, two);
-            set_word(base, *size, two + 8, j % 3 ? one : two);
-        }
+        const struct shms_header *h = (const struct shms_header *)t->image;
+        uint64_t one = h->pages_offset + i / 8 % h->heap_pages * sizeof(struct shms_page);
+        uint64_t two = h->pages_offset + j / 8 % h->heap_pages * sizeof(struct shms_page);
+        if (two + sizeof(struct shms_page) > *size)
+            break;
+        if (i % 2)
+            set_word(base, *size, one, word_at(base, two)); /* its word */
+        if (i / 2 % 2)
+            set_word(base, *size, one + 8, word_at(base, two + 8)); /* its length and class, or its distance */
+        if (i / 4 % 2)                                              /* another length or class */
+            set_word(base, *size, one + 8, (uint64_t)(j % 80) << 8 | (j / 80 % 60 < SHMS_CLASSES ? j / 80 % 60 : 255));
+        if (j % 8 == 0)
+            set_word(base, *size, one + 16, ~0ull);
         break;
     }
     case 13: { /* from elsewhere in the same store */
@@ -285,23 +268,25 @@ static bool same(const struct template *t, const uint8_t *base, uint64_t at, uin
     return memcmp(t->image + at, base + at, bytes) == 0;
 }
 
-static bool outside_runs_same(const struct template *t, const uint8_t *base, bool *bodies) {
+/* Words of pages, and what stands in a heap page, that is not a hint or free. *bodies: so are keys and values. */
+static bool heap_same(const struct template *t, const uint8_t *base, bool *bodies) {
+    struct shms_store original = {0};
+    bool only_read;
+    MUST(shms_segment_view(&original, t->image, t->size, &only_read) == SHMS_OK);
     const struct shms_header *h = (const struct shms_header *)t->image;
-    const struct shms_store view_of = {.base = t->image, .size = t->size};
     *bodies = true;
-    for (uint32_t a = 0; a < h->arena_count; a++) {
-        struct shms_arena *arena = (struct shms_arena *)(t->image + h->arenas_offset) + a;
-        for (uint64_t at = h->heap_offset + a * h->arena_size, top = shms_load_relaxed(&arena->top); at < top;) {
-            struct shms_block *b = (struct shms_block *)(view_of.base + at);
-            uint32_t tag = shms_load_relaxed(&b->tag);
-            uint64_t bytes =
-                tag & SHMS_TAG_FREE ? shms_load_relaxed(&b->lengths) : (uint64_t)(tag & SHMS_TAG_UNITS) * SHMS_GRANULE;
-            if (!(tag & SHMS_TAG_FREE)) {
-                if (!same(t, base, at, SHMS_BLOCK_HEADER))
-                    return false;
-                *bodies = *bodies && same(t, base, at, bytes);
-            }
-            at += bytes;
+    for (uint64_t page = 0; page < h->heap_pages; page++) {
+        struct shms_span span;
+        uint64_t at = h->pages_offset + page * sizeof(struct shms_page);
+        if (!same(t, base, at, word_at(t->image, at) ? 16 : 8))
+            return false;
+        if (!shms_span_at(&original, page, &span))
+            continue;
+        for (uint32_t i = 0; i < span.blocks; i++) {
+            uint64_t block = span.start + i * span.bytes, word = word_at(t->image, block);
+            if (!same(t, base, block, word == span.free ? 8 : SHMS_BLOCK_HEADER))
+                return false;
+            *bodies = *bodies && (word == span.free || same(t, base, block, span.bytes));
         }
     }
     return true;
@@ -311,15 +296,14 @@ struct survey survey_of(const struct template *t, const uint8_t *base, uint64_t 
     const struct shms_header *h = (const struct shms_header *)t->image;
     struct survey v = {0};
     bool bodies;
-    if (size != t->size || !same(t, base, 0, SHMS_HEADER_SIZE))
+    uint64_t hints = offsetof(struct shms_header, keep), after = offsetof(struct shms_header, reserved_heap);
+    if (size != t->size || !same(t, base, 0, hints) || !same(t, base, after, SHMS_HEADER_SIZE - after))
         return v;
     v.header = true;
     v.table = same(t, base, h->slots_offset, h->bucket_count * SHMS_LINE) && same(t, base, h->summary_offset, 8);
     v.mild = v.table && !t->busy && same(t, base, h->pin_bits_offset, (h->client_count + 63) / 64 * 8) &&
              same(t, base, h->clients_offset, (uint64_t)h->client_count * h->client_size) &&
-             same(t, base, h->due_offset, (h->bucket_count + 7) / 8 * 8) && outside_runs_same(t, base, &bodies);
-    for (uint32_t a = 0; a < h->arena_count; a++)
-        v.mild = v.mild && same(t, base, h->arenas_offset + a * sizeof(struct shms_arena), 8); /* the lock */
+             same(t, base, h->due_offset, (h->bucket_count + 7) / 8 * 8) && heap_same(t, base, &bodies);
     v.soft = v.mild && bodies;
     return v;
 }

@@ -19,7 +19,7 @@
 #define GUARD_BEHIND (18ull << 40) /* a slot's word reaches 16 TiB */
 #define GUARD_BEFORE (1ull << 36)
 #define ENTRIES_MAX 160
-#define RUNS_MAX 64
+#define FREE_MAX 64
 #define NAMES 40 /* that operations speak of */
 
 #define MUST(condition)                                                                 \
@@ -48,10 +48,10 @@ struct template {
     uint64_t size;
     uint32_t entries;
     struct entry entry[ENTRIES_MAX];
-    uint32_t runs;
+    uint32_t free_blocks;
     struct {
         uint64_t at, bytes;
-    } run[RUNS_MAX];
+    } free_block[FREE_MAX];
     uint32_t used_slots;
     uint64_t used_slot[ENTRIES_MAX];
     bool busy; /* somebody holds something there */
@@ -87,6 +87,7 @@ void expect(struct shms_store *s, const struct entry *e);
 int put(struct shms_store *s, const struct entry *e, const struct wish *w);
 int drop(struct shms_store *s, const struct entry *e, uint64_t expected);
 int touch(struct shms_store *s, const struct entry *e, uint64_t ttl);
+void make_room(struct shms_store *s);
 int64_t number_of(uint32_t i);
 struct shms_handle *attach_to(uint32_t i, uint8_t *base, uint64_t size, bool readonly, int *status);
 void detach_from(struct shms_handle *h);

@@ -45,9 +45,13 @@ static struct entry *add_entry(struct template *t, struct shms_store *s, uint64_
 
 static void remember(struct template *t, struct shms_store *s, bool sound) {
     char what[200] = "";
-    _Atomic uint64_t *busy;
-    uint64_t seen;
-    int rc = shms_check(s, what, sizeof what, &busy, &seen);
+    struct shms_check *c = calloc(1, sizeof *c);
+    int rc;
+    c->what = what;
+    c->size = sizeof what;
+    while ((rc = shms_check_step(s, c)) == SHMS_AGAIN)
+        ;
+    free(c);
     if (rc != SHMS_OK)
         garbage_failed(what);
     for (uint32_t i = 0; i < t->entries; i++) {
@@ -61,20 +65,21 @@ static void remember(struct template *t, struct shms_store *s, bool sound) {
         MUST(is_right(e, &f));
         e->slot = f.number;
         e->block = SHMS_SLOT_BLOCK(f.word);
-        e->bytes = shms_arena_block_size(s, shms_arena_of(s, e->block), e->block);
+        e->bytes = shms_heap_capacity(s, e->block);
         t->used_slot[t->used_slots++] = (uint64_t)((uint8_t *)f.slot - s->base);
     }
-    for (uint32_t a = 0; a < s->arena_count; a++)
-        for (uint64_t at = shms_arena_base(s, a), top = shms_load_relaxed(&s->arenas[a].top); at < top;) {
-            struct shms_block *b = (struct shms_block *)(s->base + at);
-            bool is_free = shms_load_relaxed(&b->tag) & SHMS_TAG_FREE;
-            uint64_t bytes = is_free ? shms_load_relaxed(&b->lengths) : shms_arena_block_size(s, a, at);
-            if (is_free && t->runs < RUNS_MAX) {
-                t->run[t->runs].at = at;
-                t->run[t->runs++].bytes = bytes;
-            }
-            at += bytes;
+    for (uint64_t page = 0; page < s->heap_pages; page++) {
+        struct shms_span span;
+        if (!shms_span_at(s, page, &span))
+            continue;
+        for (uint32_t i = 0; i < span.blocks && t->free_blocks < FREE_MAX; i++) {
+            uint64_t at = span.start + i * span.bytes;
+            if (shms_load_relaxed(shms_word_at(s, at)) != span.free || (i % 3 && i + 1 < span.blocks))
+                continue; /* some of each span */
+            t->free_block[t->free_blocks].at = at;
+            t->free_block[t->free_blocks++].bytes = span.bytes;
         }
+    }
     t->busy = !sound;
     t->image = malloc(t->size);
     memcpy(t->image, s->base, t->size);
@@ -82,29 +87,24 @@ static void remember(struct template *t, struct shms_store *s, bool sound) {
 
 /* A blank segment becomes a store of this shape. */
 static struct shms_store *create_store(struct template *t, const struct shms_geometry *g) {
-    uint8_t *base = place_for(t->size = g->size);
+    uint8_t *base = place_for(t->size = g->segment_size);
     struct shms_header *h = (struct shms_header *)base;
     struct shms_open_request wish = {.name_kind = 2, .name = ""};
     struct shms_identity me;
     int status;
-    memset(base, 0, g->size);
+    memset(base, 0, t->size);
     shms_os_identity(&me);
     MUST(initialise(h, g, &wish, &me, SHMS_OWNER(1, SHMS_STATE_INITIALISING, 1, STUB_PID), 0));
     shms_store_relaxed(&h->state, SHMS_OWNER(1, SHMS_STATE_READY, 1, STUB_PID));
     shms_store_release(&h->magic, SHMS_MAGIC);
-    MUST(attach_to(0, base, g->size, false, &status));
+    MUST(attach_to(0, base, t->size, false, &status));
     return &handles[0].s;
 }
 
 /* As shms_geometry_plan would, but of any shape. */
-static struct shms_geometry shape(uint32_t clients, uint32_t client_size, uint64_t buckets, uint32_t arenas,
-                                  uint32_t pages) {
-    struct shms_geometry g = {.client_count = clients,
-                              .client_size = client_size,
-                              .namespace_count = 2,
-                              .bucket_count = buckets,
-                              .arena_count = arenas,
-                              .arena_size = (uint64_t)pages * SHMS_PAGE};
+static struct shms_geometry shape(uint32_t clients, uint32_t client_size, uint64_t buckets, uint64_t pages) {
+    struct shms_geometry g = {
+        .client_count = clients, .client_size = client_size, .bucket_count = buckets, .heap_pages = pages};
     uint64_t at = SHMS_HEADER_SIZE;
     uint64_t table = (buckets + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
     g.pin_bits = at, at += SHMS_ALIGN_UP((clients + 63) / 64 * 8, SHMS_LINE);
@@ -112,11 +112,12 @@ static struct shms_geometry shape(uint32_t clients, uint32_t client_size, uint64
     g.summary = at, at += SHMS_ALIGN_UP((table + 63) / 64 * 8, SHMS_LINE);
     g.due = at, at += SHMS_ALIGN_UP((buckets + 7) / 8 * 8, SHMS_LINE);
     g.hints = at, at += SHMS_ALIGN_UP(buckets * SHMS_BUCKET_SLOTS, SHMS_LINE);
-    g.namespaces = at, at += 2 * sizeof(struct shms_namespace);
-    g.arenas = at, at += arenas * sizeof(struct shms_arena);
+    g.page_bits = at, at += SHMS_ALIGN_UP((pages + 63) / 64 * 16, SHMS_LINE);
+    g.pages = at, at += SHMS_ALIGN_UP(pages * sizeof(struct shms_page), SHMS_LINE);
+    g.classes = at, at += SHMS_CLASSES * sizeof(struct shms_class);
     g.heap = SHMS_ALIGN_UP(at, SHMS_PAGE);
-    g.slots = g.heap + arenas * g.arena_size; /* behind the heaps: another order than writers of today lay out */
-    g.size = SHMS_ALIGN_UP(g.slots + buckets * SHMS_LINE, SHMS_PAGE);
+    g.slots = g.heap + pages * SHMS_PAGE; /* behind the heap: another order than writers of today lay out */
+    g.size = g.segment_size = SHMS_ALIGN_UP(g.slots + buckets * SHMS_LINE, SHMS_PAGE);
     MUST(g.size <= SIZE_MAX_OF_ALL);
     return g;
 }
@@ -147,17 +148,18 @@ void garbage_prepare(void) {
     struct shms_geometry g;
     struct shms_store *s;
 
-    MUST(shms_geometry_plan(64 << 10, 0, &g) == SHMS_OK); /* 0 as users have it, small */
+    MUST(shms_geometry_plan(64 << 10, 0, 3, SHMS_PAGE, &g) == SHMS_OK); /* 0 as users have it, small */
     s = create_store(t, &g);
     fill_plainly(t, s, 60, 400);
     done_with(t++, s, true);
 
-    g = shape(3, 512, 5, 3, 2); /* 1 a crowded table, three arenas */
+    g = shape(3, 1024, 5, 6); /* 1 a crowded table */
     s = create_store(t, &g);
     fill_plainly(t, s, 30, 500);
     done_with(t++, s, true);
 
-    MUST(shms_geometry_plan(160 << 10, 40, &g) == SHMS_OK); /* 2 large values, every codec, extensions, expiries */
+    MUST(shms_geometry_plan(160 << 10, 40, 3, SHMS_PAGE, &g) ==
+         SHMS_OK); /* 2 large values, every codec, extensions, expiries */
     s = create_store(t, &g);
     for (uint32_t i = 0; i < 24; i++)
         add_entry(t, s, i % 3 ? i * 13 : 4090 + i * 31, i % 5 ? 0 : 1ull << 50, i % 4 == 3 ? SHMS_CODEC_NAMED : i % 3,
@@ -166,7 +168,7 @@ void garbage_prepare(void) {
         MUST(drop(s, &t->entry[i], 0) == SHMS_OK);
     done_with(t++, s, true);
 
-    MUST(shms_geometry_plan(96 << 10, 0, &g) == SHMS_OK); /* 3 full and fragmented */
+    MUST(shms_geometry_plan(96 << 10, 0, 3, SHMS_PAGE, &g) == SHMS_OK); /* 3 full and fragmented */
     s = create_store(t, &g);
     for (uint32_t i = 0; i < ENTRIES_MAX && add_entry(t, s, 200 + stub_random() % 400, 0, SHMS_CODEC_RAW, 0); i++)
         ;
@@ -174,21 +176,21 @@ void garbage_prepare(void) {
         drop(s, &t->entry[i], 0);
     done_with(t++, s, true);
 
-    g = shape(1, 512, 1, 1, 1); /* 4 the smallest that there can be */
+    g = shape(1, 1024, 1, 1); /* 4 the smallest that there can be */
     s = create_store(t, &g);
     fill_plainly(t, s, 6, 100);
     done_with(t++, s, true);
 
-    g = shape(70, 576, 300, 16, 1); /* 5 two words of pin bits, several pages of table, all arenas */
+    g = shape(70, 1088, 300, 70); /* 5 two words of pin bits and page bits, several pages of table */
     s = create_store(t, &g);
     fill_plainly(t, s, 80, 300);
     done_with(t++, s, true);
 
-    MUST(shms_geometry_plan(64 << 10, 0, &g) == SHMS_OK); /* 6 empty */
+    MUST(shms_geometry_plan(64 << 10, 0, 3, SHMS_PAGE, &g) == SHMS_OK); /* 6 empty */
     s = create_store(t, &g);
     done_with(t++, s, true);
 
-    g = shape(4, 512, 40, 2, 4); /* 7 in the midst of things: others attached, pins, zombies, records, a dead client */
+    g = shape(4, 1024, 40, 10); /* 7 in the midst of things: others attached, pins, zombies, records, a dead client */
     s = create_store(t, &g);
     fill_plainly(t, s, 40, 300);
     int status;

@@ -19,10 +19,10 @@
 #include <unistd.h>
 
 #include "api/api.h"
-#include "engine/arena.h"
+#include "api/handle.h"
 #include "engine/check.h"
 #include "engine/expire.h"
-#include "api/handle.h"
+#include "engine/heap.h"
 #include "engine/lock.h"
 #include "engine/op.h"
 #include "engine/pin.h"
@@ -141,15 +141,90 @@ static inline bool all_are(const void *bytes, int byte, uint64_t length) {
     return true;
 }
 
-/* The invariants of layout.h hold. */
+/* Everything that a call does before it says that the store is full. */
+static inline void make_room(struct shms_store *s) {
+    struct shms_room room = {0};
+    while (shms_make_room(s, &room) == SHMS_AGAIN)
+        ;
+}
+
+/* Empty spans are closed, and hints are right. */
+static inline void tidy(struct shms_store *s) {
+    for (uint64_t page = 0; !shms_heap_tidy(s, &page, 1000);)
+        ;
+}
+
+static inline uint64_t expire_all(struct shms_store *s) {
+    uint64_t group = 0, gone = 0;
+    bool passed_over = false;
+    int index = shms_record_take(s);
+    EXPECT(index >= 0 && shms_expire_all(s, &s->me->records[index], &group, UINT64_MAX, &gone, &passed_over));
+    shms_record_put(s, index);
+    return gone;
+}
+
+/* SHMS_OK: the invariants of layout.h hold. */
+static inline int check(struct shms_store *s, char *what, size_t size) {
+    struct shms_check *c = calloc(1, sizeof *c);
+    int rc;
+    EXPECT(c);
+    c->what = what;
+    c->size = size;
+    while ((rc = shms_check_step(s, c)) == SHMS_AGAIN)
+        ;
+    free(c);
+    return rc;
+}
+
 static inline void expect_sound(struct shms_store *s) {
     char what[200] = "";
-    _Atomic uint64_t *busy;
-    uint64_t seen;
-    int rc = shms_check(s, what, sizeof what, &busy, &seen);
+    int rc = check(s, what, sizeof what);
     if (rc != SHMS_OK)
         fprintf(stderr, "check: %d %s\n", rc, what);
     EXPECT(rc == SHMS_OK);
+}
+
+/* The sum of a counter over all clients. */
+static inline uint64_t counted(struct shms_store *s, int counter) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < shms_clients_used(s); i++)
+        sum += shms_load_acquire(&shms_client_at(s, i)->counters[counter]);
+    return sum;
+}
+
+struct census {
+    uint64_t free, alive, zombies, spans, pages; /* blocks by their words; open spans; pages that are not free */
+};
+
+/* What stands in the heap by the words alone, while nobody writes. No hint is asked. */
+static inline struct census census_of(struct shms_store *s) {
+    struct census c = {0};
+    struct shms_span span;
+    for (uint64_t page = 0; page < s->heap_pages; page++) {
+        c.pages += shms_load_acquire(&s->pages[page].word) != 0;
+        if (!shms_span_at(s, page, &span))
+            continue;
+        c.spans++;
+        for (uint32_t i = 0; i < span.blocks; i++) {
+            uint64_t w = shms_load_acquire(shms_word_at(s, span.start + i * span.bytes));
+            c.free += w == span.free;
+            c.alive += SHMS_WORD_ALIVE(w);
+            c.zombies += (w & 3) == SHMS_WORD_ENDED;
+        }
+    }
+    return c;
+}
+
+/* With every entry gone and every pin cleared, every page is free. */
+static inline void expect_empty(struct shms_store *s) {
+    struct census c = census_of(s);
+    EXPECT(c.alive == 0 && c.zombies == 0);
+    EXPECT(counted(s, SHMS_USED_BLOCKS) == 0 && counted(s, SHMS_USED_BYTES) == 0);
+    tidy(s);
+    c = census_of(s);
+    EXPECT(c.spans == 0 && c.pages == 0);
+    EXPECT(shms_span_longest_free(s) == s->heap_pages);
+    expect_sound(s);
 }
 
 /* Another process attaches, acts and is killed; its number, from 1. It is killed at the latest after `act`. */

@@ -1,4 +1,4 @@
-/* incr keeps the time to live of the counter. It is held up by a busy arena after it saw the counter; meanwhile the
+/* incr keeps the time to live of the counter. It is held up by a busy bucket before it sees the counter; meanwhile the
  * counter is deleted. When incr goes on it begins a new counter, which must not inherit the old one's expiry. */
 #include "harness.h"
 #include "base/number.h"
@@ -34,9 +34,10 @@ int main(int argc, char **argv) {
     EXPECT(shms_op_reserve(&op, SHMS_NUMBER_MAX, SHMS_CODEC_MSGPACK, NULL, 0, 0) == SHMS_OK);
     op.number = 1;
     op.initial = 100;
-    EXPECT(shms_arena_enter(other, 0, 10, &seen));
+    _Atomic uint64_t *home = &s->buckets[op.key.home].lock;
+    EXPECT(shms_lock_try(other, home, 10, &seen));
     EXPECT(shms_op_publish(&op, SHMS_INCR, 0) == SHMS_BUSY);
-    shms_arena_leave(other, 0);
+    shms_unlock(other, home);
     EXPECT(drop(other, "n") == SHMS_OK);
     op.number = 1;
     EXPECT(shms_op_publish(&op, SHMS_INCR, 0) == SHMS_OK && op.number == 101);

@@ -2,6 +2,8 @@
  * no other process in its pid namespace finds it gone; a process id of another namespace proves nothing. */
 #include "harness.h"
 
+#include "engine/clients.c"
+
 static uint64_t claim_by(struct shms_store *s, uint32_t tag, uint32_t pid, uint64_t word) {
     uint64_t claim = SHMS_OWNER(SHMS_OWNER_GENERATION(word) + 1, SHMS_CLIENT_CLAIMING, tag, pid);
     EXPECT(shms_cas_acq_rel(&shms_client_at(s, 1)->owner, &word, claim));
@@ -30,7 +32,7 @@ int main(int argc, char **argv) {
     EXPECT(reserve(tenant, &op, "k", 1, 500, 0) == SHMS_OK);
     struct shms_client before = *slot;
     late->identity.start_time = 12345;
-    EXPECT(!shms_client_become_live(late, 1, claim));
+    EXPECT(!become_live(late, 1, claim));
     EXPECT(memcmp(&before, slot, sizeof before) == 0);
     EXPECT(shms_client_life(first, 1, tenant->owner) == SHMS_ALIVE);
     shms_op_end(&op);

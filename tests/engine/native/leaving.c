@@ -1,5 +1,5 @@
-/* leaving.c: a process that ends gives its place up, but not beneath a call that is inside: check and recover lock arenas
- * in its name without a record. A call that was on its way in notices that, and makes the process a client again. */
+/* leaving.c: a process that ends gives its place up, but not beneath a call that is inside: check and recover use it
+ * without a record. A call that was on its way in notices that, and makes the process a client again. */
 #include "harness.h"
 
 int main(int argc, char **argv) {
@@ -16,14 +16,14 @@ int main(int argc, char **argv) {
 
     shms_leave(handle);
     EXPECT(inside->s.me == place && SHMS_OWNER_STATE(shms_load_relaxed(&place->owner)) == SHMS_CLIENT_LIVE);
-    EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_OK);
+    EXPECT(shms_w_check(handle, what, sizeof what) == SHMS_OK);
     shms_handle_leave(inside);
 
     shms_leave(handle);
     EXPECT(!inside->s.me && SHMS_OWNER_STATE(shms_load_relaxed(&place->owner)) == SHMS_CLIENT_FREE);
-    EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_FORKED);
+    EXPECT(shms_w_check(handle, what, sizeof what) == SHMS_FORKED);
     EXPECT(shms_usable(handle) == SHMS_OK && inside->s.me);
-    EXPECT(shms_w_check(handle, SECOND, what, sizeof what) == SHMS_OK);
+    EXPECT(shms_w_check(handle, what, sizeof what) == SHMS_OK);
     shms_close(handle);
     expect_sound(observer);
     close_store(observer);

@@ -12,11 +12,6 @@ static void dies_holding(struct shms_store *s) {
     EXPECT(shms_lock_try(s, &s->buckets[op.key.home].lock, 10, &seen));
 }
 
-static void dies_holding_the_arena(struct shms_store *s) {
-    uint64_t seen;
-    EXPECT(shms_arena_enter(s, 0, 10, &seen));
-}
-
 /* REQUIRES: unlocked. The release moves the count and keeps the reach; it clears the waiters flag. */
 static void taken_and_released(struct shms_store *s, struct shms_store *other, _Atomic uint64_t *lock) {
     uint64_t before = shms_load_relaxed(lock), seen = 0;
@@ -42,12 +37,11 @@ static void words(struct shms_store *s, struct shms_store *other) {
     EXPECT(shms_load_relaxed(&lock) == (2 * SHMS_LOCK_ONE | (uint64_t)SHMS_REACH_MAX << 16));
     taken_and_released(s, other, &lock);
     EXPECT(SHMS_LOCK_REACH(shms_load_relaxed(&lock)) == SHMS_REACH_MAX);
-    /* Somebody who does not hold it: the owner stays. */
+    /* A client that does not hold it changes nothing. */
     EXPECT(shms_lock_try(s, &lock, 10, &seen));
-    uint64_t held = shms_load_relaxed(&lock) | SHMS_LOCK_WAITERS;
-    shms_store_relaxed(&lock, held);
-    EXPECT(shms_lock_touch(&lock) == held);
-    EXPECT(shms_load_relaxed(&lock) == (held & ~SHMS_LOCK_WAITERS) + SHMS_LOCK_ONE);
+    uint64_t held = shms_load_relaxed(&lock);
+    shms_unlock(other, &lock);
+    EXPECT(shms_load_relaxed(&lock) == held);
     shms_unlock(s, &lock);
     /* The count begins again without running into anything. */
     shms_store_relaxed(&lock, 0xffffffffull << 32 | 3ull << 16);
@@ -57,7 +51,7 @@ static void words(struct shms_store *s, struct shms_store *other) {
 }
 
 static void taken_over(struct shms_store *s) {
-    _Atomic uint64_t *bucket = &s->buckets[x.home].lock, *arena = &s->arenas[0].lock;
+    _Atomic uint64_t *bucket = &s->buckets[x.home].lock;
     uint64_t before, seen;
     EXPECT(put(s, "x", 'A', 10) == SHMS_OK);
     shms_fetch_or_acq_rel(bucket, 3ull << 16); /* a reach */
@@ -76,22 +70,14 @@ static void taken_over(struct shms_store *s) {
     shms_await(s, bucket, seen, SECOND);
     EXPECT((shms_load_relaxed(bucket) & ~SHMS_LOCK_WAITERS) == before + SHMS_LOCK_ONE);
 
-    /* An arena's: to the finder, then released. */
-    before = shms_load_relaxed(arena);
-    number = let_die(dies_holding_the_arena);
-    EXPECT(shms_load_relaxed(arena) == (before | number));
-    EXPECT(shms_recover_all(s, false) == 1);
-    EXPECT(shms_load_relaxed(arena) == before + 2 * SHMS_LOCK_ONE);
-    EXPECT(s->rebuilds == 1);
-
     /* The living keep theirs, however often somebody looks. */
     struct shms_store *other = open_store(0);
-    EXPECT(shms_arena_enter(other, 0, 10, &seen));
-    before = shms_load_relaxed(arena);
+    EXPECT(shms_lock_try(other, bucket, 10, &seen));
+    before = shms_load_relaxed(bucket);
     EXPECT(shms_recover_all(s, false) == 0);
-    shms_await(s, arena, before, 2 * MS);
-    EXPECT((shms_load_relaxed(arena) & ~SHMS_LOCK_WAITERS) == before);
-    shms_arena_leave(other, 0);
+    shms_await(s, bucket, before, 2 * MS);
+    EXPECT((shms_load_relaxed(bucket) & ~SHMS_LOCK_WAITERS) == before);
+    shms_unlock(other, bucket);
     close_store(other);
 }
 

@@ -10,7 +10,6 @@
 
 #include "harness.h"
 #include "base/number.h"
-#include "engine/adopt.h"
 #include "engine/wait.h"
 #include "engine/walk.h"
 
@@ -108,7 +107,7 @@ static int put_value(struct worker *w, uint32_t key, enum shms_mode mode, uint64
         _Atomic uint64_t *busy = op.busy;
         shms_op_end(&op);
         if (rc == SHMS_FULL && full++ < 20) {
-            shms_make_room(w->s);
+            make_room(w->s);
             continue;
         }
         EXPECT(rc == SHMS_OK || rc == SHMS_UNMET || rc == SHMS_BUSY || rc == SHMS_FULL);
@@ -136,7 +135,7 @@ static void add(struct worker *w, uint32_t counter) {
         _Atomic uint64_t *busy = op.busy;
         shms_op_end(&op);
         if (rc == SHMS_FULL && full++ < 1000) {
-            shms_make_room(w->s);
+            make_room(w->s);
             continue;
         }
         EXPECT(rc == SHMS_OK || rc == SHMS_BUSY);
@@ -184,7 +183,7 @@ static uint64_t get_value(struct worker *w, uint32_t key) {
             continue;
         expect_whole(w->copy, f.value_length, key);
         shms_fetch_add_acq_rel(&tally->hits, 1);
-        return f.sequence;
+        return f.life;
     }
     return 0;
 }
@@ -197,13 +196,9 @@ static void hold(struct worker *w, uint32_t key) {
     struct shms_entry f;
     if (w->held_count == HELD_MAX || shms_find(w->s, &n, &f) != SHMS_OK)
         return;
-    int pin = shms_pin_set(w->s, SHMS_SLOT_BLOCK(f.word));
+    int pin = shms_pin_set(w->s, SHMS_SLOT_BLOCK(f.word), f.life);
     if (pin < 0)
         return;
-    if (shms_load_acquire(f.slot) != f.word || shms_load_acquire(&f.block->sequence) != f.sequence) {
-        shms_pin_clear(w->s, pin);
-        return;
-    }
     expect_whole(f.value, f.value_length, key);
     struct held *h = &w->held[w->held_count++];
     *h = (struct held){.value = f.value, .pin = pin};
@@ -237,11 +232,7 @@ static void walk(struct worker *w) {
 
 static void check_now(struct worker *w) {
     char what[200] = "";
-    _Atomic uint64_t *busy;
-    uint64_t seen, deadline = 0;
-    int rc;
-    while ((rc = shms_check(w->s, what, sizeof what, &busy, &seen)) == SHMS_BUSY)
-        await(w, busy, seen, &deadline);
+    int rc = check(w->s, what, sizeof what);
     if (rc != SHMS_OK)
         fprintf(stderr, "check: %d %s\n", rc, what);
     EXPECT(rc == SHMS_OK);
@@ -271,14 +262,16 @@ static void die(struct worker *w) {
     while (w->held_count && r & 1)
         let_go(w);
     EXPECT(shms_op_begin(s, &op, name, n, 0) == SHMS_OK);
-    shms_op_reserve(&op, 100, SHMS_CODEC_RAW, NULL, 0, 0); /* or not, if others hold the arena */
+    shms_op_reserve(&op, 100, SHMS_CODEC_RAW, NULL, 0, 0);
     if (r & 2) {
         shms_store_relaxed(&op.record->bucket, op.key.home + 1);
         shms_bucket_use(s, op.key.home);
         shms_lock_try(s, &s->buckets[op.key.home].lock, 10, &seen);
     }
-    if (r & 4)
-        shms_arena_enter(s, (uint32_t)(r >> 8) % s->arena_count, 10, &seen);
+    if (r & 4) { /* or in the midst of opening a span */
+        struct shms_span span;
+        shms_span_open(s, &s->me->records[SHMS_CLIENT_CLOSER], SHMS_CLASS_LARGE, 1 + (r >> 8) % 5, &span);
+    }
     w->held_count = 0;
     EXPECT(shms_cas_acq_rel(&s->me->owner, &owner, (owner & ~0x3fffffull) | (uint32_t)nobody));
     shms_os_close(s->liveness);
@@ -287,10 +280,19 @@ static void die(struct worker *w) {
     shms_fetch_add_acq_rel(&tally->deaths, 1);
 }
 
+static void sweep(struct worker *w) {
+    uint64_t group = 0, gone = 0;
+    bool passed_over = false;
+    int index = shms_record_take(w->s);
+    if (index < 0)
+        return;
+    shms_expire_all(w->s, &w->s->me->records[index], &group, UINT64_MAX, &gone, &passed_over);
+    shms_record_put(w->s, index);
+}
+
 static void operate(struct worker *w) {
     uint64_t r = next(w), version, cursor;
     uint32_t key = (uint32_t)(r >> 8) % KEYS;
-    bool everything = true;
     char name[16];
     switch (r % 32) {
     case 0:
@@ -337,7 +339,7 @@ static void operate(struct worker *w) {
         break;
     case 20:
         if ((r >> 32) % 16 == 0)
-            shms_expire_all(w->s, &everything);
+            sweep(w);
         break;
     case 21:
         if ((r >> 32) % 16 == 0)
@@ -346,6 +348,10 @@ static void operate(struct worker *w) {
     case 22:
         if ((r >> 32) % 64 == 0)
             check_now(w);
+        else if ((r >> 32) % 16 == 1)
+            make_room(w->s);
+        else if ((r >> 32) % 16 == 2)
+            shms_heap_leave(w->s);
         break;
     case 23:
         if ((r >> 32) % 64 == 0 && w->mortal)

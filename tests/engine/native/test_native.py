@@ -28,7 +28,7 @@ FORMAT = HERE.parents[2] / "docs" / "format.md"
 FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-O1", "-g", "-Wall", "-Wextra", "-Wno-unused-parameter",
          "-Wno-missing-field-initializers", f"-I{CSRC}", f"-I{HERE}"]  # fmt: skip
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-SLOW = ("large_blocks",)  # checks a table of 32 GiB after each of 400 steps: a tenth of the whole quick tier
+SLOW = ("large_blocks",)  # walks the pages of a heap of 32 GiB
 
 
 class Toolchain:
@@ -106,6 +106,13 @@ def number():
 )
 def test_scenario(toolchain, number, scenario):
     assert tell(toolchain.program(scenario), number, timeout=120) == ""
+
+
+@pytest.mark.sample
+@pytest.mark.parametrize("scenario", ["deaths", "late_finder"])
+def test_a_death_after_every_write(toolchain, number, monkeypatch, scenario):
+    monkeypatch.setenv("SHMSTORE_FULL", "1")
+    assert tell(toolchain.program(scenario), number, timeout=600) == ""
 
 
 def test_hashes(toolchain, number):

@@ -1,4 +1,4 @@
-/* A writer is killed when it has taken a block out of its slot and not yet ended the block's sequence. A reader who
+/* A writer is killed when it has taken a block out of its slot and not yet ended the block's life. A reader who
  * found the block before, and is half way through its value, must not take what comes to lie there for the rest. */
 #include "dies_at_exchange.h"
 
@@ -7,10 +7,9 @@
 static void overwrites(struct shms_store *s) { put(s, "x", 'B', LENGTH); }
 static void removes(struct shms_store *s) { drop(s, "x"); }
 static void sweeps(struct shms_store *s) {
-    bool everything = true;
     EXPECT(touch(s, "x", shms_os_now() + 1) == SHMS_OK);
     shms_os_nap(3 * MS);
-    shms_expire_all(s, &everything);
+    expire_all(s);
 }
 
 static void dies(struct shms_store *s, void (*act)(struct shms_store *)) {
@@ -26,11 +25,11 @@ static void dies_sweeping(struct shms_store *s) { dies(s, sweeps); }
 /* What happens while the reader has no core: the memory finds no new owner, or one who wrote a value over all of it, or
  * one who wrote only its header, and a neighbour. */
 static void nobody(struct shms_store *s) { (void)s; }
-static void another_value(struct shms_store *s) { EXPECT(put(s, "new", 'Z', 1300) == SHMS_OK); }
+static void another_value(struct shms_store *s) { EXPECT(put(s, "new", 'Z', LENGTH) == SHMS_OK); }
 static void an_unwritten_value(struct shms_store *s) {
     struct shms_op op;
     EXPECT(shms_op_begin(s, &op, "new", 3, 0) == SHMS_OK);
-    EXPECT(shms_op_reserve(&op, 1300, SHMS_CODEC_RAW, NULL, 0, 0) == SHMS_OK);
+    EXPECT(shms_op_reserve(&op, LENGTH, SHMS_CODEC_RAW, NULL, 0, 0) == SHMS_OK);
     EXPECT(put(s, "newer", 'Z', 500) == SHMS_OK);
 }
 
@@ -41,7 +40,7 @@ static void tell(void (*death)(struct shms_store *), void (*meanwhile)(struct sh
     EXPECT(put(s, "before", 'A', 1000) == SHMS_OK);
     EXPECT(put(s, "x", 'A', LENGTH) == SHMS_OK);
     EXPECT(put(s, "behind", 'A', 1000) == SHMS_OK);
-    EXPECT(drop(s, "before") == SHMS_OK); /* so x joins a free run, and its header does not stay */
+    EXPECT(drop(s, "before") == SHMS_OK);
     EXPECT(find(s, "x", &f) == SHMS_OK && f.value_length == LENGTH);
     let_die(death);
     shms_copy_racy(copy, f.value, LENGTH / 2);

@@ -60,7 +60,7 @@ static void tell(bool robbed) {
         EXPECT(b_rc == SHMS_OK && a_rc == SHMS_EXISTS);
         expect_sound(&b);
     } else {
-        EXPECT(a_rc == SHMS_OK && found.created && a.size == 4 << 20);
+        EXPECT(a_rc == SHMS_OK && found.created && a.header->size == 4 << 20);
         EXPECT(b_rc == SHMS_TIMEOUT || b_rc == SHMS_EXISTS);
         expect_sound(&a);
     }

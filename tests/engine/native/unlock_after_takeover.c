@@ -2,7 +2,15 @@
  * first one's number. Whoever holds the lock then keeps it when the first client goes on and unlocks. */
 #include "harness.h"
 
-static _Atomic uint64_t *lock_of(struct shms_store *s) { return &s->arenas[0].lock; }
+static struct shms_key x;
+static _Atomic uint64_t *lock_of(struct shms_store *s) { return &s->buckets[x.home].lock; }
+
+/* As an operation does: the record names the bucket first. */
+static void take(struct shms_store *s) {
+    uint64_t seen;
+    shms_store_relaxed(&s->me->records[0].bucket, x.home + 1);
+    EXPECT(shms_lock_try(s, lock_of(s), 10, &seen));
+}
 
 static void hold_for_dead(struct shms_store *s) {
     uint64_t w = s->owner;
@@ -12,24 +20,25 @@ static void hold_for_dead(struct shms_store *s) {
 int main(int argc, char **argv) {
     begin_scenario(argc, argv);
     struct shms_store *first = open_store(1 << 20), *second = open_store(0);
-    uint64_t seen;
+    x = name_of(first, "x");
+    EXPECT(put(first, "x", 1, 10) == SHMS_OK);
 
-    EXPECT(shms_lock_try(first, lock_of(first), 10, &seen));
+    take(first);
     hold_for_dead(first);
     shms_recover_client(second, first->number - 1);
-    EXPECT(shms_lock_try(second, lock_of(second), 10, &seen));
-    shms_arena_leave(first, 0); /* it goes on */
+    take(second);
+    shms_unlock(first, lock_of(first)); /* it goes on */
     EXPECT(SHMS_LOCK_HOLDER(shms_load_acquire(lock_of(second))) == second->number);
-    shms_arena_leave(second, 0);
+    shms_unlock(second, lock_of(second));
     EXPECT(SHMS_LOCK_HOLDER(shms_load_acquire(lock_of(second))) == 0);
 
     struct shms_store *third = open_store(0);
     EXPECT(third->number == first->number && third->owner != first->owner);
-    EXPECT(shms_lock_try(third, lock_of(third), 10, &seen));
+    take(third);
     uint64_t held = shms_load_acquire(lock_of(third));
-    shms_arena_leave(first, 0);
+    shms_unlock(first, lock_of(first));
     EXPECT(shms_load_acquire(lock_of(third)) == held);
-    shms_arena_leave(third, 0);
+    shms_unlock(third, lock_of(third));
     expect_sound(third);
     return 0;
 }

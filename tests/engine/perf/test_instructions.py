@@ -52,11 +52,11 @@ class Budget:
 BUDGETS = {
     "get": Budget((1758, 1758), (1, 2), 12, library=154),
     "get 16 KB": Budget((770, 832), (1, 2), 4, large=True),
-    "put": Budget((3094, 3187), (10, 10), 19, library=163),
-    "put 16 KB": Budget((2240, 2173), (3, 3), 4, large=True),
+    "put": Budget((2766, 3187), (10, 10), 19, library=163),
+    "put 16 KB": Budget((2322, 2173), (3, 3), 4, large=True),
     "miss": Budget((571, 636), (0, 0), 3, library=10),
     "contains": Budget((505, 535), (0, 0), 2, library=29),
-    "incr": Budget((2140, 2074), (2, 3), 3, library=75),
+    "incr": Budget((1684, 2074), (2, 3), 3, library=75),
 }
 
 

@@ -3,70 +3,240 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import shmstore.sysv
 
+CLIENTS, CLIENT_COUNT, CLIENT_SIZE, SLOTS, BUCKETS, DUE = 184, 192, 196, 216, 224, 208
+PAGES, HEAP, HEAP_PAGES, CLIENTS_HIGH, NUMBERS, PAGES_HIGH = 256, 264, 272, 1032, 1088, 1096
+RECORDS, RECORD_COUNT, PINS = 192, 9, 768
+CLAIMING, LIVE, DEAD = 1, 2, 3
+PINNED, ENDED, FREE = 1, 2, 3
+TAKEN, OPEN = 1, 2
+LARGE = 255
+
+
+def class_bytes(kind: int) -> int:
+    """The capacity of a size class: 48, 64 .. 256, then eight per doubling up to 8192."""
+    return (kind + 3) * 16 if kind < 14 else (9 + (kind - 14) % 8) << ((kind - 14) // 8 + 5)
+
+
+CLASSES = [class_bytes(kind) for kind in range(54)]
+
+
+def capacity_for(need: int) -> int:
+    return next((size for size in CLASSES if size >= need), (need + 4095) // 4096 * 4096)
+
+
+@dataclass
+class Record:
+    """An operation record of a client that is live or dead."""
+
+    client: int
+    index: int
+    bucket: int
+    block: int
+    life: int
+    old: int
+    page: int
+    other: int
+    blocks: int
+    bytes: int
+
+    def holds(self) -> bool:
+        return bool(self.bucket or self.block or self.old or self.page)
+
+    @property
+    def run(self) -> range:
+        first = (self.page & 0xFFFFFFFF) - 1
+        return range(first, first + (self.page >> 32)) if self.page else range(0)
+
 
 class Audit:
-    """Blocks in slots, lock holders, zombies."""
+    """Every page, block and slot: whose it is. `faults` says what belongs to nobody, or to two."""
 
     def __init__(self, memory: memoryview) -> None:
-        def u64(at: int) -> int:
-            return int(struct.unpack_from("<Q", memory, at)[0])
+        self.memory = memory
+        self.faults: list[str] = []
+        self.bytes = self.entries = self.spare = self.pages_used = 0
+        self.zombies: list[int] = []
+        self.unpublished: list[int] = []  # blocks that are alive in a record alone
+        slots, buckets = self._u64(SLOTS), self._u64(BUCKETS)
+        self._multiplier, self._xor = self._u64(88), self._u64(96)
+        self._heap, self._buckets, self._slots = self._u64(HEAP), buckets, slots
+        self.table = struct.unpack_from(f"<{8 * buckets}Q", memory, slots)
+        self.bucket_owners = {i: self.table[8 * i] & 0xFFFF for i in range(buckets) if self.table[8 * i] & 0xFFFF}
+        self._read_clients()
+        self._read_pages()
+        self._read_slots()
+        self._judge_blocks()
+        self._judge_counters()
 
-        slots, buckets, arenas = u64(216), u64(224), u64(256)
-        (arena_count,) = struct.unpack_from("<I", memory, 252)
-        table = struct.unpack_from(f"<{8 * buckets}Q", memory, slots)
-        self.bucket_owners = {i: table[8 * i] & 0xFFFF for i in range(buckets) if table[8 * i] & 0xFFFF}
-        self.arena_owners = [u64(arenas + 4736 * a) & 0xFFFF for a in range(arena_count)]
-        self.bytes, self.entries, self.spare = 0, 0, 0
-        for i, word in enumerate(table):
-            if i % 8 and word:
-                block = (word & 0xFFFFFFFFFF) * 16
-                lengths, _, tag = struct.unpack_from("<QII", memory, block + 24)
-                size = (tag & 0x1FFFFFFF) * (4096 if tag & 0x20000000 else 16)
-                need = 40 + (lengths >> 24) + (lengths >> 8 & 0xFFFF)
-                if lengths & 0x10:
-                    need += struct.unpack_from("<I", memory, block + 40)[0]
-                if lengths >> 24 >= 4096:
-                    need += 63
-                self.bytes += size
-                self.entries += 1
-                self.spare = max(self.spare, size - max(48, (need + 15) // 16 * 16))
-        for a in range(arena_count):
-            at = u64(arenas + 4736 * a + 80)
-            while at:
-                self.bytes += (struct.unpack_from("<I", memory, at + 36)[0] & 0x1FFFFFFF) * 16
-                at = u64(at + 8)
+    def _u64(self, at: int) -> int:
+        return int(struct.unpack_from("<Q", self.memory, at)[0])
+
+    def life_of(self, number: int) -> int:
+        return ((number * self._multiplier ^ self._xor) << 2) % 2**64
+
+    # ---- clients
+
+    def _read_clients(self) -> None:
+        clients, size = self._u64(CLIENTS), struct.unpack_from("<I", self.memory, CLIENT_SIZE)[0]
+        self.states: dict[int, int] = {}
+        self.records: list[Record] = []
+        self.pins: set[tuple[int, int]] = set()
+        self.used = [0, 0]
+        for i in range(self._u64(CLIENTS_HIGH)):
+            at = clients + i * size
+            state = self._u64(at) >> 44 & 0xF
+            for k in (0, 1):
+                self.used[k] = (self.used[k] + self._u64(at + 64 + 8 * (8 + k))) % 2**64
+            if not state:
+                continue
+            self.states[i + 1] = state
+            if state == CLAIMING:
+                continue
+            for k in range(RECORD_COUNT):
+                record = Record(i + 1, k, *struct.unpack_from("<8Q", self.memory, at + RECORDS + 64 * k))
+                if record.holds():
+                    self.records.append(record)
+            if state == LIVE:
+                pins = struct.unpack_from(f"<{(size - PINS) // 8}Q", self.memory, at + PINS)
+                self.pins.update((pins[k], pins[k + 1]) for k in range(0, len(pins), 2) if pins[k + 1])
+
+    def of(self, client: int) -> list[Record]:
+        return [record for record in self.records if record.client == client]
+
+    # ---- pages and blocks
+
+    def _page(self, page: int) -> tuple[int, int]:
+        return struct.unpack_from("<QQ", self.memory, self._u64(PAGES) + 32 * page)
+
+    def word_of(self, page: int) -> int:
+        return self._page(page)[0]
+
+    def _read_pages(self) -> None:
+        high, page = min(self._u64(PAGES_HIGH), self._u64(HEAP_PAGES)), 0
+        self.blocks: dict[int, tuple[int, int, int]] = {}  # offset: its capacity, its word, the free word of its span
+        self.spans: dict[int, tuple[int, int, int]] = {}  # first page: pages, class, number
+        while page < high:
+            word, info = self._page(page)
+            self.pages_used += word != 0
+            if word & 3 == OPEN:
+                page += self._read_span(page, word >> 2, info)
+                continue
+            if word & 3 == TAKEN:
+                if not any(
+                    page in r.run and (word >> 2 == r.other or (word >> 2 == r.blocks and page != r.run[0]))
+                    for r in self.records
+                ):
+                    self.faults.append(f"page {page} is taken by number {word >> 2}, which no record names")
+            elif word:
+                self.faults.append(f"page {page} has the impossible word {word:#x}")
+            page += 1
+
+    def _read_span(self, first: int, number: int, info: int) -> int:
+        pages, kind = info >> 8, info & 0xFF
+        if not 0 < pages <= self._u64(HEAP_PAGES) - first or (kind >= len(CLASSES) and kind != LARGE):
+            self.faults.append(f"page {first} begins a span of {pages} pages of class {kind}")
+            return 1
+        for i in range(1, pages):
+            if self._page(first + i) != (number << 2 | TAKEN, i):
+                self.faults.append(f"page {first + i} is {self._page(first + i)}, in the span {number} from {first} on")
+        self.pages_used += pages - 1
+        self.spans[first] = (pages, kind, number)
+        size = pages * 4096 if kind == LARGE else CLASSES[kind]
+        start, free = self._heap + first * 4096, self.life_of(number) | FREE
+        for i in range(pages * 4096 // size):
+            self.blocks[start + i * size] = (size, self._u64(start + i * size), free)
+        return pages
+
+    # ---- slots
+
+    def _read_slots(self) -> None:
+        self.in_slots: Counter[int] = Counter()
+        for i, word in enumerate(self.table):
+            if i % 8 == 0 or not word:
+                continue
+            block, slot = (word & 0xFFFFFFFFFF) * 16, i // 8 * 7 + i % 8 - 1
+            self.in_slots[block] += 1
+            self.entries += 1
+            if block not in self.blocks:
+                self.faults.append(f"slot {slot} names {block:#x}, where no block is")
+                continue
+            size, life, _ = self.blocks[block]
+            self.bytes += size
+            if not life or life & ENDED:
+                self.faults.append(f"slot {slot} names the block at {block:#x}, whose word is {life:#x}")
+            self._judge_entry(slot, word, block, size)
+        self.faults += [f"the block at {at:#x} is in {n} slots" for at, n in self.in_slots.items() if n > 1]
+
+    def _judge_entry(self, slot: int, word: int, block: int, size: int) -> None:
+        hashed, expiry, lengths, own = struct.unpack_from("<QQQI", self.memory, block + 8)
+        home = (hashed >> 32) * self._buckets >> 32
+        if own != slot:
+            self.faults.append(f"the block in slot {slot} says that it is in slot {own}")
+        if word >> 40 != (hashed & 0xFFFF) << 8 | home & 0xFF:
+            self.faults.append(f"slot {slot} has another tag than its block")
+        if (slot // 7 - home) % self._buckets > self.table[8 * home] >> 16 & 0xFF:
+            self.faults.append(f"slot {slot} is out of the reach of home {home}")
+        due = self._u64(self._u64(DUE) + 8 * (slot // 56)) >> 24 if expiry else 0
+        if expiry and home not in self.bucket_owners and not 0 < due <= min(expiry // 10**6 + 1, 2**40 - 1):
+            self.faults.append(f"slot {slot} expires before its group is due")
+        need = 40 + (lengths >> 24) + (lengths >> 8 & 0xFFFF)
+        if lengths & 0x10:
+            need += struct.unpack_from("<I", self.memory, block + 40)[0]
+        if need > size:
+            self.faults.append(f"the entry in slot {slot} needs {need} bytes of {size}")
+        if lengths >> 24 >= 4096:
+            need += 63
+        self.spare = max(self.spare, size - capacity_for(need + 16))  # a number reserves what its sum may need
+
+    # ---- who owns what
+
+    def _judge_blocks(self) -> None:
+        closers = {self.life_of(r.other) for r in self.records if r.page}
+        stated = {(r.block, r.life) for r in self.records if r.block}
+        stated |= {(r.old, r.other) for r in self.records if r.old and not r.page}
+        for at, (_, word, free) in self.blocks.items():
+            life = word & ~3
+            if word == free:
+                continue
+            if word and not word & ENDED:
+                if at in self.in_slots:
+                    continue
+                if (at, life) not in stated and life not in closers:
+                    self.faults.append(f"the block at {at:#x} is alive, in no slot and no record")
+                self.unpublished.append(at)
+            elif word & 3 == ENDED:
+                self.zombies.append(at)
+                if (at, life) not in self.pins and (at, life) not in stated:
+                    self.faults.append(f"the zombie at {at:#x} is pinned by nobody")
+            else:
+                self.faults.append(f"the word of the block at {at:#x} is {word:#x}, the span's free one is {free:#x}")
+
+    def _judge_counters(self) -> None:
+        if not any(r.block or r.old for r in self.records) and self.used != [self.entries, self.bytes]:
+            self.faults.append(f"the clients count {self.used} entries and bytes, not {[self.entries, self.bytes]}")
 
 
 def number_of(memory: memoryview, pid: int) -> int:
     """The number of a process as a client; 0: none."""
-    (clients,) = struct.unpack_from("<Q", memory, 184)
-    count, size = struct.unpack_from("<II", memory, 192)
-    for i in range(count):
+    (clients,) = struct.unpack_from("<Q", memory, CLIENTS)
+    (high,) = struct.unpack_from("<Q", memory, CLIENTS_HIGH)
+    (size,) = struct.unpack_from("<I", memory, CLIENT_SIZE)
+    for i in range(high):
         (word,) = struct.unpack_from("<Q", memory, clients + i * size)
         if word & 0x3FFFFF == pid and word >> 44 & 0xF:
             return i + 1
     return 0
 
 
-def state_of(memory: memoryview, number: int) -> int:
-    """Of a client: 1 claiming, 2 live .."""
-    clients, size = struct.unpack_from("<Q", memory, 184)[0], struct.unpack_from("<I", memory, 196)[0]
-    return struct.unpack_from("<Q", memory, clients + (number - 1) * size)[0] >> 44 & 0xF
-
-
-def block_owned(memory: memoryview, number: int) -> int:
-    """The block in a client's first record: owned, and not yet published."""
-    clients, size = struct.unpack_from("<Q", memory, 184)[0], struct.unpack_from("<I", memory, 196)[0]
-    return int(struct.unpack_from("<Q", memory, clients + (number - 1) * size + 192 + 16)[0])
-
-
 def blocks_by_name(memory: memoryview) -> dict[bytes, int]:
     """Where the block of each str name is."""
-    slots, buckets = struct.unpack_from("<Q", memory, 216)[0], struct.unpack_from("<Q", memory, 224)[0]
+    slots, buckets = struct.unpack_from("<Q", memory, SLOTS)[0], struct.unpack_from("<Q", memory, BUCKETS)[0]
     found = {}
     for i, word in enumerate(struct.unpack_from(f"<{8 * buckets}Q", memory, slots)):
         if i % 8 and word:

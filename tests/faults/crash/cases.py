@@ -24,10 +24,12 @@ class Case:
     opens: bool = False  # the operation opens the store itself
     creates: bool = False  # and there is none before
     room: tuple[str, ...] = ()  # entries to delete before others can be written: the store is full
+    spare: bool = False  # entries may get larger blocks than they need
     never: tuple[str, ...] = ()  # names that must be absent afterwards: they have expired
     follow: int = 0  # 1: the forked child is the victim
     after: tuple[str, str] | None = None  # another victim dies first: its case, and in which state
     behind: tuple[str, str] | None = None  # another victim stands still meanwhile: likewise
+    touches: tuple[str, ...] = ()  # names that it locks and leaves as they are
     timeout: float = 2.0
     reads_only: bool = False
     adds: int = 0  # it adds so much to whatever number is there
@@ -95,9 +97,9 @@ import cases_states  # noqa: E402, F401
 import cases_processes  # noqa: E402, F401
 import cases_waiting  # noqa: E402, F401
 import cases_registry  # noqa: E402, F401
-import cases_rebuilt  # noqa: E402, F401
 import cases_scribbled  # noqa: E402, F401
 import cases_open  # noqa: E402, F401
 import cases_posix  # noqa: E402, F401
+import cases_spans  # noqa: E402, F401
 import cases_raced  # noqa: E402, F401
 import cases_repaired  # noqa: E402, F401

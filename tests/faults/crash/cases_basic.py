@@ -14,6 +14,8 @@ from store_setup import (
     MIDDLE,
     POSIX,
     SIZE,
+    UNUSED,
+    another,
     crowd,
     due,
     fill,
@@ -21,7 +23,9 @@ from store_setup import (
     fill_with_due,
     let_expire,
     new,
+    new_class,
     nothing,
+    populate,
     populate_own_codec,
     populate_without_expiry,
     put_own,
@@ -35,8 +39,11 @@ from shmstore._core import lib
 case("put a new name", lambda s, _: s.put("new", value("new", "new")), changes=new)
 case("put a new name, several pages", lambda s, _: s.put("new", value("new", "new", LARGE)),
      changes={"new": [value("new", "new", LARGE)]})  # fmt: skip
-case("put a new name, into a gap", lambda s, _: s.put("new", value("new", "new", 400)),
-     changes={"new": [value("new", "new", 400)]}, sampled=False)  # fmt: skip
+case(
+    "put a new name, a class without a span", lambda s, _: s.put("new", value("new", "new", UNUSED)), changes=new_class
+)
+case("put over, a class without a span", lambda s, _: s.put("k2", value("k2", "new", UNUSED)),
+     changes={"k2": [value("k2", "new", UNUSED)]})  # fmt: skip
 case("put over", lambda s, _: s.put("k2", value("k2", "new")), changes={"k2": [value("k2", "new")]})
 case("put over, several pages", lambda s, _: s.put("large", value("large", "new", LARGE + 500)),
      changes={"large": [value("large", "new", LARGE + 500)]})  # fmt: skip
@@ -47,12 +54,55 @@ case("put with a ttl", lambda s, _: s.put("new", value("new", "new"), ttl=1000),
 case("put many", lambda s, _: s.put_many({"k1": value("k1", "new"), "new": value("new", "new")}),
      changes={"k1": [value("k1", "new")], **new}, sampled=False)  # fmt: skip
 
-# ---- delete: with no free neighbour, one on either side, both, and the last of the heap
+
+# ---- spans: one that is open already, one of a single block, the last block of one
+OWN_SPAN = 9000
+
+
+def populate_own_span(store: Any) -> None:
+    populate(store)
+    store.put("own span", value("own span", "old", OWN_SPAN))
+
+
+def one_in_a_span(store: Any) -> None:
+    """The only block of its class; the process that opened the span keeps none of it to itself."""
+    with another(store) as other:
+        other.put("alone", value("alone", "old", 1500))
+
+
+def open_spans(store: Any) -> None:
+    """The victim has a span of this class already."""
+    store.put("k3", value("k3", "old"))
+
+
+case("put over, from an open span", lambda s, _: s.put("k2", value("k2", "new")), prepare=open_spans,
+     changes={"k2": [value("k2", "new")]})  # fmt: skip
+case(
+    "put a new name, from an open span", lambda s, _: s.put("new", value("new", "new")), prepare=open_spans, changes=new
+)
+case("put, put over and delete in turn",
+     lambda s, _: (s.put("new", value("new", "new")), s.put("new", value("new", "newer")), s.delete("new")),
+     prepare=open_spans, changes={"new": [value("new", "new"), value("new", "newer")]}, sampled=False)  # fmt: skip
+case("put a new name, a span of its own", lambda s, _: s.put("new", value("new", "new", OWN_SPAN)),
+     changes={"new": [value("new", "new", OWN_SPAN)]})  # fmt: skip
+case("put over, a span of its own", lambda s, _: s.put("own span", value("own span", "new", OWN_SPAN + 5000)), populate=populate_own_span,
+     changes={"own span": [value("own span", "new", OWN_SPAN + 5000)]})  # fmt: skip
+case("put over a span of its own by a small one", lambda s, _: s.put("own span", value("own span", "new")), populate=populate_own_span,
+     changes={"own span": [value("own span", "new")]})  # fmt: skip
+case(
+    "delete, a span of its own",
+    lambda s, _: s.delete("own span"),
+    populate=populate_own_span,
+    changes={"own span": [None]},
+)
+case("delete the last of a span", lambda s, _: (s.delete("alone"), s.put("k2", value("k2", "new")), s.close()), setup=one_in_a_span,
+     changes={"alone": [None], "k2": [value("k2", "new")]})  # fmt: skip
+case("put and delete many of a span", lambda s, _: [f(f"many{i}") for f in (lambda n: s.put(n, n), s.delete) for i in range(3)],
+     changes={f"many{i}": [f"many{i}"] for i in range(3)}, sampled=False)  # fmt: skip
+
+# ---- delete
 case("delete", lambda s, _: s.delete("k2"), changes={"k2": [None]})
-case("delete before a gap", lambda s, _: s.delete("k3"), changes={"k3": [None]}, sampled=False)
-case("delete between gaps", lambda s, _: s.delete("between1"), changes={"between1": [None]})
-case("delete behind a gap", lambda s, _: s.delete("between3"), changes={"between3": [None]}, sampled=False)
-case("delete the last of the heap", lambda s, _: s.delete("last"), changes={"last": [None]})
+case("delete beside free blocks", lambda s, _: s.delete("between1"), changes={"between1": [None]})
 case("delete, several pages", lambda s, _: s.delete("large"), changes={"large": [None]})
 case("delete what is absent", lambda s, _: s.delete("absent"))
 case("delete many", lambda s, _: s.delete_many(["k0", "k1"]), changes={"k0": [None], "k1": [None]}, sampled=False)
@@ -81,7 +131,7 @@ case("incr beyond 64 bits", lambda s, _: raises(OverflowError, s.incr, "count", 
 
 # ---- conditions
 case("add", lambda s, _: s.add("new", value("new", "new")), changes=new)
-case("add to what is there", lambda s, _: s.add("k1", value("k1", "new")))
+case("add to what is there", lambda s, _: s.add("k1", value("k1", "new")), touches=("k1",))
 case("replace", lambda s, _: s.replace("k1", value("k1", "new")), changes={"k1": [value("k1", "new")]})
 case("cas", lambda s, version: s.cas("k1", value("k1", "new"), version), changes={"k1": [value("k1", "new")]},
      prepare=lambda s: s.get_versioned("k1")[1])  # fmt: skip
@@ -95,11 +145,11 @@ case(
 )
 
 # ---- time
-case("touch", lambda s, _: s.touch("k1", 500))
+case("touch", lambda s, _: s.touch("k1", 500), touches=("k1",))
 case("get and touch", lambda s, _: s.get("k1", touch=500))
 case("expire at a point in time", lambda s, _: s.expire("k1", time.time() + 500), sampled=False)
 case("expire at once", lambda s, _: s.expire("k1", 0), changes={"k1": [None]}, sampled=False)
-case("touch for ever", lambda s, _: s.touch("mortal", None), sampled=False)
+case("touch for ever", lambda s, _: s.touch("mortal", None), touches=("mortal",), sampled=False)
 case("touch what is absent", lambda s, _: s.touch("absent", 500), sampled=False)
 
 
@@ -130,7 +180,7 @@ case(
 )
 
 # ---- full
-case("put into a full store", lambda s, _: raises(shmstore.StoreFull, s.put, "k1", value("k1", "new", MIDDLE)),
+case("put into a full store", lambda s, _: raises(shmstore.StoreFull, s.put, "k1", value("k1", "new", 2 * MIDDLE)), touches=("k1",),
      setup=fill, room=FILLERS[:2])  # fmt: skip
 case("put where only what has expired makes room", lambda s, _: s.put("k1", value("k1", "new", MIDDLE)),
      setup=fill_with_due, room=FILLERS[:2], never=due, changes={"k1": [value("k1", "new", MIDDLE)]})  # fmt: skip

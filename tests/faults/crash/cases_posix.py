@@ -15,7 +15,7 @@ from typing import Any
 import store_setup
 from cases import CASES, case, fails, raises, tried
 from cases_processes import divide
-from raw_segment import break_lists
+from raw_segment import wrong_hints
 from seccomp_faults import FULL, Refusal
 from store_setup import POSIX, ROOMY, SIZE, new, nothing, populate_given_back, two_zombies, value
 
@@ -24,18 +24,18 @@ from shmstore._store.names import parse_key
 
 ON_BOTH = (
     "put a new name", "put a new name, several pages", "put over", "put over, several pages", "put with a ttl", "delete",
-    "delete between gaps", "delete the last of the heap", "incr", "touch", "sweep what has expired", "put into a full store",
+    "delete beside free blocks", "put over, a span of its own", "delete, a span of its own", "delete the last of a span", "delete what was read before", "incr", "touch", "sweep what has expired", "put into a full store",
     "put where only what has expired makes room", "put into an empty store", "put with a ttl into an empty store",
-    "put where the lists are broken", "put where slots name no blocks", "delete what gives pages back",
+    "put over where every hint is wrong", "put where slots name no blocks", "delete what gives pages back",
     "delete what gives pages back, within", "put where pages were given back", "get", "view", "put where a block is no longer read",
-    "close", "close one of three", "fork, in the child", "fork with three, in the child", "takeover of a bucket", "takeover of an arena", "rebuild",
-    "rebuild with zombies", "check", "put behind a held arena", "delete behind a held bucket", "put over k0, two arenas",
-    "recover one who owned a block",
+    "close", "close one of three", "fork, in the child", "fork with three, in the child", "takeover of a bucket", "recover",
+    "recover beside zombies", "recover one that opened a span", "recover one that closed a span", "check", "put behind a held bucket",
+    "recover one that owned a block",
 )  # fmt: skip
 for _name in ON_BOTH:
     CASES[f"{_name}, POSIX"] = dataclasses.replace(CASES[_name], name=f"{_name}, POSIX", backend=POSIX,
                                                    sampled=_name in ("put over", "put a new name"))  # fmt: skip
-for _name, _k in (("rebuild, POSIX", None), ("recover one who owned a block, POSIX", None)):
+for _name, _k in (("recover, POSIX", None), ("recover one that owned a block, POSIX", None)):
     CASES[_name].sampled = True
 
 
@@ -62,8 +62,8 @@ on_posix(
     refused=FULL,
     changes={"k2": [value("k2", "new")]},
 )
-on_posix("put into a full /dev/shm with broken lists", lambda s, _: fails(lambda: s.put("new", b"n" * 30000)), refused=FULL,
-         scribble=break_lists, changes={"new": [b"n" * 30000]})  # fmt: skip
+on_posix("put into a full /dev/shm with wrong hints", lambda s, _: fails(lambda: s.put("new", b"n" * 30000)), refused=FULL,
+         setup=wrong_hints, spare=True, changes={"new": [b"n" * 30000]})  # fmt: skip
 on_posix(
     "put into an empty store in a full /dev/shm",
     lambda s, _: fails(lambda: s.put("new", value("new", "new"))),
@@ -75,10 +75,10 @@ on_posix("put into a full /dev/shm where blocks are read", lambda s, _: fails(la
 on_posix("put where pages were given back, in a full /dev/shm", lambda s, _: tried(lambda: s.put("huge", b"g" * (1 << 20))),
          populate=populate_given_back, size=ROOMY, unread=("huge",), refused=FULL)  # fmt: skip
 on_posix(
-    "rebuild in a full /dev/shm",
+    "recover in a full /dev/shm",
     lambda s, _: s.recover(),
     refused=FULL,
-    after=("put over", "freeing"),
+    after=("put over", "ending"),
     changes={"k2": [value("k2", "new")]},
 )
 on_posix(

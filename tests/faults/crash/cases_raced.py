@@ -13,7 +13,7 @@ from cases_basic import eight_puts
 from cases_open import by_the_dead, left_behind, make
 from cases_posix import make as make_posix
 from raw_segment import Segment, get, home_of, put, sleepers
-from store_setup import POSIX, WIDE, due, let_expire, nothing, populate_two_arenas, value
+from store_setup import POSIX, due, let_expire, nothing, value
 
 import shmstore
 
@@ -23,13 +23,18 @@ def raced(name: str, act: Any, meanwhile: Callable[[Any], Any], **changes: Any) 
 
 
 def emptied(name: str) -> Callable[[Any], None]:
-    """What a rebuild does that finds no block where the slot points to."""
+    """What a repair does that finds an entry with a wrong hash, unless its bucket is held."""
 
     def empty(store: Any) -> None:
         segment = Segment(store)
         if name.encode() in segment.blocks:
-            put(segment.memory, segment.slot(name), 0)
-            segment.set_arena(72, 1)
+            at = segment.block(name) + 8
+            was = get(segment.memory, at)
+            put(segment.memory, at, ~was)
+            with shmstore.Store(store.info().name, create=False, timeout=0.002, backend=store.info().backend) as other:
+                tried(lambda: other.check(repair=True))
+            if Segment(store).blocks.get(name.encode(), -8) + 8 == at:
+                put(segment.memory, at, was)
         segment.memory.release()
 
     return empty
@@ -81,24 +86,22 @@ def dies_again(name: str, **changes: Any) -> None:
             meanwhile,
             after=base.after,
             changes=base.changes,
+            populate=base.populate,
             setup=base.setup,
             kept=base.kept,
         )
 
 
 for _name in (
-    "rebuild",
-    "takeover of an arena",
+    "recover",
     "takeover of a bucket",
-    "recover one who owned a block",
+    "recover one that owned a block",
+    "recover one that opened a span",
+    "recover one that closed a span",
+    "recover one that left a zombie",
     "recover a claimant",
 ):
     dies_again(_name)
-
-
-for _what, _meanwhile in (("and another finder is faster", recovered), ("and others fall asleep meanwhile", asleep)):
-    raced(f"rebuild, two arenas, {_what}", CASES["rebuild, two arenas"].act, _meanwhile, after=CASES["rebuild, two arenas"].after,
-          changes=CASES["rebuild, two arenas"].changes, populate=populate_two_arenas, size=WIDE, never=due)  # fmt: skip
 
 
 def beside_what_is_waited_for(store: Any) -> None:
@@ -123,10 +126,12 @@ for _spin in (0, 0.02):
 
 
 # ---- somebody takes a lock, and stands still with it
-def holds(arena: bool) -> Callable[[Any], Any]:
+def holds() -> Callable[[Any], Any]:
+    """The lock of the home of k2."""
+
     def hold(store: Any) -> Any:
         segment = Segment(store)
-        at = segment.arenas if arena else segment.slots + 64 * home_of(store, "k2")
+        at = segment.slots + 64 * home_of(store, "k2")
         if get(segment.memory, at, 2):
             return None
         put(segment.memory, at, number_of_me(segment), 2)
@@ -146,13 +151,8 @@ def number_of_me(segment: Segment) -> int:
 
 for _what in ("put over", "delete", "touch", "incr", "check"):
     _act, _may = OPERATIONS[_what]
-    for _arena in (True, False):
-        raced(f"{_what}, and {'the arena' if _arena else 'a bucket'} is held meanwhile", lambda s, c, a=_act: tried(lambda: a(s, c)), holds(_arena),
-              changes={"count" if _what == "incr" else "k2": _may}, timeout=0.001)  # fmt: skip
-raced("rebuild, two arenas, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put over", "freeing"), populate=populate_two_arenas,
-      size=WIDE, never=due, changes={"k2": [value("k2", "new")]})  # fmt: skip
-raced("rebuild, and the arena is held meanwhile", lambda s, _: s.recover(), holds(True), after=("put a new name", "owning"),
-      changes={"new": [value("new", "new")]})  # fmt: skip
+    raced(f"{_what}, and a bucket is held meanwhile", lambda s, c, a=_act: tried(lambda: a(s, c)), holds(),
+          changes={"count" if _what == "incr" else "k2": _may}, timeout=0.001)  # fmt: skip
 
 
 # ---- opening, creating and removing at once

@@ -17,21 +17,9 @@ from cases_posix import make as make_posix
 from cases_posix import on_posix
 from cases_processes import divide
 from cases_scribbled import scribbled
-from raw_segment import HEADS, Segment, get, memory_of, put, sleepers
+from raw_segment import Segment, get, memory_of, put, sleepers
 from seccomp_faults import Refusal
-from store_setup import (
-    POSIX,
-    SIZE,
-    WIDE,
-    attach_twice_more,
-    due,
-    hold,
-    new,
-    nothing,
-    populate,
-    populate_two_arenas,
-    value,
-)
+from store_setup import POSIX, SIZE, attach_twice_more, hold, new, nothing, populate, value
 
 import shmstore
 from shmstore import sysv
@@ -84,38 +72,6 @@ quiet("use from another IPC namespace", lambda s, _: (s.info(), s.recover(), s.p
       prepare=to_another_ipc_namespace, changes=new)  # fmt: skip
 
 
-def own_a_block(store: Any) -> Any:
-    """A former operation could not give its block back: it stands in the record."""
-    store.put("lost", value("lost", "old"))
-    segment = Segment(store)
-    at = segment.clients + (number_of(segment.memory, os.getpid()) - 1) * get(segment.memory, 196, 4) + 192
-    put(segment.memory, at + 16, segment.block("lost"))
-    put(segment.memory, segment.slot("lost"), 0)
-
-
-def own_a_broken_block(store: Any) -> Any:
-    own_a_block(store)
-    segment = Segment(store)
-    for at in range(segment.arenas + HEADS, segment.arenas + HEADS + 8 * 34 * 16, 8):
-        if get(segment.memory, at):
-            put(segment.memory, get(segment.memory, at) + 16, 8)
-
-
-quiet(
-    "put with a block of a former operation",
-    lambda s, _: s.put("new", value("new", "new")),
-    prepare=own_a_block,
-    changes=new,
-)
-quiet(
-    "put with a block of a former operation, broken lists",
-    lambda s, _: s.put("new", value("new", "new")),
-    prepare=own_a_broken_block,
-    changes=new,
-)
-quiet("close with a block of a former operation", lambda s, _: s.close(), prepare=own_a_block)
-
-
 def place_of(segment: Segment, number: int) -> int:
     return segment.clients + (number - 1) * get(segment.memory, 196, 4)
 
@@ -142,7 +98,7 @@ def in_another_namespace(beacon: int = 1, net: bool = True) -> Any:
     return scribble
 
 
-DIED = {"after": ("put over", "freeing"), "changes": {"k2": [value("k2", "new")]}}
+DIED = {"after": ("put over", "ending"), "changes": {"k2": [value("k2", "new")]}}
 for _what, _scribble in (
     ("", in_another_namespace()),
     (" without beacons", in_another_namespace(0)),
@@ -199,9 +155,7 @@ quiet(
 )
 quiet("recover in an empty store", lambda s, _: (s.recover(), s.check(), s.stats(), len(s), list(s)), populate=nothing)
 quiet("open readonly and recover", lambda key, _: fails(shmstore.Store(key, readonly=True).recover), opens=True)
-quiet("recover one who owned a block, two arenas", lambda s, _: s.recover(), after=("put a new name", "owning"), changes=new, populate=populate_two_arenas,
-      size=WIDE, never=due)  # fmt: skip
-quiet("takeover, with sleepers on all arenas", lambda s, _: s.recover(), setup=sleepers, after=("put over", "arena"),
+quiet("takeover, with sleepers on all buckets", lambda s, _: s.recover(), setup=sleepers, after=("put over", "bucket"),
       changes={"k2": [value("k2", "new")]})  # fmt: skip
 
 
@@ -320,7 +274,7 @@ creates(
 )
 creates("create what is larger", lambda key, _: make(key, size=2 << 20), mended=True)
 creates("create what is much larger", lambda key, _: make(key, size=32 << 20, max_entries=5000), mended=True)
-creates("create what is huge", lambda key, _: make(key, size=WIDE, max_entries=None), mended=True)
+creates("create what is huge", lambda key, _: make(key, size=256 << 20, max_entries=None), mended=True)
 creates("refuse what is too large", lambda key, _: fails(lambda: make(key, size=1 << 45)), mended=True)
 
 

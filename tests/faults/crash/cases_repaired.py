@@ -8,27 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cases import case, fails, quiet, tried
+from cases import case, fails, tried
 from cases_processes import patience
 from cases_raced import asleep, emptied, holds, raced
-from cases_scribbled import at_block, scribbled, tag
-from raw_segment import (
-    FL_MAP,
-    HEADS,
-    SL_MAP,
-    TOP,
-    USED,
-    ZOMBIE_COUNT,
-    ZOMBIES,
-    Segment,
-    arena_of_nobody,
-    far,
-    get,
-    home_of,
-    put,
-    suspect,
-)
-from store_setup import WIDE, crowd, due, populate_two_arenas, two_zombies, value
+from cases_scribbled import at_block, scribbled
+from raw_segment import Segment, far, get, home_of, put
+from store_setup import UNUSED, crowd, two_zombies, value
 
 import shmstore
 
@@ -48,26 +33,6 @@ def found(
         changes=lost or {},
         **changes,
     )
-
-
-def at_run(at: int, number: int, size: int = 8) -> Callable[[Segment], None]:
-    return lambda g: put(g.memory, g.run()[1] + at, number, size)
-
-
-def end_of_run(g: Segment) -> None:
-    run = g.run()[1]
-    put(g.memory, run + get(g.memory, run + 24) - 8, 16)
-
-
-def lose_run(g: Segment) -> None:
-    """A list and its bits are gone."""
-    at, _ = g.run()
-    fl, sl = divmod(g.free_list(), 16)
-    put(g.memory, at, 0)
-    maps = get(g.memory, g.arenas + SL_MAP + 2 * fl, 2) & ~(1 << sl)
-    put(g.memory, g.arenas + SL_MAP + 2 * fl, maps, 2)
-    if not maps:
-        g.set_arena(FL_MAP, g.arena(FL_MAP) & ~(1 << fl))
 
 
 def twice(g: Segment) -> None:
@@ -93,18 +58,52 @@ def no_due(g: Segment) -> None:
 
 
 K1: dict[str, list[Any]] = {"k1": [None]}
-found("a top outside", lambda g: g.set_arena(TOP, 1 << 40))
-found("a top in the midst", lambda g: g.set_arena(TOP, g.arena(TOP) - 16))
-found("a block that is wrong about its neighbour", tag("k1", lambda t: t ^ 0x40000000), lost=K1)
-found("a run that touches another", at_run(24, 16))
-found("a run that ends otherwise", end_of_run)
-found("what is neither block nor run", tag("k1", lambda t: t & 0x40000000), lost=K1)
-found("a miscount of bytes", lambda g: g.set_arena(USED, g.arena(USED) + 16))
-found("maps that disagree", lambda g: g.set_arena(FL_MAP, g.arena(FL_MAP) ^ 1 << 33))
-found("a list that is not in its map", lambda g: put(g.memory, g.arenas + HEADS + 8 * (33 * 16 + 15), g.run()[1]))
-found("a list of what is no run", lambda g: put(g.memory, g.run()[0], g.block("k1")), lost=K1)
-found("a list that goes back elsewhere", at_run(16, 4096))
-found("a run in no list", lose_run)
+
+
+def page(name: str, at: int, change: Callable[[int], int], further: int = 0) -> Callable[[Segment], None]:
+    """A word of the page table: of the span of that entry, or so many pages further."""
+
+    def scribble(g: Segment) -> None:
+        where = g.page_of(name) + 32 * further + at
+        put(g.memory, where, change(get(g.memory, where)))
+
+    return scribble
+
+
+def free_page(g: Segment) -> int:
+    return next(at for at in range(g.pages, g.pages + 32 * get(g.memory, 272), 32) if not get(g.memory, at))
+
+
+def free_block(g: Segment) -> int:
+    """In the span of k1."""
+    first = g.heap + (g.page_of("k1") - g.pages) // 32 * 4096
+    return next(at for at in range(first + 4096 // 80 * 80 - 80, first, -80) if at not in g.blocks.values())
+
+
+def count_of_mine(at: int) -> Callable[[Segment], None]:
+    def scribble(g: Segment) -> None:
+        where = g.client(1) + 64 + 8 * at
+        put(g.memory, where, get(g.memory, where) + 16)
+
+    return scribble
+
+
+LARGE_LOST: dict[str, list[Any]] = {"large": [None]}
+found("a page of nobody", lambda g: put(g.memory, free_page(g), 4711 << 2 | 1))
+found("a page with an impossible word", lambda g: put(g.memory, free_page(g), 4711 << 2 | 3))
+found("an open span of no class", page("large", 8, lambda w: w | 0xF0), lost=LARGE_LOST)
+found("an open span of too many pages", page("large", 8, lambda w: w + (1 << 30)), lost=LARGE_LOST)
+found("a page inside a span that says another number", page("large", 0, lambda w: w + 4, 1), lost=LARGE_LOST)
+found("a page inside a span that says another distance", page("large", 8, lambda w: w + 1, 1), lost=LARGE_LOST)
+found("a page inside a span that is free", page("large", 0, lambda w: 0, 1), lost=LARGE_LOST)
+found("a span with another number", page("large", 0, lambda w: w + 4), lost=LARGE_LOST)
+found("a span that is free", page("large", 0, lambda w: 0), lost=LARGE_LOST)
+found("a free block that is alive", lambda g: put(g.memory, free_block(g), 4711 << 2))
+found("a free block that is a zombie", lambda g: put(g.memory, free_block(g), 4711 << 2 | 2))
+found("a free block of another span", lambda g: put(g.memory, free_block(g), get(g.memory, free_block(g)) ^ 1 << 40))
+found("a free block of zeros", lambda g: put(g.memory, free_block(g), 0))
+found("a miscount of entries", count_of_mine(8))
+found("a miscount of bytes", count_of_mine(9))
 found("a slot that names no block", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) + 1), lost=K1)
 found(
     "a slot that points out of the heap",
@@ -115,41 +114,17 @@ found("impossible lengths", at_block("k1", 24, (1 << 63) | 2 << 8), lost=K1)
 found("another hash", at_block("k1", 8, 12345), lost=K1)
 found("another slot", at_block("k1", 32, 3, 4))
 found("another tag", lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) ^ 1 << 60), lost=K1)
-found("a block without a sequence", at_block("k1", 0, 0), lost=K1)
+found("a block without a word", at_block("k1", 0, 0), lost=K1)
+found("a zombie in a slot", lambda g: put(g.memory, g.block("k1"), get(g.memory, g.block("k1")) & ~3 | 2), lost=K1)
 found("the same name twice", twice, lost={**K1, "k2": [value("k1", "old")]})
 found("an entry that is due too late", no_due)
 found("a block that nobody has", lambda g: put(g.memory, g.slot("k1"), 0), lost=K1)
-found("a zombie that is no block", lambda g: g.set_arena(ZOMBIES, 16 + g.block("k1")))
-found("a miscount of zombies", lambda g: g.set_arena(ZOMBIE_COUNT, 5))
 found("a lock of nobody", lambda g: put(g.memory, g.slots + 64 * home_of(g.store, "k2"), 9, 2))
 found("a page that is not in the summary", lambda g: put(g.memory, g.summary, 0))
 found(
     "a reach that is too short",
     lambda g: [put(g.memory, g.slots + 64 * i + 2, 0, 1) for i in range(g.buckets)],
     setup=crowd,
-)
-
-
-def first_of_heap(g: Segment) -> None:
-    """The first block begins a granule later, with all that it says: before it is a gap too small for a run."""
-    name = min(g.blocks, key=lambda name: int(g.blocks[name])).decode()
-    block, slot = g.block(name), g.slot(name)
-    end = block + (get(g.memory, block + 36, 4) & 0x1FFFFFFF) * 16
-    g.memory[block + 16 : end] = bytes(g.memory[block : end - 16])
-    put(g.memory, block + 16 + 36, get(g.memory, block + 16 + 36, 4) - 1, 4)
-    put(g.memory, slot, get(g.memory, slot) + 1)
-
-
-found("a block that ends too early", tag("k1", lambda t: t - 1))
-found("a gap too small for a run at the heap's beginning", first_of_heap, lost={"k0": [None]})
-BOTH: dict[str, Any] = {"populate": populate_two_arenas, "size": WIDE, "never": due}
-found("another hash, two arenas", at_block("k1", 8, 12345), lost=K1, **BOTH)
-found("the same name twice, two arenas", twice, lost={**K1, "k2": [value("k1", "old")]}, **BOTH)
-found(
-    "a reach that is too short, two arenas",
-    lambda g: [put(g.memory, g.slots + 64 * i + 2, 0, 1) for i in range(g.buckets)],
-    setup=crowd,
-    **BOTH,
 )
 
 
@@ -164,14 +139,6 @@ def former(g: Segment) -> None:
 
 REPAIR: dict[str, Any] = {"sampled": False, "stops": False}
 case("repair what is sound", lambda s, _: s.check(repair=True), **REPAIR)
-case(
-    "repair what is sound, two arenas",
-    lambda s, _: s.check(repair=True),
-    populate=populate_two_arenas,
-    size=WIDE,
-    never=due,
-    **REPAIR,
-)
 case("repair what is sound, POSIX", lambda s, _: s.check(repair=True), backend="posix", **REPAIR)
 case("repair with views", lambda s, _: s.check(repair=True), setup=two_zombies, kept=1, **REPAIR)
 case(
@@ -182,9 +149,8 @@ case(
 )
 case("repair behind a held bucket", lambda s, _: s.check(repair=True), behind=("put over", "bucket"), timeout=patience,
      changes={"k2": [value("k2", "new")]}, thin=17, **REPAIR)  # fmt: skip
-case("repair behind a held arena", lambda s, _: fails(lambda: s.check(repair=True)), behind=("put over", "freeing"), timeout=patience,
-     changes={"k2": [value("k2", "new")]}, thin=17, **REPAIR)  # fmt: skip
-case("repair where the arena's lock is nobody's", lambda s, _: s.check(repair=True), scribble=arena_of_nobody, **REPAIR)
+case("repair beside one that opens a span", lambda s, _: s.check(repair=True), behind=("put over, a class without a span", "opening"),
+     timeout=patience, changes={"k2": [value("k2", "new", UNUSED)]}, thin=17, **REPAIR)  # fmt: skip
 scribbled("repair a name that was put anew", former, lambda s, _: s.check(repair=True), mended=False, repaired=True, setup=crowd,
           changes={"far#0": [None]})  # fmt: skip
 
@@ -197,36 +163,9 @@ def repairs(store: Any, _: Any) -> str:
     return tried(lambda: store.check(repair=True))
 
 
-def with_no_arena_held(meanwhile: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """What nobody does, or can do, while somebody holds an arena."""
-
-    def do(store: Any) -> None:
-        segment = Segment(store)
-        held = any(get(segment.memory, segment.arenas + 4736 * a, 2) for a in range(get(segment.memory, 252, 4)))
-        segment.memory.release()
-        if not held:
-            meanwhile(store)
-
-    return do
-
-
-raced(
-    "repair, and the slot is emptied meanwhile",
-    repairs,
-    with_no_arena_held(emptied("k2")),
-    changes={"k2": [None]},
-    **THIN,
-)
+raced("repair, and the slot is emptied meanwhile", repairs, emptied("k2"), changes={"k2": [None]}, **THIN)
 raced("repair, and others fall asleep meanwhile", repairs, asleep, **THIN)
-raced("repair, and others fall asleep meanwhile, two arenas", repairs, asleep, **BOTH, **THIN)
-for _arena in (True, False):
-    raced(
-        f"repair, and {'the arena' if _arena else 'a bucket'} is held meanwhile",
-        repairs,
-        holds(_arena),
-        timeout=0.001,
-        **THIN,
-    )
+raced("repair, and a bucket is held meanwhile", repairs, holds(), timeout=0.001, **THIN)
 
 
 def out_of_reach(g: Segment) -> None:
@@ -254,40 +193,14 @@ def put_anew_and_sleep(store: Any) -> None:
 
 NEARER: dict[str, Any] = {**THIN, "scribble": lambda store: out_of_reach(Segment(store)), "repaired": True,
                           "changes": {name: [value(name, "old"), value(name, "anew"), None] for name in ("k0", "k1")}}  # fmt: skip
-raced("repair, and a name out of reach is put anew meanwhile", repairs, with_no_arena_held(put_anew), **NEARER)
-raced(
-    "repair, and a name out of reach is put anew meanwhile, two arenas",
-    repairs,
-    with_no_arena_held(put_anew),
-    **{**BOTH, **NEARER},
-)
-raced(
-    "repair, and a name out of reach is put anew meanwhile, with sleepers",
-    repairs,
-    with_no_arena_held(put_anew_and_sleep),
-    **NEARER,
-)
+raced("repair, and a name out of reach is put anew meanwhile", repairs, put_anew, **NEARER)
+raced("repair, and a name out of reach is put anew meanwhile, with sleepers", repairs, put_anew_and_sleep, **NEARER)
 
 
-# ---- check beside others, and rebuilding much
-def many(store: Any) -> None:
-    for i in range(1100):
-        store.put(f"n{i}", i)
-
-
-case("rebuild of many", lambda s, _: s.put("new", 1), size=1 << 20, entries=1200, populate=many, setup=suspect, changes={"new": [1]},
-     sampled=False, stops=False, reads_only=True)  # fmt: skip
-case("check, two arenas", lambda s, _: s.check(), populate=populate_two_arenas, size=WIDE, never=due, sampled=False)
+# ---- check beside others
 case("check readonly", lambda key, _: shmstore.Store(key, readonly=True).check(), opens=True, sampled=False)
-case("check behind a held arena", lambda s, _: fails(s.check), stops=False, behind=("put over", "freeing"), timeout=patience,
+case("check beside a held bucket", lambda s, _: s.check(), stops=False, behind=("put over", "bucket"), timeout=patience,
      changes={"k2": [value("k2", "new")]}, sampled=False, thin=97)  # fmt: skip
-case(
-    "check where the arena's lock is nobody's",
-    lambda s, _: s.check(),
-    scribble=arena_of_nobody,
-    sampled=False,
-    stops=False,
-)
+case("check beside one that opens a span", lambda s, _: s.check(), stops=False, behind=("put over, a class without a span", "opening"),
+     timeout=patience, changes={"k2": [value("k2", "new", UNUSED)]}, sampled=False, thin=97)  # fmt: skip
 case("check with views", lambda s, _: s.check(), setup=two_zombies, kept=1, sampled=False, stops=False)
-quiet("check readonly behind a held arena", lambda key, _: fails(shmstore.Store(key, readonly=True, timeout=0.001).check), opens=True,
-      behind=("put over", "freeing"), changes={"k2": [value("k2", "new")]})  # fmt: skip

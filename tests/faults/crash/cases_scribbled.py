@@ -11,8 +11,8 @@ from typing import Any
 
 from cases import case, tried
 from cases_basic import eight_puts
-from raw_segment import FL_MAP, HEADS, SL_MAP, TOP, ZOMBIES, Segment, get, home_of, put
-from store_setup import due, let_expire, ten_zombies, value
+from raw_segment import Segment, get, home_of, put
+from store_setup import due, let_expire, value
 
 
 def scribbled(name: str, scribble: Callable[[Segment], None], act: Callable[[Any, Any], Any], **changes: Any) -> None:
@@ -24,84 +24,8 @@ def scribbled(name: str, scribble: Callable[[Segment], None], act: Callable[[Any
     case(name, act, scribble=apply, **{"mended": True, "sampled": False, "stops": False, **changes})
 
 
-def tag(name: str, change: Callable[[int], int]) -> Callable[[Segment], None]:
-    def scribble(g: Segment) -> None:
-        at = g.block(name) + 36
-        put(g.memory, at, change(get(g.memory, at, 4)), 4)
-
-    return scribble
-
-
 def at_block(name: str, at: int, number: int, size: int = 8) -> Callable[[Segment], None]:
     return lambda g: put(g.memory, g.block(name) + at, number, size)
-
-
-# ---- writing where the lists and tags are wrong: the arena is made anew
-def mends(
-    name: str,
-    scribble: Callable[[Segment], None],
-    act: Any = lambda s, _: s.put("k2", value("k2", "new")),
-    **changes: Any,
-) -> None:
-    scribbled(name, scribble, act, **{"mended": False, "changes": {"k2": [value("k2", "new")]}, **changes})
-
-
-mends("put where the top is outside", lambda g: (lose_all(g), g.set_arena(TOP, 1 << 40))[0])
-mends("put where the top is no granule", lambda g: (lose_all(g), g.set_arena(TOP, g.arena(TOP) - 8))[0])
-mends("put where a list begins with a block", lambda g: every_list(g, lambda at, run: put(g.memory, at, g.block("k1"))))
-mends(
-    "put where a run goes on in a block", lambda g: every_list(g, lambda at, run: put(g.memory, run + 8, g.block("k1")))
-)
-mends(
-    "put where a list says it is not empty",
-    lambda g: [put(g.memory, g.arenas + SL_MAP + 2 * fl, 0xFFFF, 2) for fl in range(34)],
-)
-mends("put where the bits lead nowhere", lambda g: g.set_arena(FL_MAP, 1 << 60))
-mends("delete where the tag in front is wrong", lambda g: put(g.memory, g.block("between1") - 8, 1 << 50),
-      lambda s, _: s.delete("between1"), changes={"between1": [None]})  # fmt: skip
-mends(
-    "put where the old block has no size",
-    tag("k2", lambda t: t & 0x40000000),
-    changes={
-        "k2": [value("k2", "new"), None],
-    },
-    mended=True,
-)
-
-
-def lose_all(g: Segment) -> None:
-    """No lists: what is wanted comes from the top."""
-    g.memory[g.arenas + FL_MAP : g.arenas + HEADS + 8 * 34 * 16] = bytes(HEADS + 8 * 34 * 16 - FL_MAP)
-
-
-def every_list(g: Segment, change: Callable[[int, int], None]) -> None:
-    for at in range(g.arenas + HEADS, g.arenas + HEADS + 8 * 34 * 16, 8):
-        run = get(g.memory, at)
-        if run:
-            change(at, run)
-
-
-# ---- zombies that are none
-def end_of_zombies(number: int) -> Callable[[Segment], None]:
-    def scribble(g: Segment) -> None:
-        g.set_arena(ZOMBIES, number)
-
-    return scribble
-
-
-mends("put where a zombie is no block", lambda g: g.set_arena(ZOMBIES, g.arena(TOP) + 4096), lambda s, _: s.put("new", value("new", "new")),
-      changes={"new": [value("new", "new")]})  # fmt: skip
-mends("put where the zombies go round", lambda g: round_and_round(g), lambda s, _: s.put("new", value("new", "new")),
-      setup=ten_zombies, kept=10, changes={"new": [value("new", "new")]})  # fmt: skip
-
-
-def round_and_round(g: Segment) -> None:
-    """The last of them names the ninth."""
-    zombies, at = [], g.arena(ZOMBIES)
-    while at:
-        zombies.append(at)
-        at = get(g.memory, at + 8)
-    put(g.memory, zombies[-1] + 8, zombies[8])
 
 
 # ---- reading what is scribbled
@@ -119,7 +43,9 @@ READS = {
 }  # fmt: skip
 WRONG = {
     "whose block is out of the heap": lambda g: put(g.memory, g.slot("k1"), get(g.memory, g.slot("k1")) | (2**40 - 1)),
-    "whose block has no sequence": at_block("k1", 0, 0),
+    "whose block has no word": at_block("k1", 0, 0),
+    "whose block is a zombie": lambda g: put(g.memory, g.block("k1"), get(g.memory, g.block("k1")) | 2),
+    "whose span is closed": lambda g: put(g.memory, g.page_of("k1"), 0),
     "whose lengths are impossible": at_block("k1", 24, (1 << 63) | 2 << 8),
     "whose extension is impossible": at_block("k1", 24, 30 << 24 | 2 << 8 | 0x11),
     "whose extension is odd": lambda g: extend(g, 12),

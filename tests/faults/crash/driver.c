@@ -259,21 +259,38 @@ static int step(struct victim *v) {
     return enter(v);
 }
 
+struct range {
+    const uint8_t *at;
+    uint64_t size;
+};
+
+/* Has the memory changed since `before`? Makes `before` what it is now. */
+static bool differs(const struct range *ranges, uint64_t count, uint8_t *before) {
+    bool changed = false;
+    for (uint64_t i = 0; i < count; before += ranges[i++].size)
+        if (memcmp(before, ranges[i].at, ranges[i].size) != 0) {
+            memcpy(before, ranges[i].at, ranges[i].size);
+            changed = true;
+        }
+    return changed;
+}
+
 /* Records where the operation goes, and the indices before which the memory changed. Returns the number of
  * instructions; the victim is at its second marker, or has ended. */
-int64_t driver_trace(struct victim *v, uint64_t *pcs, uint64_t room, const uint8_t *memory, uint64_t size,
+int64_t driver_trace(struct victim *v, uint64_t *pcs, uint64_t room, const struct range *ranges, uint64_t count,
                      uint64_t *changed, uint64_t *changes) {
-    uint8_t *before = memory ? malloc(size) : NULL;
-    uint64_t n = 0, seen = 0;
-    if (before)
-        memcpy(before, memory, size);
+    uint64_t n = 0, seen = 0, size = 0;
+    for (uint64_t i = 0; i < count; i++)
+        size += ranges[i].size;
+    uint8_t *before = malloc(size + 1);
+    if (!before)
+        return -1;
+    differs(ranges, count, before);
     int rc = enter(v);
     while (rc == INSIDE && n < room) {
         pcs[n] = v->pc;
-        if (before && memcmp(before, memory, size) != 0) {
-            memcpy(before, memory, size);
+        if (differs(ranges, count, before))
             changed[seen++] = n;
-        }
         n++;
         rc = step(v);
     }

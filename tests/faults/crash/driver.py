@@ -141,12 +141,14 @@ class Driver:
         if self._check(self._c.driver_begin(victim), "begin") != INSIDE:
             raise DriverError("the victim ended before its operation began")
 
-    def trace(self, victim: int, memory: int = 0, size: int = 0) -> tuple[list[int], list[int]]:
-        """Step through the whole operation: the offsets, and the indices before which the memory had changed."""
+    def trace(self, victim: int, ranges: list[tuple[int, int]] = []) -> tuple[list[int], list[int]]:  # noqa: B006
+        """Step through the whole operation: the offsets, and the indices before which the memory in these ranges
+        (address, size) had changed."""
+        watched = (ctypes.c_uint64 * (2 * len(ranges)))(*(number for pair in ranges for number in pair))
         pcs = (ctypes.c_uint64 * self.TRACE_ROOM)()
         changed = (ctypes.c_uint64 * self.TRACE_ROOM)()
         changes = ctypes.c_uint64(0)
-        n = self._c.driver_trace(victim, pcs, self.TRACE_ROOM, memory, size, changed, ctypes.byref(changes))
+        n = self._c.driver_trace(victim, pcs, self.TRACE_ROOM, watched, len(ranges), changed, ctypes.byref(changes))
         self._check(n, "trace")
         return [pc - self.base for pc in pcs[:n]], changed[: changes.value]
 

@@ -17,26 +17,16 @@ def put(memory: memoryview, at: int, number: int, size: int = 8) -> None:
     memory[at : at + size] = (number % 2 ** (8 * size)).to_bytes(size, "little")
 
 
-ARENA_SIZE, TOP, HIGH, USED, BLOCKS, SUSPECT, ZOMBIES, ZOMBIE_COUNT, RETIRING = 4736, 32, 40, 56, 64, 72, 80, 88, 104
-FL_MAP, SL_MAP, HEADS = 256, 264, 384
-
-
 class Segment:
     """The words of a store by docs/format.md."""
 
     def __init__(self, store: Any) -> None:
         self.memory = memory_of(store)
         self.store = store
-        self.clients, self.summary, self.due, self.slots, self.buckets, self.arenas, self.heap = (
+        self.clients, self.summary, self.due, self.slots, self.buckets, self.pages, self.heap = (
             get(self.memory, at) for at in (184, 200, 208, 216, 224, 256, 264)
         )
         self.blocks = dict(blocks_of(store))
-
-    def arena(self, field: int) -> int:
-        return get(self.memory, self.arenas + field)
-
-    def set_arena(self, field: int, number: int) -> None:
-        put(self.memory, self.arenas + field, number)
 
     def block(self, name: str) -> int:
         return int(self.blocks[name.encode()])
@@ -46,15 +36,20 @@ class Segment:
         number = get(self.memory, self.block(name) + 32, 4)
         return self.slots + number // 7 * 64 + 8 + number % 7 * 8
 
-    def run(self) -> tuple[int, int]:
-        """A list that is not empty: where its head is, and its first run."""
-        for at in range(self.arenas + HEADS, self.arenas + HEADS + 8 * 34 * 16, 8):
-            if get(self.memory, at):
-                return at, get(self.memory, at)
-        raise AssertionError("there is no free run")
+    def page_of(self, name: str) -> int:
+        """Where the page words of the first page of its span are: its word, its info, its map."""
+        page = (self.block(name) - self.heap) // 4096
+        if get(self.memory, self.pages + 32 * page) & 3 != 2:
+            page -= get(self.memory, self.pages + 32 * page + 8)
+        return self.pages + 32 * page
 
-    def free_list(self) -> int:
-        return (self.run()[0] - self.arenas - HEADS) // 8
+    def spans(self) -> list[int]:
+        """Where the words of the first page of each open span are."""
+        words = range(self.pages, self.pages + 32 * min(get(self.memory, 272), get(self.memory, 1096)), 32)
+        return [at for at in words if get(self.memory, at) & 3 == 2]
+
+    def client(self, number: int) -> int:
+        return self.clients + (number - 1) * get(self.memory, 196, 4)
 
 
 def hash_of(store: Any, name: str) -> int:
@@ -97,24 +92,25 @@ FAR = {f"far#{i}": i for i in range(11)}  # "far#9" in changes stands for the te
 
 def sleepers(store: Any) -> None:
     memory = memory_of(store)
-    slots, buckets, arenas = (int.from_bytes(memory[at : at + 8], "little") for at in (216, 224, 256))
-    for at in [*(slots + 64 * i for i in range(buckets)), arenas]:
+    slots, buckets = (int.from_bytes(memory[at : at + 8], "little") for at in (216, 224))
+    for at in range(slots, slots + 64 * buckets, 64):
         memory[at + 3] |= 1
 
 
-def suspect(store: Any) -> None:
-    memory = memory_of(store)
-    memory[int.from_bytes(memory[256:264], "little") + 72] = 1
-
-
-def break_lists(store: Any) -> None:
-    """The first run of each list says that there is one before it."""
-    memory = memory_of(store)
-    heads = int.from_bytes(memory[256:264], "little") + 384
-    for at in range(heads, heads + 8 * 34 * 16, 8):
-        run = int.from_bytes(memory[at : at + 8], "little")
-        if run:
-            memory[run + 16] = 8
+def wrong_hints(store: Any) -> None:
+    """Every hint about free memory is wrong: maps say the contrary, classes name pages that are not theirs, no page is
+    said to be free, and none has memory to spare."""
+    g = Segment(store)
+    for at in g.spans():
+        for word in (16, 24):
+            put(g.memory, at + word, ~get(g.memory, at + word))
+    for at in range(8320, 8320 + 64 * 54, 4):
+        put(g.memory, at, 1 if at % 64 == 60 else at % 16, 4)
+    taken = get(g.memory, 280)
+    for at in range(taken, taken + (get(g.memory, 272) + 7) // 8):
+        put(g.memory, at, 0xFF, 1)
+    put(g.memory, 1112, 1 << 40)
+    g.memory.release()
 
 
 def lock_of_nobody(store: Any, at: int) -> None:
@@ -126,20 +122,15 @@ def bucket_of_nobody(store: Any) -> None:
     lock_of_nobody(store, int.from_bytes(memory[216:224], "little") + 64 * home_of(store, "k2"))
 
 
-def arena_of_nobody(store: Any) -> None:
-    lock_of_nobody(store, int.from_bytes(memory_of(store)[256:264], "little"))
-
-
 def impossible_slots(store: Any) -> None:
     """Words in empty slots: out of the heap, no block, a block inside another."""
     memory = memory_of(store)
-    slots, arenas = (int.from_bytes(memory[at : at + 8], "little") for at in (216, 256))
+    slots = int.from_bytes(memory[216:224], "little")
     empty = (at for at in range(slots, slots + 64 * 20, 8) if at % 64 and not any(memory[at : at + 8]))
     blocks = dict(blocks_of(store))
     for block in (16, blocks[b"large"] + 1024, blocks[b"raw"] + 64, blocks[b"raw"] + 128):
         at = next(empty)
         memory[at : at + 8] = (block // 16).to_bytes(8, "little")
-    memory[arenas + 72] = 1
 
 
 def blocks_of(store: Any) -> Any:
@@ -149,7 +140,7 @@ def blocks_of(store: Any) -> Any:
 def names_of_home(store: Any, home: int, count: int) -> list[str]:
     found, i = [], 0
     while len(found) < count:
-        if home_of(store, f"far{i}") == home:
-            found.append(f"far{i}")
+        if home_of(store, f"of{i}") == home:
+            found.append(f"of{i}")
         i += 1
     return found

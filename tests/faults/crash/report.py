@@ -1,9 +1,10 @@
-"""What the sweeps came to. `python tests/faults/crash/report.py DIRECTORY [--table | --kinds] [--rest FILE]`
+"""What the sweeps came to. `python tests/faults/crash/report.py DIRECTORY [--table | --kinds | --locks] [--rest FILE]`
 
 DIRECTORY: the one that SHMSTORE_CRASH_REPORT named. For each function of the engine in which a victim was killed or
 stopped: how many of its instructions, by objdump, had their turn. --rest writes the others to a file, by source line, with
 the reason why no case reaches them; a line without a reason needs a new case. --table: the figures of each case.
---kinds: those of each kind of operation, the table of REPORT.md.
+--kinds: those of each kind of operation, the table of REPORT.md. --locks: which locks the stopped processes of the fifth
+mode held.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import driver
 ROOT = Path(__file__).resolve().parents[3]
 # What calls the engine: it has no lock in its hands and owns nothing in the segment. It was swept, but is not counted.
 NOT_ENGINE = re.compile(r"shmstore\._core\.c|^python/")
-# Functions that look and tell: they change nothing in the segment, and hold nothing but, for check, an arena's lock.
+# Functions that look and tell: they change nothing in the segment, and hold nothing.
 LOOKING = re.compile(r"/(api|check|liveness|linux|segment|walk|hash|table)\.[ch]$")
 REASONS = json.loads(Path(__file__).with_name("reasons.json").read_text())
 
@@ -109,12 +110,27 @@ def by_kind(figures: list[dict[str, Any]]) -> None:
               f"| {count.get('two', '')} | {row['failures']} |")  # fmt: skip
 
 
+def locks(figures: list[dict[str, Any]]) -> None:
+    """Of the instructions at which a process was stopped while others wrote: at how many it held which lock."""
+    held = ("nothing", "its home", "the home of what expires")
+    print(f"| operation | stopped at | held {' | held '.join(held)} | failures |\n|---|---|---|---|---|---|")
+    total: Counter[str] = Counter()
+    for figure in [*(figure for figure in figures if figure["mode"] == "others"), None]:
+        counts = Counter(figure["locks"]) if figure else total
+        acted, failures = (figure["acted"], len(figure["failures"])) if figure else (total["acted"], total["failures"])
+        shares = " | ".join(f"{100 * counts[what] / max(1, acted):.1f} %" for what in held)
+        print(f"| {figure['case'] if figure else 'all'} | {acted:,} | {shares} | {failures} |")
+        if figure:
+            total.update({**counts, "acted": acted, "failures": failures})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("directory", type=Path)
     parser.add_argument("--rest", type=Path)
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--kinds", action="store_true")
+    parser.add_argument("--locks", action="store_true")
     arguments = parser.parse_args()
     figures = [json.loads(path.read_text()) for path in sorted(arguments.directory.glob("*.json"))]
     if arguments.table:
@@ -122,6 +138,9 @@ def main() -> None:
         return
     if arguments.kinds:
         by_kind(figures)
+        return
+    if arguments.locks:
+        locks(figures)
         return
     code = driver.Object(module())
     reached = {offset for figure in figures for offset in figure["reached"]}

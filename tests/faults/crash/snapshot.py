@@ -10,13 +10,14 @@ import contextlib
 import ctypes
 import os
 import signal
-import struct
+from collections import Counter
 from typing import Any
 
+import audit as audits
 import driver as drivers
 import raw_segment
 import store_setup
-from audit import Audit, block_owned, number_of, remove_nameless, state_of
+from audit import Audit, number_of, remove_nameless
 from cases import CASES, Case
 from processes import Broken, Processes
 from survivors import Survivors
@@ -25,6 +26,29 @@ import shmstore
 import shmstore.sysv
 from shmstore._core import ffi, lib
 from shmstore._store.names import parse_key
+
+SMALL_HEAP = 64  # pages
+FIRST = ("bucket",)  # of these states the first one is meant, of others the last
+
+
+def held_by(audit: Audit, number: int) -> list[str]:
+    """Words for what a client holds."""
+    if audit.states.get(number) == audits.CLAIMING:
+        return ["claiming"]
+    held = ["bucket"] if number in audit.bucket_owners.values() else []
+    for record in audit.of(number):
+        if record.block in audit.unpublished and not held:
+            held.append("owning")
+        if record.page:
+            word = audit.word_of(record.run[0])
+            held.append(
+                "closing" if record.other != record.blocks else "opening" if word & 3 == audits.TAKEN else "opened"
+            )
+        elif record.old in audit.unpublished:
+            held.append("ending")
+        elif record.old in audit.zombies:
+            held.append("zombie")
+    return held
 
 
 class NoSuchState(Exception):
@@ -43,8 +67,10 @@ class Snapshot(Survivors):
         self.offset = 0
         self.prepared = False
         self.longest_read = 0.0
-        self.held: Any = None
+        self.kept: Any = None
         self.allowed: dict[str, list[Any]] = {}
+        self.locks: Counter[str] = Counter()  # what victims held when they were stopped
+        self.others: dict[int, list[str]] = {}  # two names of each home
         self.room: tuple[str, ...] = ()
         self.inherits = False
         self.store: Any = None
@@ -68,15 +94,17 @@ class Snapshot(Survivors):
         )
         base = CASES[first_state[0]] if first_state else case
         base.populate(self.store)
-        self.held = base.setup(self.store)
+        self.kept = base.setup(self.store)
         self.room, self.never = base.room, base.never
         self.inherits = bool(case.after or case.behind or first_state) and not case.opens
         if self.inherits:
             processes.tell("hold", case.backend)
         self.clients = self.store.stats().clients
         self.memory = raw_segment.memory_of(self.store)
+        if case.entries == store_setup.MAX_ENTRIES:
+            homes = range(int.from_bytes(self.memory[224:232], "little"))
+            self.others = {home: raw_segment.names_of_home(self.store, home, 2) for home in homes}
         self.address = int(ffi.cast("uintptr_t", ffi.from_buffer(self.memory)))
-        self.size = len(self.memory)
         self._keep()
         if first_state is not None:
             first, index = first_state
@@ -110,9 +138,9 @@ class Snapshot(Survivors):
             return
         self._mend()
         self.memory.release()
-        if isinstance(self.held, memoryview):
-            self.held.release()
-        for handle in self.held if isinstance(self.held, list) else []:
+        if isinstance(self.kept, memoryview):
+            self.kept.release()
+        for handle in self.kept if isinstance(self.kept, list) else []:
             handle.close()
         if self.impatient is not None:
             self.impatient.close()
@@ -124,22 +152,29 @@ class Snapshot(Survivors):
     # ---- beginnings
 
     def _keep(self) -> None:
-        """The snapshot: all but what lies far above the tops of the heaps, which nobody has used."""
+        """The snapshot: all but clients' slots and pages of a large heap that nobody uses."""
 
         def u64(at: int) -> int:
             return int.from_bytes(self.memory[at : at + 8], "little")
 
-        arenas, heap, size = u64(256), u64(264), u64(272)
-        tops = [u64(arenas + 4736 * a + 32) + (64 << 10) for a in range((len(self.memory) - heap) // size)]
-        self.size = min(tops[0], len(self.memory))
-        ends = [(0, self.size)] + [
-            (heap + a * size, min(top, heap + (a + 1) * size)) for a, top in enumerate(tops) if a
-        ]
+        clients, size = u64(audits.CLIENTS), int.from_bytes(self.memory[196:200], "little")
+        count = int.from_bytes(self.memory[192:196], "little")
+        behind, heap, pages = clients + count * size, u64(audits.HEAP), u64(audits.PAGES)
+        high = min(max(u64(audits.PAGES_HIGH), SMALL_HEAP), u64(audits.HEAP_PAGES))
+        used = [page for page in range(high) if high <= SMALL_HEAP or u64(pages + 32 * page)]
+        ends = [(0, clients + min(count, u64(audits.CLIENTS_HIGH) + 4) * size), (behind, pages + 32 * high)]
+        slots = u64(audits.SLOTS)
+        ends.append((slots, slots + 64 * u64(audits.BUCKETS)))
+        ends += [(heap + 4096 * page, heap + 4096 * (page + 1)) for page in used]
         self.start = [(at, bytes(self.memory[at:end])) for at, end in ends]
+        self.ranges = [(self.address + at, end - at) for at, end in ends]
 
     def restore(self) -> None:
+        """Numbers are never given out twice: this process goes on with those that it has taken."""
+        given = bytes(self.memory[audits.NUMBERS : audits.NUMBERS + 8])
         for at, content in self.start:
             ctypes.memmove(self.address + at, content, len(content))
+        self.memory[audits.NUMBERS : audits.NUMBERS + 8] = given
 
     def _differences(self, before: list[tuple[int, bytes]]) -> list[tuple[int, bytes, bytes]]:
         """Words that are not as they were: (where, what was there, what is)."""
@@ -152,15 +187,12 @@ class Snapshot(Survivors):
         return found
 
     def _mend(self) -> None:
-        """Scribbled words that still stand are as they were; derived state is rebuilt by the next process that needs it."""
+        """Scribbled words that still stand are as they were."""
         if not self.patches:
             return
         for at, was, scribbled in self.patches:
             if self.memory[at : at + len(was)] == scribbled:
                 self.memory[at : at + len(was)] = was
-        arenas, (count,) = struct.unpack_from("<Q", self.memory, 256)[0], struct.unpack_from("<I", self.memory, 252)
-        for a in range(count):
-            struct.pack_into("<Q", self.memory, arenas + 4736 * a + 72, 1)
 
     def _clear(self) -> None:
         """No store, nor anything else, under the key."""
@@ -176,35 +208,27 @@ class Snapshot(Survivors):
         """A plan for each distinct state that the operation leaves the memory in."""
         self.restore()
         victim = self.processes.victim(case)
-        trace, changed = self.driver.trace(victim, self.address, self.size)
+        trace, changed = self.driver.trace(victim, self.ranges)
         self.driver.kill(victim)
         ways = drivers.plans(trace)
         return [ways[n] for n in changed]
 
     def _find_state(self, case: Case, wanted: str) -> int:
         """The index of a state of which the name tells what the victim holds."""
-        found = {"bucket": -1, "arena": -1, "freeing": -1, "claiming": -1, "owning": -1}
+        found: dict[str, int] = {}
         for i, way in enumerate(self.states(case)):
             self.restore()
             victim = self.processes.victim(case)
             if self.driver.run_to(victim, way) is not None:
                 number = number_of(self.memory, self.driver.pid(victim))
-                audit = Audit(self.memory)
-                arena, bucket = number in audit.arena_owners, number in audit.bucket_owners.values()
-                if number and state_of(self.memory, number) == 1:
-                    found["claiming"] = i
-                if number and not arena and not bucket and block_owned(self.memory, number):
-                    found["owning"] = i
-                if arena and found["arena"] < 0:
-                    found["arena"] = i
-                if bucket and not arena and found["bucket"] < 0:
-                    found["bucket"] = i
-                if bucket and arena:
-                    found["freeing"] = i  # the last of them: in the midst of what is done to the heap
+                for state in held_by(Audit(self.memory), number):
+                    if state in FIRST:
+                        found.setdefault(state, i)
+                    else:
+                        found[state] = i
             self.driver.kill(victim)
-        index = found[wanted] - (4 if wanted == "freeing" else 0)
-        assert index >= 0, f"{case.name} is never in the state {wanted!r}"
-        return index
+        assert wanted in found, f"{case.name} is never in the state {wanted!r}"
+        return found[wanted]
 
     def _die_first(self, case: Case, index: int, stand_still: bool = False) -> None:
         """The snapshot's beginning is what a victim left that died, or stopped, in that state."""
@@ -320,6 +344,24 @@ class Snapshot(Survivors):
                 self._verify_created(n)
             else:
                 self._verify(n, allowed, self.store)
+        except Exception as error:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                self.driver.gone(pid, 10)
+            raise Broken(self._where(n, "stopped", error)) from error
+        return True
+
+    def others_at(self, n: int, way: tuple[int, int, int]) -> bool:
+        """Fifth mode: it is stopped, and others write names of every home but those of its own names; then it is
+        killed. What it held is counted."""
+        victim = self.reach(way)
+        if victim is None:
+            return False
+        pid = self.driver.pid(victim)
+        try:
+            self._write_others(pid)
+            self._end(victim)
+            self._verify(n, self.allowed, self.store)
         except Exception as error:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

@@ -15,9 +15,10 @@ from raw_segment import memory_of, neighbours, sleepers
 import shmstore
 
 POSIX = "posix"
-SIZE = 64 * 1024
+SIZE = 128 * 1024
 MAX_ENTRIES = 56  # a small table: a sweep goes through every instruction of every walk through it
 SMALL, MIDDLE, LARGE = 20, 700, 6000  # a large one touches three pages
+UNUSED = 1200  # bytes of a value whose size class has no span
 
 
 def value(name: str, who: str, size: int = SMALL) -> tuple[str, str, bytes]:
@@ -25,6 +26,7 @@ def value(name: str, who: str, size: int = SMALL) -> tuple[str, str, bytes]:
 
 
 new = {"new": [value("new", "new")]}
+new_class = {"new": [value("new", "new", UNUSED)]}
 
 
 def whole(name: str, found: Any) -> bool:
@@ -106,8 +108,9 @@ FILLERS = tuple(f"filler{i}" for i in range(40))
 
 
 def fill(store: Any) -> None:
-    """No room for a middling value."""
-    for name in FILLERS:
+    """No room for a middling value. The first one takes most of the pages."""
+    store.put(FILLERS[0], value(FILLERS[0], "old", store.stats().largest_free - 3 * 4096))
+    for name in FILLERS[1:]:
         try:
             store.put(name, value(name, "old", MIDDLE))
         except shmstore.StoreFull:
@@ -171,39 +174,6 @@ def due_and_sleepers(store: Any) -> None:
     sleepers(store)
 
 
-def populate_like_blocks(store: Any) -> None:
-    populate(store)
-    store.put("raw", b"\x03\0\0\0" * 75)  # wherever one looks, a boundary tag of 48 bytes
-
-
-def populate_tightly(store: Any) -> None:
-    for name, size in (("gapA", 673), ("k1", 20), ("gapB", 657), ("k2", 20), ("large", LARGE)):
-        store.put(name, b"x" * size if name[:3] == "gap" else value(name, "old", size))
-    i = 0
-    for size in (1500, 300, 100, 30, 2):
-        with contextlib.suppress(shmstore.StoreFull):
-            while True:
-                store.put(f"f{i}", b"y" * size)
-                i += 1
-    store.delete("gapA")
-    store.delete("gapB")
-
-
-WIDE = 256 << 20
-
-
-def populate_two_arenas(store: Any) -> None:
-    """Clients of even and odd numbers prefer different arenas."""
-    others = [another(store) for _ in range(2)]
-    for i, handle in enumerate((others[0], others[1], others[0], others[1])):
-        handle.put(f"k{i}", value(f"k{i}", "old"))
-        handle.put(f"due{i}", value(f"due{i}", "old"), ttl=0.001)
-    others[0].put("count", 127)
-    for handle in others:
-        handle.close()
-    time.sleep(0.01)
-
-
 HUGE, ROOMY = 24 << 20, 64 << 20
 
 
@@ -253,8 +223,13 @@ class Held:
         self.other.close()
 
 
+def read_before(store: Any) -> None:
+    """Its life was pinned, and is no longer."""
+    store.view("raw").release()
+
+
 def ten_zombies(store: Any) -> Any:
-    """More than one allocation looks through."""
+    """Read by two handles."""
     other = another(store)
     for i in range(10):
         store.put(f"read{i}", b"r" * 40)
@@ -264,9 +239,13 @@ def ten_zombies(store: Any) -> Any:
     return [Held(views, other)]
 
 
-def hold_eight(store: Any) -> Any:
-    """As many as a process can hold in a store of this size."""
-    return [store.view("raw") for _ in range(8)]
+def hold_all(store: Any) -> Any:
+    """As many as a process can hold."""
+    views = []
+    with contextlib.suppress(shmstore.StoreFull):
+        while True:
+            views.append(store.view("raw"))
+    return views
 
 
 def attach_twice_more(store: Any) -> Any:

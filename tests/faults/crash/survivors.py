@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import struct
 import time
+from collections import Counter
 from typing import Any
 
+import audit as audits
 import raw_segment
 import store_setup
-from audit import Audit, blocks_by_name, number_of
+from audit import Audit, number_of
 from cases import Case
 from processes import Broken, Processes
 from store_setup import value
 
 import shmstore
+
+LARGEST_REFILLED = 1 << 20  # bytes of heap
 
 
 class Survivors:
@@ -32,6 +36,8 @@ class Survivors:
     still: int | None
     still_pid: int
     longest_read: float
+    locks: Counter[str]
+    others: dict[int, list[str]]
 
     def _mend(self) -> None:
         raise NotImplementedError
@@ -95,40 +101,54 @@ class Survivors:
         for name in list(store):
             store.delete(name)
         store.check()
-        if store.stats().zombies:  # of the dead: the next one who needs memory takes it
-            store.put("any", 1)
-            store.delete("any")
         stats = store.stats()
-        if stats.entries or stats.zombies > case.kept or (stats.bytes_used and not case.kept):
+        if stats.entries or stats.zombies > case.kept or stats.bytes_used:
             raise Broken(f"all is deleted, and {stats.bytes_used} bytes are in use, {stats.entries} entries")
+        self._nothing_leaked(store)
         if store.stats().clients > self.clients:
             raise Broken("a dead process still has a place")
 
     def _settle_account(self, store: Any) -> None:
+        """Nobody is in an operation, and the dead have been recovered: nothing is held, lost or counted wrong."""
         audit, stats = Audit(self.memory), store.stats()
-        if audit.bytes != stats.bytes_used:
-            raise Broken(f"{stats.bytes_used} bytes in use, but the entries need {audit.bytes}")
-        if audit.spare > 32:
+        if audit.faults:
+            raise Broken("; ".join(audit.faults))
+        if audit.bytes != stats.bytes_used or audit.entries != stats.entries:
+            raise Broken(
+                f"{stats.entries} entries of {stats.bytes_used} bytes; the slots have {audit.entries} of {audit.bytes}"
+            )
+        if audit.spare and not self.room and not self.case.spare:
             raise Broken(f"an entry has {audit.spare} bytes more than it needs")
-        if audit.bucket_owners or any(audit.arena_owners):
+        if audit.bucket_owners:
             raise Broken("a lock is still held")
+        if audits.DEAD in audit.states.values():
+            raise Broken("a dead client has not been recovered")
+        left = [record for record in audit.records if record.holds()]
+        if left or audit.unpublished:
+            raise Broken(f"records state what nobody does any more: {left}")
+
+    def _nothing_leaked(self, store: Any) -> None:
+        """No entry is left. If nobody reads in place, one value takes the whole heap, and leaves all its pages free."""
+        audit = Audit(self.memory)
+        if audit.faults:
+            raise Broken("; ".join(audit.faults))
+        if len(audit.zombies) > self.case.kept:
+            raise Broken(f"{len(audit.zombies)} blocks are still read in place, not {self.case.kept}")
+        size = struct.unpack_from("<Q", self.memory, audits.HEAP_PAGES)[0] * 4096
+        if self.case.kept or size > LARGEST_REFILLED:
+            return
+        store.put("all", b"a" * (size - 200))
+        store.delete("all")
+        audit = Audit(self.memory)
+        if audit.faults or audit.pages_used:
+            raise Broken(f"the store is empty, and {audit.pages_used} pages are in use; {'; '.join(audit.faults)}")
 
     def _blocked(self, names: list[str], pid: int) -> set[str]:
-        """Whom the locks that a stopped process holds keep from writing, by what the memory says."""
+        """Whom the locks that a stopped process holds keep from writing, by what the memory says: those that share the
+        home bucket that it holds, and no others."""
         number = number_of(self.memory, pid)
-        audit = Audit(self.memory)
-        held = [bool(number) and owner == number for owner in audit.arena_owners]
-        if all(held):
-            return set(names)
-        homes = {bucket for bucket, owner in audit.bucket_owners.items() if owner == number}
-        blocked = {name for name in names if raw_segment.home_of(self.store, name) in homes}
-        if any(held):  # its blocks can be neither replaced nor deleted; new ones are made in the other
-            heap, size = (struct.unpack_from("<Q", self.memory, at)[0] for at in (264, 272))
-            blocks = blocks_by_name(self.memory)
-            blocked |= {
-                name for name in names if name.encode() in blocks and held[(blocks[name.encode()] - heap) // size]
-            }
-        return blocked
+        homes = {bucket for bucket, owner in Audit(self.memory).bucket_owners.items() if owner == number}
+        return {name for name in names if raw_segment.home_of(self.store, name) in homes}
 
     def _beside(self, n: int, pid: int) -> dict[str, list[Any]]:
         """While a process stands still: reading goes on, so does writing where it holds no lock."""
@@ -163,7 +183,41 @@ class Survivors:
                 if case.adds and name in self.changes:
                     after[name].append(written[name] + case.adds)
         self._judge(seen, {name: allowed[name] + after[name] for name in names}, "a process that attached beside")
+        store.check()
         return after
+
+    def _write_others(self, pid: int) -> None:
+        """Every home but those of the stopped process's names is free, whatever it holds: puts, overwrites, numbers and
+        deletes there all finish. The locks that it holds are those of its names, one at a time."""
+        store, number = self.impatient, number_of(self.memory, pid)
+        audit = Audit(self.memory)
+        own = {raw_segment.home_of(store, name) for name in self.own_names()}
+        held = {bucket for bucket, owner in audit.bucket_owners.items() if owner == number}
+        if len(held) > 1 or held - own:
+            raise Broken(f"it holds the buckets {held}; its names have the homes {own}")
+        expiring = {raw_segment.home_of(store, name) for name in self.never or ()}
+        changed = {raw_segment.home_of(store, name) for name in self.changes}
+        what = (
+            "nothing"
+            if not held
+            else "its home"
+            if held <= changed or not held <= expiring
+            else "the home of what expires"
+        )
+        self.locks[what] += 1
+        for home, (name, second) in sorted(self.others.items()):
+            if home in own:
+                continue
+            store.put(name, 1)
+            store.put(name, 2)
+            if store.incr(name) != 3 or not store.add(second, name) or not store.delete(second):
+                raise Broken(f"{name} is not what was just put")
+            store.touch(name, 100)
+            if store.pop(name) != 3:
+                raise Broken(f"{name} is not what was just put")
+
+    def own_names(self) -> set[str]:
+        return {*self.changes, *(self.never or ()), *self.case.touches}
 
     def _verify_behind(self, allowed: dict[str, list[Any]]) -> None:
         """Another process is stopped there with a lock: readers do not wait for it, and when it is gone all is well. It

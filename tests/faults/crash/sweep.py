@@ -27,6 +27,7 @@ class Result:
         self.failures: list[str] = []
         self.seconds = self.longest_read = 0.0
         self.reached: set[int] = set()
+        self.locks: dict[str, int] = {}  # fifth mode: at how many instructions it held what
 
     def file_name(self) -> str:
         """For the figures; names that differ only in what a file's name cannot hold get different ones."""
@@ -58,12 +59,12 @@ class Choice:
         return eligible[self.offset % self.stride :: self.stride]
 
 
-ACTS = {"kill": Snapshot.kill_at, "stop": Snapshot.stop_at}
+ACTS = {"kill": Snapshot.kill_at, "stop": Snapshot.stop_at, "others": Snapshot.others_at}
 FAILURES_KEPT = 20
 
 
 def sweep(processes: Processes, name: str, mode: str, choice: Choice) -> Result:
-    """First mode ("kill") or second ("stop") on one case."""
+    """First mode ("kill"), second ("stop") or fifth ("others") on one case."""
     result, began = Result(name, mode), time.monotonic()
     with Snapshot(processes, CASES[name]) as snapshot:
         trace = snapshot.record()
@@ -74,6 +75,7 @@ def sweep(processes: Processes, name: str, mode: str, choice: Choice) -> Result:
             act(result, snapshot, mode, n, ways[n])
         if choice.seen is not None:
             choice.seen |= result.reached
+        result.locks = dict(snapshot.locks)
     result.seconds = time.monotonic() - began
     return result
 

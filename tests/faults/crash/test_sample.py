@@ -32,6 +32,12 @@ def test_stopped(processes: Any, choose: Callable[..., Any], conclude: Callable[
     conclude(sweep.sweep(processes, name, "stop", choice), choice)
 
 
+@pytest.mark.parametrize("name", test_sweep.OTHERS)
+def test_others_write(processes: Any, choose: Callable[..., Any], conclude: Callable[..., None], name: str) -> None:
+    choice = choose(5 * STRIDE, 1)
+    conclude(sweep.sweep(processes, name, "others", choice), choice)
+
+
 def test_two_killed(processes: Any, choose: Callable[..., Any], conclude: Callable[..., None]) -> None:
     choice = choose(STRIDE)
     conclude(sweep.sweep_two(processes, "put over", "then recover", choice, of_first=choose(6)), choice)

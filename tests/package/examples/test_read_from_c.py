@@ -54,6 +54,13 @@ def bytes_of(dump):
     return bytes.fromhex("".join(line[8:] for line in dump))
 
 
+def used_slots(memory):
+    """Offset and word of each slot that is not empty."""
+    slots, buckets = struct.unpack_from("<QQ", memory, 216)
+    words = struct.unpack_from(f"<{buckets * 8}Q", memory, slots)
+    return [(slots + i * 8, word) for i, word in enumerate(words) if i % 8 and word]
+
+
 def test_it_knows_no_header_of_ours():
     assert re.findall(r'#\s*include\s*"', SOURCE.read_text()) == []
 
@@ -141,14 +148,26 @@ def test_a_store_with_two_buckets(make, key, read):
     assert read(key, "none")[0] == ABSENT
 
 
-def test_two_arenas(make, key, read):
-    """Each process begins to look for room in an arena of its own."""
-    one, other = make(size="256M"), make()
-    one["a"], other["b"] = "one", "other"
-    with sysv.shmat(sysv.shmget(one.info().key, 0, 0)) as memory:
-        arenas = struct.unpack_from("<Q", memory, 256)[0]
-        assert [struct.unpack_from("<Q", memory, arenas + n * 4736 + 64)[0] for n in range(2)] == [1, 1]  # blocks
-    assert read(key, "a", "b")[:2] == (FOUND, ['"one"', '"other"'])
+def test_pinned_entries(make, key, read):
+    """A view sets the pinned bit of the word. A pinned entry that is gone is a zombie, and is not found."""
+    store = make()
+    store["it"] = data = bytes(range(200))
+    with store.view("it"), sysv.shmat(sysv.shmget(store.info().key, 0, 0)) as memory:
+        [slot] = [slot for slot, _ in used_slots(memory)]
+        block = struct.unpack_from("<Q", memory, slot)[0] % (1 << 40) * 16
+        assert memory[block] & 3 == 1
+        lines = read(key, "it")[1]
+        assert lines == [f"h'{data.hex()}'"]
+        taken_out = bytes(memory[slot : slot + 8])
+        store["it"] = 1
+        assert memory[block] & 3 == 2
+        assert read(key, "it")[:2] == (FOUND, ["1"])
+        published = bytes(memory[slot : slot + 8])
+        memory[slot : slot + 8] = taken_out  # no writer does that
+        code, lines, errors = read(key, "it")
+        assert (code, lines) == (FAILED, [])
+        assert "overtaken" in errors
+        memory[slot : slot + 8] = published
 
 
 def test_str_and_bytes_names(store, key, read):
@@ -220,7 +239,7 @@ def test_wrong_arguments(read, arguments):
         *[(offset, form, value, "damaged") for offset, form, value in [
             (20, "<I", 4096), (48, "<Q", 1 << 40), (164, "<I", 4096), (200, "<Q", 2**64 - 64),
             (216, "<Q", 2**64 - 4096), (216, "<Q", 0), (216, "<Q", 8200), (224, "<Q", 0), (224, "<Q", 2**58),
-            (252, "<I", 0), (252, "<I", 17), (264, "<Q", 2**63), (272, "<Q", 2**60), (272, "<Q", 1)]],
+            (264, "<Q", 2**63), (264, "<Q", 2**63 + 1), (272, "<Q", 0), (272, "<Q", 2**60), (272, "<Q", 2**52)]],
         (4096, "<B", 0, "another name"),
         (160, "<I", 2, "another name"),
     ],
@@ -240,7 +259,9 @@ def test_headers_that_cannot_be(store, key, read, offset, form, value, said):
 @pytest.mark.parametrize(
     ("offset", "form", "value", "said"),
     [
-        (0, "<Q", 0, "overtaken"),  # a sequence that stays 0
+        (0, "<Q", 0, "overtaken"),  # no word
+        (0, "<Q", 1 << 40 | 3, "overtaken"),  # free
+        (0, "<Q", 1 << 40 | 2, "overtaken"),  # a zombie
         (24, "<Q", 2**64 - 1, "damaged"),
         (24, "<Q", 1 << 63 | 2 << 8 | 1, "damaged"),  # a value larger than the store
         (24, "<Q", 1 << 24 | 65535 << 8 | 1, "damaged"),  # a name longer than any

@@ -43,9 +43,10 @@ class Places:
         struct.pack_into("<Q", self.memory, self.first + index * self.size, word)
         struct.pack_into("<Q", self.memory, 1032, index + 1)
 
-    def hold_arena(self, number):
-        (arenas,) = struct.unpack_from("<Q", self.memory, 256)
-        struct.pack_into("<H", self.memory, arenas, number)
+    def hold_buckets(self, number):
+        slots, buckets = struct.unpack_from("<QQ", self.memory, 216)
+        for bucket in range(buckets):
+            struct.pack_into("<H", self.memory, slots + 64 * bucket, number)
 
 
 @pytest.mark.parametrize("waiting", [False, True])
@@ -106,7 +107,7 @@ def test_what_a_container_that_is_gone_left_half_claimed_is_taken_over(free_key)
         places = Places(store)
         for generation, state in ((2, ADOPTING), (4, LIVE)):
             places.write(1, generation, state, 77)
-            places.hold_arena(2)
+            places.hold_buckets(2)
             store["new"] = state
             assert store.recover() == 0 and len(store.clients()) == 1
         places.write(1, 6, CLAIMING, 77)

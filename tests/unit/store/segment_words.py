@@ -6,10 +6,11 @@ from shmstore._core import lib
 HEADER = {
     "state": 8, "format": 16, "incompatible": 24, "read_compatible": 32, "compatible": 40, "segment_size": 48,
     "hash_key": 72, "name_kind": 160, "clients": 184, "client_size": 196, "due": 208, "slots": 216, "buckets": 224,
-    "arenas": 256, "heap": 264,
+    "classes": 248, "pages": 256, "heap": 264, "heap_pages": 272, "page_bits": 280, "pages_high": 1096,
 }  # fmt: skip
 NAME = 4096
-ARENA = {"lock": 0, "counter": 8, "base": 16, "end": 24, "top": 32, "used": 56, "blocks": 64, "fl_map": 256}
+CLIENT_SIZE, RECORDS = 4096, 192
+USED_BLOCKS, USED_BYTES = 64 + 8 * 8, 64 + 8 * 9  # in a client slot
 
 
 class Memory:
@@ -28,8 +29,24 @@ class Memory:
     def header(self, field):
         return self.word(HEADER[field])
 
-    def arena(self, field):
-        return self.header("arenas") + ARENA[field]
+    def page(self, index):
+        """The offset of the word of a page of the heap."""
+        return self.header("pages") + 32 * index
+
+    def page_of(self, name):
+        """The offset of the word of the page in which the block of a name lies."""
+        return self.page((self.block(name) - self.header("heap")) // 4096)
+
+    def used(self, which):
+        """The offset of a used counter of the first client: 0 entries, 1 bytes."""
+        return self.header("clients") + (USED_BLOCKS, USED_BYTES)[which]
+
+    def hold(self, name, number):
+        """The lock of a name's home bucket, in the name of a client, as a put leaves it whose process ends inside."""
+        lock = self.home(name)
+        self.set(lock, self.word(lock) | number)
+        record = self.header("clients") + (number - 1) * CLIENT_SIZE + RECORDS
+        self.set(record, (lock - self.header("slots")) // 64 + 1)
 
     def home(self, name):
         """The offset of the lock word of a str name's home bucket."""

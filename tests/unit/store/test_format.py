@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs" / "format.md").read_text()
 STRUCTS = {  # the section that describes it, and what it is called in layout.h
     "Header": "shms_header", "Bucket": "shms_bucket", "Block": "shms_block", "Client": "shms_client",
-    "Record": "shms_record", "Arena": "shms_arena", "Hints and namespaces": "shms_namespace",
+    "Operation record": "shms_record", "Client pin": "shms_client_pin", "Page table": "shms_page",
+    "Size classes": "shms_class",
 }  # fmt: skip
 
 
@@ -42,6 +43,15 @@ def vectors(title: str, *heads: str) -> list[list[str]]:
     found = [row[: len(heads)] for row in rows(title, *heads)]
     assert len(found) >= 6
     return found
+
+
+def output_of(source: Path) -> list[str]:
+    """The lines that a C program prints, which includes headers of the engine."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    assert compiler, "this test needs a C compiler, as the package does"
+    program = source.with_suffix("")
+    subprocess.run([compiler, "-std=gnu11", "-I", ROOT / "shmstore" / "csrc", "-o", program, source], check=True)
+    return subprocess.run([program], check=True, capture_output=True, text=True).stdout.splitlines()
 
 
 def test_offsets_and_sizes(tmp_path: Path) -> None:
@@ -65,12 +75,23 @@ def test_offsets_and_sizes(tmp_path: Path) -> None:
         stated.append(f"{struct} {end}")
     source = tmp_path / "offsets.c"
     source.write_text('#include <stdio.h>\n#include "base/layout.h"\nint main(void) {\n' + "\n".join(lines) + "\n}\n")
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    assert compiler, "this test needs a C compiler, as the package does"
-    headers = ROOT / "shmstore" / "csrc"
-    subprocess.run([compiler, "-std=c11", "-I", headers, "-o", tmp_path / "offsets", source], check=True)
-    said = subprocess.run([tmp_path / "offsets"], check=True, capture_output=True, text=True).stdout
-    assert said.splitlines() == stated
+    assert output_of(source) == stated
+
+
+def test_size_classes(tmp_path: Path) -> None:
+    """The classes that the table describes are those that engine/classes.h computes."""
+    source = tmp_path / "classes.c"
+    source.write_text(
+        '#include <stdio.h>\n#include "engine/classes.h"\nint main(void) {\n'
+        'for (uint32_t i = 0; i < SHMS_CLASSES; i++) printf("%d\\n", (int)shms_class_bytes(i));\n}\n'
+    )
+    sizes = [int(line) for line in output_of(source)]
+    assert f"{len(sizes)} [size classes](#size-classes)" in TEXT
+    stated = dict(row[:2] for row in rows("Size classes", "class", "size in bytes"))
+    assert stated["0 to 13"] == f"{sizes[0]} to {sizes[13]}, 16 apart" and len(sizes) == 14 + 40
+    assert sizes[:14] == list(range(48, 257, 16))
+    assert sizes[14:] == [(8 + part) << shift for shift in range(5, 10) for part in range(1, 9)]
+    assert stated["14 to 53"].startswith("eight for each doubling, up to 8192")
 
 
 def test_constants() -> None:
@@ -148,8 +169,15 @@ def test_worked_example() -> None:
     lengths = len(value) << 24 | len(name) << 8 | 1
     assert lengths == int(stated["lengths"], 16)
     assert home * 7 == int(stated["slot number"])
-    block = int(stated["sequence"], 16).to_bytes(8, "little") + hash_.to_bytes(8, "little") + bytes(8)
-    block += lengths.to_bytes(8, "little") + (home * 7).to_bytes(4, "little") + (64 // 16).to_bytes(4, "little")
+    multiplier, xor = (int(stated[f"number_{part}"], 16) for part in ("multiplier", "xor"))
+
+    def life(number: str) -> int:
+        return (int(stated[number]) * multiplier ^ xor) << 2 & 2**64 - 1
+
+    assert life("number of its span") | 3 == int(stated["word of the span's free blocks"], 16)
+    assert life("number of its life") == int(stated["word"], 16)
+    block = life("number of its life").to_bytes(8, "little") + hash_.to_bytes(8, "little") + bytes(8)
+    block += lengths.to_bytes(8, "little") + (home * 7).to_bytes(4, "little") + bytes(4)
     block += name + value
     dump = bytes.fromhex(section("A worked example").split("```")[1])
     assert dump == block.ljust(64, b"\0")

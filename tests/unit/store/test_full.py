@@ -144,7 +144,7 @@ def test_max_entries_hold_in_a_store_that_is_never_empty(create):
     store.check()
 
 
-@pytest.mark.parametrize("size", [1, 4096, 8192, 32 * K])
+@pytest.mark.parametrize("size", [1, 4096])
 def test_too_small_for_any_store(key, size):
     with pytest.raises(ValueError) as caught:
         Store(key, size=size)
@@ -157,7 +157,7 @@ def test_too_small_for_any_store(key, size):
         store.destroy()
 
 
-@pytest.mark.parametrize("entries, size", [(1000, 64 * K), (5_000_000, 64 * M)])
+@pytest.mark.parametrize("entries, size", [(3000, 64 * K), (5_000_000, 64 * M)])
 def test_too_small_for_so_many_entries(key, entries, size):
     with pytest.raises(ValueError) as caught:
         Store(key, size=size, max_entries=entries)
@@ -202,7 +202,8 @@ def test_what_it_says(create, key):
         "nothing was changed", "ttl", "larger size",
     ):  # fmt: skip
         assert part in str(error)
-    assert stats.largest_free == stats.bytes_free < 3000 + 128  # one run is left
+    assert stats.largest_free <= stats.bytes_free < 3000 + 128 + 4096  # what is free lies in spans, and after the last
+    assert store.delete("k0")  # room for one block; a small value takes it, if there is no page for its class
     with pytest.raises(MemoryError, match="1 of 3 items were stored before"):
         store.put_many({"k1": b"1", "k2": bytes(100_000), "k3": b"3"})
     assert (store["k1"], store["k2"], store["k3"]) == (b"1", bytes(3000), bytes(3000))
@@ -307,9 +308,11 @@ def test_the_living_are_not_taken_for_the_expired(create):
 
 
 @pytest.mark.sysv
-def test_the_segment_is_as_large_as_was_asked(create):
+def test_the_segment_has_room_for_all_that_was_asked(create):
     for size in (64 * K, 100_001, M):
         store = create(size=size)
         info = store.info()
-        assert size <= info.size == sysv.shmctl(info.id, sysv.IPC_STAT).size < size + 4096
+        assert size <= info.size < size + 4096
+        # Beside it: the header, and client slots, whose memory is used only by clients.
+        assert sysv.shmctl(info.id, sysv.IPC_STAT).size == info.size + 12288 + info.max_clients * 4096
         store.destroy()

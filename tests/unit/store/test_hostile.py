@@ -28,11 +28,10 @@ size = ffi.new("uint64_t *")
 start = lib.shms_memory(store._handle, size)
 memory = ffi.buffer(start, size[0])
 
-# docs/format.md has these offsets: of header fields, then within an arena, then within a block.
-PIN_BITS, CLIENTS, ARENAS, HEAP, ARENA_SIZE = 176, 184, 256, 264, 272
-PINS = 448
-TOP, ZOMBIES, ZOMBIE_COUNT = 32, 80, 88
-HASH, TAG = 8, 36
+# docs/format.md has these offsets: of header fields, then within a client slot, then of a page's words.
+PIN_BITS, CLIENTS, PAGES, HEAP, HEAP_PAGES = 176, 184, 256, 264, 272
+PINS = 768
+WORD, INFO = 0, 8
 
 def word(at):
     return struct.unpack_from("<Q", memory, at)[0]
@@ -40,13 +39,12 @@ def word(at):
 def set_word(at, value):
     struct.pack_into("<Q", memory, at, value)
 
-def shorten(block, granules):
-    tag = struct.unpack_from("<I", memory, block + TAG)[0]
-    struct.pack_into("<I", memory, block + TAG, tag - granules)
+def page_of(name):
+    return word(PAGES) + (block(name) - word(HEAP)) // 4096 * 32
 
 def block(name):
-    "Its block begins with its version."
-    return bytes(memory).index(struct.pack("<Q", store.get_versioned(name)[1]))
+    "Its block begins with its version, which also stands in records."
+    return word(HEAP) + bytes(memory[word(HEAP):]).index(struct.pack("<Q", store.get_versioned(name)[1]))
 
 def outcome(operation):
     try:
@@ -88,50 +86,54 @@ outcome(lambda: store.get("c"))
     assert said == ["StoreCorrupt", "StoreCorrupt", "StoreCorrupt", "fine", "fine", "fine"]
 
 
-def test_a_zombie_list_that_bites_its_tail(outcomes):
-    """Nine pinned blocks in a list of a tail that leads to itself, and a count that says there are more."""
+def test_pins_that_name_what_is_no_block(outcomes):
+    """Pins of a client that was pinned by nobody: on every granule, out of the heap, in the header."""
     said = outcomes("""
 for i in range(30):
     store[f"k{i}"] = b"v" * 100
-blocks = [block(f"k{i}") for i in range(0, 20, 2)]
-for one, next in zip(blocks, blocks[1:]):
-    set_word(one + HASH, next)
-set_word(blocks[-1] + HASH, blocks[-2])
-arena = word(ARENAS)
-set_word(word(CLIENTS) + PINS, blocks[0])
+for i, at in enumerate([0, 8, 4096, word(HEAP), word(HEAP) + 1, block("k3") + 8, size[0], 2**64 - 8]):
+    set_word(word(CLIENTS) + PINS + 16 * i, at)
+    set_word(word(CLIENTS) + PINS + 16 * i + 8, store.get_versioned("k3")[1])
 set_word(word(PIN_BITS), 1)
-set_word(arena + ZOMBIES, blocks[0])
-set_word(arena + ZOMBIE_COUNT, 2**64 - 1)
 outcome(lambda: store.put("new", b"1"))
-outcome(lambda: store.put("newer", b"1"))
-outcome(lambda: store.get("newer"))
+outcome(lambda: store.delete("k3"))
+outcome(lambda: store.get("new"))
+outcome(store.stats)
 outcome(lambda: shmstore.Store(sys.argv[1]).put("newest", b"1"))
 """)
-    assert said == ["fine"] * 4
+    assert said == ["fine"] * 5
 
 
-def test_a_chain_that_ends_just_before_its_top(outcomes):
-    """Sixteen bytes are left at the end of the segment: the tag of a block there would lie behind it."""
+def test_a_large_value_whose_span_is_shorter(outcomes):
+    """The value reaches beyond its span, to the end of the heap."""
     said = outcomes("""
-store["a"] = bytes(word(ARENA_SIZE) - 40 - 1 - 63)  # with header, name and alignment: the whole heap
-assert word(word(ARENAS) + TOP) == size[0]
-shorten(block("a"), 1)
+store["a"] = bytes(word(HEAP_PAGES) * 4096 - 40 - 1 - 63)  # with header, key and alignment: the whole heap
+info = word(page_of("a") + INFO)
+assert info >> 8 == word(HEAP_PAGES)
+set_word(page_of("a") + INFO, info - 256)
 outcome(store.check)
+outcome(lambda: store.get("a"))
 outcome(lambda: store.delete("a"))
 outcome(lambda: store.put("b", b"1"))
 """)
     assert said[0] == "StoreCorrupt" and set(said[1:]) <= {"fine", "StoreCorrupt", "StoreFull"}
 
 
-def test_a_heap_full_of_nothing(outcomes):
-    """The same in a store that holds nothing, with a top that is said to be the end."""
+def test_spans_that_reach_beyond_the_heap(outcomes):
+    """The last page of the heap begins a span of a hundred pages, of each class."""
     said = outcomes("""
-set_word(word(ARENAS) + TOP, word(HEAP) + word(ARENA_SIZE))
-struct.pack_into("<I", memory, word(HEAP) + TAG, (word(ARENA_SIZE) - 16) // 16)
+store["a"] = b"1"
+last = word(HEAP_PAGES) - 1
+for kind in range(256):
+    set_word(word(PAGES) + 32 * last + WORD, 7 << 2 | 2)
+    set_word(word(PAGES) + 32 * last + INFO, 100 << 8 | kind)
+    set_word(word(PAGES) + 32 * last + 16, 2**64 - 1)
+    store["b"] = bytes(kind * 16)
 outcome(store.check)
-outcome(lambda: store.put("b", b"1"))
+outcome(lambda: store.check(repair=True))
+outcome(lambda: store.get("a"))
 """)
-    assert said[0] == "StoreCorrupt" and said[1] in ("fine", "StoreCorrupt", "StoreFull")
+    assert said == ["StoreCorrupt", "fine", "fine"]
 
 
 def test_a_page_of_the_table_that_the_summary_does_not_know(store):

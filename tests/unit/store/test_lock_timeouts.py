@@ -42,12 +42,6 @@ def test_expire_due_waits_for_a_stopped_holder(make, stopped_client):
     store.put_many({f"due{i}": i for i in range(100)}, ttl=0.001)
     time.sleep(0.002)
     memory = Memory(store)
-    lock = memory.arena("lock")
-    memory.set(lock, memory.word(lock) | number)
-    with pytest.raises(shmstore.LockTimeout) as caught:
-        store.expire_due()
-    assert caught.value.stored == 0
-    memory.set(lock, (memory.word(lock) & ~0xFFFF) + (1 << 32))
     home = memory.home("due7")
     memory.set(home, memory.word(home) | number)
     with pytest.raises(shmstore.LockTimeout) as caught:
@@ -63,24 +57,20 @@ def test_expire_due_takes_over_what_a_dead_process_held(make, stopped_client):
     store.put_many({f"due{i}": i for i in range(100)}, ttl=0.001)
     time.sleep(0.002)
     memory = Memory(store)
-    lock = memory.arena("lock")
-    memory.set(lock, memory.word(lock) | number)
+    memory.hold("due7", number)
     os.kill(pid, signal.SIGKILL)  # a zombie until the fixture collects it
     assert store.expire_due() == 100 and store.check() == 0 and store.stats().takeovers > 0
 
 
-@pytest.mark.parametrize("which", ["bucket", "arena"])
-def test_a_stopped_lock_holder_is_named_and_other_calls_do_not_wait(key, make, stopped_client, which):
+def test_a_stopped_lock_holder_is_named_and_other_calls_do_not_wait(key, make, stopped_client):
     number, pid = stopped_client
     store = make(timeout=0.1)
     reader = make(readonly=True, timeout=0.1)
     store["k"] = 1
     memory = Memory(store)
-    lock = memory.home("k") if which == "bucket" else memory.arena("lock")
+    lock = memory.home("k")
     memory.set(lock, memory.word(lock) | number)
-    for name, call in BLOCKED.items():
-        if which == "arena" and name in ("touch", "expire", "get and touch"):
-            continue  # wait for it, too, but are the same code
+    for call in BLOCKED.values():
         began = time.monotonic()
         with pytest.raises(shmstore.LockTimeout) as caught:
             call(store)
@@ -89,16 +79,10 @@ def test_a_stopped_lock_holder_is_named_and_other_calls_do_not_wait(key, make, s
         says(caught, repr(key), "0.1 s", f"process {pid} ({program(pid)})", "nothing was changed", "continue or kill")
         for handle in (store, reader):
             assert handle.get("k") == 1 and dict(handle) == {"k": 1} and "k" in handle and handle.ttl("k") is None
-    if which == "bucket":
-        store.check()
-        other = next(f"o{i}" for i in range(1000) if memory.home(f"o{i}") != lock)
-        store[other] = 2
-        assert store.delete(other)
-    else:
-        for call in (store.check, lambda: store.check(repair=True), reader.check):
-            with pytest.raises(shmstore.LockTimeout) as caught:
-                call()
-            says(caught, repr(key), "0.1 s", f"process {pid} ({program(pid)})", "continue or kill")
+    assert store.check() == store.check(repair=True) == reader.check() == 0
+    other = next(f"o{i}" for i in range(1000) if memory.home(f"o{i}") != lock)
+    store[other] = 2
+    assert store.delete(other)
     memory.set(lock, (memory.word(lock) & ~0xFFFF) + (1 << 32))
     for handle in (store, make()):
         handle["k"] = 3
@@ -106,15 +90,15 @@ def test_a_stopped_lock_holder_is_named_and_other_calls_do_not_wait(key, make, s
     store.check()
 
 
-@pytest.mark.parametrize("which", ["bucket", "arena"])
-def test_once_the_holder_is_dead_all_goes_on(make, stopped_client, which):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_once_the_holder_is_dead_all_goes_on(make, stopped_client, recorded):
     number, pid = stopped_client
     store = make(timeout=60)
     store["k"] = 1
     memory = Memory(store)
-    lock = memory.home("k") if which == "bucket" else memory.arena("lock")
+    lock = memory.home("k")
     memory.set(lock, memory.word(lock) | number)
-    if which == "bucket":
+    if recorded:
         entry = memory.header("clients") + (number - 1) * int.from_bytes(
             memory.bytes[HEADER["client_size"] : HEADER["client_size"] + 4], "little"
         )
@@ -124,22 +108,6 @@ def test_once_the_holder_is_dead_all_goes_on(make, stopped_client, which):
     assert store.incr("k") == 2 and store.put("other", 1)
     assert [client.is_me for client in store.clients()].count(False) <= 2  # the fixture's handles, not the victim's
     store.check()
-
-
-def test_a_reader_says_that_the_holder_is_dead(make, stopped_client):
-    """It takes nothing over, so it waits for the dead, too; the message does not say that the holder lives."""
-    number, pid = stopped_client
-    store, reader = make(), make(readonly=True, timeout=0.1)
-    memory = Memory(store)
-    memory.set(memory.arena("lock"), memory.word(memory.arena("lock")) | number)
-    os.kill(pid, signal.SIGKILL)
-    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    with pytest.raises(shmstore.LockTimeout) as caught:
-        reader.check()
-    says(caught, f"process {pid} died", "0.1 s", "recover()")
-    assert "alive" not in str(caught.value)
-    assert store.recover() == 1
-    reader.check()
 
 
 def test_a_batch_has_the_timeout_for_each_lock(make, stopped_client):

@@ -6,28 +6,20 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import shmstore
-from shmstore._core import ffi, lib
 
-
-def memory_of(store):
-    size = ffi.new("uint64_t *")
-    return ffi.buffer(lib.shms_memory(store._handle, size), size[0])
-
-
-def word(memory, offset):
-    return int.from_bytes(memory[offset : offset + 8], "little")
-
-
-def set_word(memory, offset, value):
-    memory[offset : offset + 8] = value.to_bytes(8, "little")
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+from segment_words import Memory  # noqa: E402
 
 
 def held_by_a_child(store, end):
-    """A child that attached and ends as *end* says, with every bucket's lock in its name: its client number."""
+    """A child that attached and ends as *end* says, with the lock of a's bucket in its name: its client number."""
+    store["a"] = 0
     ready, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -38,9 +30,7 @@ def held_by_a_child(store, end):
     os.read(ready, 1)
     os.kill(pid, end)
     number = next(client.number for client in store.clients() if client.pid == pid)
-    memory = memory_of(store)
-    arena = word(memory, 256)
-    set_word(memory, arena, word(memory, arena) | number)
+    Memory(store).hold("a", number)
     return pid, number
 
 
@@ -89,6 +79,7 @@ import os, signal, sys, time
 import shmstore
 {configure}
 with shmstore.open(shmstore.PRIVATE, size="1M") as store:
+    store["a"] = 0
     ready, tell = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -96,7 +87,9 @@ with shmstore.open(shmstore.PRIVATE, size="1M") as store:
         store.get("x")
         number = next(client.number for client in store.clients() if client.is_me)
         memory = ffi.cast("uint64_t *", lib.shms_memory(store._handle, ffi.new("uint64_t *")))
-        memory[memory[32] // 8] |= number
+        home = (lib.shms_hash(b"a", 1, memory[9], memory[10]) >> 32) * memory[28] >> 32
+        memory[memory[27] // 8 + 8 * home] |= number
+        memory[memory[23] // 8 + 512 * (number - 1) + 24] = home + 1  # its record
         os.write(tell, b"x")
         signal.pause()
     os.read(ready, 1)

@@ -167,8 +167,9 @@ LOCKED = """
 # The bucket of `n` is held by another client of this process, until a thread lets go of it.
 other = shmstore.Store(key)
 size = ffi.new("uint64_t *")
-memory = ffi.buffer(lib.shms_memory(store._handle, size), 1 << 20)
-held = bytes(memory).index(struct.pack("<Q", store.get_versioned("n")[1]))
+memory = ffi.buffer(lib.shms_memory(store._handle, size), size[0])
+heap = struct.unpack_from("<Q", memory, 264)[0]
+held = heap + bytes(memory[heap:]).index(struct.pack("<Q", store.get_versioned("n")[1]))
 SLOTS, SLOT = 216, 32
 bucket = struct.unpack_from("<Q", memory, SLOTS)[0] + struct.unpack_from("<I", memory, held + SLOT)[0] // 7 * 64
 number = next(client.number for client in other.clients() if client.is_me)
@@ -252,7 +253,7 @@ if fork():
     for status in (
         lib.shms_w_wait(handle, b"never", 5, 0, 0, 0, 1000000, 1000000, version),
         lib.shms_w_recover(handle),
-        lib.shms_w_check(handle, 1000000, what, 200),
+        lib.shms_w_check(handle, what, 200),
         lib.shms_w_destroy(handle),
     ):
         say(status == lib.SHMS_FORKED)

@@ -18,9 +18,9 @@ from shmstore._core import ffi, lib
 
 SECONDS = 30
 
-# docs/format.md has these offsets: of header fields, then within a client's entry, an arena, a block.
-CLIENTS, CLIENT_COUNT, CLIENT_SIZE, SLOTS, ARENAS = 184, 192, 196, 216, 256
-RECORDS, RECORD_BLOCK = 192, 16
+# docs/format.md has these offsets: of header fields, then within a client slot, a block.
+CLIENTS, CLIENT_COUNT, CLIENT_SIZE, SLOTS = 184, 192, 196, 216
+RECORDS = 192
 SLOT = 32
 LIVE = 2
 
@@ -47,36 +47,38 @@ def entry_at(memory, number):
     return u64(memory, CLIENTS) + (number - 1) * u32(memory, CLIENT_SIZE)
 
 
-# Fills the registry with its children. When its input ends each dies as if in the middle of a put: a block in its record
-# and in no slot, and maybe that block's bucket and arena locked.
+# Fills the registry with its children. When its input ends each dies as if in the middle of a delete: its entry is out of
+# its slot and still counted, the record states block and life, and the bucket may be locked.
 VICTIMS = """
 import os, signal, struct, sys
 import shmstore
 from shmstore._core import ffi, lib
 
-CLIENTS, CLIENT_SIZE, SLOTS, ARENAS, RECORDS, RECORD_BLOCK, SLOT = (int(a) for a in sys.argv[4:])
+CLIENTS, CLIENT_SIZE, SLOTS, RECORDS, SLOT = (int(a) for a in sys.argv[4:])
 
 def attach(name):
     store = shmstore.Store(sys.argv[1])
     store.put(name, "x" * 5000)
     return store
 
-def die_putting(store, name, locks):
+def die_deleting(store, name, locks):
     size = ffi.new("uint64_t *")
     start = lib.shms_memory(store._handle, size)
     memory = ffi.buffer(start, size[0])
     number = next(client.number for client in store.clients() if client.is_me)
-    block = bytes(memory).index(struct.pack("<Q", store.get_versioned(name)[1]))
+    heap = struct.unpack_from("<Q", memory, 264)[0]
+    block = heap + bytes(memory[heap:]).index(struct.pack("<Q", store.get_versioned(name)[1]))
     bucket, index = divmod(struct.unpack_from("<I", memory, block + SLOT)[0], 7)
     line = struct.unpack_from("<Q", memory, SLOTS)[0] + bucket * 64
     entries, entry_size = struct.unpack_from("<Q", memory, CLIENTS)[0], struct.unpack_from("<I", memory, CLIENT_SIZE)[0]
     record = entries + (number - 1) * entry_size + RECORDS
-    struct.pack_into("<Q", memory, record + RECORD_BLOCK, block)
+    blocks, used = struct.unpack_from("<QQ", memory, record - 64)
+    life = struct.unpack_from("<Q", memory, block)[0]
+    struct.pack_into("<QQQQQ", memory, record + 24, block, 0, life, blocks - 1, used - 5120)
     struct.pack_into("<Q", memory, line + 8 + index * 8, 0)
     if locks:
         struct.pack_into("<Q", memory, record, bucket + 1)
         struct.pack_into("<H", memory, line, number)
-        struct.pack_into("<H", memory, struct.unpack_from("<Q", memory, ARENAS)[0], number)
     os.kill(os.getpid(), signal.SIGKILL)
 
 children = []
@@ -88,7 +90,7 @@ for i in range(int(sys.argv[2])):
             store = attach(f"victim{i}")
             os.write(attached, b"x")
             sys.stdin.buffer.read()
-            die_putting(store, f"victim{i}", i == int(sys.argv[3]))
+            die_deleting(store, f"victim{i}", i == int(sys.argv[3]))
         finally:
             os._exit(1)
     assert os.read(ready, 1) == b"x"
@@ -103,14 +105,14 @@ assert statuses == {signal.SIGKILL}, statuses
 def test_a_registry_full_of_the_dead(key, with_locks):
     """Every place belongs to somebody who died with a block in hand, and maybe one of them with locks: the next to come
     takes a dead one's place with all that it had, and empties the others'."""
-    creator = shmstore.Store(key, size="800K")
+    creator = shmstore.Store(key, size="1M", max_clients=16)
     places = u32(memory_of(creator), CLIENT_COUNT)
     for i in range(5):
         creator[f"keep{i}"] = "k" * 300
     needed = creator.stats().bytes_used
     creator.close()
 
-    offsets = (CLIENTS, CLIENT_SIZE, SLOTS, ARENAS, RECORDS, RECORD_BLOCK, SLOT)
+    offsets = (CLIENTS, CLIENT_SIZE, SLOTS, RECORDS, SLOT)
     victims = subprocess.Popen(
         [sys.executable, "-c", VICTIMS, key, *(str(n) for n in (places, with_locks, *offsets))],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/",

@@ -138,8 +138,8 @@ import interpreters, shmstore
 store = shmstore.open(sys.argv[1], size="1M")
 class Last:
     def __del__(self, store=store):
-        store["a"] = (1,)
-        assert store["a"] == (1,) and store.check() == 0
+        store["after"] = (1,)
+        assert store["after"] == (1,) and store.check() == 0
 last = Last()
 last.me = last
 interpreters.leave_a_lock(shmstore, store)
