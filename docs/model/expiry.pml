@@ -9,7 +9,7 @@
  *   shms_entry_unchanged).
  * BOUNDS  NOPS writes each, NSW sweeps; the clock goes from 0 to 4. PRE: R's entry exists at the start.
  * LEFT OUT  The width of the count. More groups. Home locks keep writers of one key apart, so A and B have a
- *   slot each. The arena lock of touch is one step.
+ *   slot each. A touch is one step.
  * PROPERTIES  I11: when a writer is done, or has been recovered, an entry with an expiry lies in a group whose due time
  *   is not later. R says "absent" only if its entry had expired or was absent at some moment of its reading, and
  *   "present" only if it was present and not expired at one.

@@ -9,7 +9,7 @@
  *   exchange: three steps), (g, dead) -> (g, free); transfer_lock; clients.c shms_client_claim_free,
  *   shms_client_become_live.
  * BOUNDS  D and F take the lock DOPS and FOPS times, N once. One death.
- * LEFT OUT  How a death is proved; waiting (sleep.pml); what the lock protects (table.pml, recovery.pml).
+ * LEFT OUT  How a death is proved; waiting (sleep.pml); what the lock protects (table.pml, blocks.pml).
  * PROPERTIES  At most one live process is in the critical section. Only a dead holder's lock is taken over. In the end
  *   the lock is free.
  * MUTATIONS  M_NO_COUNT (a release does not move the count) M_REUSE_EARLY (the number is free before its lock is

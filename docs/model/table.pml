@@ -1,5 +1,6 @@
 /* table.pml: finding, putting, replacing, deleting and sweeping in the slot table, with deaths
  *
+ * OF THE FORMER HEAP  Arenas, rebuilding and adopting are gone. tests/engine/models/REPORT.md says what still holds.
  * WHAT  Two keys K=0 (home bucket 0) and L=1 (home bucket 1) with the same tag, which is the worst case, in two buckets
  *   of one slot; three blocks of one arena. Writer A puts or deletes K, writer B its key BKEY. S is the sweeper, and
  *   may sweep any entry at any time. R reads K, and each of its loads is a step. With PIN, the reader pins the block
@@ -12,7 +13,7 @@
  * BOUNDS  AOPS, BOPS, SOPS operations. At most NCR deaths (0 to 2) among the clients of the bit mask CR (2 A, 4 B, 8
  *   S), each at any step. PRE chooses the first state.
  * LEFT OUT  A writer's validated look at one slot is one step, because the reader shows that look() is right. Marking
- *   is one step (recovery.pml splits it). Proofs of death (locks.pml). More arenas. Memory order (tests/engine/memory_order).
+ *   is one step. Proofs of death (locks.pml). More arenas. Memory order (tests/engine/memory_order).
  * PROPERTIES  The reader returns a whole value that was published for K at some moment of its reading, or a miss if K
  *   was absent at one. No key is there twice. No block is freed twice, or while it is in a slot. In the end every block
  *   is in exactly one slot, record or free run, every entry is whole and within its reach, and only dead clients, whose

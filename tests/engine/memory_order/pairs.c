@@ -35,20 +35,41 @@ static struct program lock_release(int mutation) {
                    {0});
 }
 
-/* arena.c: a byte of a later life implies another sequence. 0 sequence: 1 former life, 2 next; 1 a word of contents. */
+/* heap.c: who gets a free block writes there after everything that its former owner did. 0 word: 1 the former life, 10
+ * free, 12 the next life; 1 stands for what the former owner did. */
+static struct program alloc(int mutation) {
+    return PROGRAM(lost_update,
+                   {{STORE(1, 1, RLX), CAS(0, 1, 10, M(1, RLX, AR), 7)},
+                    {CAS(0, 10, 12, M(2, RLX, AR), 2), UNLESS(2, 10), LOAD(1, RLX, 0)}},
+                   {1});
+}
+
+/* heap.c: a byte of a later life implies another word. 0 word: 1 former life, 0 free, 2 next; 1 a word of contents. */
 static bool torn(const struct world *w) { return R(w, 1) == 2 && R(w, 2) == 1; }
 static struct program block_life(int mutation) {
     return PROGRAM(torn,
-                   {{STORE(0, 2, M(3, RLX, REL)), FENCE(M(1, RLX, REL)), STORE(1, 2, RLX)},
+                   {{CAS(0, 1, 0, AR, 7), CAS(0, 0, 2, AR, 7), FENCE(M(1, RLX, REL)), STORE(1, 2, RLX)},
                     {LOAD(0, ACQ, 0), UNLESS(0, 1), LOAD(1, RLX, 1), FENCE(M(2, RLX, ACQ)), LOAD(0, RLX, 2)}},
                    {1, 1});
 }
-/* arena.c free_now, add_zombie; runs.c shms_run_insert; rebuild.c end_retiring: the sequence goes before the links come. */
-static struct program block_life_free(int mutation) {
+/* span.c shms_span_open: the words of the new span's blocks lie within blocks of the old one. 0 word of the old block, 1 a
+ * word of its contents, 2 the page: 1 the old span's, 0 free, 3 the new span's. */
+static struct program block_life_span(int mutation) {
     return PROGRAM(torn,
-                   {{STORE(0, 0, RLX), FENCE(M(1, RLX, REL)), STORE(1, 2, RLX)},
+                   {{CAS(0, 1, 0, AR, 7), CAS(2, 1, 0, AR, 7)},
+                    {CAS(2, 0, 3, AR, 6), UNLESS(6, 0), FENCE(M(1, RLX, REL)), STORE(1, 2, RLX)},
                     {LOAD(0, ACQ, 0), UNLESS(0, 1), LOAD(1, RLX, 1), FENCE(M(2, RLX, ACQ)), LOAD(0, RLX, 2)}},
-                   {1, 1});
+                   {1, 1, 1});
+}
+
+/* span.c: who finds a span open finds what stands in it. 0 word of the first page: 1 taken, 2 open; 1 an info, or the word
+ * of a block. */
+static bool not_yet_open(const struct world *w) { return R(w, 0) == 2 && R(w, 1) != 5; }
+static struct program open_span(int mutation) {
+    return PROGRAM(not_yet_open,
+                   {{STORE(1, 5, RLX), CAS(0, 1, 2, M(1, RLX, AR), 7)},
+                    {LOAD(0, M(2, RLX, ACQ), 0), UNLESS(0, 2), LOAD(1, RLX, 1)}},
+                   {1, 0});
 }
 
 /* publish.c: who finds a block in a slot finds it whole. 0 slot, 1 sequence, 2 contents. */
@@ -70,12 +91,22 @@ static struct program slot_between(int mutation) {
                    {1, 1});
 }
 
-/* pin.c: the reader sees the block out of its slot, or the freer sees the pin. 0 slot, 1 pin, 2 pin bit. */
-static bool freed_while_read(const struct world *w) { return R(w, 0) == 1 && (R(w, 1) == 0 || R(w, 2) == 0); }
+/* heap.c, pin.c: who ends the life sees that the pin is gone, or who clears the pin sees the zombie. 0 word: 3 the pinned
+ * life, 5 the zombie; 1 pin. */
+static bool nobody_frees(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 3; }
 static struct program pin_fence(int mutation) {
+    return PROGRAM(nobody_frees,
+                   {{CAS(0, 3, 5, AR, 7), FENCE(M(1, AR, SC)), LOAD(1, ACQ, 0)},
+                    {STORE(1, 0, REL), FENCE(M(2, AR, SC)), LOAD(0, ACQ, 1)}},
+                   {3, 1});
+}
+/* pin.c, heap.c: who finds the life marked as pinned finds the pin. 0 word: 1 the life, 3 pinned, 5 the zombie; 1 pin, 2 pin
+ * bit. */
+static bool freed_while_read(const struct world *w) { return R(w, 0) == 3 && (R(w, 1) == 0 || R(w, 2) == 0); }
+static struct program pin_then_word(int mutation) {
     return PROGRAM(freed_while_read,
-                   {{ADD(2, 1, AR, 7), STORE(1, 1, RLX), FENCE(M(1, AR, SC)), LOAD(0, ACQ, 0)},
-                    {CAS(0, 1, 0, AR, 7), FENCE(M(2, AR, SC)), LOAD(2, RLX, 2), UNLESS(2, 1), LOAD(1, RLX, 1)}},
+                   {{ADD(2, 1, AR, 7), STORE(1, 1, RLX), CAS(0, 1, 3, M(1, RLX, AR), 7)},
+                    {CAS(0, 3, 5, M(2, RLX, AR), 0), UNLESS(0, 3), LOAD(2, ACQ, 2), UNLESS(2, 1), LOAD(1, ACQ, 1)}},
                    {1, 0, 0});
 }
 
@@ -88,26 +119,26 @@ static struct program unpin(int mutation) {
                    {1, 0});
 }
 
-/* rebuild.c: a block that left its record is in its slot. 0 slot, 1 record. */
+/* publish.c: a block that left its record is in its slot. 0 slot, 1 record. */
 static bool swept(const struct world *w) { return R(w, 0) == 0 && R(w, 1) == 0; }
 static struct program records_then_slots(int mutation) {
     return PROGRAM(swept,
                    {{CAS(0, 0, 1, AR, 7), STORE(1, 0, M(1, RLX, REL))}, {LOAD(1, M(2, RLX, ACQ), 1), LOAD(0, ACQ, 0)}},
                    {0, 1});
 }
-
-/* expire.c take_out: whoever sees V in its slot and then its home unlocked knows that V is in nobody's record.
- * 0 slot, 1 home: 0 free, 1 publisher's, 10 free again, +100 by the sweeper; 2 record. */
-static bool still_recorded(const struct world *w) {
-    return R(w, 0) == 1 && (R(w, 1) == 0 || R(w, 1) == 10) && R(w, 2) == 1;
+/* check.c: a block that left its slot is in a record, or its word has changed. 0 slot, 1 record, 2 word. */
+static bool unowned(const struct world *w) { return R(w, 0) == 0 && R(w, 1) == 0 && R(w, 2) == 1; }
+static struct program records_slot_records(int mutation) {
+    return PROGRAM(unowned,
+                   {{STORE(1, 1, REL), CAS(0, 1, 0, M(1, RLX, AR), 7), CAS(2, 1, 9, AR, 7), STORE(1, 0, REL)},
+                    {LOAD(0, M(2, RLX, ACQ), 0), UNLESS(0, 0), LOAD(1, ACQ, 1), LOAD(2, ACQ, 2)}},
+                   {1, 0, 1});
 }
-static struct program slot_then_home(int mutation) {
-    struct step look = M(2, ((struct step)LOAD(1, RLX, 1)), ((struct step)ADD(1, 100, AR, 1)));
-    return PROGRAM(
-        still_recorded,
-        {{CAS(1, 0, 1, AR, 7), UNLESS(7, 0), CAS(0, 0, 1, AR, 7), STORE(2, 0, REL), ADD(1, 9, M(1, RLX, AR), 7)},
-         {LOAD(0, M(2, RLX, ACQ), 0), UNLESS(0, 1), look, LOAD(2, ACQ, 2)}},
-        {0, 0, 1});
+static struct program left_its_record(int mutation) {
+    return PROGRAM(unowned,
+                   {{STORE(1, 1, REL), CAS(0, 1, 0, AR, 7), CAS(2, 1, 9, AR, 7), STORE(1, 0, M(1, RLX, REL))},
+                    {LOAD(0, ACQ, 0), UNLESS(0, 0), LOAD(1, M(2, RLX, ACQ), 1), LOAD(2, ACQ, 2)}},
+                   {1, 0, 1});
 }
 
 /* expire.c: a note made before the sweeper's look at the due word is of an entry that the sweeper sees. 0 slot,
@@ -131,7 +162,7 @@ static struct program summary(int mutation) {
                    {0});
 }
 
-/* recover.c transfer_lock: a lock word that a new owner of the slot wrote cannot be followed by the former owner's word.
+/* recover.c release_lock: a lock word that a new owner of the slot wrote cannot be followed by the former owner's word.
  * 0 lock word: 0, then 1; 1 owner word: 1 dead, 2 free, 3 claimed and live. */
 static bool stolen(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 1; }
 static struct program word_then_owner(int mutation) {
@@ -141,12 +172,13 @@ static struct program word_then_owner(int mutation) {
                    {0, 1});
 }
 
-/* rebuild.c end_retiring: a process that finds the block gone from its slot finds it named. 0 slot, 1 retiring. */
-static bool unnamed(const struct world *w) { return R(w, 0) == 0 && R(w, 1) == 0; }
-static struct program retire_then_slot(int mutation) {
-    return PROGRAM(unnamed,
-                   {{STORE(1, 1, RLX), CAS(0, 1, 0, M(1, RLX, AR), 7)}, {LOAD(0, M(2, RLX, ACQ), 0), LOAD(1, RLX, 1)}},
-                   {1, 0});
+/* recover.c: what the next owner of the slot writes into a record cannot be followed by the former owner's word. 0 record,
+ * 1 owner word: 1 dead, 2 free, 3 claimed and live. */
+static struct program record_then_owner(int mutation) {
+    return PROGRAM(stolen,
+                   {{CAS(1, 1, 2, AR, 7), CAS(1, 2, 3, AR, 7), STORE(0, 1, M(1, RLX, REL))},
+                    {LOAD(0, M(2, RLX, ACQ), 0), UNLESS(0, 1), LOAD(1, ACQ, 1)}},
+                   {0, 1});
 }
 
 /* clients.c become_live, liveness.c: the identity in a live slot is its owner's. 0 owner word: 1 the former owner's,
@@ -195,18 +227,22 @@ static const struct {
     {"self", self_store_buffering, 1},
     {"self", self_message_passing, 2},
     {"lock-release", lock_release, 2},
+    {"alloc", alloc, 2},
     {"block-life", block_life, 2},
-    {"block-life", block_life_free, 2},
+    {"block-life", block_life_span, 2},
+    {"open-span", open_span, 2},
     {"publish", publish, 2},
     {"slot-between", slot_between, 2},
     {"pin-fence", pin_fence, 2},
+    {"pin-fence", pin_then_word, 2},
     {"unpin", unpin, 2},
     {"records-then-slots", records_then_slots, 2},
-    {"slot-then-home", slot_then_home, 2},
+    {"records-slot-records", records_slot_records, 2},
+    {"records-slot-records", left_its_record, 2},
     {"publish-then-due", publish_then_due, 2},
     {"summary", summary, 2},
     {"word-then-owner", word_then_owner, 2},
-    {"retire-then-slot", retire_then_slot, 2},
+    {"record-then-owner", record_then_owner, 2},
     {"claim-then-live", claim_then_live, 2},
     {"claim-then-live", live_then_dead, 1},
     {"magic-last", magic_last, 2},

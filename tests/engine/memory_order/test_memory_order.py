@@ -17,7 +17,7 @@ NOT_ORDERS = {"racy-copy", "prove-mismatch", "clock-then-expiry"}
 def tags_in_the_code() -> set[str]:
     found = set()
     for source in CSRC.rglob("*.[ch]"):
-        found |= set(re.findall(r"\[([a-z]+(?:-[a-z]+)+|publish|summary|unpin)\]", source.read_text()))
+        found |= set(re.findall(r"\[([a-z]+(?:-[a-z]+)+|alloc|publish|summary|unpin)\]", source.read_text()))
     return found
 
 
