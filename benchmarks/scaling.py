@@ -183,16 +183,16 @@ def two_writers(setting: Setting, report: Report) -> None:
     items = list(objects.items())
     halves = [dict(items[::2]), dict(items[1::2])]
     row = Row("writers", "writers, together", "puts per second", {})
-    for megabytes, arenas in ((64, "one arena"), (256, "two arenas")):
+    for size in ("64M", "256M"):
         with resources() as stack:
-            ours = Ours(stack, objects, size=f"{megabytes}M", max_entries=len(objects))
+            ours = Ours(stack, objects, size=size, max_entries=len(objects))
             writers = {"one": [objects], "two, same keys": [objects, objects], "two, keys of their own": halves}
             for number in range(rounds := setting.rounds(11, quick=1)):
-                report.progress(f"writers, {arenas}: round {number + 1} of {rounds}")
+                report.progress(f"writers, {size}: round {number + 1} of {rounds}")
                 for which, theirs in writers.items():
                     jobs = [(writing(ours, values), core) for values, core in zip(theirs, setting.cores)]
                     speed = sum(pace.per_second for pace in paces(jobs, 0.05 if setting.quick else 0.4))
-                    row.samples.setdefault(f"{which}, {arenas}", Sample()).rounds.append(speed)
+                    row.samples.setdefault(f"{which}, {size}", Sample()).rounds.append(speed)
     report.add(row)
     cells = []
     for key in row.samples:
