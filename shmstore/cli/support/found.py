@@ -169,6 +169,7 @@ class Found:
             row.update(name=self.block.name, block=self.block.kind)
         if self.header is not None:
             row.update(name=self.header.name, name_kind=self.header.kind, attached=self.attached, clients=self.clients)
+            row.update(size=self.size, segment_size=self.place.size)
             for field in ("bytes_used", "bytes_free", "entries"):
                 row[field] = None if self.stats is None else getattr(self.stats, field)
         return row

@@ -27,7 +27,7 @@ from store_programs import LONG, elsewhere, finished  # noqa: E402
 
 @pytest.fixture
 def patient(monkeypatch):
-    monkeypatch.setattr(shmstore._store.waiting, "SLICE", 2 * LONG * 10**9)
+    monkeypatch.setattr(shmstore._store.waiting, "_SLICE", 2 * LONG * 10**9)
 
 
 class Sleeper(threading.Thread):
@@ -191,7 +191,7 @@ def test_destroy_wakes_every_sleeper(store, make, patient):
     there = elsewhere(
         store,
         """
-shmstore._store.waiting.SLICE = 10**12
+shmstore._store.waiting._SLICE = 10**12
 print("ready", flush=True)
 try:
     store.wait("never", timeout=60)
@@ -372,7 +372,7 @@ def test_many_sleepers_on_one_name(store, patient):
     others = [
         elsewhere(
             store,
-            "shmstore._store.waiting.SLICE = 10**12\nprint('ready', flush=True)\nprint(store.wait('k', timeout=60))",
+            "shmstore._store.waiting._SLICE = 10**12\nprint('ready', flush=True)\nprint(store.wait('k', timeout=60))",
         )
         for _ in range(3)
     ]
@@ -385,7 +385,7 @@ def test_many_sleepers_on_one_name(store, patient):
 
 
 PING_PONG = """
-shmstore._store.waiting.SLICE = 10**12
+shmstore._store.waiting._SLICE = 10**12
 mine, theirs, rounds = GAME
 known, slow = 0, 0
 for n in range(1, rounds + 1):
