@@ -12,6 +12,7 @@ from benchmarks._shmstore import Ours
 
 FULL = 0.95
 SIZES = range(16, 2_001)  # bytes; a dozen size classes of the heap
+MOST_REFUSED = 1_000  # then it is as full as it gets
 CHURN = 2  # how often everything is replaced before it is measured
 
 
@@ -22,7 +23,7 @@ class Full:
         self.ours = Ours(stack, {}, size=f"{megabytes}M", codec="raw")
         self.roomy = Ours(stack, {}, size=f"{4 * megabytes}M", codec="raw")
         self.names: list[str] = []
-        while self.used() < FULL:
+        while self.used() < FULL and self.refused < MOST_REFUSED:
             for number in range(len(self.names), len(self.names) + 100):
                 self.names.append(f"entry:{number}")
                 self._put_both(self.names[-1], self._value(rng))

@@ -87,7 +87,7 @@ def _growth(row: Row, who: str, numbers: Sequence[int]) -> float:
 def full(setting: Setting, report: Report) -> None:
     report.progress("filling a store")
     with resources() as stack:
-        filled = Full(stack, 4 if setting.quick else 64, setting.rng)
+        filled = Full(stack, 16 if setting.quick else 64, setting.rng)
         before = filled.used()
         # Cold: a second pass would put values of the very sizes that it frees.
         samples = measure(filled.contestants(), rounds=setting.rounds(61), batch=500, rng=setting.rng, cold=True)
