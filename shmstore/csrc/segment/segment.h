@@ -60,7 +60,7 @@ struct shms_store {
     uint64_t pins_busy[8];
     uint32_t pins_used;
     uint64_t allocated, allocated_life; /* the last block: never read back from the segment (heap.c) */
-    uint64_t next_number, numbers_end; /* numbers that this process took and has not used (number of a life, life.h) */
+    uint64_t next_number, numbers_end;  /* numbers that this process took and has not used (number of a life, life.h) */
     struct shms_own_span own[SHMS_CLASSES];
     uint64_t run_cursor, look_cursor; /* where this process looks for free pages, and for spans, next */
     _Atomic uint32_t is_closing;      /* the closer record is in use */
