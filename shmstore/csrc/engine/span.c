@@ -4,10 +4,14 @@
  * short-lived small spans do not stand between large ones. Only pages below `pages_high` are looked at. It is raised in
  * steps, after the bits and infos of the step have been committed.
  *
+ * WHERE THE SYSTEM HAS NO MEMORY  A run that needs some cannot be had, but another one may: one whose pages all kept
+ * theirs. If there is none, free pages elsewhere give their memory back, and the first run is tried again.
+ *
  * GIVING MEMORY BACK  A page that is freed keeps its memory, as long as all free pages have no more than `keep` together,
- * and a quarter. Above that, memory goes back when a span is closed. `keep` grows to twice the size of each block of a
- * megabyte or more that needs memory again. So a store that overwrites large values again and again soon stops losing
- * and fetching pages, and a store that shrank once has paid once. */
+ * and a quarter. Above that, memory goes back when a span is closed, until they have `keep`. A large span loses its lower
+ * pages: the next large block comes from above. `keep` grows to twice the size of each block of a megabyte or more that
+ * needs memory again. So a store that overwrites large values again and again soon stops losing and fetching pages, and
+ * a store that shrank once has paid once. */
 #include "engine/span.h"
 
 #include "segment/memory.h"
@@ -18,7 +22,6 @@
 #define GIVEN_AT_ONCE 1024u    /* pages */
 #define CURSOR_FROM (1u << 18) /* pages: in a smaller heap every search begins at its end */
 #define SMALL_PAGES 8u         /* runs up to here are looked for from below */
-#define COMMIT_AHEAD 16u       /* pages: a system call for each single page would cost more than the page */
 #define OPEN_TRIES 64u
 
 /* ---- views */
@@ -140,6 +143,18 @@ static uint64_t find_run(struct shms_store *s, uint64_t pages) {
     return run_below(s, 0, high, pages);
 }
 
+/* The first run of so many free pages that all have memory; UINT64_MAX if there is none. */
+static uint64_t find_run_with_memory(const struct shms_store *s, uint64_t pages) {
+    uint64_t high = shms_pages_high(s), at = 0, begin;
+    while ((at = next_bit(s->taken, at, high, false)) + pages <= high) {
+        begin = shms_max(last_bit(s->taken, at, at + pages, true), last_bit(s->present, at, at + pages, false));
+        if (begin == at)
+            return at;
+        at = next_bit(s->present, begin, high, true);
+    }
+    return UINT64_MAX;
+}
+
 /* Makes more of the heap known: the bits and infos of its pages are committed first. False: there is no more, or no
  * memory. */
 static bool raise_high(struct shms_store *s, uint64_t pages) {
@@ -208,9 +223,10 @@ static void give_back(struct shms_store *s, uint64_t from, uint64_t to) {
     add_idle(s, 0, present);
 }
 
-static bool has_too_much(struct shms_store *s, uint64_t idle) {
+/* How many of the idle pages are to give their memory back. */
+static uint64_t too_many(struct shms_store *s, uint64_t idle) {
     uint64_t keep = shms_max(shms_min(shms_load_relaxed(&s->header->keep), s->heap_pages), KEEP_FIRST);
-    return idle > keep + keep / 4 && s->memory->may_give_back(s);
+    return idle > keep + keep / 4 && s->memory->may_give_back(s) ? idle - keep : 0;
 }
 
 /* ---- taking and freeing runs */
@@ -245,10 +261,12 @@ static void note_run(struct shms_record *r, uint64_t first, uint64_t pages, uint
 }
 
 /* Takes a run of pages with a new number. record.page names it. */
-static int take_run(struct shms_store *s, struct shms_record *record, uint64_t pages, uint64_t *first,
+static int take_run(struct shms_store *s, struct shms_record *record, uint64_t pages, bool with_memory, uint64_t *first,
                     uint64_t *number) {
     for (uint32_t tries = 0; tries < OPEN_TRIES;) {
-        uint64_t at = find_run(s, pages);
+        uint64_t at = with_memory ? find_run_with_memory(s, pages) : find_run(s, pages);
+        if (at == UINT64_MAX && with_memory)
+            return SHMS_FULL;
         if (at == UINT64_MAX) {
             s->short_of = 0;
             if (!raise_high(s, pages))
@@ -267,10 +285,10 @@ static int take_run(struct shms_store *s, struct shms_record *record, uint64_t p
     return SHMS_FULL;
 }
 
-int shms_span_open(struct shms_store *s, struct shms_record *record, uint32_t kind, uint64_t pages,
-                   struct shms_span *ret) {
+static int open_run(struct shms_store *s, struct shms_record *record, uint32_t kind, uint64_t pages, bool with_memory,
+                    struct shms_span *ret) {
     uint64_t first, number;
-    int rc = take_run(s, record, pages, &first, &number);
+    int rc = take_run(s, record, pages, with_memory, &first, &number);
     if (rc != SHMS_OK)
         return rc;
     uint64_t taken = SHMS_PAGE_TAKEN(number), present = count_present(s, first, first + pages);
@@ -295,26 +313,41 @@ int shms_span_open(struct shms_store *s, struct shms_record *record, uint32_t ki
                                                                                  : SHMS_FULL; /* [open-span] */
 }
 
-/* Gives back memory of free pages while there is too much: takes a run, as an opener does, and frees it again. */
-static void give_back_more(struct shms_store *s, struct shms_record *record) {
-    for (int i = 0; i < 8 && has_too_much(s, shms_load_relaxed(&s->header->idle)); i++) {
-        uint64_t high = shms_pages_high(s), at = high, end = high;
-        while (at > 0) { /* the highest run of free pages that have memory */
-            end = last_bit(s->taken, 0, at, false);
-            at = last_bit(s->taken, end > GIVEN_AT_ONCE ? end - GIVEN_AT_ONCE : 0, end, true);
-            if (end == 0 || next_bit(s->present, at, end, true) < end)
-                break;
-        }
-        if (end == 0 || at == end)
-            return;
-        uint64_t number = shms_number_shared(s), word = SHMS_PAGE_TAKEN(number);
-        note_run(record, at, end - at, number, number);
-        if (take_words(s, at, end - at, word)) {
-            give_back(s, at, end);
-            free_words(s, at, end - at, word, word);
-        }
-        shms_store_release(&record->page, 0);
+/* Gives back the memory of free pages: takes the highest run that has some, as an opener does, and frees it again.
+ * False: no free page has memory. */
+static bool give_back_some(struct shms_store *s, struct shms_record *record) {
+    uint64_t high = shms_pages_high(s), at = high, end = high;
+    while (at > 0) {
+        end = last_bit(s->taken, 0, at, false);
+        at = last_bit(s->taken, end > GIVEN_AT_ONCE ? end - GIVEN_AT_ONCE : 0, end, true);
+        if (end == 0 || next_bit(s->present, at, end, true) < end)
+            break;
     }
+    if (end == 0 || at == end || next_bit(s->present, at, end, true) == end)
+        return false;
+    uint64_t number = shms_number_shared(s), word = SHMS_PAGE_TAKEN(number);
+    note_run(record, at, end - at, number, number);
+    if (take_words(s, at, end - at, word)) {
+        give_back(s, at, end);
+        free_words(s, at, end - at, word, word);
+    }
+    shms_store_release(&record->page, 0);
+    return true;
+}
+
+int shms_span_open(struct shms_store *s, struct shms_record *record, uint32_t kind, uint64_t pages,
+                   struct shms_span *ret) {
+    int rc = open_run(s, record, kind, pages, false, ret);
+    if (SHMS_LIKELY(rc == SHMS_OK) || s->short_of == 0)
+        return rc;
+    int short_of = s->short_of;
+    if (open_run(s, record, kind, pages, true, ret) == SHMS_OK)
+        return SHMS_OK;
+    bool more = false; /* ends: a run loses its memory, or a page in it turns out to be taken */
+    while (s->memory->may_give_back(s) && give_back_some(s, record))
+        more = true;
+    s->short_of = short_of;
+    return more ? open_run(s, record, kind, pages, false, ret) : rc;
 }
 
 bool shms_span_close(struct shms_store *s, const struct shms_span *span) {
@@ -339,13 +372,13 @@ bool shms_span_close(struct shms_store *s, const struct shms_span *span) {
     uint64_t open = SHMS_PAGE_OPEN(span->number);
     if (all && shms_cas_acq_rel(&s->pages[span->first].word, &open, SHMS_PAGE_TAKEN(number))) {
         uint64_t end = span->first + span->pages;
-        uint64_t now = add_idle(s, span->pages, 0);
-        bool gives = has_too_much(s, now);
-        if (gives && span->pages > SMALL_PAGES)
-            give_back(s, span->first, end);
+        uint64_t too = too_many(s, add_idle(s, span->pages, 0));
+        if (too && span->pages > SMALL_PAGES)
+            give_back(s, span->first, shms_min(span->first + too, end));
         free_words(s, span->first, span->pages, SHMS_PAGE_TAKEN(number), SHMS_PAGE_TAKEN(span->number));
-        if (gives)
-            give_back_more(s, record);
+        for (int i = 0; too && i < 8 && too_many(s, shms_load_relaxed(&s->header->idle)); i++)
+            if (!give_back_some(s, record))
+                break;
     }
     shms_store_release(&record->page, 0);
     shms_store_release(&s->is_closing, 0);
