@@ -45,7 +45,7 @@ def no_page(code: int) -> str:
 
 def about(call: str, code: int, key: Key, request: Any, result: Any) -> str:
     """The cause and the remedy for a call that failed while a store was opened."""
-    size = result.size or request.size
+    size = result.size
     said = causes.common(call, code)
     if said is not None:
         return said + (_other_backend(key) if code == errno.ENOSYS else "")

@@ -29,7 +29,6 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
     if (r->name_length > SHMS_NAME_MAX)
         r->name_length = 0;
     memcpy(r->name, (const char *)h + SHMS_NAME_OFFSET, r->name_length);
-    r->size = h->size;
     r->max_entries = h->max_entries;
     r->mode = d->mode;
     if (h->format != SHMS_FORMAT_VERSION || (h->incompatible & ~SHMS_KNOWN_INCOMPATIBLE))
@@ -43,11 +42,12 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
         return SHMS_EXISTS;
     if (r->created)
         return SHMS_OK;
-    const char *differs = a->size_given && r->size != g->size                    ? "size"
+    const char *differs = a->size_given && h->size != g->size                    ? "size"
                           : a->entries_given && r->max_entries != a->max_entries ? "max_entries"
                           : a->mode_given && r->mode != a->mode                  ? "mode"
                                                                                  : NULL;
     if (differs) {
+        r->size = h->size;
         snprintf(r->what, sizeof r->what, "%s", differs);
         return SHMS_MISMATCH;
     }
@@ -67,6 +67,7 @@ static int find_memory(struct shms_store *s, const struct shms_geometry *g, cons
         return shms_open_failed(r, s->call, error);
     if (a->create == 2 || a->readonly)
         return SHMS_NOT_FOUND;
+    r->size = g->segment_size;
     error = s->memory->make(s, a, g->segment_size);
     r->id = s->id;
     if (error == EEXIST)

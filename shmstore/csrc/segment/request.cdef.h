@@ -26,7 +26,8 @@ struct shms_open_result {
     int32_t error; /* errno, with SHMS_SYSTEM */
     int32_t id;
     uint32_t uid, mode, pid;
-    uint64_t size, max_entries, minimum;
+    uint64_t size; /* of the segment that was found, or was to be made. SHMS_MISMATCH: what its creator asked for */
+    uint64_t max_entries, minimum;
     uint32_t format, name_kind, name_length;
     uint64_t incompatible, read_compatible;
     uint32_t only_read; /* 1: a feature that this build does not know allows only reading */

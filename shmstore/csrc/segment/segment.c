@@ -30,8 +30,9 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients
     g->classes = next_region(&at, SHMS_CLASSES * sizeof(struct shms_class), SHMS_LINE);
     g->clients = next_region(&at, (uint64_t)g->client_count * g->client_size, SHMS_PAGE);
     uint64_t beside = at;
-    g->segment_size = SHMS_ALIGN_UP(beside + SHMS_ALIGN_UP(size, SHMS_PAGE), unit);
-    g->size = size = g->segment_size - beside;
+    g->size = SHMS_ALIGN_UP(size, SHMS_PAGE);
+    g->segment_size = SHMS_ALIGN_UP(beside + g->size, unit);
+    size = g->segment_size - beside; /* the table and the heap get what rounding up to huge pages adds */
     /* The default is a slot for every 128 bytes of the store: few stores have smaller entries. With a max_entries above
      * 1024 the table gets a quarter more slots, so it is at most four fifths full and a search over the largest reach
      * of 256 buckets practically always finds an empty slot. */

@@ -35,6 +35,7 @@ from refused_calls import (  # noqa: E402
     seccomp,
     told,
 )
+from segment_sizes import ONE_MIB, M  # noqa: E402
 
 SYSV = {  # which call, with which error: what the message says
     "no System V memory in this sandbox": (refusal("shmget", "ENOSYS"), SANDBOX + r".*backend=\"posix\""),
@@ -73,7 +74,7 @@ SYSV = {  # which call, with which error: what the message says
 @pytest.mark.parametrize("cause", SYSV)
 def test_opening_in_system_v_memory(cause, key, in_child):
     filter_, says = SYSV[cause]
-    code, text = told(in_child, lambda: Store(key, size="1M"), filter_)
+    code, text = told(in_child, lambda: Store(key, **ONE_MIB), filter_)
     assert code == filter_.error
     assert re.search(says, text), text
     assert f"store {key!r}: {filter_.call}" in text and "huge pages" not in text
@@ -83,7 +84,7 @@ def test_opening_in_system_v_memory(cause, key, in_child):
 @seccomp
 @pytest.mark.parametrize("call", ["shmctl", "shmat"])
 def test_finding_in_system_v_memory(call, key, in_child):
-    with Store(key, size="1M"):
+    with Store(key, **ONE_MIB):
         code, text = told(in_child, lambda: Store(key, create=False), refusal(call, "EACCES"))
     assert code == errno.EACCES and re.search(
         r"of uid 0, mode 0600, 1048576 bytes; you are uid 0; ask its owner for a mode", text
@@ -132,11 +133,11 @@ POSIX = {
     ),
     "no memory for the size": (refusal("ftruncate", "ENOSPC"), r"/dev/shm has \d+ bytes"),
     "no addresses for it": (
-        refusal("mmap", "ENOMEM", (3, 0x3, mmap.MAP_SHARED), (1, 0xFFFFFFFF, 1 << 20)),
+        refusal("mmap", "ENOMEM", (3, 0x3, mmap.MAP_SHARED), (1, 0xFFFFFFFF, M)),
         r"no room for 1M more: ulimit -v",
     ),
     "locked mappings": (
-        refusal("mmap", "EAGAIN", (3, 0x3, mmap.MAP_SHARED), (1, 0xFFFFFFFF, 1 << 20)),
+        refusal("mmap", "EAGAIN", (3, 0x3, mmap.MAP_SHARED), (1, 0xFFFFFFFF, M)),
         r"locks what it maps",
     ),
     "pages used up": (refusal("fallocate", "ENOSPC"), r"no page left for it: /dev/shm has"),
@@ -156,7 +157,7 @@ POSIX = {
 @pytest.mark.parametrize("cause", POSIX)
 def test_creating_in_posix_memory(cause, key, in_child):
     filter_, says = POSIX[cause]
-    code, text = told(in_child, lambda: Store(key, backend="posix", size="1M"), filter_)
+    code, text = told(in_child, lambda: Store(key, backend="posix", **ONE_MIB), filter_)
     assert code == filter_.error
     assert re.search(says, text), text
     assert text.split("] ", 1)[1].startswith(f"store {key!r}: ")
@@ -184,7 +185,7 @@ FINDING = {
 def test_finding_in_posix_memory(cause, key, in_child):
     """Above all no NotAStore: its message has the command that removes the segment."""
     filter_, says = FINDING[cause]
-    with Store(key, backend="posix", size="1M"):
+    with Store(key, backend="posix", **ONE_MIB):
         code, text = told(in_child, lambda: Store(key, backend="posix", create=False), filter_)
     assert code == filter_.error and re.search(says, text), text
 

@@ -27,6 +27,7 @@ sys.path.insert(0, str(HERE))
 from refused_calls import (  # noqa: E402
     told,
 )
+from segment_sizes import ONE_MIB, of_segment  # noqa: E402
 
 
 def limit(which, value):
@@ -68,7 +69,7 @@ def test_ulimit_f(key, in_child, name, disposition):
         limit(resource.RLIMIT_FSIZE, 1 << 19)()
 
     code, text = told(
-        in_child, lambda: Store(key if name == "named" else PRIVATE, backend="posix", size="1M"), before=before
+        in_child, lambda: Store(key if name == "named" else PRIVATE, backend="posix", **ONE_MIB), before=before
     )
     assert code == errno.EFBIG
     assert "1048576 bytes asked for; ulimit -f is 524288 bytes (512K)" in text and "ulimit -f unlimited" in text
@@ -99,7 +100,7 @@ def test_ulimit_f_does_not_matter_in_system_v_memory(key, in_child):
 @pytest.mark.parametrize("backend", ["sysv", "posix"])
 def test_ulimit_v(key, in_child, backend):
     code, text = told(
-        in_child, lambda: Store(key, backend=backend, size="64G"), before=limit(resource.RLIMIT_AS, 4 << 30)
+        in_child, lambda: Store(key, backend=backend, **of_segment(64 << 30)), before=limit(resource.RLIMIT_AS, 4 << 30)
     )
     assert code == errno.ENOMEM
     assert "no room for 64G more: ulimit -v is 4294967296 bytes (4G)" in text and "raise ulimit -v" in text
@@ -113,7 +114,7 @@ def test_ulimit_l(key, in_child, backend):
         os.setgid(54321)
         os.setuid(54321)
 
-    code, text = told(in_child, lambda: Store(key, backend=backend, size="1M", lock_memory=True), before=before)
+    code, text = told(in_child, lambda: Store(key, backend=backend, **ONE_MIB, lock_memory=True), before=before)
     assert code in (errno.ENOMEM, errno.EPERM)
     assert "lock_memory=True needs 1M, ulimit -l is 4096 bytes (4K); raise it" in text
 

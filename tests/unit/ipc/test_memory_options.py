@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,10 @@ from shmstore import PRIVATE, Store, sysv
 from shmstore._core import ffi, lib
 from shmstore._store.names import parse_key
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from segment_sizes import M, of_segment
+
 NOBODY = 65534
-M = 1 << 20
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="locks more memory than users may")
 BOTH = pytest.mark.parametrize("memory", ["sysv", "posix"])
 HUGE = pytest.mark.parametrize(
@@ -56,8 +59,8 @@ def without_limits() -> None:
 def test_huge_pages(huge_pages, key, options):
     huge_pages.set_aside(4)
     with Store(**{"name": key, "size": "7M", "hugepages": "2M", "codec": "raw", **options}) as store:
-        assert store.info().size == 8 * M
-        assert mapping(store)["KernelPageSize"] == 2 * M
+        assert store.info().size == 7 * M  # as asked for
+        assert (mapping(store)["KernelPageSize"], mapping(store)["Size"]) == (2 * M, 8 * M)
         assert huge_pages.free() == 0  # promised at creation: none can be missing later
         store["a"] = value = os.urandom(3 * M)
         pid = os.fork()
@@ -74,7 +77,7 @@ def test_huge_pages(huge_pages, key, options):
 def test_true_means_the_kernels_own_size(huge_pages, key):
     huge_pages.set_aside(4)
     with Store(key, size="3M", hugepages=True) as store:
-        assert mapping(store)["KernelPageSize"] == 2 * M and store.info().size == 4 * M
+        assert (mapping(store)["KernelPageSize"], mapping(store)["Size"]) == (2 * M, 4 * M)
         with Store(key, create=False) as same:  # who attaches need not know
             same["a"] = 1
             assert store["a"] == 1 and mapping(same)["KernelPageSize"] == 2 * M
@@ -84,12 +87,12 @@ def test_true_means_the_kernels_own_size(huge_pages, key):
 @HUGE
 def test_too_few_huge_pages_and_the_command_that_helps(huge_pages, key, options):
     huge_pages.set_aside(1)
-    wish = {"name": key, "size": "8M", "hugepages": "2M", **options}
+    wish = {"name": key, "size": "8M", "hugepages": "2M", **options}  # a fifth one for what lies beside the size
     with pytest.raises(shmstore.StoreSystemError) as refused:
         Store(**wish)
     said = str(refused.value)
     assert (
-        "hugepages='2M' needs 4 of them; vm.nr_hugepages is 1, 1 free; reserve more: sysctl -w vm.nr_hugepages=4"
+        "hugepages='2M' needs 5 of them; vm.nr_hugepages is 1, 1 free; reserve more: sysctl -w vm.nr_hugepages=5"
         in said
     )
     name, count = re.search(r"sysctl -w (\S+)=(\d+)", said).groups()
@@ -100,14 +103,29 @@ def test_too_few_huge_pages_and_the_command_that_helps(huge_pages, key, options)
         store.destroy()
 
 
+@pytest.mark.parametrize("clients", [None, 2, 200])
+def test_max_clients_does_not_change_the_size(huge_pages, key, clients):
+    """Rounding up to huge pages adds memory, more or less of it; who attaches compares what was asked for."""
+    huge_pages.set_aside(4)
+    with Store(key, size="7000K", hugepages="2M", max_clients=clients) as store:
+        for other in (None, 1, 300):
+            Store(key, size="7000K", hugepages="2M", max_clients=other).close()
+        Store(key, size=store.info().size).close()
+        with pytest.raises(ValueError, match="its creator chose size=7168000, this handle asks for 7340032"):
+            Store(key, size="7M", hugepages="2M")
+        store["a"] = bytes(6 * M)
+        store.check()
+        store.destroy()
+
+
 def test_promised_pages_are_not_free(huge_pages, key):
     """They are set aside for a store that has yet to touch them; the command counts them in."""
     huge_pages.set_aside(4)
-    with Store(PRIVATE, size="8M", hugepages="2M"):
+    with Store(PRIVATE, size="7M", hugepages="2M"):
         with pytest.raises(shmstore.StoreSystemError, match="vm.nr_hugepages is 4, 0 free; .* vm.nr_hugepages=8"):
-            Store(key, size="8M", hugepages="2M")
+            Store(key, size="7M", hugepages="2M")
         huge_pages.set_aside(8, taken=4)
-        with Store(key, size="8M", hugepages="2M") as store:
+        with Store(key, size="7M", hugepages="2M") as store:
             store.destroy()
 
 
@@ -132,7 +150,7 @@ def test_doctor_counts_huge_pages(huge_pages):
 
     assert "none are reserved" in limits.huge_pages(Machine()).says
     huge_pages.set_aside(4)
-    with Store(PRIVATE, size="4M", hugepages="2M"):
+    with Store(PRIVATE, size="3M", hugepages="2M"):
         assert "2 of 4 are free, 2M each" in limits.huge_pages(Machine()).says
 
 
@@ -141,10 +159,10 @@ def test_doctor_counts_huge_pages(huge_pages):
 
 @BOTH
 def test_prefault(key, memory):
-    with Store(key, backend=memory, size="8M", codec="raw") as store:
+    with Store(key, backend=memory, **of_segment(8 * M), codec="raw") as store:
         assert mapping(store)["Rss"] < M
         store.destroy()
-    with Store(key, backend=memory, size="8M", prefault=True, codec="raw") as store:
+    with Store(key, backend=memory, **of_segment(8 * M), prefault=True, codec="raw") as store:
         assert mapping(store)["Rss"] == 8 * M == allocated(store)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         store["a"] = value = bytes(3 * M)
@@ -158,7 +176,7 @@ def test_prefault(key, memory):
 
 @BOTH
 def test_prefault_when_attaching(key, memory):
-    with Store(key, backend=memory, size="8M") as store:
+    with Store(key, backend=memory, **of_segment(8 * M)) as store:
         with Store(key, backend=memory, create=False, prefault=True) as same:
             assert mapping(same)["Rss"] == 8 * M == allocated(same)
             assert mapping(store)["Rss"] < M  # the pages are there, and this handle has yet to map them
@@ -193,7 +211,7 @@ def test_lock_memory_of_system_v(key):
 @needs_root
 def test_lock_memory_of_posix(key):
     before = locked()
-    with Store(key, backend="posix", size="4M", lock_memory=True, codec="raw") as store:
+    with Store(key, backend="posix", **of_segment(4 * M), lock_memory=True, codec="raw") as store:
         assert locked() - before == 4 * M  # counted at once, and locked as it is touched
         assert mapping(store)["Locked"] < M
         store["a"] = bytes(M)
@@ -212,7 +230,11 @@ def test_lock_memory_without_the_right(key, memory, limit, amount, in_child):
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (limit, limit))
 
     with pytest.raises(OSError) as refused:
-        in_child(lambda: Store(key, backend=memory, size="4M", lock_memory=True).close(), uid=NOBODY, before=limited)
+        in_child(
+            lambda: Store(key, backend=memory, **of_segment(4 * M), lock_memory=True).close(),
+            uid=NOBODY,
+            before=limited,
+        )
     said = str(refused.value)
     assert (
         f"lock_memory=True needs 4M, ulimit -l is {amount}; raise it (ulimit -l 4096" in said and "CAP_IPC_LOCK" in said
@@ -222,12 +244,25 @@ def test_lock_memory_without_the_right(key, memory, limit, amount, in_child):
 
 
 @BOTH
+def test_attaching_with_lock_memory_without_the_right(key, memory, in_child):
+    """The limit is about the segment, whoever made it."""
+    with Store(key, backend=memory, **of_segment(4 * M), mode=0o666) as store:
+        with pytest.raises(OSError, match="lock_memory=True needs 4M, ulimit -l is 0 bytes; raise it .ulimit -l 4096"):
+            in_child(
+                lambda: Store(key, backend=memory, create=False, owner="any", lock_memory=True).close(),
+                uid=NOBODY,
+                before=without_limits,
+            )
+        store.destroy()
+
+
+@BOTH
 def test_the_limit_that_the_sentence_names_is_enough(key, memory, in_child):
     def raised() -> None:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (4096 << 10, 4096 << 10))  # ulimit -l 4096
 
     def lock() -> None:
-        with Store(key, backend=memory, size="4M", lock_memory=True) as store:
+        with Store(key, backend=memory, **of_segment(4 * M), lock_memory=True) as store:
             store["a"] = 1
             store.destroy()
 
