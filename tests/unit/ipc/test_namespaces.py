@@ -16,7 +16,7 @@ import shmstore
 from shmstore import Store
 from shmstore._core import ffi, lib
 
-CLAIMING, LIVE, ADOPTING = 1, 2, 4
+CLAIMING, LIVE, DEAD = 1, 2, 3
 
 
 class Places:
@@ -24,7 +24,8 @@ class Places:
 
     def __init__(self, store):
         size = ffi.new("uint64_t *")
-        self.memory = ffi.buffer(lib.shms_memory(store._handle, size), store.info().size)
+        memory = lib.shms_memory(store._handle, size)
+        self.memory = ffi.buffer(memory, size[0])
         (self.first,), (self.size,) = (
             struct.unpack_from("<Q", self.memory, 184),
             struct.unpack_from("<I", self.memory, 196),
@@ -43,10 +44,17 @@ class Places:
         struct.pack_into("<Q", self.memory, self.first + index * self.size, word)
         struct.pack_into("<Q", self.memory, 1032, index + 1)
 
-    def hold_buckets(self, number):
+    def buckets_in_use(self):
         slots, buckets = struct.unpack_from("<QQ", self.memory, 216)
-        for bucket in range(buckets):
-            struct.pack_into("<H", self.memory, slots + 64 * bucket, number)
+        return {
+            bucket for bucket in range(buckets) if any(self.memory[slots + 64 * bucket + 8 : slots + 64 * bucket + 64])
+        }
+
+    def hold(self, number, bucket):
+        """The lock of a bucket for a client, which says so in its first record."""
+        (slots,) = struct.unpack_from("<Q", self.memory, 216)
+        struct.pack_into("<Q", self.memory, self.first + (number - 1) * self.size + 192, bucket + 1)
+        struct.pack_into("<H", self.memory, slots + 64 * bucket, number)
 
 
 @pytest.mark.parametrize("waiting", [False, True])
@@ -103,13 +111,15 @@ def test_closing_without_a_slot_waits_for_threads_inside(key):
 def test_what_a_container_that_is_gone_left_half_claimed_is_taken_over(free_key):
     """Nothing tells of its processes, but nobody else is attached: System V counts that."""
     with Store(free_key, size="1M", backend="sysv", timeout=1.0) as store:
-        store["k"] = 1
         places = Places(store)
-        for generation, state in ((2, ADOPTING), (4, LIVE)):
+        store["k"] = 1
+        (bucket,) = places.buckets_in_use()
+        for generation, state in ((2, DEAD), (4, LIVE)):
             places.write(1, generation, state, 77)
-            places.hold_buckets(2)
-            store["new"] = state
+            places.hold(2, bucket)
+            store["k"] = state
             assert store.recover() == 0 and len(store.clients()) == 1
+            store.check()
         places.write(1, 6, CLAIMING, 77)
         assert store.recover() == 1
         store.check()
