@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 
+from segment_sizes import M, of_segment
+
 import shmstore
 from shmstore import PRIVATE, Store
-
-M = 1 << 20
 
 
 def free() -> int:
@@ -204,7 +204,7 @@ def doctor_says_which_and_why():
     level, says, fix = doctor()
     assert level == "note" and "its size is 64M, the default of containers" in says, says
     with (
-        Store("small", backend="posix", size="512M", max_entries=2000, codec="raw") as store,
+        Store("small", backend="posix", **of_segment(512 * M), max_entries=2000, codec="raw") as store,
         Store("large", size="512M", codec="raw") as large,
     ):
         level, says, fix = doctor()

@@ -250,7 +250,7 @@ def test_an_opener_with_impossible_options_finishes_no_creation(segment_size):
     try:
         with sysv.shmat(shmid) as memory:
             before = bytes(memory)
-            assert openers("8K", "20K") == ["ValueError", "ValueError"]
+            assert openers("8K", "12K") == ["ValueError", "ValueError"]
             assert bytes(memory) == before
         assert openers("1M") == [str(1 << 20)]
     finally:
