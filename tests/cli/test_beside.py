@@ -73,7 +73,7 @@ def test_the_same_as_the_systems_own_commands(planted, cli, nobody, who):
     assert stayed <= files.keys()
     for what, place in planted.items():
         row = found[place] if isinstance(place, int) else files[place]
-        ours = (row["uid"], row["mode"], row["size"])
+        ours = (row["uid"], row["mode"], row.get("segment_size", row["size"]))
         if isinstance(place, int):
             forked = who == "nobody" and what != "segment"  # nobody is a child of this process, attached as it is
             assert (row["key"], *ours, row["attached"] - forked, row["destroyed"]) == segments[place], what

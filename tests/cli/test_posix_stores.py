@@ -99,7 +99,13 @@ def test_ls(held, posix, cli):
     with Store(posix, backend="posix", readonly=True):
         (row,) = [row for row in cli("ls", "--json").ok().json["stores"] if row["name"] == posix]
     assert (row["kind"], row["backend"], row["object"], row["id"]) == ("store", "posix", path_of(posix).name, None)
-    assert (row["size"] > 1 << 20, row["entries"], row["clients"], row["attached"], row["states"]) == (
+    assert (
+        row["size"] == 1 << 20 < row["segment_size"],
+        row["entries"],
+        row["clients"],
+        row["attached"],
+        row["states"],
+    ) == (
         True,
         1,
         1,
