@@ -110,8 +110,8 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
     return true;
 }
 
-/* Did it die during an operation? Most processes that end without leaving had none in progress. */
-static bool left_something(struct shms_client *c) {
+/* Is it in an operation, or did it die in one? Most processes that end without leaving had none in progress. */
+static bool states_something(struct shms_client *c) {
     for (uint32_t i = 0; i <= SHMS_CLIENT_RECORDS; i++) {
         struct shms_record *r = &c->records[i];
         if (shms_load_relaxed(&r->bucket) || shms_load_relaxed(&r->block) || shms_load_relaxed(&r->old) ||
@@ -137,7 +137,7 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
         if (!first && w != dead)
             return false;
     }
-    if (first && left_something(c)) {
+    if (first && states_something(c)) {
         shms_store_relaxed(&s->last_dead_pid, SHMS_OWNER_PID(w));
         shms_fetch_add_acq_rel(&s->takeovers, 1);
     }
@@ -149,6 +149,8 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
     shms_store_relaxed(&c->attached, shms_os_realtime()); /* when it was found dead; the death itself left no time */
     return shms_cas_acq_rel(&c->owner, &dead, SHMS_OWNER_WITH_STATE(dead, SHMS_CLIENT_FREE));
 }
+
+#define LOOKED_AT_ONCE 512u
 
 uint32_t shms_recover_all(struct shms_store *s, bool quick) {
     uint32_t recovered = 0;
@@ -164,9 +166,14 @@ uint32_t shms_recover_all(struct shms_store *s, bool quick) {
 
 bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some) {
     uint32_t used = shms_clients_used(s);
-    for (; some && *index < used; some--, ++*index)
-        if (SHMS_OWNER_STATE(shms_load_acquire(&shms_client_at(s, *index)->owner)) != SHMS_CLIENT_FREE)
-            shms_recover_client(s, *index);
+    for (uint32_t looked = 0; looked < LOOKED_AT_ONCE && some && *index < used; looked++, ++*index) {
+        struct shms_client *c = shms_client_at(s, *index);
+        if (SHMS_OWNER_STATE(shms_load_acquire(&c->owner)) == SHMS_CLIENT_FREE ||
+            (!states_something(c) && !(shms_load_relaxed(&s->pin_bits[*index / 64]) >> (*index % 64) & 1)))
+            continue;
+        shms_recover_client(s, *index);
+        some--;
+    }
     return *index < used;
 }
 
