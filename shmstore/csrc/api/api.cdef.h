@@ -40,6 +40,8 @@ int shms_refused(int64_t handle, char *call, uint32_t size);
 /* Works also for a store that has been destroyed meanwhile. */
 int shms_get_info(int64_t handle, struct shms_info *info);
 int shms_get_stats(int64_t handle, struct shms_stats *stats);
+/* Free blocks that this process keeps for its next puts become free for all, and empty spans are closed. */
+void shms_give_up_hints(int64_t handle);
 /* Fills up to `room` clients. Returns how many there are, or a status. */
 int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room);
 /* kind: 0 str keys, 8 bytes keys, 0xffffffff all. */

@@ -48,7 +48,7 @@ static int write_value(struct shms_call *c, struct shms_op *op, const struct shm
 static int make_room(struct shms_call *c, bool *all) {
     struct shms_room room = {0};
     int rc;
-    while ((rc = shms_make_room(&c->h->s, &room)) == SHMS_AGAIN)
+    while ((rc = shms_make_room(c->h->s, &room)) == SHMS_AGAIN)
         if ((rc = shms_call_pause(c)) != SHMS_OK)
             return rc;
     *all = rc == SHMS_OK;
@@ -67,7 +67,7 @@ static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_pu
 
 static int put_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
     struct shms_op op;
-    struct shms_store *s = &c->h->s;
+    struct shms_store *s = c->h->s;
     int rc;
     while ((rc = shms_op_begin(s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
@@ -102,8 +102,8 @@ static int without_room(struct shms_call *c, const char *key, uint32_t length, u
     struct shms_entry f;
     if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) || put->mode == SHMS_SET || put->mode == SHMS_INCR)
         return rc;
-    shms_key_init(&c->h->s, &n, key, length, kind);
-    int found = shms_find(&c->h->s, &n, &f);
+    shms_key_init(c->h->s, &n, key, length, kind);
+    int found = shms_find(c->h->s, &n, &f);
     if (found != SHMS_OK && found != SHMS_MISS)
         return rc;
     uint64_t version = found == SHMS_OK ? f.life : 0;
@@ -125,7 +125,7 @@ static int change_once(struct shms_call *c, const char *key, uint32_t length, ui
                        uint64_t expected) {
     struct shms_op op;
     int rc;
-    while ((rc = shms_op_begin(&c->h->s, &op, key, length, kind)) == SHMS_BUSY)
+    while ((rc = shms_op_begin(c->h->s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
     while ((rc = expiry ? shms_op_touch(&op, *expiry, expected) : shms_op_remove(&op, expected)) == SHMS_BUSY)
