@@ -115,8 +115,8 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     if (s->me)
         shms_heap_leave(s); /* what this process keeps to itself is free, too */
     uint64_t heap = s->heap_pages * SHMS_PAGE;
-    stats->entries = sum[SHMS_USED_BLOCKS];
-    stats->bytes_used = shms_min(sum[SHMS_USED_BYTES], heap);
+    stats->entries = SHMS_USED(sum[SHMS_USED_BLOCKS]);
+    stats->bytes_used = shms_min(SHMS_USED(sum[SHMS_USED_BYTES]), heap);
     stats->bytes_free = heap - stats->bytes_used;
     stats->largest_free = shms_span_longest_free(s) * SHMS_PAGE;
     stats->zombies = shms_pin_zombies(s);

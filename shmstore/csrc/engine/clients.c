@@ -20,11 +20,13 @@ static bool become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
     if (shms_load_acquire(&c->owner) != owner)
         return false; /* the slot may belong to another process by now: nothing of it is written */
     for (uint32_t i = 0; i <= SHMS_CLIENT_RECORDS; i++) {
-        shms_store_relaxed(&c->records[i].bucket, 0);
-        shms_store_relaxed(&c->records[i].block, 0);
-        shms_store_relaxed(&c->records[i].old, 0);
-        shms_store_relaxed(&c->records[i].page, 0);
+        shms_store_release(&c->records[i].bucket, 0); /* [record-then-owner] */
+        shms_store_release(&c->records[i].block, 0);
+        shms_store_release(&c->records[i].old, 0);
+        shms_store_release(&c->records[i].page, 0);
     }
+    for (uint32_t i = SHMS_USED_BLOCKS; i <= SHMS_USED_BYTES; i++) /* a late finder's exchange fails from now on */
+        shms_store_relaxed(&c->counters[i], SHMS_USED_OF(owner, shms_load_relaxed(&c->counters[i])));
     for (uint32_t i = 0; i < s->pin_count; i++) {
         shms_store_relaxed(&c->pins[i].life, 0);
         shms_store_relaxed(&c->pins[i].block, 0);

@@ -172,13 +172,21 @@ static struct program word_then_owner(int mutation) {
                    {0, 1});
 }
 
-/* recover.c: what the next owner of the slot writes into a record cannot be followed by the former owner's word. 0 record,
- * 1 owner word: 1 dead, 2 free, 3 claimed and live. */
+/* recover.c: what the next owner of the slot writes into a record cannot be followed by the former owner's word: neither
+ * `block`, nor its life beside the former owner's `block`. 0 a word of the record, 1 owner word: 1 dead, 2 free, 3 claimed
+ * and live; 2 record.block, 5 as the dead client left it. */
 static struct program record_then_owner(int mutation) {
     return PROGRAM(stolen,
                    {{CAS(1, 1, 2, AR, 7), CAS(1, 2, 3, AR, 7), STORE(0, 1, M(1, RLX, REL))},
                     {LOAD(0, M(2, RLX, ACQ), 0), UNLESS(0, 1), LOAD(1, ACQ, 1)}},
                    {0, 1});
+}
+static bool mixed(const struct world *w) { return R(w, 2) == 5 && stolen(w); }
+static struct program life_beside_block(int mutation) {
+    return PROGRAM(mixed,
+                   {{CAS(1, 1, 2, AR, 7), CAS(1, 2, 3, AR, 7), STORE(2, 0, REL), STORE(0, 1, M(1, RLX, REL)), STORE(2, 6, REL)},
+                    {LOAD(2, ACQ, 2), UNLESS(2, 5), LOAD(0, RLX, 0), UNLESS(0, 1), FENCE(M(2, RLX, ACQ)), LOAD(1, ACQ, 1)}},
+                   {0, 1, 5});
 }
 
 /* clients.c become_live, liveness.c: the identity in a live slot is its owner's. 0 owner word: 1 the former owner's,
@@ -243,6 +251,7 @@ static const struct {
     {"summary", summary, 2},
     {"word-then-owner", word_then_owner, 2},
     {"record-then-owner", record_then_owner, 2},
+    {"record-then-owner", life_beside_block, 2},
     {"claim-then-live", claim_then_live, 2},
     {"claim-then-live", live_then_dead, 1},
     {"magic-last", magic_last, 2},

@@ -184,12 +184,12 @@ static inline void expect_sound(struct shms_store *s) {
     EXPECT(rc == SHMS_OK);
 }
 
-/* The sum of a counter over all clients. */
+/* The sum of a used counter over all clients. */
 static inline uint64_t counted(struct shms_store *s, int counter) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < shms_clients_used(s); i++)
         sum += shms_load_acquire(&shms_client_at(s, i)->counters[counter]);
-    return sum;
+    return SHMS_USED(sum);
 }
 
 struct census {
