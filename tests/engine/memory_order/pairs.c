@@ -183,10 +183,11 @@ static struct program record_then_owner(int mutation) {
 }
 static bool mixed(const struct world *w) { return R(w, 2) == 5 && stolen(w); }
 static struct program life_beside_block(int mutation) {
-    return PROGRAM(mixed,
-                   {{CAS(1, 1, 2, AR, 7), CAS(1, 2, 3, AR, 7), STORE(2, 0, REL), STORE(0, 1, M(1, RLX, REL)), STORE(2, 6, REL)},
-                    {LOAD(2, ACQ, 2), UNLESS(2, 5), LOAD(0, RLX, 0), UNLESS(0, 1), FENCE(M(2, RLX, ACQ)), LOAD(1, ACQ, 1)}},
-                   {0, 1, 5});
+    return PROGRAM(
+        mixed,
+        {{CAS(1, 1, 2, AR, 7), CAS(1, 2, 3, AR, 7), STORE(2, 0, REL), STORE(0, 1, M(1, RLX, REL)), STORE(2, 6, REL)},
+         {LOAD(2, ACQ, 2), UNLESS(2, 5), LOAD(0, RLX, 0), UNLESS(0, 1), FENCE(M(2, RLX, ACQ)), LOAD(1, ACQ, 1)}},
+        {0, 1, 5});
 }
 
 /* clients.c become_live, liveness.c: the identity in a live slot is its owner's. 0 owner word: 1 the former owner's,
