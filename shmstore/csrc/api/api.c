@@ -159,7 +159,7 @@ static void describe(struct shms_store *s, uint32_t index, uint64_t owner, struc
 }
 
 /* A client may leave during the call. Then its row says what its owner word said when it was read. */
-int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room) {
+int64_t shms_get_clients(int64_t handle, uint32_t *from, struct shms_client_info *clients, uint32_t room) {
     struct shms_handle *h;
     int rc = usable(handle, &h);
     if (rc != SHMS_OK)
@@ -167,14 +167,10 @@ int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint3
     struct shms_store *s = h->s;
     int64_t count = 0;
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
-    for (uint32_t i = 0; i < high; i++) {
-        struct shms_client *c = shms_client_at(s, i);
-        uint64_t w = shms_load_acquire(&c->owner);
-        if (SHMS_OWNER_STATE(w) == SHMS_CLIENT_FREE)
-            continue;
-        if (count < room)
-            describe(s, i, w, &clients[count]);
-        count++;
+    for (; *from < high && count < room; ++*from) {
+        uint64_t w = shms_load_acquire(&shms_client_at(s, *from)->owner);
+        if (SHMS_OWNER_STATE(w) != SHMS_CLIENT_FREE)
+            describe(s, *from, w, &clients[count++]);
     }
     return count;
 }

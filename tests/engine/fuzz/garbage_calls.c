@@ -204,7 +204,8 @@ void look_at_everything(uint32_t i) {
     int64_t number = number_of(i);
     MUST(shms_get_info(number, &info) == SHMS_OK && info.name_length <= SHMS_NAME_MAX);
     MAY_BE(shms_get_stats(number, &stats), "odcp");
-    int64_t n = shms_get_clients(number, clients, 8);
+    uint32_t from = 0;
+    int64_t n = shms_get_clients(number, &from, clients, 8);
     MUST(n >= 0 ? n <= s->client_count : may_be((int)n, "dcp"));
     struct shms_handle *h = shms_handle_get(number);
     struct shms_count counted;
