@@ -121,7 +121,7 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
          * bucket is unlocked. */
         shms_expire_suspect(s, bucket);
         for (;;) {
-            uint64_t w = shms_load_acquire(lock);
+            uint64_t w = shms_load_seq_cst(lock); /* [take-then-owner] */
             if (SHMS_LOCK_HOLDER(w) != number || release_lock(s, c, dead, lock, w))
                 break;
             if (shms_load_acquire(&c->owner) != dead)
@@ -154,7 +154,7 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
     uint64_t dead = SHMS_OWNER_WITH_STATE(w, SHMS_CLIENT_DEAD);
     bool first = false;
     if (w != dead) {
-        first = shms_cas_acq_rel(&c->owner, &w, dead);
+        first = shms_cas_seq_cst(&c->owner, &w, dead); /* [take-then-owner] */
         if (!first && w != dead)
             return false;
     }

@@ -183,8 +183,11 @@ RUNS = [
     *runs_of(
         "locks",
         quick=[""],
-        full=["-DDOPS=3 -DFOPS=3"],
-        mutations=["-DM_NO_COUNT", "-DM_REUSE_EARLY", "-DM_NO_OWNER", "-DM_NOGEN", "-DM_HOLDER_ONLY"],
+        full=["-DDOPS=3 -DFOPS=3", "-DFALSE"],
+        mutations=[
+            *("-DM_NO_COUNT", "-DM_REUSE_EARLY", "-DM_NO_OWNER", "-DM_NOGEN", "-DM_HOLDER_ONLY"),
+            *(f"-DFALSE -DM_{rule}" for rule in ("TAKE_BLIND", "LEAVE_BLIND", "LEAVE_EARLY", "LEAVE_HOLDER")),
+        ],
         slow=["-DM_OWNER_FIRST", "-DM_RECORD_LATE", "-DM_FREE_STORE"],
     ),
     *runs_of(
