@@ -394,15 +394,19 @@ def test_check_beside_a_writer(make):
     if writer == 0:
         try:
             for n in range(10**9):
-                store[f"k{n % 1000}"] = b"w" * (n * 37 % 6000)
+                store[f"k{n % 1000}"] = b"w" * (n * 37 % 2000)
                 store.delete(f"k{(n * 7) % 1000}")
         finally:
             os._exit(1)
     try:
-        before = store.stats().puts
-        for _ in range(30):
+        began = store.stats().puts
+        while store.stats().puts == began:
+            assert os.waitpid(writer, os.WNOHANG) == (0, 0)
+        began, checks = store.stats().puts, 0
+        while checks < 30 or store.stats().puts == began:  # it is to write meanwhile
             assert reader.check() == 0
-        assert store.stats().puts > before  # it did write meanwhile
+            checks += 1
+        assert os.waitpid(writer, os.WNOHANG) == (0, 0)
     finally:
         os.kill(writer, signal.SIGKILL)
         os.waitpid(writer, 0)
