@@ -41,6 +41,7 @@ except ImportError as _error:
 from shmstore._base.imports import late
 from shmstore._store.derived_keys import key, typed_key
 from shmstore._store.records import ClientInfo, EntryInfo, Stats, StoreInfo
+from shmstore.cache import Cache
 from shmstore.codecs.registry import register
 from shmstore.errors import (
     CodecError,
@@ -48,6 +49,7 @@ from shmstore.errors import (
     InvalidKey,
     KeyCollision,
     LockTimeout,
+    NotACache,
     NotAStore,
     ReadOnlyStore,
     ShmStoreError,
@@ -88,6 +90,7 @@ __all__ = [
     "DEFAULT",
     "KEEP",
     "PRIVATE",
+    "Cache",
     "ClientInfo",
     "CodecError",
     "EntryInfo",
@@ -95,6 +98,7 @@ __all__ = [
     "InvalidKey",
     "KeyCollision",
     "LockTimeout",
+    "NotACache",
     "NotAStore",
     "ReadOnlyStore",
     "ShareableList",

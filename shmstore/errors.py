@@ -17,6 +17,7 @@ __all__ = [
     "InvalidKey",
     "KeyCollision",
     "LockTimeout",
+    "NotACache",
     "NotAStore",
     "ReadOnlyStore",
     "ShmStoreError",
@@ -62,6 +63,11 @@ class StoreExists(ShmStoreError):
 @once
 class StoreForeign(ShmStoreError):
     """The store belongs to another user, and the option ``owner`` does not allow that user."""
+
+
+@once
+class NotACache(ShmStoreError):
+    """A store has this name, but it was created as a Store, which never evicts. It was not changed."""
 
 
 @once

@@ -80,6 +80,8 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         "__weakref__", "_codec", "_codec_number", "_codecs", "_key", "_options", "_parts", "_popped_at", "_typed", "_uuid",
     )  # fmt: skip
 
+    _EVICTS = False  # of a Cache: True
+
     if TYPE_CHECKING:
         _codec: Codec  # that writes
         _codec_number: int | str  # as it is recorded; a name for codecs of users
@@ -148,7 +150,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         """
         given = {**locals()}  # a copy: a debugger may add to what locals() returns
         del given["self"]
-        open_handle(self, *parse(**given))
+        open_handle(self, *parse(**given, evicts=self._EVICTS))
 
     @property
     def closed(self) -> bool:

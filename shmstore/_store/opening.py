@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["open_handle"]
 
-SHARES_SLOT = True  # tests of several clients in one process set it to False: then each handle is a client of its own
 _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
 
@@ -42,13 +41,13 @@ def open_handle(store: Store[Any], key: Key, options: Options) -> None:
     request.key, request.name_kind, request.name_length, request.name = key.number, key.kind, len(key.name), name
     request.create, request.size, request.size_given = _CREATE[options.create], options.size, options.size_given
     request.max_clients = options.max_clients or 0
+    request.evicts = options.evicts
     request.max_entries, request.entries_given = options.max_entries or 0, options.max_entries is not None
     request.mode, request.mode_given = options.mode, options.mode_given
     request.readonly, request.timeout = options.readonly, timeout
     request.backend = BACKENDS.index(key.backend)
     request.id, request.huge_page = key.id, options.huge_page
     request.prefault, request.lock_memory = options.prefault, options.lock_memory
-    request.shares = SHARES_SLOT
     object = ffi.NULL if key.object is None else ffi.new("char[]", key.object)
     request.object = object
     owner = options.owner
@@ -109,6 +108,11 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
         )
     if status == lib.SHMS_MISMATCH:
         what = ffi.string(result.what).decode()
+        if what == "kind":
+            return errors.NotACache(
+                f"{store}: it was created as a Store, which keeps every entry and evicts none; open it with shmstore.Store, or use "
+                "another name for the cache"
+            )
         theirs = {"size": result.size, "max_entries": result.max_entries, "mode": oct(result.mode)}[what]
         ours = {"size": request.size, "max_entries": request.max_entries, "mode": oct(request.mode)}[what]
         return ValueError(

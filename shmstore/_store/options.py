@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from shmstore._store.names import Key
     from shmstore.codecs.protocol import Codec
 
-__all__ = ["ATTACHING", "CLIENTS_MAX", "Options", "parse", "parse_count"]
-
-CLIENTS_MAX = 65_000
+__all__ = ["ATTACHING", "Options", "parse"]
 
 
 @once
@@ -26,7 +24,7 @@ class Options(Record):
     pages; *uuid*: of the only store to attach to."""
 
     __slots__ = (
-        "codec", "create", "decoders", "huge_page", "lock_memory", "max_clients", "max_entries", "mode", "mode_given", "owner",
+        "codec", "create", "decoders", "evicts", "huge_page", "lock_memory", "max_clients", "max_entries", "mode", "mode_given", "owner",
         "prefault", "readonly", "size", "size_given", "timeout", "ttl", "uuid",
     )  # fmt: skip
     create: bool | None
@@ -41,6 +39,7 @@ class Options(Record):
     ttl: Duration | None
     codec: str | Codec
     decoders: tuple[str | Codec, ...]
+    evicts: bool
     timeout: Duration | None
     huge_page: int
     prefault: bool
@@ -50,21 +49,15 @@ class Options(Record):
 
 # What creation takes, for handles that create nothing.
 ATTACHING = {
-    "create": False, "size": 1 << 26, "size_given": False, "max_entries": None, "max_clients": None, "mode": 0o600,
+    "create": False, "evicts": False, "size": 1 << 26, "size_given": False, "max_entries": None, "max_clients": None, "mode": 0o600,
     "mode_given": False, "huge_page": 0, "prefault": False, "lock_memory": False,
 }  # fmt: skip
-
-
-def parse_count(what: str, number: Any, most: int) -> None:
-    if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-        raise TypeError(f"{what} is an int or None, not {type(number).__name__}")
-    if number is not None and not 0 < number <= most:
-        raise ValueError(f"{what} is from 1 to {'2**32 - 1' if most == 2**32 - 1 else most}, not {number}")
 
 
 def parse(
     name: Any, *, backend: Any, create: Any, size: Any, max_entries: Any, max_clients: Any, mode: Any, owner: Any, readonly: Any, ttl: Any,
     codec: Any, decoders: Any, timeout: Any, hugepages: Any, prefault: Any, lock_memory: Any,
+    evicts: bool,
 ) -> tuple[Key, Options]:  # fmt: skip
     """Check the arguments of ``Store()``.
 
@@ -82,8 +75,11 @@ def parse(
         raise TypeError(f"create is None, True or False, not {create!r}")
     if readonly and create:
         raise ValueError("readonly=True creates nothing; leave create=True out")
-    parse_count("max_entries", max_entries, 2**32 - 1)
-    parse_count("max_clients", max_clients, CLIENTS_MAX)
+    for what, number, most in (("max_entries", max_entries, 2**32 - 1), ("max_clients", max_clients, 65_000)):
+        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+            raise TypeError(f"{what} is an int or None, not {type(number).__name__}")
+        if number is not None and not 0 < number <= most:
+            raise ValueError(f"{what} is from 1 to {'2**32 - 1' if most == 2**32 - 1 else most}, not {number}")
     mode_given = type(mode) is not DefaultInt
     if mode_given and (isinstance(mode, bool) or not isinstance(mode, int)):
         raise TypeError(f"mode is an int such as 0o600, not {type(mode).__name__}")
@@ -95,6 +91,6 @@ def parse(
     return parsed, Options(
         create=None if create is None else bool(create), size=parse_size(size), size_given=type(size) is not DefaultStr,
         max_entries=max_entries, max_clients=max_clients, mode=mode, mode_given=mode_given, owner=owner, readonly=bool(readonly), ttl=ttl,
-        codec=codec, decoders=decoders, timeout=timeout, huge_page=huge_page, prefault=bool(prefault),
+        codec=codec, decoders=decoders, evicts=evicts, timeout=timeout, huge_page=huge_page, prefault=bool(prefault),
         lock_memory=bool(lock_memory), uuid=None,
     )  # fmt: skip

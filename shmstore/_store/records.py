@@ -31,7 +31,7 @@ class Stats(Record):
 
     __slots__ = (
         "entries", "bytes_used", "bytes_free", "largest_free", "hits", "misses", "puts", "deletes", "evictions",
-        "expirations", "reader_retries", "takeovers", "clients", "zombies",
+        "evictions_by_count", "expirations", "reader_retries", "takeovers", "clients", "zombies",
     )  # fmt: skip
     entries: int
     bytes_used: int
@@ -42,6 +42,7 @@ class Stats(Record):
     puts: int
     deletes: int
     evictions: int
+    evictions_by_count: int
     expirations: int
     reader_retries: int
     takeovers: int

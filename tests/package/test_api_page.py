@@ -50,7 +50,7 @@ def signature(name: str, thing: Any, *, method: bool) -> str:
     """As one calls it: without types, and without self."""
     if not callable(thing):
         return name
-    if thing in (shmstore.open, Store):
+    if thing in (shmstore.open, shmstore.Cache, Store):
         return f"{name}(name, ...)"  # a table has the rest
     found = inspect.signature(thing)
     shown = []

@@ -14,8 +14,8 @@ struct shms_info {
     char name[4096];
 };
 struct shms_stats {
-    uint64_t entries, bytes_used, bytes_free, largest_free, hits, misses, puts, deletes, evictions, expirations,
-        reader_retries, takeovers, clients, zombies;
+    uint64_t entries, bytes_used, bytes_free, largest_free, hits, misses, puts, deletes, evictions, evictions_by_count,
+        expirations, reader_retries, takeovers, clients, zombies;
 };
 struct shms_client_info {
     uint32_t number, pid, state, alive, self; /* state: 1 claiming, 2 live, 3 dead; alive: 0 gone, 1 yes, 2 unknown */
@@ -40,11 +40,8 @@ int shms_refused(int64_t handle, char *call, uint32_t size);
 /* Works also for a store that has been destroyed meanwhile. */
 int shms_get_info(int64_t handle, struct shms_info *info);
 int shms_get_stats(int64_t handle, struct shms_stats *stats);
-/* Free blocks that this process keeps for its next puts become free for all, and empty spans are closed. */
-void shms_give_up_hints(int64_t handle);
-/* Fills up to `room` clients, from the slot *from on, and moves *from. Returns how many, or a status. Less than room: there
- * are no more. Asking whether one is alive takes some system calls. */
-int64_t shms_get_clients(int64_t handle, uint32_t *from, struct shms_client_info *clients, uint32_t room);
+/* Fills up to `room` clients. Returns how many there are, or a status. */
+int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room);
 /* kind: 0 str keys, 8 bytes keys, 0xffffffff all. */
 int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
                    uint8_t *buffer, uint64_t capacity, uint64_t *filled);

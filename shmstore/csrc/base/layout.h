@@ -2,11 +2,11 @@
  * describes the same in prose. Version 1, little-endian, 64-bit. It contains no pointer and no libc type.
  *
  * LAYOUT
- *   +--------+----------+---------+---------+---------+-----+-------+-----------+-------+------------+------+
- *   | header | pin bits | classes | client  | summary | due | hints | page bits | pages | slot table | heap |
- *   | 8 KiB  |          |         | table   | (page)  |     |       |           |       | (page)     |      |
- *   +--------+----------+---------+---------+---------+-----+-------+-----------+-------+------------+------+
- *   |<- beside the size that was asked for ->|<------------------ the size that was asked for ------------->|
+ *   +--------+----------+---------+---------+--------+---------+-----+-------+-----------+-------+------------+------+
+ *   | header | pin bits | classes | client  | ghosts | summary | due | hints | page bits | pages | slot table | heap |
+ *   | 8 KiB  |          |         | table   |        | (page)  |     |       |           |       | (page)     |      |
+ *   +--------+----------+---------+---------+--------+---------+-----+-------+-----------+-------+------------+------+
+ *   |<----- beside the size that was asked for ------>|<----------------- the size that was asked for ------------->|
  *   The header says where each region begins and how much it holds. Every region begins on a cache line; the slot
  *   table and the heap begin on a page. The segment starts as zero bytes, and zero is a valid state of everything
  *   but the header. So a region that no process touches uses no memory.
@@ -26,6 +26,7 @@
  *   I10 A page of the slot table that holds a lock or an entry has its bit in the summary.
  *   I11 An entry with an expiry lies in a group whose due time is not later.
  *   I12 A lock's holder is a client: live, or dead and not yet recovered.
+ *   I13 In a cache, the hint of an entry's slot has the bit `used`, or the entry is in an operation record.
  *
  * The tag in front of each field says which process may write it:
  *   [create]  the creator, once, before it writes the magic
@@ -185,14 +186,10 @@ enum {
     SHMS_EXPIRATIONS,
     SHMS_RETRIES,
     SHMS_TAKEOVERS,
-    SHMS_USED_BLOCKS, /* used counters: entries that this client published less those it took out; */
-    SHMS_USED_BYTES   /* and the capacity of their blocks */
+    SHMS_USED_BLOCKS,       /* entries that this client published less those it took out, modulo 2^64; */
+    SHMS_USED_BYTES,        /* and the capacity of their blocks */
+    SHMS_EVICTIONS_BY_COUNT /* for max_entries; SHMS_EVICTIONS: for memory */
 };
-/* ---- used counter: 63..48 the generation of the slot's owner; 47..0 the figure, modulo 2^48. */
-#define SHMS_USED(w) ((w) & 0xffffffffffffull)
-#define SHMS_USED_ADD(w, n) (((w) & ~0xffffffffffffull) | SHMS_USED((w) + (n)))
-#define SHMS_USED_OF(owner, w) (((owner) & ~0xffffffffffffull) | SHMS_USED(w))
-#define SHMS_USED_SAME_OWNER(v, w) (((v) ^ (w)) >> 48 == 0)
 
 struct shms_client_pin {
     _Atomic uint64_t block; /* [owner] offset of a block that is read in place, or was last */
@@ -246,6 +243,27 @@ struct shms_class {
 };
 static_assert(sizeof(struct shms_class) == SHMS_LINE, "a class is a cache line");
 
+/* ---- policy of a cache: what to evict (policy.h). A hint byte for each slot, ghosts, and these words. All are hints,
+ * except that an entry without SHMS_HINT_USED is never evicted (I13).
+ *   hint   7 used | 6 spare | 5..3 step | 2 main share | 1..0 frequency     changed by read-modify-write only
+ *   ghost  15..12 epoch | 11..0 bits 16 to 27 of the key's hash, the lowest of them 1; 0 = none */
+#define SHMS_HINT_USED 0x80u
+#define SHMS_HINT_MAIN 0x04u
+#define SHMS_HINT_FREQUENCY 0x03u
+#define SHMS_HINT_STEP(step) (((step) & 7u) << 3)
+#define SHMS_HINT_STEP_OF(hint) ((uint32_t)(hint) >> 3 & 7u)
+#define SHMS_GHOST_WAYS 8u /* ghosts in a set */
+struct shms_policy {
+    _Atomic uint64_t counts;   /* [any] entries 32 | of them in the small share 32 */
+    _Atomic uint64_t inserted; /* [any] into the small share */
+    _Atomic uint64_t step;     /* [any] `inserted` at which it ends << 3 | step */
+    _Atomic uint64_t evicted;  /* [any] from the small share */
+    _Atomic uint64_t epoch;    /* [any] `evicted` at which it ends << 4 | epoch */
+    uint64_t reserved[3];
+    _Atomic uint64_t hands[2]; /* [any] turns taken from the hand of the small share, and of the main share (hands.h) */
+    uint64_t reserved_hands[6];
+};
+
 /* ---- header */
 #define SHMS_SUMMARY_TOP_WORDS 16u
 struct shms_header {
@@ -281,18 +299,23 @@ struct shms_header {
     uint64_t heap_offset;
     uint64_t heap_pages;
     uint64_t page_bits_offset;
-    uint8_t reserved_create[SHMS_PAGE / 4 - 288];
+    uint64_t ghosts_offset;
+    uint64_t ghost_sets; /* 0: a full store refuses entries; else it is a cache, which evicts (policy.h) */
+    uint8_t reserved_create[SHMS_PAGE / 4 - 304];
     /* dynamic, on their own cache lines */
     _Atomic uint64_t has_expiry;   /* [any] 1 since the first entry with an expiry */
     _Atomic uint64_t clients_high; /* [any] client slots below this index may have been used; only grows */
-    uint64_t reserved_line[6];
+    _Atomic uint64_t first_due;    /* [any] the due word of the whole store (expire.h) */
+    uint64_t reserved_line[5];
     _Atomic uint64_t numbers;    /* [any] numbers given out */
     _Atomic uint64_t pages_high; /* [any] pages of the heap below this index may have been used; only grows */
     _Atomic uint64_t keep;       /* [any] hint: so many free pages keep their memory */
     _Atomic uint64_t idle;       /* [any] hint: free pages that have memory */
     _Atomic uint64_t returned;   /* [any] hint: pages given back and not taken since */
-    uint64_t reserved_heap[3];
+    _Atomic uint64_t closed;     /* [any] spans that were closed: a search for free pages can find more (span.c) */
+    uint64_t reserved_heap[2];
     _Atomic uint64_t summary_top[SHMS_SUMMARY_TOP_WORDS]; /* [any] a bit for each page of the summary */
+    struct shms_policy policy;
 };
 static_assert(offsetof(struct shms_header, has_expiry) == SHMS_PAGE / 4, "dynamic part");
 static_assert(sizeof(struct shms_header) <= SHMS_NAME_OFFSET, "name page");

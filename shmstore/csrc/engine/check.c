@@ -140,7 +140,7 @@ static int check_heap(struct shms_store *s, struct shms_check *c) {
     return c->at < high ? SHMS_AGAIN : SHMS_OK;
 }
 
-/* ---- the slot table: I2 to I5, I8, I10 to I12 */
+/* ---- the slot table: I2 to I5, I8, I10 to I13 */
 
 /* A writer notes the due time after publishing and before it releases the home bucket. So the entry is judged only
  * while the bucket is not held, and the due word is read again after that was seen. */
@@ -162,7 +162,15 @@ static bool still_there(const struct shms_entry *e) {
     return shms_load_acquire(e->slot) == e->word && shms_entry_unchanged(e);
 }
 
-/* One entry: I2, I3, I4, I5, I11. */
+/* A writer sets the bit before it clears its record, and states the entry in its record before it clears the bit. */
+static bool has_hint(struct shms_store *s, uint64_t slot, uint64_t offset, uint64_t life) {
+    for (int look = 0; look < 2; look++)
+        if ((shms_load_acquire(&s->hints[slot]) & SHMS_HINT_USED) || life_is_in_a_record(s, offset, life))
+            return true;
+    return false;
+}
+
+/* One entry: I2, I3, I4, I5, I11, I13. */
 static int check_entry(struct shms_store *s, struct shms_check *c, uint64_t bucket, uint32_t index) {
     unsigned long long slot = bucket * SHMS_BUCKET_SLOTS + index;
     struct shms_entry e, first;
@@ -201,6 +209,8 @@ static int check_entry(struct shms_store *s, struct shms_check *c, uint64_t buck
         return BROKEN(c, "I5: slots %llu and %u hold the same key", slot, first.number);
     if (!due_in_time(s, bucket, k.home, shms_load_acquire(&e.block->expiry)) && still_there(&e))
         return BROKEN(c, "I11: the entry in slot %llu expires before its group is due", slot);
+    if (shms_evicts(s) && !has_hint(s, slot, offset, e.life) && still_there(&e))
+        return BROKEN(c, "I13: the entry in slot %llu has no hint, so it is never evicted", slot);
     c->entries++;
     c->bytes += span.bytes;
     return SHMS_OK;
@@ -262,15 +272,13 @@ uint64_t shms_next_unmarked(struct shms_store *s, uint64_t from, uint64_t end) {
 
 /* What changes whenever a writer was at work. */
 void shms_used_now(struct shms_store *s, struct shms_used *used) {
-    static const int counters[] = {SHMS_USED_BLOCKS, SHMS_USED_BYTES, SHMS_PUTS,
-                                   SHMS_DELETES,     SHMS_EVICTIONS,  SHMS_EXPIRATIONS};
+    static const int counters[] = {SHMS_USED_BLOCKS, SHMS_USED_BYTES,        SHMS_PUTS, SHMS_DELETES, SHMS_EVICTIONS,
+                                   SHMS_EXPIRATIONS, SHMS_EVICTIONS_BY_COUNT};
     memset(used, 0, sizeof *used);
     used->busy = any_record_is_busy(s);
     for (uint32_t i = 0; i < shms_clients_used(s); i++)
-        for (uint32_t k = 0; k < 6; k++)
+        for (uint32_t k = 0; k < 7; k++)
             used->sums[k] += shms_load_acquire(&shms_client_at(s, i)->counters[counters[k]]);
-    for (uint32_t k = 0; k < 2; k++)
-        used->sums[k] = SHMS_USED(used->sums[k]);
     used->busy |= any_record_is_busy(s);
 }
 

@@ -8,7 +8,7 @@
 
 /* For check and repair (I8): sums over the clients. Two that are equal, and not busy: no entry has changed meanwhile. */
 struct shms_used {
-    uint64_t sums[6]; /* entries, bytes of their blocks, then what was done to entries */
+    uint64_t sums[7]; /* entries, bytes of their blocks, then what was done to entries */
     bool busy;        /* an operation was in progress */
 };
 void shms_used_now(struct shms_store *s, struct shms_used *used);

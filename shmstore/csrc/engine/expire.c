@@ -7,11 +7,11 @@
  * The record is that of the operation that sweeps, which holds no bucket and no block meanwhile. */
 #include "engine/expire.h"
 
-#include "engine/lock.h"
 #include "engine/replace.h"
 
 #define WORDS_LOOKED_AT 8u
-#define GROUPS_LOOKED_AT 4096u /* by one call of shms_expire_all; most of them are not due */
+#define GROUPS_LOOKED_AT 4096u
+#define ROUND_MS 1000u
 
 void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry) {
     _Atomic uint64_t *due = &s->due[bucket / SHMS_GROUP_BUCKETS];
@@ -19,6 +19,11 @@ void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry) {
     do
         new = SHMS_DUE(SHMS_DUE_MS(w) && SHMS_DUE_MS(w) < ms ? SHMS_DUE_MS(w) : ms, w + 1);
     while (!shms_cas_acq_rel(due, &w, new)); /* [publish-then-due] pairs with the first load in sweep */
+    if (!shms_evicts(s))
+        return;
+    w = shms_load_relaxed(&s->header->first_due);
+    while ((w == 0 || ms < w) && !shms_cas_acq_rel(&s->header->first_due, &w, ms))
+        ;
 }
 
 void shms_expire_suspect(struct shms_store *s, uint64_t home) {
@@ -27,42 +32,6 @@ void shms_expire_suspect(struct shms_store *s, uint64_t home) {
     uint32_t reach = SHMS_LOCK_REACH(shms_load_acquire(&s->buckets[home].lock));
     for (uint32_t d = 0; d <= reach; d++)
         shms_expire_note(s, (home + d) % s->bucket_count, 1);
-}
-
-/* The expiry of the entry in this slot, by the steps of a reader (table.h). 0: it never expires, or the slot is empty
- * or is changing. */
-static uint64_t peek(struct shms_store *s, _Atomic uint64_t *slot, struct shms_entry *x, uint64_t *home) {
-    x->slot = slot;
-    x->word = shms_load_acquire(slot);
-    x->block = x->word ? shms_block_at(s, SHMS_SLOT_BLOCK(x->word)) : NULL;
-    if (!x->block)
-        return 0;
-    uint64_t w = shms_load_acquire(&x->block->word);
-    x->life = SHMS_WORD_LIFE(w);
-    if (shms_load_acquire(slot) != x->word || !SHMS_WORD_ALIVE(w))
-        return 0;
-    x->expiry = shms_load_relaxed(&x->block->expiry);
-    *home = shms_home_of(s, shms_load_relaxed(&x->block->hash));
-    return shms_entry_unchanged(x) ? x->expiry : 0; /* [block-life] */
-}
-
-static bool take_out(struct shms_store *s, struct shms_record *record, struct shms_entry *x, uint64_t home) {
-    _Atomic uint64_t *lock = &s->buckets[home].lock;
-    uint64_t seen;
-    bool done = false;
-    if (!shms_bucket_in_use(s, home))
-        return false;                              /* the hash was overwritten: no bucket of an entry is unmarked */
-    shms_store_relaxed(&record->bucket, home + 1); /* L3 */
-    if (shms_lock_try(s, lock, SHMS_SPINS, &seen)) {
-        uint64_t expiry = shms_load_relaxed(&x->block->expiry); /* a touch may have changed it */
-        done = shms_load_acquire(x->slot) == x->word && shms_entry_unchanged(x) && expiry && expiry <= shms_os_now() &&
-               shms_entry_replace(s, record, x, 0, 0);
-        shms_unlock(s, lock);
-    }
-    shms_store_release(&record->bucket, 0);
-    if (done)
-        shms_stat(s, SHMS_EXPIRATIONS, 1);
-    return done;
 }
 
 /* Sweeps one group: removes what has expired, and sets the due word to the earliest expiry that is left. */
@@ -75,11 +44,12 @@ static uint64_t sweep(struct shms_store *s, struct shms_record *record, uint64_t
         for (uint32_t i = 0; i < SHMS_BUCKET_SLOTS; i++) {
             _Atomic uint64_t *slot = &s->buckets[bucket].slots[i];
             struct shms_entry x;
-            uint64_t home, expiry = peek(s, slot, &x, &home);
+            uint64_t hash, expiry = shms_entry_in_slot(s, slot, &x, &hash) ? x.expiry : 0;
             if (!expiry)
                 continue;
             if (expiry <= now) {
-                if (take_out(s, record, &x, home)) {
+                if (shms_entry_take_out(s, record, &x, hash, now)) {
+                    shms_stat(s, SHMS_EXPIRATIONS, 1);
                     gone++;
                     continue;
                 }
@@ -118,20 +88,50 @@ void shms_expire_some(struct shms_store *s, struct shms_record *record) {
 
 bool shms_expire_all(struct shms_store *s, struct shms_record *record, uint64_t *group, uint64_t most, uint64_t *gone,
                      bool *passed_over) {
-    uint64_t now = shms_os_now(), looked = 0;
+    uint64_t now = shms_os_now();
     while (*group < s->group_count) {
         uint64_t page = *group / WORDS_LOOKED_AT, used = shms_next_page_in_use(s, page);
         if (used != page) {
             *group = used * WORDS_LOOKED_AT;
             continue;
         }
-        uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[*group]));
-        bool is_due = ms && ms <= now / 1000000 + 1;
-        if (looked++ == GROUPS_LOOKED_AT || (is_due && most-- == 0))
+        if (most-- == 0)
             return false;
-        if (is_due)
+        uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[*group]));
+        if (ms && ms <= now / 1000000 + 1)
             *gone += sweep(s, record, *group, now, passed_over);
         ++*group;
     }
     return true;
+}
+
+uint64_t shms_expire_first(struct shms_store *s, struct shms_record *record) {
+    uint64_t now = shms_os_now(), now_ms = now / 1000000 + 1, gone = 0, looked = 0; /* due times are rounded up */
+    uint64_t first = shms_load_relaxed(&s->header->first_due);
+    bool passed_over = false;
+    if (first == 0 || first > now_ms)
+        return 0;
+    if (s->due_cursor == 0)
+        s->due_earliest = now_ms + ROUND_MS;
+    while (s->due_cursor < s->group_count && looked++ < GROUPS_LOOKED_AT) {
+        uint64_t page = s->due_cursor / WORDS_LOOKED_AT, used = shms_next_page_in_use(s, page);
+        if (used != page) {
+            s->due_cursor = used * WORDS_LOOKED_AT;
+            continue;
+        }
+        uint64_t group = s->due_cursor++, ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
+        if (ms && ms <= now_ms) {
+            gone = sweep(s, record, group, now, &passed_over);
+            ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
+        }
+        if (ms)
+            s->due_earliest = shms_min(s->due_earliest, ms);
+        if (gone)
+            return gone;
+    }
+    if (s->due_cursor >= s->group_count) {
+        s->due_cursor = 0;
+        shms_cas_acq_rel(&s->header->first_due, &first, s->due_earliest); /* failed: there is an earlier one */
+    }
+    return 0;
 }

@@ -24,10 +24,16 @@ void shms_expire_suspect(struct shms_store *s, uint64_t home);
 /* Looks at one line of due words, and sweeps at most one group. Every put calls this once any entry has an expiry. The
  * record is the caller's, and holds nothing. */
 void shms_expire_some(struct shms_store *s, struct shms_record *record);
-/* Sweeps what is due, from *group on, at most `most` groups, and looks at some thousands. False: there are groups left. *gone
+/* Sweeps everything that is due, from *group on, at most so many groups. False: there are groups left. *gone
  * grows by what was removed. *passed_over becomes true if an entry was left because its home bucket was busy. */
 bool shms_expire_all(struct shms_store *s, struct shms_record *record, uint64_t *group, uint64_t most, uint64_t *gone,
                      bool *passed_over);
+/* For a cache that needs room: what has expired goes first. Sweeps until something is removed, looking at 4,096 groups at
+ * most, from where the last call ended; nothing is looked at before the store's first due time. Returns how many
+ * entries were removed.
+ * The first due time is a hint: the earliest due time of the groups, or a second after the last look at all of them,
+ * because a note may be made behind the back of a look. */
+uint64_t shms_expire_first(struct shms_store *s, struct shms_record *record);
 
 static inline bool shms_any_expiry(const struct shms_store *s) {
     return shms_load_relaxed(&s->header->has_expiry) != 0;

@@ -154,7 +154,7 @@ void shms_heap_leave(struct shms_store *s) {
 /* Step 1 and 2. False: the block is not free, or not in this span any more. */
 static inline bool take(struct shms_store *s, struct shms_record *record, uint64_t offset, uint64_t free_word) {
     uint64_t life = shms_life_of(s, shms_number(s)), was = free_word;
-    shms_store_release(&record->life, life);    /* [record-then-owner] */
+    shms_store_relaxed(&record->life, life);
     shms_store_release(&record->block, offset); /* B2: before the exchange, which also releases it */
     if (SHMS_LIKELY(shms_cas_acq_rel(shms_word_at(s, offset), &was, life))) { /* [alloc] */
         s->allocated = offset;
@@ -231,10 +231,16 @@ int shms_heap_alloc(struct shms_store *s, struct shms_record *record, uint64_t b
     if (least < pages && take_new(s, record, kind, least) == SHMS_OK)
         return SHMS_OK;
     int short_of = s->short_of;
-    for (uint32_t larger = kind + 1; larger < SHMS_CLASSES; larger++)
+    if (!shms_evicts(s)) /* a cache evicts first (evict.h) */
+        rc = shms_heap_alloc_larger(s, record, kind, SHMS_CLASSES - 1 - kind);
+    s->short_of = short_of;
+    return rc;
+}
+
+int shms_heap_alloc_larger(struct shms_store *s, struct shms_record *record, uint32_t kind, uint32_t classes) {
+    for (uint32_t larger = kind + 1; larger < SHMS_CLASSES && larger <= kind + classes; larger++)
         if (take_free(s, record, larger))
             return SHMS_OK;
-    s->short_of = short_of;
     return SHMS_FULL;
 }
 
@@ -304,6 +310,8 @@ static void tidy_span(struct shms_store *s, const struct shms_span *span) {
 
 bool shms_heap_tidy(struct shms_store *s, uint64_t *page, uint64_t most) {
     uint64_t high = shms_pages_high(s), done = 0;
+    if (*page == 0)
+        s->pages_missed = UINT64_MAX; /* the next search looks at all free pages */
     while (*page < high) {
         struct shms_span span;
         if (done++ >= most)

@@ -41,6 +41,8 @@
 /* Allocates a block of at least `bytes`, and states it in record.block and record.life. REQUIRES: the GIL. SHMS_OK;
  * SHMS_FULL. */
 int shms_heap_alloc(struct shms_store *s, struct shms_record *record, uint64_t bytes);
+/* The same from free blocks of so many classes above `kind` alone. */
+int shms_heap_alloc_larger(struct shms_store *s, struct shms_record *record, uint32_t kind, uint32_t classes);
 /* REQUIRES: no slot refers to the block. Ends the life: the block is free, or a zombie. Nothing happens if it has ended.
  * keeps: the GIL is held, so this process may keep the block for its next allocation. */
 void shms_heap_end(struct shms_store *s, uint64_t offset, uint64_t life, bool keeps);

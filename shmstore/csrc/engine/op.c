@@ -1,8 +1,11 @@
 /* op.c: operation records and unpublished blocks. The critical sections are in publish.c, the contract in op.h. */
 #include "engine/op.h"
 
+#include "engine/evict.h"
 #include "engine/expire.h"
+#include "engine/hands.h"
 #include "engine/heap.h"
+#include "engine/policy.h"
 #include "engine/recover.h"
 
 int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uint32_t length, uint32_t kind) {
@@ -11,7 +14,7 @@ int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uin
     op->busy = NULL;
     op->block = 0;
     op->version = 0;
-    op->keep_expiry = false;
+    op->keep_expiry = op->only_replaces = false;
     op->index = shms_record_take(s);
     if (SHMS_UNLIKELY(op->index < 0))
         return SHMS_BUSY;
@@ -38,6 +41,15 @@ static void fill(struct shms_op *op, const void *extension, uint32_t extension_l
     op->value = s->base + at;
 }
 
+/* A cache that has as many entries as it may have evicts one for a new key, and none for a key that is there. */
+static void make_room_for_entry(struct shms_op *op) {
+    struct shms_entry x;
+    shms_evict_prepare(op->s);
+    if (SHMS_UNLIKELY(shms_policy_shares(op->s).entries >= op->s->entries_max) && !op->only_replaces &&
+        shms_find(op->s, &op->key, &x) == SHMS_MISS)
+        shms_evict_entries(op->s, op->record);
+}
+
 int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, const void *extension,
                     uint32_t extension_length, uint64_t expiry) {
     struct shms_store *s = op->s;
@@ -45,8 +57,7 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
     op->value_length = value_length;
     op->expiry = op->wanted = expiry;
     op->kind = codec | op->key.kind | (extension ? SHMS_FLAG_EXTENDED : 0);
-    uint64_t bytes = SHMS_BLOCK_HEADER + extension_length + op->key.length + value_length +
-                     (value_length >= SHMS_ALIGNED_FROM ? SHMS_LINE - 1 : 0);
+    uint64_t bytes = shms_op_bytes(op, extension_length);
     if (value_length > SHMS_VALUE_MAX || bytes > shms_heap_largest(s))
         return SHMS_TOO_LARGE;
     /* The flag is set before any entry with an expiry can be published, so no process that sees such an entry misses
@@ -55,7 +66,11 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
         shms_store_release(&s->header->has_expiry, 1);
     if (SHMS_UNLIKELY(shms_any_expiry(s)))
         shms_expire_some(s, op->record);
+    if (SHMS_UNLIKELY(shms_evicts(s)))
+        make_room_for_entry(op);
     int rc = shms_heap_alloc(s, op->record, bytes);
+    if (SHMS_UNLIKELY(rc == SHMS_FULL) && shms_evicts(s))
+        rc = shms_evict_alloc(s, op->record, bytes);
     if (SHMS_UNLIKELY(rc != SHMS_OK))
         return rc;
     op->block = s->allocated;
@@ -79,11 +94,11 @@ void shms_op_end(struct shms_op *op) {
 
 #define SECOND 1000000000ull
 #define CLIENTS_AT_ONCE 8u
-#define GROUPS_AT_ONCE 32u /* swept, with 56 entries each */
-#define BLOCKS_AT_ONCE 4096u
+#define GROUPS_AT_ONCE 4096u
+#define BLOCKS_AT_ONCE 16384u
 
 int shms_make_room(struct shms_store *s, struct shms_room *room) {
-    /* Proving that a client is alive takes some system calls. So all clients are looked at once in a second. */
+    /* Proving that a client is alive takes a tenth of a millisecond. So all clients are looked at once in a second. */
     if (!room->recovered) {
         uint64_t now = shms_os_now_coarse();
         room->recovered = s->recovered_at && now - s->recovered_at < SECOND;

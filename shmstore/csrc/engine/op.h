@@ -54,6 +54,7 @@ struct shms_op {
     uint64_t wanted; /* the expiry asked for. With keep_expiry, `expiry` may become the old entry's */
     uint32_t kind;
     bool keep_expiry;       /* keep the expiry of the old entry, if there is one */
+    bool only_replaces;     /* an absent key stays absent, so a cache evicts nothing for it */
     _Atomic uint64_t *busy; /* after SHMS_BUSY: the lock to await; NULL = there is none, try again */
     uint64_t seen;
     uint64_t version; /* after success: the new one. After UNMET: the one found, 0 = absent */
@@ -65,6 +66,11 @@ int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uin
 /* extension: NULL, or what stands between header and key. Fails with FULL or TOO_LARGE. */
 int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, const void *extension,
                     uint32_t extension_length, uint64_t expiry);
+/* What the block needs. */
+static inline uint64_t shms_op_bytes(const struct shms_op *op, uint32_t extension_length) {
+    return SHMS_BLOCK_HEADER + extension_length + op->key.length + op->value_length +
+           (op->value_length >= SHMS_ALIGNED_FROM ? SHMS_LINE - 1 : 0);
+}
 int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected);
 /* expected: the version to remove; 0 = any. SHMS_OK, SHMS_MISS, SHMS_UNMET, SHMS_BUSY, SHMS_CORRUPT. */
 int shms_op_remove(struct shms_op *op, uint64_t expected);

@@ -5,6 +5,7 @@
 #include "engine/heap.h"
 #include "engine/lock.h"
 #include "base/number.h"
+#include "engine/policy.h"
 #include "engine/replace.h"
 
 static bool home_lock(struct shms_op *op) {
@@ -55,6 +56,8 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
             while (SHMS_LOCK_REACH(w) < d && !shms_cas_acq_rel(lock, &w, (w & ~0xff0000ull) | (uint64_t)d << 16))
                 ;
             if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with the load in probe (table.c) */
+                if (SHMS_UNLIKELY(shms_evicts(s)))
+                    shms_policy_enter(s, *number, op->key.hash); /* E2 */
                 shms_used_count(s, op->record);
                 op->block = 0;
                 return (int)d;
@@ -141,6 +144,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
         if (SHMS_UNLIKELY(!shms_entry_replace(s, op->record, &x, word, shms_heap_capacity(s, op->block))))
             return leave(op, SHMS_BUSY);
         op->block = 0;
+        shms_policy_hit(s, number);
     } else {
         int d = insert(op, word, &number);
         if (d < 0)
@@ -204,6 +208,7 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected) {
         shms_store_release(&x.block->expiry, expiry); /* O3: this process holds the home, so X stays in its slot */
         if (expiry)
             shms_expire_note(s, x.number / SHMS_BUCKET_SLOTS, expiry);
+        shms_policy_hit(s, x.number);
     }
     op->version = present ? x.life : 0;
     return leave(op, !present ? SHMS_MISS : met ? SHMS_OK : SHMS_UNMET);

@@ -19,8 +19,9 @@
 #include "engine/expire.h"
 #include "engine/heap.h"
 #include "engine/lock.h"
-#include "engine/replace.h"
+#include "engine/policy.h"
 #include "engine/recover.h"
+#include "engine/replace.h"
 
 enum { CLIENTS, PAGES_OF_TABLE, LOCKS, ENTRIES, HEAP, REACHES, COUNT, DONE };
 
@@ -143,6 +144,8 @@ static int repair_entry(struct shms_store *s, struct candidate *c, enum state st
         return remove_entry(s, c, lost, busy, seen);
     if (shms_load_relaxed(&c->entry.block->slot) != c->number)
         shms_store_relaxed(&c->entry.block->slot, c->number);
+    if (shms_evicts(s))
+        shms_policy_found(s, c->number);
     uint64_t expiry = shms_load_acquire(&c->entry.block->expiry);
     if (expiry) {
         shms_store_release(&s->header->has_expiry, 1);
@@ -235,11 +238,10 @@ static void repair_counters(struct shms_store *s, const struct shms_repair *r) {
     shms_used_now(s, &now);
     if (now.busy || r->busy || memcmp(now.sums, r->sums, sizeof now.sums) != 0)
         return;
-    uint64_t lacks[] = {r->entries - now.sums[0], r->bytes - now.sums[1]};
-    for (uint32_t k = 0; k < 2; k++) {
-        _Atomic uint64_t *counter = &s->me->counters[SHMS_USED_BLOCKS + k];
-        shms_store_relaxed(counter, SHMS_USED_ADD(shms_load_relaxed(counter), lacks[k]));
-    }
+    shms_count(&s->me->counters[SHMS_USED_BLOCKS], r->entries - now.sums[0]);
+    shms_count(&s->me->counters[SHMS_USED_BYTES], r->bytes - now.sums[1]);
+    if (shms_evicts(s))
+        shms_policy_correct(s);
 }
 
 /* One page of the slot table. */

@@ -2,13 +2,17 @@
 #include "engine/replace.h"
 
 #include "engine/heap.h"
+#include "engine/lock.h"
+#include "engine/policy.h"
+
+#define TRIED 30u /* times: a busy home is left alone, its writer needs longer than another entry takes */
 
 /* Step 3: what the used counters will be. */
 void shms_used_state(struct shms_store *s, struct shms_record *record, uint64_t new_bytes, uint64_t old_bytes) {
     uint64_t blocks = shms_load_relaxed(&s->me->counters[SHMS_USED_BLOCKS]);
     uint64_t bytes = shms_load_relaxed(&s->me->counters[SHMS_USED_BYTES]);
-    shms_store_release(&record->blocks, SHMS_USED_ADD(blocks, (new_bytes != 0) - (uint64_t)(old_bytes != 0)));
-    shms_store_release(&record->bytes, SHMS_USED_ADD(bytes, new_bytes - old_bytes));
+    shms_store_relaxed(&record->blocks, blocks + (new_bytes != 0) - (old_bytes != 0));
+    shms_store_relaxed(&record->bytes, bytes + new_bytes - old_bytes);
 }
 /* Step 5. The record of the new block is cleared after it: until then recovery may have to do it. */
 void shms_used_count(struct shms_store *s, struct shms_record *record) {
@@ -20,14 +24,53 @@ void shms_used_count(struct shms_store *s, struct shms_record *record) {
 bool shms_entry_replace(struct shms_store *s, struct shms_record *record, const struct shms_entry *x, uint64_t word,
                         uint64_t new_bytes) {
     uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
+    bool leaves = word == 0 && SHMS_UNLIKELY(shms_evicts(s));
     shms_used_state(s, record, new_bytes, shms_heap_capacity(s, offset));
-    shms_store_release(&record->other, x->life);
-    shms_store_release(&record->old, offset);          /* B2: before the slot; the exchange also releases it */
-    bool done = shms_cas_acq_rel(x->slot, &was, word); /* [publish] */
+    shms_store_relaxed(&record->other, x->life);
+    shms_store_release(&record->old, offset); /* B2: before the slot; the exchange also releases it */
+    uint64_t slot = leaves ? shms_slot_number(s, x->slot) : 0;
+    uint8_t hint = leaves ? shms_policy_leave(s, slot) : 0; /* E2: before the slot is empty */
+    bool done = shms_cas_acq_rel(x->slot, &was, word);      /* [publish] */
     if (SHMS_LIKELY(done)) {
         shms_used_count(s, record);
         shms_heap_end(s, offset, x->life, true);
-    }
+        if (leaves)
+            shms_policy_left(s, hint);
+    } else if (leaves)
+        shms_policy_stay(s, slot, hint);
     shms_store_release(&record->old, 0);
+    return done;
+}
+
+bool shms_entry_in_slot(struct shms_store *s, _Atomic uint64_t *slot, struct shms_entry *x, uint64_t *hash) {
+    x->slot = slot;
+    x->word = shms_load_acquire(slot);
+    x->block = x->word ? shms_block_at(s, SHMS_SLOT_BLOCK(x->word)) : NULL;
+    if (!x->block)
+        return false;
+    uint64_t w = shms_load_acquire(&x->block->word);
+    x->life = SHMS_WORD_LIFE(w);
+    if (shms_load_acquire(slot) != x->word || !SHMS_WORD_ALIVE(w))
+        return false;
+    x->expiry = shms_load_relaxed(&x->block->expiry);
+    *hash = shms_load_relaxed(&x->block->hash);
+    return shms_entry_unchanged(x); /* [block-life] */
+}
+
+bool shms_entry_take_out(struct shms_store *s, struct shms_record *record, struct shms_entry *x, uint64_t hash,
+                         uint64_t expired_by) {
+    uint64_t home = shms_home_of(s, hash), seen;
+    _Atomic uint64_t *lock = &s->buckets[home].lock;
+    bool done = false;
+    if (!shms_bucket_in_use(s, home))
+        return false;                              /* the hash was overwritten: no bucket of an entry is unmarked */
+    shms_store_relaxed(&record->bucket, home + 1); /* L3 */
+    if (shms_lock_try(s, lock, TRIED, &seen)) {
+        uint64_t expiry = shms_load_relaxed(&x->block->expiry); /* a touch may have changed it */
+        done = shms_load_acquire(x->slot) == x->word && shms_entry_unchanged(x) &&
+               (!expired_by || (expiry && expiry <= expired_by)) && shms_entry_replace(s, record, x, 0, 0);
+        shms_unlock(s, lock);
+    }
+    shms_store_release(&record->bucket, 0);
     return done;
 }

@@ -238,6 +238,7 @@ static void free_words(struct shms_store *s, uint64_t first, uint64_t pages, uin
         shms_cas_acq_rel(&s->pages[first + i].word, &was, 0);
     }
     set_bits(s->taken, first, first + pages, false);
+    shms_fetch_add_acq_rel(&s->header->closed, 1);
 }
 
 static bool take_words(struct shms_store *s, uint64_t first, uint64_t pages, uint64_t word) {
@@ -255,8 +256,8 @@ static bool take_words(struct shms_store *s, uint64_t first, uint64_t pages, uin
 }
 
 static void note_run(struct shms_record *r, uint64_t first, uint64_t pages, uint64_t number, uint64_t span) {
-    shms_store_release(&r->other, number);
-    shms_store_release(&r->blocks, span);
+    shms_store_relaxed(&r->other, number);
+    shms_store_relaxed(&r->blocks, span);
     shms_store_release(&r->page, SHMS_RECORD_RUN(first, pages)); /* last: a finder that sees it sees the numbers */
 }
 
@@ -264,13 +265,21 @@ static void note_run(struct shms_record *r, uint64_t first, uint64_t pages, uint
 static int take_run(struct shms_store *s, struct shms_record *record, uint64_t pages, bool with_memory, uint64_t *first,
                     uint64_t *number) {
     for (uint32_t tries = 0; tries < OPEN_TRIES;) {
+        uint64_t closed = shms_load_acquire(&s->header->closed);
+        s->short_of = 0;
+        if (closed == s->closed_seen && pages >= s->pages_missed)
+            return SHMS_FULL; /* a full cache comes here with every put */
         uint64_t at = with_memory ? find_run_with_memory(s, pages) : find_run(s, pages);
         if (at == UINT64_MAX && with_memory)
             return SHMS_FULL;
         if (at == UINT64_MAX) {
-            s->short_of = 0;
-            if (!raise_high(s, pages))
+            if (!raise_high(s, pages)) {
+                if (s->short_of == 0) {
+                    s->pages_missed = closed == s->closed_seen ? shms_min(pages, s->pages_missed) : pages;
+                    s->closed_seen = closed;
+                }
                 return SHMS_FULL;
+            }
             continue; /* ends, because pages_high only grows */
         }
         *number = shms_number(s);
@@ -405,8 +414,10 @@ void shms_span_settle(struct shms_store *s, uint64_t run, uint64_t number, uint6
 
 void shms_span_find_free(struct shms_store *s, uint64_t from, uint64_t to) {
     for (uint64_t page = from; page < to; page++)
-        if (shms_load_relaxed(&s->pages[page].word) == 0 && bit(s->taken, page))
+        if (shms_load_relaxed(&s->pages[page].word) == 0 && bit(s->taken, page)) {
             set_bits(s->taken, page, page + 1, false);
+            shms_fetch_add_acq_rel(&s->header->closed, 1);
+        }
 }
 
 uint64_t shms_span_longest_free(struct shms_store *s) {

@@ -1,6 +1,7 @@
 /* write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the GIL held; what is busy is
  * awaited with it given up and nothing held; again. */
 #include "python/call.h"
+#include "engine/evict.h"
 
 #define LONGEST 3e9 /* seconds, as in shmstore/_base/durations.py, which has the rule */
 
@@ -48,18 +49,35 @@ static int write_value(struct shms_call *c, struct shms_op *op, const struct shm
 static int make_room(struct shms_call *c, bool *all) {
     struct shms_room room = {0};
     int rc;
-    while ((rc = shms_make_room(c->h->s, &room)) == SHMS_AGAIN)
+    while ((rc = shms_make_room(&c->h->s, &room)) == SHMS_AGAIN)
         if ((rc = shms_call_pause(c)) != SHMS_OK)
             return rc;
     *all = rc == SHMS_OK;
     return *all ? SHMS_OK : shms_call_wait(c, NULL, 0);
 }
 
+/* The same in a cache, for one block: empties windows. SHMS_OK: try again; SHMS_FULL: nothing can be evicted. */
+static int evict_window(struct shms_call *c, struct shms_window *window, uint64_t bytes) {
+    int rc;
+    while ((rc = shms_evict_window(&c->h->s, window, bytes)) == SHMS_AGAIN)
+        if ((rc = shms_call_pause(c)) != SHMS_OK)
+            break;
+    return rc;
+}
+
 static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
+    struct shms_window window = {0};
     for (bool all = false;;) { /* all: there is no more room to be made */
         int rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length, put->expiry);
         if (rc != SHMS_FULL || all)
             return rc;
+        if (shms_evicts(&c->h->s)) {
+            rc = evict_window(c, &window, shms_op_bytes(op, put->extension_length));
+            if (rc != SHMS_FULL && rc != SHMS_OK)
+                return rc;
+            if (rc == SHMS_OK)
+                continue;
+        }
         if ((rc = make_room(c, &all)) != SHMS_OK)
             return rc == SHMS_TIMEOUT ? SHMS_FULL : rc;
     }
@@ -67,12 +85,14 @@ static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_pu
 
 static int put_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
     struct shms_op op;
-    struct shms_store *s = c->h->s;
+    struct shms_store *s = &c->h->s;
     int rc;
     while ((rc = shms_op_begin(s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
     op.keep_expiry = put->keep_expiry;
+    op.only_replaces =
+        put->mode == SHMS_REPLACE || put->mode == SHMS_INCR_PRESENT || (put->mode == SHMS_CAS && put->expected);
     rc = reserve(c, &op, put);
     if (SHMS_LIKELY(rc == SHMS_OK))
         rc = write_value(c, &op, put);
@@ -85,7 +105,9 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
         put->number = op.number;
         if (SHMS_LIKELY(rc == SHMS_OK))
             break;
-        if (rc == SHMS_TABLE_FULL && !all) {
+        if (rc == SHMS_TABLE_FULL && shms_evicts(s) && shms_evict_near(s, op.key.home))
+            rc = SHMS_OK;
+        else if (rc == SHMS_TABLE_FULL && !all) {
             rc = make_room(c, &all);
             rc = rc == SHMS_TIMEOUT ? SHMS_TABLE_FULL : rc;
         } else if (rc == SHMS_BUSY)
@@ -102,8 +124,8 @@ static int without_room(struct shms_call *c, const char *key, uint32_t length, u
     struct shms_entry f;
     if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) || put->mode == SHMS_SET || put->mode == SHMS_INCR)
         return rc;
-    shms_key_init(c->h->s, &n, key, length, kind);
-    int found = shms_find(c->h->s, &n, &f);
+    shms_key_init(&c->h->s, &n, key, length, kind);
+    int found = shms_find(&c->h->s, &n, &f);
     if (found != SHMS_OK && found != SHMS_MISS)
         return rc;
     uint64_t version = found == SHMS_OK ? f.life : 0;
@@ -125,7 +147,7 @@ static int change_once(struct shms_call *c, const char *key, uint32_t length, ui
                        uint64_t expected) {
     struct shms_op op;
     int rc;
-    while ((rc = shms_op_begin(c->h->s, &op, key, length, kind)) == SHMS_BUSY)
+    while ((rc = shms_op_begin(&c->h->s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
     while ((rc = expiry ? shms_op_touch(&op, *expiry, expected) : shms_op_remove(&op, expected)) == SHMS_BUSY)

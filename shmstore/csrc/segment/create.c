@@ -65,6 +65,8 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     h->hints_offset = g->hints;
     h->classes_offset = g->classes;
     h->page_bits_offset = g->page_bits;
+    h->ghosts_offset = g->ghosts;
+    h->ghost_sets = g->ghost_sets;
     h->pages_offset = g->pages;
     h->heap_offset = g->heap;
     h->heap_pages = g->heap_pages;

@@ -8,6 +8,7 @@ struct shms_open_request {
     uint64_t size;
     uint64_t max_entries; /* 0: from the size */
     uint64_t max_clients; /* 0: the default */
+    uint32_t evicts;      /* 1: a cache, which evicts entries when it is full. Must be that of an existing store */
     uint32_t mode;
     uint32_t size_given, entries_given, mode_given; /* 1: must equal that of an existing store */
     uint32_t readonly;
@@ -21,7 +22,6 @@ struct shms_open_request {
     const char *object; /* POSIX: the file in /dev/shm, or the path to a private one; NULL: a new private one */
     uint64_t huge_page; /* the size of a huge page to use; 0: ordinary pages */
     uint32_t prefault, lock_memory;
-    uint32_t shares; /* 1: use this process's client slot, if it has one */
 };
 struct shms_open_result {
     int32_t error; /* errno, with SHMS_SYSTEM */

@@ -17,7 +17,7 @@ static uint64_t next_region(uint64_t *at, uint64_t bytes, uint64_t align) {
 #define CLIENTS_IN_HUGE_PAGES 128u /* huge pages are reserved for all of the segment */
 #define CLIENT_SIZE 4096u          /* a page, so that a client slot is committed by its owner alone */
 
-int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients, uint64_t unit,
+int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients, bool evicts, uint64_t unit,
                        struct shms_geometry *g) {
     memset(g, 0, sizeof *g);
     if (size > 1ull << 44 || max_entries > 0xffffffffull || max_clients > SHMS_CLIENTS_MAX)
@@ -25,20 +25,24 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients
     g->max_entries = max_entries;
     g->client_count = max_clients ? (uint32_t)max_clients : unit == SHMS_PAGE ? CLIENTS_DEFAULT : CLIENTS_IN_HUGE_PAGES;
     g->client_size = CLIENT_SIZE;
+    g->size = SHMS_ALIGN_UP(size, SHMS_PAGE);
+    /* The default is a slot for every 128 bytes of the size: few stores have smaller entries. With a max_entries above
+     * 1024 the table gets a quarter more slots, so it is at most four fifths full and a search over the largest reach
+     * of 256 buckets practically always finds an empty slot. */
+    uint64_t slots = max_entries ? max_entries + (max_entries > 1024 || evicts ? max_entries / 4 : 0) : g->size / 128;
+    slots = shms_min(slots, 0xfffffff0ull);
+    g->bucket_count = shms_max((slots + SHMS_BUCKET_SLOTS - 1) / SHMS_BUCKET_SLOTS, 2);
     uint64_t at = SHMS_HEADER_SIZE;
     g->pin_bits = next_region(&at, (g->client_count + 63) / 64 * 8, SHMS_LINE);
     g->classes = next_region(&at, SHMS_CLASSES * sizeof(struct shms_class), SHMS_LINE);
     g->clients = next_region(&at, (uint64_t)g->client_count * g->client_size, SHMS_PAGE);
-    uint64_t beside = at;
-    g->size = SHMS_ALIGN_UP(size, SHMS_PAGE);
+    if (evicts) { /* a ghost for each slot */
+        g->ghost_sets = (g->bucket_count * SHMS_BUCKET_SLOTS + SHMS_GHOST_WAYS - 1) / SHMS_GHOST_WAYS;
+        g->ghosts = next_region(&at, g->ghost_sets * SHMS_GHOST_WAYS * 2, SHMS_LINE);
+    }
+    uint64_t beside = SHMS_ALIGN_UP(at, SHMS_PAGE);
     g->segment_size = SHMS_ALIGN_UP(beside + g->size, unit);
     size = g->segment_size - beside; /* the table and the heap get what rounding up to huge pages adds */
-    /* The default is a slot for every 128 bytes of the store: few stores have smaller entries. With a max_entries above
-     * 1024 the table gets a quarter more slots, so it is at most four fifths full and a search over the largest reach
-     * of 256 buckets practically always finds an empty slot. */
-    uint64_t slots = max_entries ? max_entries + (max_entries > 1024 ? max_entries / 4 : 0) : size / 128;
-    slots = shms_min(slots, 0xfffffff0ull);
-    g->bucket_count = shms_max((slots + SHMS_BUCKET_SLOTS - 1) / SHMS_BUCKET_SLOTS, 2);
     uint64_t table_pages = (g->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
     uint64_t groups = (g->bucket_count + SHMS_GROUP_BUCKETS - 1) / SHMS_GROUP_BUCKETS;
     g->summary = next_region(&at, (table_pages + 63) / 64 * 8, SHMS_LINE);
@@ -66,12 +70,12 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients
     return SHMS_OK;
 }
 
-uint64_t shms_geometry_least(uint64_t max_entries) {
+uint64_t shms_geometry_least(uint64_t max_entries, bool evicts) {
     struct shms_geometry g;
     uint64_t low = 1, high = (1ull << 44) / SHMS_PAGE; /* pages: low is too few, high is enough */
     while (high - low > 1) {
         uint64_t middle = (low + high) / 2;
-        if (shms_geometry_plan(middle * SHMS_PAGE, max_entries, 0, SHMS_PAGE, &g) == SHMS_OK)
+        if (shms_geometry_plan(middle * SHMS_PAGE, max_entries, 0, evicts, SHMS_PAGE, &g) == SHMS_OK)
             high = middle;
         else
             low = middle;
@@ -82,6 +86,15 @@ uint64_t shms_geometry_least(uint64_t max_entries) {
 /* No sum here can wrap: offset <= size is tested before size - offset is formed. */
 static bool region_fits(uint64_t offset, uint64_t bytes, uint64_t size, uint64_t align) {
     return offset >= SHMS_HEADER_SIZE && offset % align == 0 && offset <= size && bytes <= size - offset;
+}
+
+static uint64_t common_divisor(uint64_t a, uint64_t b) {
+    while (b) {
+        uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
 }
 
 /* The header is copied, and the copy is both checked and used. Otherwise the compiler could load a plain field twice,
@@ -104,7 +117,8 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->heap_pages = h->heap_pages;
     uint64_t slots = h->slots_offset, due = h->due_offset, summary = h->summary_offset, hints = h->hints_offset;
     uint64_t clients = h->clients_offset, pin_bits = h->pin_bits_offset, classes = h->classes_offset;
-    uint64_t page_bits = h->page_bits_offset, pages = h->pages_offset;
+    uint64_t page_bits = h->page_bits_offset, pages = h->pages_offset, ghosts = h->ghosts_offset;
+    s->ghost_sets = h->ghost_sets;
     s->number_multiplier = h->number_multiplier;
     s->number_xor = h->number_xor;
     if (s->size > size || s->size < SHMS_HEADER_SIZE || h->header_size != SHMS_HEADER_SIZE ||
@@ -113,7 +127,7 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     if (s->bucket_count < 1 || s->bucket_count > 0xffffffffull / SHMS_BUCKET_SLOTS || s->client_count < 1 ||
         s->client_count > SHMS_CLIENTS_MAX || s->client_size < 1024 || s->client_size > 1 << 16 ||
         s->client_size % SHMS_LINE || s->heap_pages < 1 || s->heap_pages > s->size / SHMS_PAGE ||
-        !(s->number_multiplier & 1))
+        !(s->number_multiplier & 1) || s->ghost_sets > s->size / SHMS_GHOST_WAYS)
         return SHMS_CORRUPT;
     s->table_pages = (s->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
     s->group_count = (s->bucket_count + SHMS_GROUP_BUCKETS - 1) / SHMS_GROUP_BUCKETS;
@@ -123,6 +137,7 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
         !region_fits(due, s->group_count * 8, s->size, SHMS_LINE) ||
         !region_fits(slots, s->bucket_count * SHMS_LINE, s->size, SHMS_PAGE) ||
         !region_fits(hints, s->bucket_count * SHMS_BUCKET_SLOTS, s->size, SHMS_LINE) ||
+        (s->ghost_sets && !region_fits(ghosts, s->ghost_sets * SHMS_GHOST_WAYS * 2, s->size, SHMS_LINE)) ||
         !region_fits(classes, SHMS_CLASSES * sizeof(struct shms_class), s->size, SHMS_LINE) ||
         !region_fits(page_bits, (s->heap_pages + 63) / 64 * 16, s->size, SHMS_LINE) ||
         !region_fits(pages, s->heap_pages * sizeof(struct shms_page), s->size, SHMS_LINE) ||
@@ -134,13 +149,23 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->summary = (_Atomic uint64_t *)(base + summary);
     s->due = (_Atomic uint64_t *)(base + due);
     s->buckets = (struct shms_bucket *)(base + slots);
-    s->hints = base + hints;
+    s->hints = (_Atomic uint8_t *)(base + hints);
+    s->ghosts = (_Atomic uint16_t *)(base + ghosts);
+    /* A table that is fuller than seven eighths makes probes long. */
+    s->entries_max = s->ghost_sets ? shms_min(h->max_entries ? h->max_entries : UINT64_MAX,
+                                              shms_max(s->bucket_count * SHMS_BUCKET_SLOTS * 7 / 8, 1))
+                                   : 0;
+    s->pages_missed = UINT64_MAX;
+    uint64_t words = (s->bucket_count * SHMS_BUCKET_SLOTS + 7) / 8;
+    for (s->hand_stride = words * 618 / 1000 + 1; common_divisor(s->hand_stride, words) != 1;)
+        s->hand_stride++;
     s->classes = (struct shms_class *)(base + classes);
     s->taken = (_Atomic uint64_t *)(base + page_bits);
     s->present = s->taken + (s->heap_pages + 63) / 64;
     s->pages = (struct shms_page *)(base + pages);
-    s->pin_count = (uint32_t)shms_min(
-        (s->client_size - offsetof(struct shms_client, pins)) / sizeof(struct shms_client_pin), SHMS_PINS_MAX);
+    s->pin_count =
+        (uint32_t)shms_min((s->client_size - offsetof(struct shms_client, pins)) / sizeof(struct shms_client_pin),
+                           sizeof s->pins_busy * 8);
     memcpy(s->hash_key, h->hash_key, sizeof s->hash_key);
     memcpy(s->uuid, h->uuid, sizeof s->uuid);
     return SHMS_OK;
@@ -154,7 +179,11 @@ bool shms_page_use(struct shms_store *s, uint64_t page) {
     uint64_t words = shms_min((s->table_pages + 63) / 64 - (top << 9), 1 << 9); /* words under this upper bit */
     uint64_t groups = shms_min(s->group_count - due, SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
     uint64_t buckets = shms_min(s->bucket_count - page * SHMS_PAGE_BUCKETS, SHMS_PAGE_BUCKETS);
-    if (s->sparse && (!shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->summary[top << 9] - s->base), words * 8) ||
+    if (s->sparse && ((s->ghost_sets &&
+                       !shms_commit_sparse(
+                           s, (uint64_t)((uint8_t *)&s->hints[page * SHMS_PAGE_BUCKETS * SHMS_BUCKET_SLOTS] - s->base),
+                           buckets * SHMS_BUCKET_SLOTS)) ||
+                      !shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->summary[top << 9] - s->base), words * 8) ||
                       !shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->due[due] - s->base), groups * 8) ||
                       !shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->buckets[page * SHMS_PAGE_BUCKETS] - s->base),
                                           buckets * SHMS_LINE)))

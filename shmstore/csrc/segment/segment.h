@@ -24,20 +24,9 @@ struct shms_own_span {
     uint64_t kept; /* offset of a free block; 0 = none */
 };
 
-/* A pin of this process. Views of the same life share it. */
-struct shms_own_pin {
-    uint64_t block, life;
-    uint32_t users; /* 0: the pin is free */
-};
-#define SHMS_PINS_MAX 512u
-
 struct shms_store {
-    /* Protected by the lock of the list of attachments (attachments.c). */
-    struct shms_store *next;
-    uint32_t users; /* handles, and calls that are about to make one */
-    enum shms_sharing { SHMS_ALONE, SHMS_CLAIMING, SHMS_SHARED } sharing;
-
-    uint8_t *base; /* from here on shms_memory_choose clears everything */
+    struct shms_store *next; /* list of attachments, for the fork handler; must be first, see shms_memory_choose */
+    uint8_t *base;
     uint64_t size;
     int id; /* System V identifier, else -1 */
     int32_t key;
@@ -46,11 +35,14 @@ struct shms_store {
     struct shms_header *header;
     struct shms_bucket *buckets;
     _Atomic uint64_t *summary, *due, *pin_bits;
-    uint8_t *hints, *clients;
+    _Atomic uint8_t *hints;
+    _Atomic uint16_t *ghosts;
+    uint8_t *clients;
     struct shms_class *classes;
     _Atomic uint64_t *taken, *present; /* a bit for each page of the heap: hints (span.h) */
     struct shms_page *pages;
     uint64_t bucket_count, group_count, table_pages;
+    uint64_t ghost_sets, entries_max; /* 0: it is not a cache, and a full store refuses entries */
     uint64_t heap_offset, heap_end, heap_pages;
     uint32_t client_count, client_size, pin_count;
     uint64_t hash_key[2], number_multiplier, number_xor;
@@ -68,24 +60,30 @@ struct shms_store {
     uint64_t liveness_inode;
     uint32_t fork_epoch;
     _Atomic uint32_t records_busy;
-    struct shms_own_pin own_pins[SHMS_PINS_MAX];
-    _Atomic uint32_t pins_used;
+    uint64_t pins_busy[8];
+    uint32_t pins_used;
     uint64_t allocated, allocated_life; /* the last block: never read back from the segment (heap.c) */
     uint64_t next_number, numbers_end;  /* numbers that this process took and has not used (number of a life, life.h) */
     struct shms_own_span own[SHMS_CLASSES];
-    uint64_t run_cursor, look_cursor; /* where this process looks for free pages, and for spans, next */
-    _Atomic uint32_t is_closing;      /* the closer record is in use */
-    _Atomic uint64_t validated_at;    /* coarse clock when the kernel was last asked about the segment */
-    uint64_t recovered_at;            /* coarse clock when all clients were looked at for want of room (op.c) */
-    uint64_t sweep_cursor;            /* next group of buckets to sweep (expire.c) */
-    _Atomic uint64_t seen_at;         /* slot in which the last entry was found (walk.c) */
+    uint64_t run_cursor, look_cursor;   /* where this process looks for free pages, and for spans, next */
+    uint64_t closed_seen, pages_missed; /* no run of so many free pages was found, as long as no span has been closed */
+    struct shms_own_hand {
+        uint64_t turn, end;   /* this process's, of the hand */
+        uint64_t word, found; /* eight hints, and a bit for each that is still to be looked at */
+    } own_hands[2];
+    uint64_t hand_stride;
+    uint64_t random;                   /* of evict.c */
+    uint64_t due_cursor, due_earliest; /* this process's round over the due words (expire.c) */
+    _Atomic uint32_t is_closing;       /* the closer record is in use */
+    _Atomic uint64_t validated_at;     /* coarse clock when the kernel was last asked about the segment */
+    uint64_t recovered_at;             /* coarse clock when all clients were looked at for want of room (op.c) */
+    uint64_t sweep_cursor;             /* next group of buckets to sweep (expire.c) */
+    _Atomic uint64_t seen_at;          /* slot in which the last entry was found (walk.c) */
     _Atomic uint64_t
         unmarked[SHMS_UNMARKED_REMEMBERED]; /* clients without liveness mark, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
     _Atomic uint32_t last_dead_pid; /* for the log: the last dead process that left locks or blocks */
     _Atomic uint64_t takeovers;
-    uint64_t deaths_logged;    /* how many of them were logged */
-    struct shms_store *joined; /* after shms_open: the attachment to use instead of this one; NULL: this one */
 
     /* The memory that the store lives in (memory.h). */
     const struct shms_memory *memory;
@@ -105,14 +103,16 @@ struct shms_geometry {
     uint64_t size, segment_size, max_entries; /* size: as asked for, in whole pages */
     uint32_t client_count, client_size;
     uint64_t bucket_count, heap_pages;
-    uint64_t pin_bits, classes, clients, summary, due, hints, page_bits, pages, slots, heap; /* offsets */
+    uint64_t pin_bits, classes, clients, summary, due, hints, ghosts, page_bits, pages, slots, heap; /* offsets */
+    uint64_t ghost_sets;
 };
-/* max_entries, max_clients: 0 = the default. unit: the segment is a multiple of it, a page or a huge page.
+/* max_entries, max_clients: 0 = the default. evicts: it is a cache. unit: the segment is a multiple of it, a page or a
+ * huge page.
  * SHMS_TOO_SMALL if the heap would be smaller than two fifths of the size; SHMS_TOO_LARGE. */
-int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients, uint64_t unit,
+int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients, bool evicts, uint64_t unit,
                        struct shms_geometry *g);
 /* The smallest size that can be planned for this number of entries. */
-uint64_t shms_geometry_least(uint64_t max_entries);
+uint64_t shms_geometry_least(uint64_t max_entries, bool evicts);
 
 /* Fills *s from a finished header: SHMS_OK, SHMS_CORRUPT, SHMS_FORMAT. *only_read: attach read-only. */
 int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *only_read);
@@ -144,7 +144,9 @@ static inline uint64_t shms_hash_of(const struct shms_store *s, const void *key,
  *                                   shms_bucket_use, before it sets the bit of the summary
  *   page bits and pages             the process that raises pages_high (span.c)
  *   the heap                        the process that opens a span, before any block of it is free (span.c)
- * Hints are never touched. */
+ *   the hints of a cache            with their page of the slot table
+ *   the ghosts of a cache           the creator
+ * The hints of other stores are never touched. */
 bool shms_commit_sparse(struct shms_store *s, uint64_t offset, uint64_t bytes);
 static inline bool shms_commit(struct shms_store *s, uint64_t offset, uint64_t bytes) {
     return SHMS_LIKELY(!s->sparse) || shms_commit_sparse(s, offset, bytes);
@@ -171,6 +173,8 @@ static inline bool shms_bucket_use(struct shms_store *s, uint64_t bucket) {
 }
 /* The first used page at or after `page`; table_pages if there is none. */
 uint64_t shms_next_page_in_use(const struct shms_store *s, uint64_t page);
+
+static inline bool shms_evicts(const struct shms_store *s) { return s->ghost_sets != 0; }
 
 static inline void shms_stat(struct shms_store *s, int counter, uint64_t n) {
     shms_count(s->me ? &s->me->counters[counter] : &s->own_counters[counter], n);

@@ -28,7 +28,7 @@ int main(int argc, char **argv) {
     struct shms_open_result found = {0};
     struct shms_memory_state state;
     struct shms_store *s = calloc(1, sizeof *s);
-    EXPECT(shms_geometry_plan(wish.size, 0, 0, SHMS_PAGE, &g) == SHMS_OK);
+    EXPECT(shms_geometry_plan(wish.size, 0, 0, false, SHMS_PAGE, &g) == SHMS_OK);
     shms_memory_choose(s, &wish);
     s->id = shmget(scenario_key, wish.size, IPC_CREAT | IPC_EXCL | 0600);
     s->base = shmat(s->id, NULL, 0);

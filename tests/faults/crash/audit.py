@@ -11,6 +11,7 @@ import shmstore.sysv
 
 CLIENTS, CLIENT_COUNT, CLIENT_SIZE, SLOTS, BUCKETS, DUE = 184, 192, 196, 216, 224, 208
 PAGES, HEAP, HEAP_PAGES, CLIENTS_HIGH, NUMBERS, PAGES_HIGH = 256, 264, 272, 1032, 1088, 1096
+HINTS, GHOST_SETS, SHARES, USED_HINT = 232, 296, 1280, 0x80
 RECORDS, RECORD_COUNT, PINS = 192, 9, 768
 CLAIMING, LIVE, DEAD = 1, 2, 3
 PINNED, ENDED, FREE = 1, 2, 3
@@ -73,6 +74,8 @@ class Audit:
         self._read_slots()
         self._judge_blocks()
         self._judge_counters()
+        if self._u64(GHOST_SETS):
+            self._judge_hints()
 
     def _u64(self, at: int) -> int:
         return int(struct.unpack_from("<Q", self.memory, at)[0])
@@ -216,6 +219,19 @@ class Audit:
                     self.faults.append(f"the zombie at {at:#x} is pinned by nobody")
             else:
                 self.faults.append(f"the word of the block at {at:#x} is {word:#x}, the span's free one is {free:#x}")
+
+    def _judge_hints(self) -> None:
+        """An entry of a cache without its bit would never be evicted. Counts may be wrong by what is in progress."""
+        busy = {r.block for r in self.records} | {r.old for r in self.records}
+        for i, word in enumerate(self.table):
+            if i % 8 == 0 or not word or (word & 0xFFFFFFFFFF) * 16 in busy:
+                continue
+            slot = i // 8 * 7 + i % 8 - 1
+            if not self.memory[self._u64(HINTS) + slot] & USED_HINT:
+                self.faults.append(f"slot {slot} has an entry and no hint")
+        counts = self._u64(SHARES)
+        if counts & 0xFFFFFFFF > counts >> 32:
+            self.faults.append(f"of {counts >> 32} entries, {counts & 0xFFFFFFFF} are in the small share")
 
     def _judge_counters(self) -> None:
         if not any(r.block or r.old for r in self.records) and self.used != [self.entries, self.bytes]:

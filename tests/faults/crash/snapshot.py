@@ -87,7 +87,8 @@ class Snapshot(Survivors):
 
     def _make(self, first_state: tuple[str, int] | None) -> None:
         processes, case = self.processes, self.case
-        self.store = shmstore.Store(processes.key, create=True, size=case.size, max_entries=case.entries, timeout=5.0,
+        kind = shmstore.Cache if case.evicts else shmstore.Store
+        self.store = kind(processes.key, create=True, size=case.size, max_entries=case.entries, timeout=5.0,
                                         decoders=(store_setup.Own(),), **case.where())  # fmt: skip
         self.impatient = shmstore.Store(
             processes.key, create=False, timeout=0.004, decoders=(store_setup.Own(),), **case.where()

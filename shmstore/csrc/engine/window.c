@@ -1,0 +1,139 @@
+/* window.c: the contract is in window.h. */
+#include "engine/window.h"
+
+#include "engine/heap.h"
+#include "engine/policy.h"
+
+#define WINDOWS_LOOKED_AT 8u
+#define PAGES_LOOKED_AT 4096u /* in all of them */
+#define SPANS_LOOKED_AT 64u   /* for the coldest block */
+#define BLOCKS_COMPARED 16u
+
+static uint64_t random_below(struct shms_store *s, uint64_t n) {
+    s->random = s->random * 6364136223846793005ull + 1442695040888963407ull;
+    return (s->random >> 33) % n;
+}
+
+/* The first page of the open span that this page belongs to, or the page itself. */
+static uint64_t span_around(const struct shms_store *s, uint64_t page, struct shms_span *span, bool *open) {
+    if ((*open = shms_span_at(s, page, span)))
+        return page;
+    uint64_t distance = shms_load_relaxed(&s->pages[page].info);
+    if (distance <= page && shms_load_acquire(&s->pages[page].word) && shms_span_at(s, page - distance, span) &&
+        span->pages > distance) {
+        *open = true;
+        return page - distance;
+    }
+    return page;
+}
+
+static uint64_t bytes_used(const struct shms_store *s, const struct shms_span *span) {
+    const struct shms_page *p = &s->pages[span->first];
+    uint32_t free = (uint32_t)(__builtin_popcountll(shms_load_relaxed(&p->map[0])) +
+                               __builtin_popcountll(shms_load_relaxed(&p->map[1])));
+    return (span->blocks - shms_min(free, span->blocks)) * span->bytes;
+}
+
+/* A window of so many pages that begins at this page or at its span. */
+static bool measure(struct shms_store *s, uint64_t page, uint64_t pages, struct shms_window *w) {
+    uint64_t high = shms_pages_high(s);
+    struct shms_span span;
+    bool open;
+    w->first = w->at = w->end = span_around(s, page, &span, &open);
+    w->used = 0;
+    while (w->end < w->first + pages) {
+        if (w->end >= high)
+            return false;
+        if (!open && shms_load_acquire(&s->pages[w->end].word))
+            return false; /* it is being opened or closed */
+        w->used += open ? bytes_used(s, &span) : 0;
+        w->end += open ? span.pages : 1;
+        open = w->end < high && shms_span_at(s, w->end, &span);
+    }
+    w->bytes = (w->end - w->first) * SHMS_PAGE;
+    return true;
+}
+
+bool shms_window_choose(struct shms_store *s, uint64_t pages, struct shms_window *w) {
+    uint64_t high = shms_pages_high(s), looks = shms_max(1, shms_min(WINDOWS_LOOKED_AT, PAGES_LOOKED_AT / pages));
+    struct shms_window best = {.used = UINT64_MAX}, one;
+    if (high < pages)
+        return false;
+    for (uint64_t i = 0; i < looks; i++)
+        if (measure(s, random_below(s, high - pages + 1), pages, &one) && one.used < best.used)
+            best = one;
+    if (best.used == UINT64_MAX)
+        return false;
+    best.tries = w->tries;
+    *w = best;
+    return true;
+}
+
+/* The slot that names this block; UINT64_MAX: none does. */
+static uint64_t slot_of(struct shms_store *s, uint64_t offset) {
+    uint32_t slot = shms_load_relaxed(&((struct shms_block *)(s->base + offset))->slot);
+    uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
+    bool names = bucket < s->bucket_count && shms_bucket_in_use(s, bucket) &&
+                 SHMS_SLOT_BLOCK(shms_load_acquire(&s->buckets[bucket].slots[slot % SHMS_BUCKET_SLOTS])) == offset;
+    return names ? slot : UINT64_MAX;
+}
+
+/* False: the block stays in use. */
+static bool empty_block(struct shms_store *s, struct shms_record *record, uint64_t offset) {
+    uint64_t w = shms_load_acquire(shms_word_at(s, offset)), slot;
+    if (SHMS_WORD_ALIVE(w))
+        return (slot = slot_of(s, offset)) != UINT64_MAX && shms_evict_slot(s, record, slot, SHMS_FOR_MEMORY) != 0;
+    if ((w & 3) == SHMS_WORD_ENDED) {
+        shms_heap_unpinned(s, offset, w & ~3ull);
+        return shms_load_acquire(shms_word_at(s, offset)) != w;
+    }
+    return true;
+}
+
+int shms_window_clear_some(struct shms_store *s, struct shms_record *record, struct shms_window *w, uint32_t blocks) {
+    for (uint32_t done = 0; w->at < w->end;) {
+        struct shms_span span;
+        if (done >= blocks)
+            return SHMS_AGAIN;
+        if (!shms_span_at(s, w->at, &span)) {
+            if (shms_load_acquire(&s->pages[w->at].word))
+                return SHMS_FULL; /* another process opens a span here */
+            w->at++;
+            done++;
+            continue;
+        }
+        for (uint32_t i = 0; i < span.blocks; i++)
+            if (!empty_block(s, record, span.start + i * span.bytes))
+                return SHMS_FULL;
+        struct shms_span now;
+        if (shms_span_at(s, w->at, &now) && now.number == span.number && !shms_span_close(s, &span))
+            return SHMS_FULL;
+        w->at += span.pages;
+        done += span.blocks;
+    }
+    return SHMS_OK;
+}
+
+bool shms_window_coldest(struct shms_store *s, struct shms_record *record, uint32_t kind) {
+    uint64_t high = shms_pages_high(s), coldest = UINT64_MAX;
+    uint32_t seen = 0, least = UINT32_MAX;
+    for (uint32_t i = 0; high && i < SPANS_LOOKED_AT && seen < BLOCKS_COMPARED; i++) {
+        struct shms_span span;
+        bool open;
+        span_around(s, random_below(s, high), &span, &open);
+        if (!open || span.kind < kind || span.kind > kind + SHMS_CLASSES_ABOVE || span.kind >= SHMS_CLASSES)
+            continue;
+        for (uint32_t j = 0; j < 4; j++) {
+            uint64_t slot = slot_of(s, span.start + random_below(s, span.blocks) * span.bytes);
+            if (slot == UINT64_MAX)
+                continue;
+            uint32_t hint = shms_load_relaxed(&s->hints[slot]) & (SHMS_HINT_MAIN | SHMS_HINT_FREQUENCY);
+            seen++;
+            if (hint < least) {
+                least = hint;
+                coldest = slot;
+            }
+        }
+    }
+    return coldest != UINT64_MAX && shms_evict_slot(s, record, coldest, SHMS_FOR_MEMORY) != 0;
+}

@@ -1,0 +1,173 @@
+"""A full cache evicts, in the order of its policy; a store with the same puts is full."""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from itertools import accumulate
+from typing import Any
+
+import pytest
+
+import shmstore
+
+
+@pytest.fixture
+def cache(key: Any) -> Any:
+    with shmstore.Cache[Any](key, size="1M") as made:
+        yield made
+        made.check()
+        made.destroy()
+
+
+def requests(count: int, keys: int, exponent: float = 1.0) -> list[int]:
+    weights = list(accumulate(n**-exponent for n in range(1, keys + 1)))
+    return random.Random(7).choices(range(keys), cum_weights=weights, k=count)
+
+
+def hits_of_lru(trace: list[int], capacity: int) -> int:
+    cache: OrderedDict[int, None] = OrderedDict()
+    hits = 0
+    for key in trace:
+        hits += key in cache
+        cache[key] = None
+        cache.move_to_end(key)
+        if len(cache) > capacity:
+            cache.popitem(last=False)
+    return hits
+
+
+@pytest.mark.parametrize("length", [1, 60, 700, 5_000, 30_000, 300_000])
+def test_it_never_is_full(cache: Any, length: int) -> None:
+    puts = max(50, 3_000_000 // (length + 100))
+    for number in range(puts):
+        cache[f"{number}"] = b"v" * length
+        assert cache[f"{number}"] == b"v" * length
+    stats = cache.stats()
+    assert stats.evictions == puts - len(cache) > 0
+    assert len(cache) * (length + 150) > 600_000  # it does not evict more than it must
+
+
+def test_sizes_mixed(cache: Any) -> None:
+    rng = random.Random(11)
+    for number in range(5_000):
+        length = int(10 ** rng.uniform(0, 5.3))
+        cache[f"{number}"] = b"v" * length
+        assert len(cache[f"{number}"]) == length
+    cache.check()
+
+
+def test_a_store_is_full_where_a_cache_is_not(key: Any) -> None:
+    with shmstore.Store[Any](key, size="1M") as store:
+        with pytest.raises(shmstore.StoreFull):
+            for number in range(20_000):
+                store[f"{number}"] = b"v" * 60
+        with pytest.raises(shmstore.NotACache, match="created as a Store"):
+            shmstore.Cache(key)
+        store.destroy()
+
+
+@pytest.mark.parametrize("entries", [1, 2, 7, 100, 3000])
+def test_it_has_no_more_entries_than_it_may_have(key: Any, entries: int) -> None:
+    with shmstore.Cache[int](key, size="4M", max_entries=entries) as cache:
+        for number in range(4 * entries):
+            cache[f"{number}"] = number
+            assert cache.stats().entries <= entries
+        assert len(cache) == entries
+        assert cache.stats().evictions_by_count == 3 * entries
+        cache.check()
+        cache.destroy()
+
+
+def test_overwriting_evicts_nothing(key: Any) -> None:
+    with shmstore.Cache[int](key, size="1M", max_entries=50) as cache:
+        for turn in range(4):
+            for number in range(50):
+                cache[f"{number}"] = turn
+        assert len(cache) == 50 and cache.stats().evictions == 0
+        cache.destroy()
+
+
+def test_what_has_expired_goes_first(key: Any) -> None:
+    with shmstore.Cache[int](key, size="1M", max_entries=100) as cache:
+        for number in range(50):
+            cache[f"short:{number}"] = number
+            cache[f"long:{number}"] = number
+        for number in range(50):
+            cache.touch(f"short:{number}", 1e-6)
+        for number in range(50):
+            cache[f"new:{number}"] = number
+        assert all(f"long:{number}" in cache and f"new:{number}" in cache for number in range(50))
+        assert cache.stats().evictions == 0
+        cache.destroy()
+
+
+def test_what_is_used_stays_when_much_is_asked_for_once(key: Any) -> None:
+    with shmstore.Cache[int](key, size="1M", max_entries=1000) as cache:
+        for turn in range(3):
+            for number in range(500):
+                cache[f"often:{number}"] = turn
+        for number in range(20_000):
+            cache[f"once:{number}"] = number
+            if number % 10 == 0:
+                cache.get(f"often:{number // 10 % 500}")
+        assert sum(f"often:{number}" in cache for number in range(500)) > 475
+        cache.destroy()
+
+
+@pytest.mark.parametrize("exponent", [0.8, 1.0])
+def test_more_hits_than_lru(key: Any, exponent: float) -> None:
+    trace = requests(60_000, 10_000, exponent)
+    with shmstore.Cache[int](key, size="4M", max_entries=500) as cache:
+        hits = 0
+        for number in trace:
+            if cache.get(f"{number}") is None:
+                cache[f"{number}"] = number
+            else:
+                hits += 1
+        assert hits > hits_of_lru(trace, 500)
+        assert cache.stats().hits == hits and cache.stats().misses == len(trace) - hits
+        cache.destroy()
+
+
+def test_a_large_newcomer_evicts_at_most_twice_its_weight(cache: Any) -> None:
+    number = 0
+    while not cache.stats().evictions:
+        cache[f"{number}"] = b"v" * 1_000
+        number += 1
+    for size in (110_000, 200_000, 300_000):
+        before = cache.stats().bytes_used
+        cache[f"large {size}"] = b"v" * size
+        assert cache.stats().bytes_used >= before + size - 2 * size
+
+
+def test_what_is_viewed_is_not_evicted_for_memory(cache: Any) -> None:
+    cache["viewed"] = b"v" * 100_000
+    with cache.view("viewed") as view:
+        for number in range(3_000):
+            cache[f"{number}"] = b"w" * 1_000
+        assert bytes(view) == b"v" * 100_000 and "viewed" in cache
+
+
+def test_only_what_can_never_fit_is_refused(cache: Any) -> None:
+    with pytest.raises(shmstore.ValueTooLarge):
+        cache["huge"] = b"v" * 2_000_000
+    cache["large"] = b"v" * 900_000
+    assert len(cache["large"]) == 900_000
+
+
+def test_numbers_and_conditions(key: Any) -> None:
+    with shmstore.Cache[int](key, size="1M", max_entries=10) as cache:
+        for number in range(100):
+            assert cache.add(f"{number}", number) and cache.incr(f"{number}") == number + 1
+            assert cache.incr(f"count {number}") == 1
+            assert not cache.cas(f"{number}", 0, 12345) and not cache.replace("absent", 1)
+        assert len(cache) == 10
+        cache.check()
+        cache.destroy()
+
+
+def test_equality_and_hash(cache: Any) -> None:
+    other: Any = shmstore.Cache(cache.info().name)
+    with other:
+        assert cache == cache and cache != other and len({cache, other, cache}) == 2
