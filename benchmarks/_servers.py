@@ -28,7 +28,7 @@ class Missing(Exception):
     """A server's program is not here."""
 
 
-def _start(stack: ExitStack, program: str, *arguments: str) -> str:
+def start(stack: ExitStack, program: str, *arguments: str) -> str:
     """Start a server that listens on `{socket}` and ends with the stack; give the socket's path."""
     found = shutil.which(program)
     if not found:
@@ -78,7 +78,7 @@ class Redis:
         import redis
 
         self._pack = Packer(strict_types=True).pack
-        path = _start(
+        path = start(
             stack, "redis-server", "--port", "0", "--unixsocket", "{socket}", "--save", "", "--appendonly", "no"
         )
         self._client = redis.Redis(unix_socket_path=path)
@@ -125,7 +125,7 @@ class Memcached:
         from pymemcache.client.base import Client
 
         self._pack = Packer(strict_types=True).pack
-        path = _start(stack, "memcached", "-s", "{socket}", "-m", "256", "-u", _user())
+        path = start(stack, "memcached", "-s", "{socket}", "-m", "256", "-u", _user())
         self._client = Client(path)
         stack.callback(self._client.close)
         for name, value in values.items():

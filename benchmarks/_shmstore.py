@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import shmstore
 from benchmarks._guard import fresh_name
+
+_S = TypeVar("_S", bound=shmstore.Store[Any])
 
 TTL = 3600.0  # seconds: nothing expires while it is measured
 
@@ -95,6 +97,17 @@ class Ours:
 
     def counted(self) -> int:
         return int(self.store.get("counter", 0))
+
+
+@contextmanager
+def destroyed(make: Callable[[str], _S]) -> Iterator[_S]:
+    """A store under a fresh name, destroyed at the end."""
+    key = fresh_name()
+    try:
+        with make(key) as store:
+            yield store
+    finally:
+        destroy(key)
 
 
 def destroy(key: str) -> None:

@@ -19,6 +19,7 @@ PLOTS = ROOT / "docs" / "plots"
 COLOURS = {
     "shmstore": "#0072B2", "floor": "#999999", "lmdb": "#D55E00", "UltraDict": "#CC79A7", "sqlite3": "#E69F00",
     "diskcache": "#F0E442", "memcached": "#009E73", "Redis": "#56B4E9", "Manager": "#000000",
+    "LRU": "#999999", "S3-FIFO": "#E69F00", "Belady": "#000000",
 }  # fmt: skip
 NAMES = {"floor": "dict of msgpack", "lmdb": "LMDB", "Manager": "mp.Manager"}
 
@@ -126,6 +127,55 @@ def growth(operation: str) -> Callable[[Axes, Rows], None]:
     return draw
 
 
+def hit_ratios(number: int) -> Callable[[Axes, Rows], None]:
+    """By entries that fit, a line for each policy; number: of the trace."""
+
+    def draw(axis: Axes, rows: Rows) -> None:
+        traces: dict[str, list[dict[str, Any]]] = {}
+        for name, row in rows.items():
+            traces.setdefault(name.rpartition(" ")[0], []).append(row)
+        trace, found = sorted(traces.items())[number]
+        for policy in found[0]["contestants"]:
+            if "processes" in policy:
+                continue
+            points = [(int(row["row"].rpartition(" ")[2]), row["contestants"][policy]["median"]) for row in found]
+            axis.plot(*zip(*sorted(points)), "-" if "shmstore" in policy else ":", marker="o", label=policy,
+                      color=COLOURS.get(policy.partition(".")[0]))  # fmt: skip
+        axis.set_xscale("log")
+        capacities = sorted(int(row["row"].rpartition(" ")[2]) for row in found)
+        axis.set_xticks(capacities, [f"{capacity:,}" for capacity in capacities])
+        axis.minorticks_off()
+        axis.set_xlabel("entries that fit")
+        axis.set_ylabel("hits of 100 requests")
+        axis.set_title(trace)
+        axis.legend(frameon=False, fontsize=8)
+
+    return draw
+
+
+def two_writers(axis: Axes, rows: Rows) -> None:
+    """What two writers at once do, of one."""
+    labels, at = [], 0.0
+    for row in rows.values():
+        for who in ("shmstore", "lmdb"):
+            one = row["contestants"].get(f"{who}, one")
+            for which, marker in (("same keys", "o"), ("keys of their own", "s")):
+                two = row["contestants"].get(f"{who}, two, {which}")
+                if one and two:
+                    axis.scatter(two["median"] / one["median"], at, color=COLOURS[who], marker=marker)
+        labels.append(row["title"].removeprefix("writers, "))
+        at += 1
+    for who in ("shmstore", "lmdb"):
+        axis.scatter([], [], color=COLOURS[who], label=_name(who))
+    for which, marker in (("same keys", "o"), ("keys of their own", "s")):
+        axis.scatter([], [], color="#999999", marker=marker, label=which)
+    axis.set_yticks(range(len(labels)), labels)
+    axis.set_xlim(left=0)
+    axis.axvline(1, color="#dddddd", linewidth=1, zorder=0)
+    axis.set_xlabel("puts per second of two writers, of one's")
+    axis.legend(frameon=False, fontsize=8)
+
+
 def _name(name: str) -> str:
     return NAMES.get(name, name)
 
@@ -139,6 +189,8 @@ PLANS: dict[str, tuple[float, list[Callable[[Axes, Rows], None]]]] = {
     "ipc": (2.4, [dots(f"{size}, two cores", f"{size} to another core and back") for size in ("64 B", "1 MB")]),
     "readers": (3.0, [tail("latency_p50", "One reader beside one process that floods the same 10,000 keys")]),
     "scaling": (2.8, [growth("get"), growth("put")]),
+    "hitratio": (3.2, [hit_ratios(0), hit_ratios(1)]),
+    "writers": (3.2, [two_writers]),
 }  # fmt: skip
 
 if __name__ == "__main__":

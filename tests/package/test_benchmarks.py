@@ -89,6 +89,9 @@ OTHERS = {
     "peers": ("get", "put", "miss", "contains", "incr", "get_many", "put_many"),
     "readers": ("thread_mean", "thread_p50", "thread_progress"),
     "values": ("put session", "get session"),
+    "cache": ("cache speed", "cache hits"),
+    "hitratio": (),
+    "writers": (),
     "scaling": ("growth get", "growth put", "growth stats", "put full", "attached get"),
 }
 
