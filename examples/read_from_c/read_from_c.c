@@ -42,7 +42,7 @@ enum {
 };
 enum { WORD = 0, HASH = 8, EXPIRY = 16, LENGTHS = 24, BODY = 40, BLOCK_MIN = 48 };
 enum { PINNED = 1, ENDED = 2 }; /* the lower bits of a block's word */
-enum { EXTENDED = 0x10, BYTES_NAME = 0x08, CODEC = 0x07, MSGPACK = 1 };
+enum { MOVED = 0x20, EXTENDED = 0x10, BYTES_NAME = 0x08, CODEC = 0x07, MSGPACK = 1 };
 
 struct store { /* the header's fields: copied once, then checked */
     uint8_t *base;
@@ -186,7 +186,8 @@ static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const st
     if (acquire(slot) != w || word == 0 || word & ENDED) /* free, or a zombie that another reader has pinned */
         return AGAIN;
     uint64_t lengths = relaxed(block + LENGTHS), name_length = lengths >> 8 & 0xffff;
-    uint64_t extension = lengths & EXTENDED ? relaxed32(block + BODY) : 0, name_at = at + BODY + extension;
+    uint64_t version = lengths & MOVED ? 8 : 0, before = BODY + version;
+    uint64_t extension = lengths & EXTENDED ? relaxed32(block + before) : 0, name_at = at + before + extension;
     bool sound = !(lengths & EXTENDED) || (extension >= 8 && extension <= 4096 && extension % 8 == 0);
     at = name_at + name_length;
     v->length = lengths >> 24;

@@ -123,12 +123,14 @@ static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line
 #define SHMS_WORD_LIFE(w) ((w) & ~SHMS_WORD_PINNED)
 #define SHMS_WORD_ALIVE(w) ((w) && !((w) & SHMS_WORD_ENDED))
 
-/* ---- block: header, extension (if flagged), key, value
- *   0 word | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 reserved | 40 [extension] key [padding] value
+/* ---- block: header, version (if flagged), extension (if flagged), key, value
+ *   0 word | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 reserved | 40 [version] [extension] key [padding] value
+ * The version of an entry is the life of the block that it was put into. An entry that was moved since (move.h) has its
+ * version in front of the key.
  * A value of SHMS_ALIGNED_FROM bytes or more begins on a cache line, so that it can be read in place. In msgpack the
  * byte after a head of five bytes (bin 32 and the like) is aligned instead. */
 struct shms_block {
-    _Atomic uint64_t word;    /* [any] by compare-and-swap, see above; the life is the entry's version */
+    _Atomic uint64_t word;    /* [any] by compare-and-swap, see above */
     _Atomic uint64_t hash;    /* [owner] before publishing */
     _Atomic uint64_t expiry;  /* [owner], then [home] by touch: ns since boot, 0 never */
     _Atomic uint64_t lengths; /* [owner]: value 40 | key 16 | codec 3, flags 5 */
@@ -154,6 +156,8 @@ static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
 #define SHMS_CODEC_MASK 0x07u     /* enum shms_codec in codec.cdef.h */
 #define SHMS_FLAG_BYTES_KEY 0x08u /* the key was bytes, not str */
 #define SHMS_FLAG_EXTENDED 0x10u  /* an extension stands between header and key */
+#define SHMS_FLAG_MOVED 0x20u     /* the version stands behind the header: the block was not the entry's first */
+#define SHMS_VERSION_BYTES 8u
 /* Extension: uint32 length of the whole (a multiple of 8), uint32 zero, then records: uint16 type, uint16 length,
  * bytes, padding to 8. Readers skip types that they do not know. */
 enum { SHMS_EXT_CODEC = 1, SHMS_EXT_NAMESPACE = 2, SHMS_EXT_TAGS = 3, SHMS_EXT_BUFFERS = 4 };
@@ -186,9 +190,10 @@ enum {
     SHMS_EXPIRATIONS,
     SHMS_RETRIES,
     SHMS_TAKEOVERS,
-    SHMS_USED_BLOCKS,       /* entries that this client published less those it took out, modulo 2^64; */
-    SHMS_USED_BYTES,        /* and the capacity of their blocks */
-    SHMS_EVICTIONS_BY_COUNT /* for max_entries; SHMS_EVICTIONS: for memory */
+    SHMS_USED_BLOCKS,        /* entries that this client published less those it took out, modulo 2^64; */
+    SHMS_USED_BYTES,         /* and the capacity of their blocks */
+    SHMS_EVICTIONS_BY_COUNT, /* for max_entries; SHMS_EVICTIONS: for memory */
+    SHMS_MOVES
 };
 
 struct shms_client_pin {

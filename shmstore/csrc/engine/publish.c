@@ -101,7 +101,7 @@ static bool condition_holds(enum shms_mode mode, uint64_t expected, bool present
     case SHMS_INCR_PRESENT:
         return present;
     case SHMS_CAS:
-        return expected ? present && x->life == expected : !present;
+        return expected ? present && shms_entry_version(x) == expected : !present;
     default:
         return true;
     }
@@ -124,7 +124,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
         return leave(op, rc);
     bool there = rc == SHMS_OK, present = there && !expired(&x);
     uint32_t reach = there && x.distance > others ? x.distance : others;
-    op->version = present ? x.life : 0;
+    op->version = present ? shms_entry_version(&x) : 0;
     if (!condition_holds(mode, expected, present, &x)) {
         home_unlock(op, reach);
         return SHMS_UNMET;
@@ -177,8 +177,8 @@ int shms_op_remove(struct shms_op *op, uint64_t expected) {
         return SHMS_MISS;
     }
     bool present = !expired(&x);
-    op->version = x.life;
-    if (present && expected && x.life != expected) {
+    op->version = shms_entry_version(&x);
+    if (present && expected && op->version != expected) {
         home_unlock(op, x.distance > others ? x.distance : others);
         return SHMS_UNMET;
     }
@@ -203,13 +203,13 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected) {
     int rc = shms_find_locked(s, &op->key, &x, &others);
     if (rc != SHMS_OK)
         return leave(op, rc);
-    bool present = !expired(&x), met = !expected || x.life == expected;
+    bool present = !expired(&x), met = !expected || shms_entry_version(&x) == expected;
     if (present && met) {
         shms_store_release(&x.block->expiry, expiry); /* O3: this process holds the home, so X stays in its slot */
         if (expiry)
             shms_expire_note(s, x.number / SHMS_BUCKET_SLOTS, expiry);
         shms_policy_hit(s, x.number);
     }
-    op->version = present ? x.life : 0;
+    op->version = present ? shms_entry_version(&x) : 0;
     return leave(op, !present ? SHMS_MISS : met ? SHMS_OK : SHMS_UNMET);
 }

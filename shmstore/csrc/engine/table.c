@@ -13,6 +13,24 @@ void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *b
     k->home = shms_home_of(s, k->hash);
 }
 
+/* What stands between header and key, from *at on: a version, an extension, or both. */
+static bool measure_before_key(const struct shms_store *s, struct shms_entry *e, uint64_t *at) {
+    uint32_t length;
+    if (e->kind & SHMS_FLAG_MOVED) {
+        e->version_moved = shms_load_relaxed((_Atomic uint64_t *)(s->base + *at));
+        *at += SHMS_VERSION_BYTES;
+    }
+    if (!(e->kind & SHMS_FLAG_EXTENDED))
+        return true;
+    shms_copy_short(&length, s->base + *at, 4);
+    if (length < 8 || length > SHMS_EXT_MAX || length % 8 || *at + length > s->heap_end)
+        return false;
+    e->extension = s->base + *at;
+    e->extension_length = length;
+    *at += length;
+    return true;
+}
+
 /* Fills *e from the block's header. Every length is checked against the heap. False: the lengths are impossible. The
  * block may be reused meanwhile, so they may be wrong without damage: only step 5 tells. */
 static inline bool measure(const struct shms_store *s, struct shms_block *b, struct shms_entry *e, const uint8_t **key,
@@ -24,15 +42,8 @@ static inline bool measure(const struct shms_store *s, struct shms_block *b, str
     *key_length = SHMS_LENGTHS_KEY(lengths);
     e->extension = NULL;
     e->extension_length = 0;
-    if (SHMS_UNLIKELY(e->kind & SHMS_FLAG_EXTENDED)) {
-        uint32_t length;
-        shms_copy_short(&length, s->base + at, 4);
-        if (length < 8 || length > SHMS_EXT_MAX || length % 8 || at + length > s->heap_end)
-            return false;
-        e->extension = s->base + at;
-        e->extension_length = length;
-        at += length;
-    }
+    if (SHMS_UNLIKELY(e->kind & (SHMS_FLAG_EXTENDED | SHMS_FLAG_MOVED)) && !measure_before_key(s, e, &at))
+        return false;
     if (SHMS_UNLIKELY(*key_length > SHMS_KEY_MAX || at + *key_length > s->heap_end))
         return false;
     *key = s->base + at;

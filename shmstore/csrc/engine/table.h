@@ -47,8 +47,9 @@ struct shms_entry {
     _Atomic uint64_t *slot;
     uint64_t word;
     struct shms_block *block;
-    uint64_t life;   /* its version */
-    uint64_t expiry; /* 0 = never */
+    uint64_t life;
+    uint64_t version_moved; /* of an entry that was moved: see shms_entry_version */
+    uint64_t expiry;        /* 0 = never */
     const uint8_t *value;
     uint64_t value_length;
     const uint8_t *extension; /* NULL if none */
@@ -79,6 +80,11 @@ int shms_find_locked(struct shms_store *s, const struct shms_key *k, struct shms
 /* For walks: the entry in this slot, whatever its key is. The caller copies, and then checks shms_entry_unchanged. */
 int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_entry *e, const uint8_t **key,
               uint32_t *key_length);
+
+/* What `cas` and `wait` compare: the life of the block that the entry was put into. A move (move.h) does not change it. */
+static inline uint64_t shms_entry_version(const struct shms_entry *e) {
+    return SHMS_LIKELY(!(e->kind & SHMS_FLAG_MOVED)) ? e->life : e->version_moved;
+}
 
 /* To be called after copying: did the bytes belong to this entry all the time? */
 static inline bool shms_entry_unchanged(const struct shms_entry *e) {

@@ -25,7 +25,7 @@ static int look(struct shms_store *s, const struct shms_key *k, bool has_after, 
     int rc = shms_find(s, k, &e);
     if (rc < 0)
         return rc;
-    uint64_t now_version = rc == SHMS_OK ? e.life : 0;
+    uint64_t now_version = rc == SHMS_OK ? shms_entry_version(&e) : 0;
     *expiry = rc == SHMS_OK ? e.expiry : 0;
     if (rc == SHMS_BUSY || (now_version == 0 && !has_after) || (has_after && now_version == after))
         return SHMS_AGAIN;

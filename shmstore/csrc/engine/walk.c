@@ -45,7 +45,7 @@ static int copy_keys(struct shms_store *s, struct shms_walk *walk, uint64_t slot
         uint32_t mark = length | (e.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
         memcpy(buffer + *filled, &mark, 4);
         if (head > 4)
-            memcpy(buffer + *filled + 4, (uint64_t[]){e.life, e.expiry}, 16);
+            memcpy(buffer + *filled + 4, (uint64_t[]){shms_entry_version(&e), e.expiry}, 16);
         shms_copy_short(buffer + *filled + head, key, length);
         if (!shms_entry_unchanged(&e)) {
             if (++overtaken >= RETRIES_MAX)

@@ -6,7 +6,7 @@ PyObject *shms_version(PyObject *self, PyObject *key) {
     struct shms_entry f;
     int rc = shms_call_look(self, key, &f);
     if (rc == SHMS_OK || rc == SHMS_MISS)
-        return PyLong_FromUnsignedLongLong(rc == SHMS_OK ? f.life : 0);
+        return PyLong_FromUnsignedLongLong(rc == SHMS_OK ? shms_entry_version(&f) : 0);
     return shms_store_failed(self, key, rc);
 }
 
@@ -59,7 +59,8 @@ PyObject *shms_describe(PyObject *self, PyObject *key) {
     PyObject *codec = shms_value_codec(&v), *left = codec ? shms_seconds_left(f.expiry) : NULL;
     if (!left)
         Py_CLEAR(codec);
-    return left ? Py_BuildValue("(KNKN)", (unsigned long long)f.value_length, codec, (unsigned long long)f.life, left)
+    return left ? Py_BuildValue("(KNKN)", (unsigned long long)f.value_length, codec,
+                                (unsigned long long)shms_entry_version(&f), left)
                 : NULL;
 }
 

@@ -76,7 +76,7 @@ uint32_t shms_bytes_head(const struct shms_entry *f) {
 static int copy_value(struct shms_call *c, const struct shms_entry *f, bool whole, struct shms_value *v) {
     const uint8_t *from = f->value;
     v->codec = f->kind & SHMS_CODEC_MASK;
-    v->version = f->life;
+    v->version = shms_entry_version(f);
     v->expiry = f->expiry;
     v->length = f->value_length;
     v->is_object = v->codec == SHMS_CODEC_RAW && !whole;

@@ -188,9 +188,7 @@ class Audit:
         due = self._u64(self._u64(DUE) + 8 * (slot // 56)) >> 24 if expiry else 0
         if expiry and home not in self.bucket_owners and not 0 < due <= min(expiry // 10**6 + 1, 2**40 - 1):
             self.faults.append(f"slot {slot} expires before its group is due")
-        need = 40 + (lengths >> 24) + (lengths >> 8 & 0xFFFF)
-        if lengths & 0x10:
-            need += struct.unpack_from("<I", self.memory, block + 40)[0]
+        need = key_at(self.memory, block, lengths) - block + (lengths >> 24) + (lengths >> 8 & 0xFFFF)
         if need > size:
             self.faults.append(f"the entry in slot {slot} needs {need} bytes of {size}")
         if lengths >> 24 >= 4096:
@@ -238,6 +236,12 @@ class Audit:
             self.faults.append(f"the clients count {self.used} entries and bytes, not {[self.entries, self.bytes]}")
 
 
+def key_at(memory: memoryview, block: int, lengths: int) -> int:
+    """Behind the header, the version of an entry that was moved, and the extension."""
+    at = block + 40 + (8 if lengths & 0x20 else 0)
+    return at + (int(struct.unpack_from("<I", memory, at)[0]) if lengths & 0x10 else 0)
+
+
 def number_of(memory: memoryview, pid: int) -> int:
     """The number of a process as a client; 0: none."""
     (clients,) = struct.unpack_from("<Q", memory, CLIENTS)
@@ -258,7 +262,7 @@ def blocks_by_name(memory: memoryview) -> dict[bytes, int]:
         if i % 8 and word:
             block = (word & 0xFFFFFFFFFF) * 16
             (lengths,) = struct.unpack_from("<Q", memory, block + 24)
-            at = block + 40 + (struct.unpack_from("<I", memory, block + 40)[0] if lengths & 0x10 else 0)
+            at = key_at(memory, block, lengths)
             found[bytes(memory[at : at + (lengths >> 8 & 0xFFFF)])] = block
     return found
 
