@@ -55,7 +55,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     Expiry:     touch, expire, ttl, get_with_ttl, expire_due
     Together:   get_versioned, cas, modify, wait, wait_async
     Many keys:  get_many, put_many, add_many, delete_many, keys, items, values, update, clear, popitem
-    The store:  describe, stats, info, clients, check, recover, close, destroy
+    The store:  describe, stats, info, clients, check, compact, recover, close, destroy
 
     Keys are str or bytes. Operations on one key are linearizable among all processes and threads. Operations on
     many keys are not snapshots. **Values are copies**: ``store[key].append(x)`` changes nothing, but
@@ -727,6 +727,24 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         Raises: StoreCorrupt, which names the broken invariant; LockTimeout; ReadOnlyStore with repair.
         """
         return control.check(self, repair=repair)
+
+    def compact(self) -> int:
+        """Move entries so that free memory lies in one piece, and return the number of entries that were moved.
+
+        A put that finds no room does the same for the memory that it needs, within limits (about 30 ms). So nothing
+        depends on this call: it spends that time beforehand, and may get more.
+
+        Other processes and threads read and write meanwhile. An entry keeps its value, version and time to live. An
+        entry that is read in place (:meth:`view`) stays where it is.
+
+        Cost: about 1 us for each entry that is moved, the copy of its value, and a look at each page of the heap.
+
+        >>> store.compact()
+        0
+
+        Raises: ReadOnlyStore; LockTimeout if eight calls of this handle are in progress all the time.
+        """
+        return control.compact(self)
 
     def recover(self) -> int:
         """Release the locks and memory of dead processes now, and return the number of these processes.

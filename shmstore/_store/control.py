@@ -69,7 +69,9 @@ def stats(store: Store[Any]) -> Stats:
     status = lib.shms_get_stats(store._handle, raw)
     if status:
         raise store._fail(status)
-    return Stats(**{field: getattr(raw, field) for field in Stats.__slots__})
+    figures = {field: getattr(raw, field) for field in Stats.__slots__ if field != "fragmentation"}
+    fragmentation = 1 - min(raw.largest_free, raw.bytes_free) / raw.bytes_free if raw.bytes_free else 0.0
+    return Stats(**figures, fragmentation=fragmentation)
 
 
 def clients(store: Store[Any]) -> list[ClientInfo]:
@@ -130,6 +132,19 @@ def _repair(store: Store[Any]) -> int:
     if status:
         raise store._fail(status)
     return int(state.lost)
+
+
+def compact(store: Store[Any]) -> int:
+    """Return the number of entries that were moved."""
+    require_writing(store)
+    state = ffi.new("struct shms_compaction *")
+    try:
+        status = in_steps(store, lib.shms_compact_some, state)
+    finally:
+        lib.shms_compact_leave(store._handle, state)
+    if status:
+        raise store._fail(status)
+    return int(state.moved)
 
 
 def recover(store: Store[Any]) -> int:

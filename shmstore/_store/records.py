@@ -22,6 +22,9 @@ class Stats(Record):
     """The figures of a store. Counters are totals of all processes since the store was created. Sizes are in bytes.
 
     ``entries`` includes expired entries that were not yet swept; ``len(store)`` does not.
+    ``largest_free`` is the longest run of free memory. A value and its key may take that much, and about 100 bytes less.
+    ``fragmentation`` is the share of the free memory outside of that run: 1 - largest_free / bytes_free; 0 if none is free.
+    ``moves`` counts entries that were moved to make room for others (``compact()``, and puts that found no room).
 
     >>> store["a"] = 1
     >>> stats = store.stats()
@@ -31,7 +34,7 @@ class Stats(Record):
 
     __slots__ = (
         "entries", "bytes_used", "bytes_free", "largest_free", "hits", "misses", "puts", "deletes", "evictions",
-        "evictions_by_count", "expirations", "reader_retries", "takeovers", "clients", "zombies",
+        "evictions_by_count", "expirations", "reader_retries", "takeovers", "clients", "zombies", "moves", "fragmentation",
     )  # fmt: skip
     entries: int
     bytes_used: int
@@ -48,6 +51,8 @@ class Stats(Record):
     takeovers: int
     clients: int
     zombies: int
+    moves: int
+    fragmentation: float
 
 
 @once

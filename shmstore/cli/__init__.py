@@ -15,6 +15,7 @@ from shmstore.cli.commands import (
     check,
     clear,
     clients,
+    compact,
     counter,
     delete,
     demo,
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    ls, info, get, put, delete, keys, counter, ttl, describe, watch, stats, clients, check, clear, permissions, remove,
+    ls, info, get, put, delete, keys, counter, ttl, describe, watch, stats, clients, check, compact, clear, permissions, remove,
     prune, doctor, demo,
 )  # fmt: skip
 

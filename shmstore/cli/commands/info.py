@@ -107,6 +107,7 @@ def _contents(found: Found) -> list[tuple[str, str]]:
     heap = stats.bytes_used + stats.bytes_free
     return [
         ("used", f"{amount(stats.bytes_used)} of {amount(heap)} ({stats.bytes_used / max(heap, 1):.0%})"),
+        ("largest free run", f"{amount(stats.largest_free)} (fragmentation {stats.fragmentation:.0%})"),
         ("entries", f"{stats.entries:,}"),
         ("clients", f"{found.clients} attached for writing"),
     ]

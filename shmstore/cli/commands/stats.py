@@ -44,6 +44,8 @@ MEANINGS = {
     "takeovers": "locks taken over from dead processes",
     "clients": "handles open for writing",
     "zombies": "deleted values that are still being read",
+    "moves": "entries moved to make room for others",
+    "fragmentation": "of the free memory, outside of its longest run",
 }
 
 _HEAD = f"{'time':8} {'entries':>9} {'used':>6} {'free':>6} {'hits/s':>8} {'misses/s':>8} {'ratio':>6} {'puts/s':>8} {'dels/s':>7} {'exp/s':>5}"
@@ -93,7 +95,7 @@ def percent(ratio: float | None) -> str:
 
 def _once(stats: Stats) -> None:
     choose_output().table("", ["", ">", ""], [
-        [field.replace("_", " "), percent(value) if field == "hit_ratio" else f"{value:,}", Cell(MEANINGS.get(field, ""), "quiet")]
+        [field.replace("_", " "), percent(value) if field in ("hit_ratio", "fragmentation") else f"{value:,}", Cell(MEANINGS.get(field, ""), "quiet")]
         for field, value in figures(stats).items()
     ])  # fmt: skip
 

@@ -7,6 +7,7 @@
 
 #include "engine/heap.h"
 #include "engine/check.h"
+#include "engine/compact.h"
 #include "engine/expire.h"
 #include "api/handle.h"
 #include "segment/memory.h"
@@ -129,6 +130,7 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     stats->expirations = sum[SHMS_EXPIRATIONS];
     stats->reader_retries = sum[SHMS_RETRIES];
     stats->takeovers = sum[SHMS_TAKEOVERS];
+    stats->moves = sum[SHMS_MOVES];
     return SHMS_OK;
 }
 
@@ -230,6 +232,20 @@ int shms_repair_some(int64_t handle, struct shms_repair *repair) {
             shms_recover_client(&h->s, SHMS_LOCK_HOLDER(seen) - 1);
     }
     return rc;
+}
+
+int shms_compact_some(int64_t handle, struct shms_compaction *compaction) {
+    struct shms_handle *h;
+    int rc = usable(handle, &h);
+    if (rc == SHMS_OK)
+        rc = shms_handle_may_write(h);
+    return rc == SHMS_OK ? shms_compact_step(&h->s, (struct shms_compact *)compaction) : rc;
+}
+
+void shms_compact_leave(int64_t handle, struct shms_compaction *compaction) {
+    struct shms_handle *h = shms_handle_get(handle);
+    if (h)
+        shms_compact_end(&h->s, (struct shms_compact *)compaction);
 }
 
 /* Without the GIL no slot can be claimed. */

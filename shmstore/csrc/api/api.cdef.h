@@ -15,7 +15,7 @@ struct shms_info {
 };
 struct shms_stats {
     uint64_t entries, bytes_used, bytes_free, largest_free, hits, misses, puts, deletes, evictions, evictions_by_count,
-        expirations, reader_retries, takeovers, clients, zombies;
+        expirations, reader_retries, takeovers, clients, zombies, moves;
 };
 struct shms_client_info {
     uint32_t number, pid, state, alive, self; /* state: 1 claiming, 2 live, 3 dead; alive: 0 gone, 1 yes, 2 unknown */
@@ -52,6 +52,10 @@ int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *
 int shms_w_check(int64_t handle, char *what, uint32_t size);
 /* One step of a repair: SHMS_AGAIN, call again; SHMS_BUSY, a lock is held, nap and call again; SHMS_OK, it is done. */
 int shms_repair_some(int64_t handle, struct shms_repair *repair);
+/* One step of a compaction: SHMS_AGAIN, call again; SHMS_BUSY, nap and call again; SHMS_OK, it is done. Whatever came of
+ * it, shms_compact_leave lets go of what it holds. */
+int shms_compact_some(int64_t handle, struct shms_compaction *compaction);
+void shms_compact_leave(int64_t handle, struct shms_compaction *compaction);
 int64_t shms_w_recover(int64_t handle);
 /* Sweeps some pages of the table from *page on; UINT64_MAX: it is over. *gone: the number of expired entries removed.
  * SHMS_BUSY: a lock was held by another process, so *page stays and some entries with it. */

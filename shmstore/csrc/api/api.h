@@ -5,6 +5,7 @@
 #include "base/codec.h"
 #include "segment/request.h"
 #include "base/status.h"
+#include "engine/compact.cdef.h"
 #include "engine/repair.h"
 #include "api/api.cdef.h"
 #endif

@@ -60,6 +60,12 @@ static inline void shms_write_racy(void *to, const void *from, size_t n) {
     for (size_t i = 0; i < n; i++)
         __atomic_store_n((uint8_t *)to + i, ((const uint8_t *)from)[i], __ATOMIC_RELAXED);
 }
+/* From one block to another: both may be read meanwhile. */
+static inline void shms_move_racy(void *to, const void *from, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        __atomic_store_n((uint8_t *)to + i, __atomic_load_n((const uint8_t *)from + i, __ATOMIC_RELAXED),
+                         __ATOMIC_RELAXED);
+}
 static inline void shms_copy_short(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
 static inline void shms_write_short(void *to, const void *from, size_t n) { shms_write_racy(to, from, n); }
 static inline bool shms_equal_racy(const void *a, const void *b, size_t n) {
@@ -100,6 +106,7 @@ static inline void shms_copy_racy(void *to, const void *from, size_t n) {
         shms_copy_stream(to, from, n);
 }
 static inline void shms_write_racy(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
+static inline void shms_move_racy(void *to, const void *from, size_t n) { shms_copy_racy(to, from, n); }
 /* For keys, extensions and numbers: always shorter than SHMS_STREAM_FROM, so the size is not tested. */
 static inline void shms_copy_short(void *to, const void *from, size_t n) { memcpy(to, from, n); }
 static inline void shms_write_short(void *to, const void *from, size_t n) { memcpy(to, from, n); }

@@ -218,18 +218,32 @@ static int take_new(struct shms_store *s, struct shms_record *record, uint32_t k
     return SHMS_OK;
 }
 
+/* A block of the first span that there is room for: of as many pages as it should have, or as few as hold one block. */
+static int take_first(struct shms_store *s, struct shms_record *record, uint32_t kind) {
+    uint64_t least = (shms_class_bytes(kind) + SHMS_PAGE - 1) / SHMS_PAGE, pages = shms_class_pages(kind);
+    int rc = take_new(s, record, kind, pages);
+    return rc == SHMS_OK || least == pages ? rc : take_new(s, record, kind, least);
+}
+
+int shms_heap_alloc_moved(struct shms_store *s, struct shms_record *record, uint64_t bytes, bool opens) {
+    uint32_t kind = shms_class_of(bytes);
+    if (kind != SHMS_CLASS_LARGE && take_free(s, record, kind))
+        return SHMS_OK;
+    if (!opens)
+        return SHMS_FULL;
+    return kind == SHMS_CLASS_LARGE ? take_new(s, record, kind, (bytes + SHMS_PAGE - 1) / SHMS_PAGE)
+                                    : take_first(s, record, kind);
+}
+
 int shms_heap_alloc(struct shms_store *s, struct shms_record *record, uint64_t bytes) {
     uint32_t kind = shms_class_of(bytes);
     if (SHMS_UNLIKELY(kind == SHMS_CLASS_LARGE))
         return take_new(s, record, SHMS_CLASS_LARGE, (bytes + SHMS_PAGE - 1) / SHMS_PAGE);
     if (SHMS_LIKELY(take_free(s, record, kind)))
         return SHMS_OK;
-    uint64_t least = (shms_class_bytes(kind) + SHMS_PAGE - 1) / SHMS_PAGE, pages = shms_class_pages(kind);
-    int rc = take_new(s, record, kind, pages);
+    int rc = take_first(s, record, kind);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return rc;
-    if (least < pages && take_new(s, record, kind, least) == SHMS_OK)
-        return SHMS_OK;
     int short_of = s->short_of;
     if (!shms_evicts(s)) /* a cache evicts first (evict.h) */
         rc = shms_heap_alloc_larger(s, record, kind, SHMS_CLASSES - 1 - kind);
@@ -275,6 +289,24 @@ void shms_heap_end(struct shms_store *s, uint64_t offset, uint64_t life, bool ke
     if (was == (life | SHMS_WORD_PINNED))
         shms_cas_seq_cst(shms_word_at(s, offset), &was, shms_zombie_word(life));
     end_zombie(s, &span, offset, life);
+}
+
+void shms_heap_end_unseen(struct shms_store *s, uint64_t offset, uint64_t life) {
+    struct shms_span span;
+    uint64_t was = life;
+    if (!shms_span_of(s, offset, &span) || !shms_cas_acq_rel(shms_word_at(s, offset), &was, span.free))
+        shms_heap_end(s, offset, life, false); /* it was pinned */
+}
+
+void shms_heap_hide(struct shms_store *s, const struct shms_span *span) {
+    struct shms_own_span *own = &s->own[span->kind];
+    for (uint32_t half = 0; half < 2; half++)
+        if (shms_load_relaxed(&s->pages[span->first].map[half]))
+            shms_exchange_acq_rel(&s->pages[span->first].map[half], 0);
+    if (own->span == span->first + 1)
+        own->span = 0, own->bits = 0;
+    if (own->kept - span->start < span->blocks * span->bytes)
+        own->kept = 0;
 }
 
 void shms_heap_unpinned(struct shms_store *s, uint64_t offset, uint64_t life) {

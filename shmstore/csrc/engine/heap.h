@@ -43,9 +43,15 @@
 int shms_heap_alloc(struct shms_store *s, struct shms_record *record, uint64_t bytes);
 /* The same from free blocks of so many classes above `kind` alone. */
 int shms_heap_alloc_larger(struct shms_store *s, struct shms_record *record, uint32_t kind, uint32_t classes);
+/* The same for an entry that moves: no block of a larger class. opens: it may open a span. */
+int shms_heap_alloc_moved(struct shms_store *s, struct shms_record *record, uint64_t bytes, bool opens);
 /* REQUIRES: no slot refers to the block. Ends the life: the block is free, or a zombie. Nothing happens if it has ended.
  * keeps: the GIL is held, so this process may keep the block for its next allocation. */
 void shms_heap_end(struct shms_store *s, uint64_t offset, uint64_t life, bool keeps);
+/* The same, but no hint tells that the block is free: nobody allocates it, until shms_heap_tidy. */
+void shms_heap_end_unseen(struct shms_store *s, uint64_t offset, uint64_t life);
+/* Takes the hints of the span's free blocks away. REQUIRES: the GIL. */
+void shms_heap_hide(struct shms_store *s, const struct shms_span *span);
 /* Frees the block if it is a zombie of this life that no client pins. */
 void shms_heap_unpinned(struct shms_store *s, uint64_t offset, uint64_t life);
 /* Gives up what this process keeps to itself, for others to use. REQUIRES: the GIL. */

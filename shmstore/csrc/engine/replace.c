@@ -42,6 +42,21 @@ bool shms_entry_replace(struct shms_store *s, struct shms_record *record, const 
     return done;
 }
 
+bool shms_entry_replace_unseen(struct shms_store *s, struct shms_record *record, const struct shms_entry *x,
+                               uint64_t word, uint64_t new_bytes) {
+    uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
+    shms_used_state(s, record, new_bytes, shms_heap_capacity(s, offset));
+    shms_store_relaxed(&record->other, x->life);
+    shms_store_release(&record->old, offset);          /* B2 */
+    bool done = shms_cas_acq_rel(x->slot, &was, word); /* [publish] */
+    if (done) {
+        shms_used_count(s, record);
+        shms_heap_end_unseen(s, offset, x->life);
+    }
+    shms_store_release(&record->old, 0);
+    return done;
+}
+
 bool shms_entry_in_slot(struct shms_store *s, _Atomic uint64_t *slot, struct shms_entry *x, uint64_t *hash) {
     x->slot = slot;
     x->word = shms_load_acquire(slot);

@@ -1,6 +1,6 @@
 /* replace.h: the exchange of a slot that takes an entry out, with what recovery must know about it (steps 3 to 6 in op.h)
  *
- * An overwrite, a delete, an eviction, the sweep of an expired entry and a repair all end here. */
+ * An overwrite, a delete, an eviction, the sweep of an expired entry, a move and a repair all end here. */
 #ifndef SHMS_REPLACE_H
 #define SHMS_REPLACE_H
 
@@ -33,5 +33,8 @@ bool shms_entry_in_slot(struct shms_store *s, _Atomic uint64_t *slot, struct shm
  * 3 shms_entry_replace;  unlock, which wakes waiters;  record.bucket := 0 */
 bool shms_entry_take_out(struct shms_store *s, struct shms_record *record, struct shms_entry *x, uint64_t hash,
                          uint64_t expired_by);
+/* The same; no hint tells that the old block is free (shms_heap_end_unseen). */
+bool shms_entry_replace_unseen(struct shms_store *s, struct shms_record *record, const struct shms_entry *x,
+                               uint64_t word, uint64_t new_bytes);
 
 #endif

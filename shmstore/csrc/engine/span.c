@@ -23,6 +23,7 @@
 #define CURSOR_FROM (1u << 18) /* pages: in a smaller heap every search begins at its end */
 #define SMALL_PAGES 8u         /* runs up to here are looked for from below */
 #define OPEN_TRIES 64u
+#define RUNS_COMPARED 16u
 
 /* ---- views */
 
@@ -117,14 +118,21 @@ static uint64_t run_above(const struct shms_store *s, uint64_t from, uint64_t to
     }
     return UINT64_MAX;
 }
-static uint64_t run_below(const struct shms_store *s, uint64_t from, uint64_t to, uint64_t pages) {
-    while ((to = last_bit(s->taken, from, to, false)) >= from + pages) {
-        uint64_t begin = last_bit(s->taken, to - pages, to, true);
-        if (begin == to - pages)
-            return begin;
-        to = begin;
+/* From above: the shortest of the first few that are long enough, so that few short ones are left over. */
+static uint64_t run_below(const struct shms_store *s, uint64_t high, uint64_t pages) {
+    uint64_t best = UINT64_MAX, least = UINT64_MAX, most = 2 * pages + 64; /* a longer one is as good as another */
+    uint64_t to = high, begin;
+    for (uint32_t fits = 0; fits < RUNS_COMPARED && (to = last_bit(s->taken, 0, to, false)) >= pages; to = begin) {
+        begin = last_bit(s->taken, to > most ? to - most : 0, to, true);
+        if (to - begin < pages)
+            continue;
+        fits++;
+        if (to - begin < least) {
+            least = to - begin;
+            best = to - pages;
+        }
     }
-    return UINT64_MAX;
+    return best;
 }
 
 static uint64_t find_run(struct shms_store *s, uint64_t pages) {
@@ -140,7 +148,7 @@ static uint64_t find_run(struct shms_store *s, uint64_t pages) {
             s->run_cursor = at;
         return at;
     }
-    return run_below(s, 0, high, pages);
+    return run_below(s, high, pages);
 }
 
 /* The first run of so many free pages that all have memory; UINT64_MAX if there is none. */
@@ -231,12 +239,15 @@ static uint64_t too_many(struct shms_store *s, uint64_t idle) {
 
 /* ---- taking and freeing runs */
 
-/* Exchanges the words for 0, the first one last (S2). */
-static void free_words(struct shms_store *s, uint64_t first, uint64_t pages, uint64_t first_word, uint64_t word) {
+/* Exchanges the words for 0, the first one last (S2). The bits stay. */
+static void free_unseen(struct shms_store *s, uint64_t first, uint64_t pages, uint64_t first_word, uint64_t word) {
     for (uint64_t i = pages; i-- > 0;) {
         uint64_t was = i ? word : first_word;
         shms_cas_acq_rel(&s->pages[first + i].word, &was, 0);
     }
+}
+static void free_words(struct shms_store *s, uint64_t first, uint64_t pages, uint64_t first_word, uint64_t word) {
+    free_unseen(s, first, pages, first_word, word);
     set_bits(s->taken, first, first + pages, false);
     shms_fetch_add_acq_rel(&s->header->closed, 1);
 }
@@ -359,7 +370,7 @@ int shms_span_open(struct shms_store *s, struct shms_record *record, uint32_t ki
     return more ? open_run(s, record, kind, pages, false, ret) : rc;
 }
 
-bool shms_span_close(struct shms_store *s, const struct shms_span *span) {
+static bool close_span(struct shms_store *s, const struct shms_span *span, bool unseen) {
     uint32_t idle = 0;
     if (!s->me || !shms_cas_acq_rel(&s->is_closing, &idle, 1))
         return false;
@@ -381,10 +392,12 @@ bool shms_span_close(struct shms_store *s, const struct shms_span *span) {
     uint64_t open = SHMS_PAGE_OPEN(span->number);
     if (all && shms_cas_acq_rel(&s->pages[span->first].word, &open, SHMS_PAGE_TAKEN(number))) {
         uint64_t end = span->first + span->pages;
-        uint64_t too = too_many(s, add_idle(s, span->pages, 0));
+        uint64_t idle = add_idle(s, span->pages, 0), too = unseen ? 0 : too_many(s, idle);
         if (too && span->pages > SMALL_PAGES)
             give_back(s, span->first, shms_min(span->first + too, end));
-        free_words(s, span->first, span->pages, SHMS_PAGE_TAKEN(number), SHMS_PAGE_TAKEN(span->number));
+        free_unseen(s, span->first, span->pages, SHMS_PAGE_TAKEN(number), SHMS_PAGE_TAKEN(span->number));
+        if (!unseen)
+            set_bits(s->taken, span->first, end, false);
         for (int i = 0; too && i < 8 && too_many(s, shms_load_relaxed(&s->header->idle)); i++)
             if (!give_back_some(s, record))
                 break;
@@ -393,6 +406,12 @@ bool shms_span_close(struct shms_store *s, const struct shms_span *span) {
     shms_store_release(&s->is_closing, 0);
     return all;
 }
+
+bool shms_span_close(struct shms_store *s, const struct shms_span *span) { return close_span(s, span, false); }
+
+bool shms_span_close_unseen(struct shms_store *s, const struct shms_span *span) { return close_span(s, span, true); }
+
+void shms_span_hide(struct shms_store *s, uint64_t from, uint64_t to) { set_bits(s->taken, from, to, true); }
 
 void shms_span_settle(struct shms_store *s, uint64_t run, uint64_t number, uint64_t span) {
     uint64_t first = (run & 0xffffffffull) - 1, pages = run >> 32;

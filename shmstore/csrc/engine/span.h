@@ -67,6 +67,10 @@ int shms_span_open(struct shms_store *s, struct shms_record *record, uint32_t ki
 /* Closes the span if none of its blocks is in use. May be called without the GIL. False: it is in use, or another thread
  * of this process is closing another span: shms_heap_tidy finds it later. */
 bool shms_span_close(struct shms_store *s, const struct shms_span *span);
+/* The same, but the bits `taken` of its pages stay: nobody looks for pages there, until shms_span_find_free. */
+bool shms_span_close_unseen(struct shms_store *s, const struct shms_span *span);
+/* Sets the bits of these pages: of those that are free they are wrong from now on. */
+void shms_span_hide(struct shms_store *s, uint64_t from, uint64_t to);
 /* What the dead client's record says about a run of pages, see CRASH. */
 void shms_span_settle(struct shms_store *s, uint64_t run, uint64_t number, uint64_t span);
 /* Finds bits `taken` of free pages, in these pages, and clears them. */

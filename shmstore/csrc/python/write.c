@@ -1,6 +1,7 @@
 /* write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the GIL held; what is busy is
  * awaited with it given up and nothing held; again. */
 #include "python/call.h"
+#include "engine/compact.h"
 #include "engine/evict.h"
 
 #define LONGEST 3e9 /* seconds, as in shmstore/_base/durations.py, which has the rule */
@@ -65,22 +66,34 @@ static int evict_window(struct shms_call *c, struct shms_window *window, uint64_
     return rc;
 }
 
-static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
+/* The same where nothing is evicted: of what is free in pieces makes a run of pages, by moving entries. */
+static int make_run(struct shms_call *c, struct shms_hunt *hunt, uint64_t bytes) {
+    int rc;
+    while ((rc = shms_hunt_step(&c->h->s, hunt, bytes)) == SHMS_AGAIN)
+        if ((rc = shms_call_pause(c)) != SHMS_OK)
+            break;
+    return rc;
+}
+
+static int reserve_again(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
     struct shms_window window = {0};
-    for (bool all = false;;) { /* all: there is no more room to be made */
-        int rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length, put->expiry);
-        if (rc != SHMS_FULL || all)
-            return rc;
-        if (shms_evicts(&c->h->s)) {
-            rc = evict_window(c, &window, shms_op_bytes(op, put->extension_length));
-            if (rc != SHMS_FULL && rc != SHMS_OK)
-                return rc;
-            if (rc == SHMS_OK)
-                continue;
-        }
-        if ((rc = make_room(c, &all)) != SHMS_OK)
-            return rc == SHMS_TIMEOUT ? SHMS_FULL : rc;
-    }
+    struct shms_hunt hunt = {0};
+    uint64_t bytes = shms_op_bytes(op, put->extension_length);
+    bool evicts = shms_evicts(&c->h->s), all = false; /* all: there is no more room to be made, but by moving */
+    int rc;
+    do {
+        rc = evicts ? evict_window(c, &window, bytes) : all ? make_run(c, &hunt, bytes) : SHMS_FULL;
+        if (rc == SHMS_FULL && !all)
+            rc = make_room(c, &all);
+    } while (rc == SHMS_OK && (rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length,
+                                                    put->expiry)) == SHMS_FULL);
+    shms_hunt_end(&c->h->s, &hunt);
+    return rc == SHMS_TIMEOUT ? SHMS_FULL : rc;
+}
+
+static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
+    int rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length, put->expiry);
+    return SHMS_LIKELY(rc != SHMS_FULL) ? rc : reserve_again(c, op, put);
 }
 
 static int put_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
@@ -128,7 +141,7 @@ static int without_room(struct shms_call *c, const char *key, uint32_t length, u
     int found = shms_find(&c->h->s, &n, &f);
     if (found != SHMS_OK && found != SHMS_MISS)
         return rc;
-    uint64_t version = found == SHMS_OK ? f.life : 0;
+    uint64_t version = found == SHMS_OK ? shms_entry_version(&f) : 0;
     bool met = put->mode == SHMS_ADD ? !version : put->mode == SHMS_CAS ? version == put->expected : version != 0;
     return met ? rc : SHMS_UNMET;
 }

@@ -103,5 +103,6 @@ import cases_open  # noqa: E402, F401
 import cases_posix  # noqa: E402, F401
 import cases_evict  # noqa: E402, F401
 import cases_spans  # noqa: E402, F401
+import cases_moved  # noqa: E402, F401
 import cases_raced  # noqa: E402, F401
 import cases_repaired  # noqa: E402, F401
