@@ -105,33 +105,42 @@ bool shms_expire_all(struct shms_store *s, struct shms_record *record, uint64_t 
     return true;
 }
 
-uint64_t shms_expire_first(struct shms_store *s, struct shms_record *record) {
-    uint64_t now = shms_os_now(), now_ms = now / 1000000 + 1, gone = 0, looked = 0; /* due times are rounded up */
-    uint64_t first = shms_load_relaxed(&s->header->first_due);
+/* Goes on with this process's round over the due words, to its end at most. Returns how many entries were removed. */
+static uint64_t go_on(struct shms_store *s, struct shms_record *record, uint64_t now, uint32_t *groups) {
+    uint64_t now_ms = now / 1000000 + 1, gone = 0; /* due times are rounded up */
     bool passed_over = false;
-    if (first == 0 || first > now_ms)
-        return 0;
     if (s->due_cursor == 0)
         s->due_earliest = now_ms + ROUND_MS;
-    while (s->due_cursor < s->group_count && looked++ < GROUPS_LOOKED_AT) {
+    while (s->due_cursor < s->group_count && !gone && *groups) {
         uint64_t page = s->due_cursor / WORDS_LOOKED_AT, used = shms_next_page_in_use(s, page);
         if (used != page) {
             s->due_cursor = used * WORDS_LOOKED_AT;
             continue;
         }
         uint64_t group = s->due_cursor++, ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
+        --*groups;
         if (ms && ms <= now_ms) {
             gone = sweep(s, record, group, now, &passed_over);
             ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[group]));
         }
         if (ms)
             s->due_earliest = shms_min(s->due_earliest, ms);
-        if (gone)
-            return gone;
     }
-    if (s->due_cursor >= s->group_count) {
+    return gone;
+}
+
+uint64_t shms_expire_first(struct shms_store *s, struct shms_record *record) {
+    uint64_t now = shms_os_now(), first = shms_load_relaxed(&s->header->first_due), gone = 0;
+    uint32_t groups = GROUPS_LOOKED_AT;
+    /* Twice: what expired behind the cursor of a round is found by the next one. */
+    for (int round = 0; round < 2 && !gone && first && first <= now / 1000000 + 1; round++) {
+        gone = go_on(s, record, now, &groups);
+        if (gone || s->due_cursor < s->group_count)
+            break;
         s->due_cursor = 0;
-        shms_cas_acq_rel(&s->header->first_due, &first, s->due_earliest); /* failed: there is an earlier one */
+        if (shms_cas_acq_rel(&s->header->first_due, &first,
+                             s->due_earliest)) /* else there is an earlier one: `first` */
+            first = s->due_earliest;
     }
-    return 0;
+    return gone;
 }
