@@ -20,6 +20,7 @@ import shmstore._store.records
 import shmstore.codecs.error_path
 import shmstore.store
 import shmstore.sysv._errors
+from shmstore._store import opening
 from shmstore._store.names import BACKENDS
 
 
@@ -118,10 +119,11 @@ OURS = pytest.StashKey[str]()
 ON_ALL = {
     "test_calls_within_calls", "test_entries", "test_fork", "test_forked_children", "test_full", "test_kill", "test_model",
     "test_opening", "test_pack", "test_process_end", "test_readonly", "test_reentry", "test_registry", "test_roundtrip",
-    "test_store", "test_threads_and_exit", "test_view", "test_wait", "test_wait_async", "test_watch",
+    "test_shared_client", "test_store", "test_threads_and_exit", "test_view", "test_wait", "test_wait_async", "test_watch",
 }  # fmt: skip
 IN_EVERY_RUN = {
-    "test_entries", "test_fork", "test_forked_children", "test_opening", "test_readonly", "test_registry", "test_store",
+    "test_entries", "test_fork", "test_forked_children", "test_opening", "test_readonly", "test_registry",
+    "test_shared_client", "test_store",
     "test_view", "test_wait", "test_wait_async", "test_watch",
 }  # fmt: skip
 DEFAULTS = Path(__file__).with_name("defaults")
@@ -170,14 +172,25 @@ def key(backend: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def separate_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every handle that this process opens is a client of its own, as if another process had opened it."""
+    monkeypatch.setattr(opening, "SHARES_SLOT", False)
+
+
+@pytest.fixture
 def make(key: str) -> Iterator[Callable[..., shmstore.Store[Any]]]:
-    """Open handles on the test's store; all are closed at its end."""
+    """Open handles on the test's store; all are closed at its end.
+
+    Each is a client of its own, as if another process had opened it. Handles that a test opens otherwise share one.
+    """
     opened: list[shmstore.Store[Any]] = []
 
     def make(**options: Any) -> shmstore.Store[Any]:
         if not options.get("readonly") and options.get("create") is not False and not opened:
             options.setdefault("size", "1M")
-        store: shmstore.Store[Any] = shmstore.Store(key, **options)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(opening, "SHARES_SLOT", False)
+            store: shmstore.Store[Any] = shmstore.Store(key, **options)
         opened.append(store)
         return store
 

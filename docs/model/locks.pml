@@ -2,20 +2,22 @@
  *
  * WHAT  D (slot 1, generation 1) takes and releases the lock and may die anywhere. F (slot 2) wants the lock, too, and
  *   recovers a dead holder. G (slot 3) recovers as well. N claims slot 1 when it is free, and takes the lock in its
- *   turn. T moves the count without holding the lock, as a sweeper does. The word is count and holder, and is always
- *   changed by a read-modify-write of the whole.
- * STEPS  lock.h shms_lock_try, shms_unlock, shms_lock_touch; publish.c home_lock, home_unlock (the record around the
- *   lock); recover.c shms_recover_client: proof, (g, live) -> (g, dead), release_buckets (lock word, owner word,
- *   exchange: three steps), (g, dead) -> (g, free); transfer_lock; clients.c shms_client_claim_free,
- *   shms_client_become_live.
- * BOUNDS  D and F take the lock DOPS and FOPS times, N once. One death.
+ *   turn. T sets the waiters flag. The word is count, flag and holder, and is always changed by a read-modify-write of the
+ *   whole.
+ *   FALSE: D is only held for dead, at any step, and goes on with what it has begun.
+ * STEPS  lock.h shms_lock_try (exchange, owner word), shms_unlock (word, owner word, exchange); publish.c home_lock,
+ *   home_unlock (the record around the lock); recover.c shms_recover_client: proof, (g, live) -> (g, dead), release_buckets
+ *   (lock word, owner word, exchange: three steps), (g, dead) -> (g, free); clients.c shms_client_claim_free, become_live.
+ * BOUNDS  D and F take the lock DOPS and FOPS times, N once. One death. FALSE: D begins nothing after it was held for dead.
  * LEFT OUT  How a death is proved; waiting (sleep.pml); what the lock protects (table.pml, blocks.pml).
  * PROPERTIES  At most one live process is in the critical section. Only a dead holder's lock is taken over. In the end
- *   the lock is free.
+ *   the lock is free, and the next owner of the slot had what it took until it released it.
  * MUTATIONS  M_NO_COUNT (a release does not move the count) M_REUSE_EARLY (the number is free before its lock is
  *   released) M_NO_OWNER (the owner word is not read after the lock word) M_OWNER_FIRST (it is read only before the
  *   lock word) M_NOGEN (marked dead without the generation) M_HOLDER_ONLY (the exchange compares only the holder)
- *   M_RECORD_LATE (the record is written after the lock was taken) M_FREE_STORE (dead -> free by a plain store) */
+ *   M_RECORD_LATE (the record is written after the lock was taken) M_FREE_STORE (dead -> free by a plain store)
+ *   With FALSE: M_TAKE_BLIND (the owner word is not looked at after the lock was taken) M_LEAVE_BLIND (nor before it is
+ *   released) M_LEAVE_EARLY (it is, but before the lock word) M_LEAVE_HOLDER (the release compares only the holder) */
 #ifndef DOPS
 #define DOPS 2
 #endif
@@ -26,42 +28,101 @@
 #define CLAIMING 1
 #define LIVE 2
 #define DEAD 3
-byte count, own;            /* the lock word */
+byte count, own; bool flag; /* the lock word */
+#define REST (count*2+flag)
 byte st=LIVE, gen=1, owner=1; /* the owner word of slot 1; owner: 1 D, 4 N */
 byte record;                /* of slot 1: 1 = the bucket is about to be locked, or is */
 bool dead[5];               /* only D dies */
 byte inside;                /* ghost: the process in the critical section, dead or alive */
 bool Dend; byte ndone;
-#define DIES dead[1]=1; goto stop
-#define STEP atomic { if :: DIES :: 1 fi;
-#ifdef M_NO_COUNT
-#define MOVE skip
+#ifdef FALSE
+#define DIES !dead[1] -> dead[1]=1
+#define MINE (st==LIVE && gen==1)
 #else
-#define MOVE count++
+#define DIES dead[1]=1; goto stop
+#define MINE 1
+#endif
+#define STEP atomic { if :: DIES :: 1 fi; 
+#ifdef M_NO_COUNT
+#define MOVE flag=0
+#else
+#define MOVE count++; flag=0
 #endif
 #ifdef M_HOLDER_ONLY
 #define SAME (own==o)
 #else
-#define SAME (own==o && count==s)
+#define SAME (own==o && REST==s)
 #endif
 #define ENTER(p) assert(inside==0 || dead[inside]); inside=p
 #define LEAVE(p) assert(inside==p); inside=0
 
-proctype D() { byte n=DOPS;
+#ifdef M_TAKE_BLIND
+#define KEPT 1
+#else
+#define KEPT MINE
+#endif
+#ifdef M_LEAVE_BLIND
+#define LOOK 1
+#else
+#define LOOK MINE
+#endif
+#ifdef M_LEAVE_HOLDER
+#define WORD (own==1)
+#else
+#define WORD (own==1 && REST==c)
+#endif
+proctype D() { byte n=DOPS, c; bool ok;
   do
   :: n==0 -> Dend=1; break
   :: else -> n--;
+#ifdef FALSE
+     if :: atomic { !MINE -> Dend=1; goto stop } :: atomic { MINE -> skip } fi;
+#endif
 #ifndef M_RECORD_LATE
      STEP record=1 };
 #endif
+#ifdef FALSE
+     do
+     :: atomic { own==0 -> own=1; ok=1; c=count; break }
+     :: atomic { DIES }
+     :: atomic { own!=0 && dead[1] -> ok=0; break }      /* it gives up */
+     od;
+     if
+     :: ok ->
+        STEP ok=KEPT; if :: MINE && own==1 -> ENTER(1) :: else fi };
+        if
+        :: ok
+        :: else -> atomic { if :: own==1 && count==c -> own=0; MOVE :: else fi }; Dend=1; goto stop
+        fi
+     :: else -> Dend=1; goto stop
+     fi;
+#else
      atomic { if :: DIES :: own==0 -> own=1; ENTER(1) fi };
+#endif
 #ifdef M_RECORD_LATE
      STEP record=1 };
 #endif
+#ifdef FALSE
+     do
+     ::
+#ifdef M_LEAVE_EARLY
+        STEP ok=LOOK };
+        STEP ok=(ok && own==1); c=REST };
+#else
+        STEP ok=(own==1); c=REST };
+        if :: ok -> STEP ok=LOOK } :: else fi;
+#endif
+        if :: !ok -> break :: else fi;
+        STEP if :: WORD -> LEAVE(1); own=0; MOVE; ok=0 :: else fi };
+        if :: !ok -> break :: else fi
+     od;
+     STEP if :: MINE -> record=0 :: else fi }
+#else
      STEP assert(own==1); LEAVE(1); own=0; MOVE };
      STEP record=0 }
+#endif
   od;
-stop: ndone++ }
+stop: atomic { c=0; ok=0; ndone++ } }
 
 /* recover.c, for slot 1. */
 inline recover() {
@@ -82,7 +143,7 @@ inline recover() {
         if
         :: record!=0 ->
            do
-           :: atomic { o=own; s=count };
+           :: atomic { o=own; s=REST };
               if :: o!=1 -> break :: else fi;
 #ifdef M_OWNER_FIRST
               if :: 1 ->
@@ -124,7 +185,7 @@ next: skip
 proctype G() { byte o, s, g, e, p;
   if :: Dend :: st==FREE || gen>1 :: (dead[1] && st==LIVE && gen==1) || st==DEAD -> recover() fi;
   ndone++ }
-proctype T() { MOVE; ndone++ }
+proctype T() { flag=1; ndone++ }
 proctype N() {
   if :: Dend -> goto stop :: atomic { st==FREE -> st=CLAIMING; gen++; owner=4 } fi;
   record=0;

@@ -1,9 +1,9 @@
 /* sleep.pml: sleeping on a bucket's count, for its lock or for a change of a key
  *
  * WHAT  D holds the lock, may publish, and releases. W1 and W2 want the lock. C waits for the value (wait.c). T moves
- *   the count without the lock, as a sweeper does. The word is count, waiters flag and holder. With DIE, D may die
+ *   the count without holding the lock, as a takeover does. The word is count, waiters flag and holder. With DIE, D may die
  *   before it releases, or between release and wake. Then sleeps are bounded (TIMED) and end in another look.
- * STEPS  lock.h shms_lock_try, shms_unlock_with_reach, shms_lock_touch (exchange, then wake: two steps); recover.c
+ * STEPS  lock.h shms_lock_try, shms_unlock_with_reach, and recover.c release_lock (exchange, then wake: two steps);
  *   shms_await (word, flag by exchange, futex: three steps); wait.c shms_wait (word, look, flag, futex).
  * BOUNDS  Each lock waiter takes the lock once. The futex compares only the count, as in the kernel.
  * PROPERTIES  Without deaths and without bounded sleeps, no process sleeps for ever (no invalid end state).

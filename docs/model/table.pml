@@ -1,25 +1,27 @@
-/* table.pml: finding, putting, replacing, deleting and sweeping in the slot table, with deaths
+/* table.pml: finding, putting, replacing, deleting and sweeping in the slot table, with deaths: where an entry may lie, and what a
+ * reader that probes several buckets concludes. The protocol of table.h and publish.c.
  *
- * OF THE FORMER HEAP  Arenas, rebuilding and adopting are gone. tests/engine/models/REPORT.md says what still holds.
  * WHAT  Two keys K=0 (home bucket 0) and L=1 (home bucket 1) with the same tag, which is the worst case, in two buckets
- *   of one slot; three blocks of one arena. Writer A puts or deletes K, writer B its key BKEY. S is the sweeper, and
- *   may sweep any entry at any time. R reads K, and each of its loads is a step. With PIN, the reader pins the block
- *   after the second try (read.c) and copies it undisturbed.
- * STEPS  Reader: table.c probe, look; table.h shms_entry_unchanged. Writer: op.c shms_op_reserve, give_back; publish.c
- *   shms_op_publish, shms_op_remove, replace, insert, home_lock, leave. Sweeper: expire.c peek, take_out. free():
- *   arena.c free_now: the sequence goes first, then the block's words become links (GARBAGE). rebuild(): rebuild.c in
- *   three steps: marking, end_retiring, making free runs. No process waits with a lock held: a busy arena leads to
- *   leave(), and the writer tries again from the home lock on.
+ *   of one slot; three blocks. Writer A puts or deletes K, writer B its key BKEY. S sweeps, and may sweep any entry at any time.
+ *   R reads K, and each of its loads is a step.
+ * STEPS  table.c probe, look; publish.c home_lock, shms_op_publish, insert, shms_op_remove, home_unlock; replace.c; expire.c peek,
+ *   take_out; recover.c settle_record and release_buckets as one step, by the process that waits.
  * BOUNDS  AOPS, BOPS, SOPS operations. At most NCR deaths (0 to 2) among the clients of the bit mask CR (2 A, 4 B, 8
- *   S), each at any step. PRE chooses the first state.
- * LEFT OUT  A writer's validated look at one slot is one step, because the reader shows that look() is right. Marking
- *   is one step. Proofs of death (locks.pml). More arenas. Memory order (tests/engine/memory_order).
+ *   S), each at any step. PRE chooses the first state. ONEHOME: L has the home of K.
+ * LEFT OUT  A writer's validated look at one slot is one step, because the reader shows that look() is right. Several finders,
+ *   pins, counters (blocks.pml). A page that becomes another span under a reader (read.pml). Proofs of death (locks.pml).
+ *   Memory order (tests/engine/memory_order).
  * PROPERTIES  The reader returns a whole value that was published for K at some moment of its reading, or a miss if K
- *   was absent at one. No key is there twice. No block is freed twice, or while it is in a slot. In the end every block
- *   is in exactly one slot, record or free run, every entry is whole and within its reach, and only dead clients, whose
- *   locks were taken over, held locks.
- * MUTATIONS  (tests/engine/models/REPORT.md says what each one breaks) M_SLOT_LATE M_NO_MISMATCH M_NO_SEQ M_NO_SLOT
- *   M_OW_NOSEQ M_FREE_FIRST M_REACH_LATE M_REACH_LOW M_STORE M_NO_RETIRE M_KEEP_SEQ; M_WAITS is the liveness run. */
+ *   was absent at one. No key is there twice. In the end every block is free or in exactly one slot, every entry is whole and
+ *   within its reach, and no home is locked.
+ * STOPPED  The victim is only stopped, and a reader comes to its end (P1, with fairness).
+ * MUTATIONS  M_SLOT_LATE the slot is looked at after both loads of the word; M_NO_SLOT not at all; M_NO_SEQ the word is not loaded
+ *   again; M_NO_MISMATCH "another key" is concluded without that; M_FREE_FIRST a life is ended before the block is taken out of
+ *   its slot; M_KEEP_SEQ it is not ended, although the block is free; M_REACH_LATE the reach is raised after publishing; M_REACH_LOW
+ *   an unlock sets it to what the others need, not the new entry; M_REACH_STOPS it is set to the distance of the new entry alone;
+ *   M_REACH_ZERO a takeover clears it; M_STORE an empty slot is filled by a store; M_PROBE_EARLY the key is probed for before its
+ *   home is locked; M_SWEEP_HERE a sweep locks the bucket that the entry lies in, not its home; M_SWEEP_FAST it does not look
+ *   at the slot and the life again under the lock; M_WAITS (STOPPED) a reader waits for the bucket's lock. */
 #ifndef AOPS
 #define AOPS 1
 #endif
@@ -43,18 +45,19 @@
 #endif
 #define NB 3
 #define NSLOT 2
+#ifdef ONEHOME      /* both keys have home 0 */
+#define HOME(k) 0
+#else
 #define HOME(k) (k)
+#endif
 #define SL(h,i) (((h)+(i))%NSLOT)
 #define DIST(h,s) (((s)+NSLOT-(h))%NSLOT)
-#define GARBAGE 99
 
 byte slot[NSLOT];                /* slot words: the tag is always the same, so they are block numbers */
-byte own[NSLOT], reach[NSLOT];   /* bucket words */
-byte al, retiring;                 /* arena: lock, retiring */
-byte rec[4];                     /* records[].block of clients 1 A, 2 B, 3 S */
-byte seq[NB+1], key[NB+1], c1[NB+1], c2[NB+1], bslot[NB+1];   /* blocks: sequence, key, two words of value, slot */
-bool fre[NB+1];                  /* the heap's view */
-byte vid;                        /* the arena's counter */
+byte own[NSLOT], reach[NSLOT];   /* lock words */
+byte rb[4], rq[4], rx[4], rxq[4];/* records of clients 1 A, 2 B, 3 S: block and life, old and life */
+byte seq[NB+1], key[NB+1], c1[NB+1], c2[NB+1], bslot[NB+1];   /* blocks: word (0 free), key, two words of value, slot */
+byte vid;                        /* numbers */
 byte ncr; bool dead[4]; byte ndone;
 /* ghosts */
 byte cur[2];                     /* the value published for each key, 0 = absent */
@@ -70,124 +73,99 @@ byte hist; bool reading, rdone;  /* what K was while R reads, a bit each */
 #define GONE(x) dead[x]
 #endif
 
-/* rebuild.c. Records of the dead are no roots. Words of what is free become links or footers of longer runs; only the
-   first block of a run has its sequence cleared by that, so here none has. */
-inline rebuild() {
-  P d_step { fre[1]=1; fre[2]=1; fre[3]=1;
-    if :: rec[1]!=0 && !dead[1] -> fre[rec[1]]=0 :: else fi;
-    if :: rec[2]!=0 && !dead[2] -> fre[rec[2]]=0 :: else fi;
-    if :: slot[0]!=0 -> fre[slot[0]]=0 :: else fi;
-    if :: slot[1]!=0 -> fre[slot[1]]=0 :: else fi;
-    fre[0]=0 } };
-#ifndef M_NO_RETIRE
-  P if :: retiring!=0 && fre[retiring] -> seq[retiring]=0 :: else fi };
-#endif
-  P d_step { if :: fre[1] -> c1[1]=GARBAGE :: else fi;
-    if :: fre[2] -> c1[2]=GARBAGE :: else fi;
-    if :: fre[3] -> c1[3]=GARBAGE :: else fi } }
+/* What the dead client c states; then its home is free. */
+inline settle(c) {
+  if :: rb[c]!=0 && seq[rb[c]]==rq[c] && slot[bslot[rb[c]]]!=rb[c] -> seq[rb[c]]=0 :: else fi;
+  if :: rx[c]!=0 && seq[rx[c]]==rxq[c] && slot[bslot[rx[c]]]!=rx[c] -> seq[rx[c]]=0 :: else fi;
+  rb[c]=0; rx[c]=0
 }
-/* shms_await, holding nothing, then shms_arena_enter. A dead holder's arena is rebuilt before its lock is released. */
-inline enter() {
+#ifdef M_REACH_ZERO
+#define RELEASE(h) own[h]=0; reach[h]=0
+#else
+#define RELEASE(h) own[h]=0
+#endif
+/* The holder alone, or a process that takes over from it, changes the word. */
+inline lock(h) {
   do
-  :: atomic { if :: DIES :: al==0 -> al=me; took=1 :: (al!=0 && GONE(al)) -> al=me; took=0 fi };
-     if :: took -> break :: else -> rebuild(); P al=0 } fi
+  :: atomic { if :: DIES :: own[h]==0 -> own[h]=me; won=1 :: own[h]!=0 && GONE(own[h]) -> d_step { d=own[h]; settle(d); RELEASE(h); d=0 } fi };
+     if :: won -> won=0; break :: else fi
   od
 }
-#ifdef M_KEEP_SEQ
-#define ENDSEQ(x) skip
+inline endlife(x,q) {
+#ifndef M_KEEP_SEQ
+  P if :: seq[x]==q -> seq[x]=0; c1[x]=99 :: else fi }
 #else
-#define ENDSEQ(x) seq[x]=0
+  P c1[x]=99; lost[x]=1 }
 #endif
-inline free(x) {
-  P assert(!fre[x]); ENDSEQ(x) };
-  P c1[x]=GARBAGE; fre[x]=1 }
 }
-/* REQUIRES al==me and x as the probe saw it: takes it out of its slot s, for w. */
-#define STILL (slot[xp]==x && seq[x]==xq)
-#ifdef M_OW_NOSEQ
-#undef STILL
-#define STILL (slot[xp]==x)
+#ifdef M_KEEP_SEQ
+bool lost[NB+1];                 /* free, and its word is the old one */
+#define ISFREE(b) (seq[b]==0 || lost[b])
+#define TAKE(b) lost[b]=0
+#else
+#define ISFREE(b) (seq[b]==0)
+#define TAKE(b) skip
 #endif
 
 proctype Writer(byte me; byte nops; byte k) {
-  byte n, h, i, w, x, xp, xq, mx, v, d; bool del, took;
+  byte n, h, i, x, xp, xq, mx, v, d; bool del, won;
 nextop:
   if :: nops==0 -> goto stop :: else nops--; fi;
   atomic { h=HOME(k); if :: del=0 :: del=1 fi }
   if
   :: !del ->
-     enter();
-     if :: rec[me]!=0 -> n=rec[me]; free(n); P rec[me]=0; n=0 } :: else fi;   /* left by an earlier operation */
-     P d_step { n=(fre[1] -> 1 : (fre[2] -> 2 : (fre[3] -> 3 : 0)));
-       if :: n!=0 -> fre[n]=0; rec[me]=n; vid++; v=vid; seq[n]=v :: else fi } };
-     P al=0 };
+     P d_step { n=(ISFREE(1) -> 1 : (ISFREE(2) -> 2 : (ISFREE(3) -> 3 : 0)));
+       if :: n!=0 -> vid++; v=vid; rq[me]=v; rb[me]=n; TAKE(n); seq[n]=v :: else fi } };
      if :: n==0 -> goto nextop :: else fi;
      P key[n]=k; c1[n]=v };
      P c2[n]=v }
   :: else
   fi;
-home:
-  atomic { if :: DIES :: own[h]==0 -> own[h]=me :: (own[h]!=0 && GONE(own[h])) -> own[h]=0; goto home fi };
-again:
-  i=0; x=0; mx=0;
+#ifndef M_PROBE_EARLY
+  lock(h);
+#endif
   do
   :: i==NSLOT -> break
   :: i>0 && reach[h]<i -> break
   :: else ->
-     atomic { w=slot[SL(h,i)];
-       if :: w==0 -> skip
+     P d=slot[SL(h,i)];
+       if :: d==0 -> skip
        :: else ->
-          if :: key[w]==k -> x=w; xp=SL(h,i); xq=seq[w]
-             :: else -> if :: HOME(key[w])==h -> mx=i :: else fi fi
-       fi; w=0 };
+          if :: key[d]==k -> x=d; xp=SL(h,i); xq=seq[d]
+             :: else -> if :: HOME(key[d])==h -> mx=i :: else fi fi
+       fi; d=0 };
      i++
   od;
   i=0;
+#ifdef M_PROBE_EARLY
+  lock(h);
+#endif
   if
-  :: !del ->     /* UNMET: the reach as seen, then give_back with no lock held */
+  :: !del ->     /* a condition is not met: the reach as seen, then the block is given back with no lock held */
      if :: x!=0 -> d=DIST(h,xp); if :: d>mx -> mx=d :: else fi :: else fi;
      P own[h]=0; reach[h]=mx };
-     enter();
-     free(n);
-     P rec[me]=0 };
-     P al=0; d=0; n=0; x=0; xp=0; xq=0; mx=0 };
-     goto nextop
+giveback:
+     endlife(n,v);
+     P rb[me]=0 }
   :: x!=0 ->
      if :: !del -> bslot[n]=xp :: else fi;
-     atomic { if :: DIES :: al==0 -> al=me :: al!=0 -> x=0; xp=0; xq=0; mx=0; own[h]=0;   /* BUSY: leave */
-#ifdef M_WAITS
-       goto stop
-#else
-       goto home
-#endif
-       fi };
-     if
-     :: STILL ->
+     P rxq[me]=xq; rx[me]=x };
 #ifdef M_FREE_FIRST
-        free(x);
+     endlife(x,xq);
 #endif
-        P retiring=x };
-        P assert(slot[xp]==x && key[x]==k); d=DIST(h,xp);
-          if :: del -> slot[xp]=0; SETCUR(k,0) :: else -> slot[xp]=n; SETCUR(k,v) fi };
-        if :: !del -> P rec[me]=0 } :: else fi;
+     P assert(slot[xp]==x && key[x]==k); d=DIST(h,xp);
+       if :: del -> slot[xp]=0; SETCUR(k,0) :: else -> slot[xp]=n; SETCUR(k,v) fi };
+     if :: !del -> P rb[me]=0 } :: else fi;
 #ifndef M_FREE_FIRST
-        free(x);
+     endlife(x,xq);
 #endif
-        P al=0 }
-     :: else -> P al=0 }; x=0; xp=0; xq=0; mx=0; goto again
-     fi;
+     P rx[me]=0 };
      if :: !del && d>mx -> mx=d :: else fi;
-     P own[h]=0; reach[h]=mx; n=0; d=0; x=0; xp=0; xq=0; mx=0 }
-  :: x==0 && del -> P own[h]=0; reach[h]=mx; mx=0 }
+     P own[h]=0; reach[h]=mx }
+  :: x==0 && del -> P own[h]=0; reach[h]=mx }
   :: x==0 && !del ->
      do
-     :: i==NSLOT -> /* TABLE_FULL */
-        P own[h]=0 };
-        enter();
-        free(n);
-        P rec[me]=0 };
-        P al=0; n=0; mx=0; i=0 };
-        goto nextop
+     :: i==NSLOT -> P own[h]=0 }; goto giveback      /* the table is full */
      :: slot[SL(h,i)]!=0 -> i++
      :: else ->
         bslot[n]=SL(h,i);
@@ -206,43 +184,53 @@ again:
 #ifdef M_REACH_LATE
      P if :: reach[h]<i -> reach[h]=i :: else fi };
 #endif
-     P rec[me]=0 };
-#ifndef M_REACH_LOW
+     P rb[me]=0 };
+#ifdef M_REACH_STOPS
+     mx=i;
+#elif !defined(M_REACH_LOW)
      if :: i>mx -> mx=i :: else fi;
 #endif
-     P own[h]=0; reach[h]=mx; n=0; d=0; mx=0; i=0 }
+     P own[h]=0; reach[h]=mx }
   fi;
-  goto nextop;
+  atomic { n=0; d=0; x=0; xp=0; xq=0; mx=0; i=0; v=0; goto nextop };
 stop:
-  atomic { n=0; h=0; i=0; w=0; x=0; xp=0; xq=0; mx=0; v=0; d=0; ndone++ }
+  atomic { n=0; h=0; i=0; x=0; xp=0; xq=0; mx=0; v=0; d=0; won=0; ndone++ }
 }
 
 proctype Sweeper(byte me; byte nops) {
-  byte s, w, q, h; bool took;
+  byte s, w, q, h; bool won;
   do
   :: nops==0 -> break
   :: else -> nops--;
      if :: s=0 :: s=1 fi;
      w=slot[s];
      if :: w==0 -> goto next :: else q=seq[w] fi;
-     if :: slot[s]!=w -> goto next :: else fi;
-     atomic { if :: DIES :: al==0 -> al=me :: al!=0 -> goto next fi };     /* busy: passed over */
+     if :: slot[s]!=w || q==0 -> goto next :: else fi;
+     h=HOME(key[w]);
+     if :: seq[w]!=q -> goto next :: else fi;
+#ifdef M_SWEEP_HERE
+     h=s;
+#endif
+     atomic { if :: DIES :: own[h]==0 -> own[h]=me; won=1 :: own[h]!=0 -> won=0 fi };     /* busy: passed over */
      if
-     :: slot[s]==w && seq[w]==q && bslot[w]==s ->
-        h=HOME(key[w]);
+     :: won ->
+#ifndef M_SWEEP_FAST
+        P won=(slot[s]==w) }; if :: won -> P won=(seq[w]==q) } :: else fi;
+#endif
         if
-        :: own[h]==0 ->         /* shms_lock_touch moves the count and returns the holder */
-           P retiring=w };
-           P assert(slot[s]==w); slot[s]=0; assert(cur[key[w]]!=0); SETCUR(key[w],0) };
-           free(w)
+        :: won ->
+           P rxq[me]=q; rx[me]=w };
+           P assert(slot[s]==w && cur[key[w]]!=0); slot[s]=0; SETCUR(key[w],0) };
+           endlife(w,q);
+           P rx[me]=0 }
         :: else
-        fi
+        fi;
+        P own[h]=0 }
      :: else
      fi;
-     P al=0 };
-next: s=0; w=0; q=0; h=0
+next: s=0; w=0; q=0; h=0; won=0
   od;
-stop: atomic { s=0; w=0; q=0; h=0; ndone++ }
+stop: atomic { s=0; w=0; q=0; h=0; won=0; ndone++ }
 }
 
 proctype Reader() {
@@ -287,19 +275,18 @@ fin:
   atomic { i=0; r=0; w=0; q=0; k=0; a1=0; a2=0; reading=0; hist=0; ndone++; rdone=1 }
 }
 
-/* When all are done or dead: recovery as shms_recover_all does it, then everything must be in order. */
+/* When all are done or dead: recovery, then everything must be in order. */
 proctype Final() {
-  byte t, me, ri, h;
+  byte t, h;
   ndone==4 ->
-  assert(al==0 || dead[al]);
   assert((own[0]==0 || dead[own[0]]) && (own[1]==0 || dead[own[1]]));
-  if :: dead[1]||dead[2]||dead[3] -> al=0; rebuild() :: else fi;
   atomic {
     t=1;
-    do :: t<=NB ->
-         ri=fre[t]+(slot[0]==t)+(slot[1]==t)+(rec[1]==t && !dead[1])+(rec[2]==t && !dead[2]);
-         assert(ri==1); t++
-       :: else -> break od;
+    do :: t<4 -> if :: dead[t] -> settle(t) :: else fi; t++ :: else -> break od;
+    t=0;
+    do :: t<NSLOT -> if :: own[t]!=0 -> RELEASE(t) :: else fi; t++ :: else -> break od;
+    t=1;
+    do :: t<=NB -> assert(ISFREE(t)+(slot[0]==t)+(slot[1]==t)==1); t++ :: else -> break od;
     t=0;
     do :: t<NSLOT ->
          if :: slot[t]!=0 -> h=slot[t]; assert(seq[h]!=0 && c1[h]==seq[h] && c2[h]==seq[h] && bslot[h]==t);
@@ -309,13 +296,11 @@ proctype Final() {
     t=0;
     do :: t<2 -> assert(cur[t]==0 || (slot[0]!=0 && seq[slot[0]]==cur[t]) || (slot[1]!=0 && seq[slot[1]]==cur[t])); t++
        :: else -> break od
-  };
-stop: skip
+  }
 }
 
-#define ENTRY(b,k,s) fre[b]=0; vid=1; seq[b]=1; key[b]=k; c1[b]=1; c2[b]=1; bslot[b]=s; slot[s]=b; cur[k]=1
+#define ENTRY(b,k,s) vid=1; seq[b]=1; key[b]=k; c1[b]=1; c2[b]=1; bslot[b]=s; slot[s]=b; cur[k]=1
 init { atomic {
-  fre[1]=1; fre[2]=1; fre[3]=1;
 #if PRE==1      /* K in its home */
   ENTRY(1,0,0);
 #elif PRE==2    /* K in bucket 1, since its home was taken then */

@@ -75,26 +75,26 @@ def stats(store: Store[Any]) -> Stats:
 
 
 def clients(store: Store[Any]) -> list[ClientInfo]:
-    room = 64
-    while True:
-        raw = ffi.new("struct shms_client_info[]", room)
-        count = lib.shms_get_clients(store._handle, raw, room)
+    raw, start, found, count = ffi.new("struct shms_client_info[]", _ROWS), ffi.new("uint32_t *"), [], _ROWS
+    while count == _ROWS:
+        count = lib.shms_get_clients(store._handle, start, raw, _ROWS)
         if count < 0:
             raise store._fail(count)
-        if count <= room:
-            break
-        room = count
-    return [
-        ClientInfo(
-            number=c.number,
-            pid=c.pid,
-            program=ffi.string(c.program).decode(errors="replace") or None,
-            alive={0: False, 1: True, 2: None}[c.alive],
-            attached_at=c.attached / 1e9,
-            is_me=bool(c.self),
-        )
-        for c in raw[0:count]
-    ]
+        found += [
+            ClientInfo(
+                number=c.number,
+                pid=c.pid,
+                program=ffi.string(c.program).decode(errors="replace") or None,
+                alive={0: False, 1: True, 2: None}[c.alive],
+                attached_at=c.attached / 1e9,
+                is_me=bool(c.self),
+            )
+            for c in raw[0:count]
+        ]
+    return found
+
+
+_ROWS = 16  # clients that are looked at in one call, below a millisecond
 
 
 def check(store: Store[Any], *, repair: bool = False) -> int:

@@ -77,16 +77,10 @@ def _holder(handle: int) -> tuple[int, int | None, str]:
 def _timed_out(store: str, handle: int, timeout: str) -> Exception:
     """The error for a lock timeout, with what is known about the lock holder."""
     pid, alive, program = _holder(handle)
-    info = ffi.new("struct shms_info *")
-    if alive == 0 and not (lib.shms_get_info(handle, info) == lib.SHMS_OK and info.readonly):
+    if alive == 0:
         return errors.LockTimeout(
             f"{store}: gave up after {timeout}: process {pid} held a lock that this call needs, and has died since; "
             f"{_UNCHANGED}; the next call takes it over"
-        )
-    if alive == 0:
-        return errors.LockTimeout(
-            f"{store}: gave up after {timeout}: process {pid} died with a lock that this call needs, and a read-only "
-            "handle cannot take it over; a handle that may write does, in recover() or any call that needs the lock"
         )
     if alive == 2:
         return errors.LockTimeout(
@@ -267,7 +261,9 @@ def view_failure(store: Store[Any], key: EntryKey, status: int) -> Exception:
     if status == lib.SHMS_UNMET:
         return TypeError(f"{where}: only a value that is bytes can be read in place; get() returns a copy of any value")
     if status == lib.SHMS_FULL:
-        return errors.StoreFull(f"{where}: this handle has all its views open; release some of them")
+        return errors.StoreFull(
+            f"{where}: all pins of this process are in use by views of other values; release some of them"
+        )
     return store._fail(status)
 
 

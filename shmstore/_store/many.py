@@ -8,6 +8,7 @@ from shmstore import errors
 from shmstore._base.durations import check_ttl
 from shmstore._base.foreign import is_foreign
 from shmstore._base.sentinels import MISSING
+from shmstore._core import lib
 from shmstore._store.control import require_writing
 from shmstore._store.failures import partly, so_far
 from shmstore._store.keys import ALL_KEYS, EntryKey
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from shmstore.store import Store
 
 SET, ADD = range(2)  # enum shms_mode in op.h
+AT_ONCE = 125
 _END = 2**64 - 1  # behind the last slot
 
 
@@ -143,12 +145,13 @@ def delete_many(store: Store[Any], keys: Iterable[EntryKey]) -> int:
 def clear(store: Store[Any]) -> int:
     require_writing(store)
     removed, walk = 0, store._walk(b"", ALL_KEYS)
-    while batch := tuple(islice(walk, 250)):  # below a millisecond, in which no other thread of this process runs
+    while batch := tuple(islice(walk, AT_ONCE)):  # below a millisecond, in which no other thread of this process runs
         result = store._delete_many(batch)
         if type(result) is not int:
             status, more, at = result
             raise so_far(store._fail(status, None, batch[at]), removed + more)
         removed += result
+    lib.shms_give_up_hints(store._handle)  # others can use all the memory that is free now
     return removed
 
 
@@ -156,7 +159,7 @@ def popitem(store: Store[Any]) -> tuple[EntryKey, Any]:
     require_writing(store)  # before an entry is decoded that will not be taken
     unreadable: list[EntryKey] = []
     start = store._popped_at
-    for first, end in ((start, _END), (0, start)) if store else ():
+    for first, end in ((start, _END), (0, start)):
         walk = store._walk(b"", ALL_KEYS, first, end, 1)
         for key in walk:
             try:

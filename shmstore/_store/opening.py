@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_handle"]
 
+SHARES_SLOT = True  # tests of several clients in one process set it to False: then each handle is a client of its own
 _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
 
@@ -48,6 +49,7 @@ def open_handle(store: Store[Any], key: Key, options: Options) -> None:
     request.backend = BACKENDS.index(key.backend)
     request.id, request.huge_page = key.id, options.huge_page
     request.prefault, request.lock_memory = options.prefault, options.lock_memory
+    request.shares = SHARES_SLOT
     object = ffi.NULL if key.object is None else ffi.new("char[]", key.object)
     request.object = object
     owner = options.owner

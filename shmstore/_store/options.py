@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from shmstore._store.names import Key
     from shmstore.codecs.protocol import Codec
 
-__all__ = ["ATTACHING", "Options", "parse"]
+__all__ = ["ATTACHING", "CLIENTS_MAX", "Options", "parse", "parse_count"]
+
+CLIENTS_MAX = 65_000
 
 
 @once
@@ -54,6 +56,13 @@ ATTACHING = {
 }  # fmt: skip
 
 
+def parse_count(what: str, number: Any, most: int) -> None:
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+        raise TypeError(f"{what} is an int or None, not {type(number).__name__}")
+    if number is not None and not 0 < number <= most:
+        raise ValueError(f"{what} is from 1 to {'2**32 - 1' if most == 2**32 - 1 else most}, not {number}")
+
+
 def parse(
     name: Any, *, backend: Any, create: Any, size: Any, max_entries: Any, max_clients: Any, mode: Any, owner: Any, readonly: Any, ttl: Any,
     codec: Any, decoders: Any, timeout: Any, hugepages: Any, prefault: Any, lock_memory: Any,
@@ -75,11 +84,8 @@ def parse(
         raise TypeError(f"create is None, True or False, not {create!r}")
     if readonly and create:
         raise ValueError("readonly=True creates nothing; leave create=True out")
-    for what, number, most in (("max_entries", max_entries, 2**32 - 1), ("max_clients", max_clients, 65_000)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
-            raise TypeError(f"{what} is an int or None, not {type(number).__name__}")
-        if number is not None and not 0 < number <= most:
-            raise ValueError(f"{what} is from 1 to {'2**32 - 1' if most == 2**32 - 1 else most}, not {number}")
+    parse_count("max_entries", max_entries, 2**32 - 1)
+    parse_count("max_clients", max_clients, CLIENTS_MAX)
     mode_given = type(mode) is not DefaultInt
     if mode_given and (isinstance(mode, bool) or not isinstance(mode, int)):
         raise TypeError(f"mode is an int such as 0o600, not {type(mode).__name__}")

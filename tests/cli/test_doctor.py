@@ -10,6 +10,7 @@ import pytest
 
 from shmstore.cli.support import doctor_limits as limits
 from shmstore.cli.support import doctor_surroundings as surroundings
+from shmstore.cli.support.found import stores as found_stores
 from shmstore.cli.support.machine import Machine
 
 GIB = 1 << 30
@@ -219,6 +220,21 @@ def test_permissions_and_left_overs(machine):
     )
     assert level(surroundings.forgotten(machine({table: HEADER + row(nattch=0, rss=GIB)})), "1G") == "note"
     assert level(surroundings.forgotten(machine({table: HEADER + row(mode="1600")})), "still attached: 1") == "note"
+
+
+def test_clients(machine, store, key, make):
+    """Of real stores: the one that is fullest."""
+    here = machine()
+    here.stores = list
+    assert level(surroundings.clients(here), "no store") == "ok"
+    here.stores = lambda: [found for found in found_stores("sysv") if found.header.name == key]
+    assert level(surroundings.clients(here), "1 of 1,024 client slots", key) == "ok"
+    found = found_stores("sysv")
+    (mine,) = [one for one in found if one.header.name == key]
+    mine.clients = 922
+    here.stores = lambda: found
+    said = surroundings.clients(here)
+    assert level(said, "922 of 1,024 client slots", key) == "note" and "max_clients" in said.fix
 
 
 def test_a_machine_that_says_nothing(tmp_path):

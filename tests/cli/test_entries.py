@@ -356,13 +356,15 @@ def test_only_create_creates(key, cli):
         assert done.err.endswith("; --create creates it\n") == (command[0] in ("put", "incr")), command
     with pytest.raises(shmstore.StoreNotFound):
         shmstore.destroy(key)
-    cli("put", key, "a", "1", "--create", "--size", "1M", "--mode", "0640").ok()
+    cli("put", key, "a", "1", "--create", "--size", "1M", "--mode", "0640", "--max-clients", "17").ok()
     info = shmstore.Store(key, create=False).info()
-    assert (info.size, info.mode) == (1 << 20, 0o640)
+    assert (info.size, info.mode, info.max_clients) == (1 << 20, 0o640, 17)
     cli("incr", key, "a", "--create", "--size", "2M").ok()  # it is there: nothing is created, nothing compared
     assert cli("put", key, "a", "1", "--size", "2M").code == 2
+    assert cli("put", key, "a", "1", "--max-clients", "9").code == 2
     assert cli("put", key, "a", "1", "--create", "--size", "many").code == 2
     assert cli("put", key, "a", "1", "--create", "--mode", "rw").code == 2
+    assert cli("put", key, "a", "1", "--create", "--max-clients", "0").code == 2
 
 
 def test_a_size_that_is_too_small(key, cli):

@@ -261,6 +261,7 @@ def test_info(store, key, cli):
     assert document["stats"] == store.stats().as_dict()
     text = cli("info", f"{info.key & 0xFFFFFFFF:#x}").ok().out
     assert key in text and info.uuid in text and "1,048,576 bytes (1M)" in text
+    assert "1 of 1,024 attached for writing" in text
 
 
 def test_info_of_no_store(plant, number, cli):

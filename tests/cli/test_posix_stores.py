@@ -150,8 +150,7 @@ def test_figures(held, posix, cli):
     assert client["pid"] == os.getpid() and client["alive"] is True
     lines = cli("stats", posix, "--watch", "--count", 2, "--interval", "10ms", "--json", *POSIX).ok().lines
     assert [json.loads(line)["entries"] for line in lines] == [1, 1]
-    for lock in ([], ["--lock"]):
-        assert cli("check", posix, "--json", *lock, *POSIX).ok().json == {"sound": True, "lost": 0, "error": None}
+    assert cli("check", posix, "--json", *POSIX).ok().json == {"sound": True, "lost": 0, "error": None}
     assert cli("clear", posix, "--json", *POSIX).ok().json == {"deleted": 1}
 
 

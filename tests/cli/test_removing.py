@@ -257,6 +257,7 @@ def test_ctrl_c_at_the_question(stores, key, left):
 # ---- who comes in between ----
 
 
+@pytest.mark.usefixtures("separate_clients")
 def test_attaching_between_the_check_and_the_removal_keeps_the_store(stores, key, cli, left, monkeypatch):
     """Both rm and prune count once more right before the removal."""
     stores("1")

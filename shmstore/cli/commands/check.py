@@ -15,13 +15,12 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Verify every invariant of docs/format.md while other processes keep working. The exit code is 1 if one is broken.
-The check takes no lock. By default the command is read-only. --lock first releases the locks and memory of dead
-processes. --repair makes the invariants true again, and removes entries that contradict themselves.
+The check takes no lock, and the command is read-only. --repair attaches for writing, makes the invariants true again,
+and removes entries that contradict themselves.
 """
 
 EXAMPLES = """
 shmstore check quickstart && echo sound
-shmstore check quickstart --lock
 shmstore check quickstart --repair
 """
 
@@ -29,9 +28,6 @@ shmstore check quickstart --repair
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "check", "verify a store", DESCRIPTION, EXAMPLES)
     add_store(parser)
-    parser.add_argument(
-        "--lock", action="store_true", help="attach for writing, and release locks and memory of dead processes"
-    )
     parser.add_argument("--repair", action="store_true", help="attach for writing, and repair what is broken")
     parser.set_defaults(run=run)
 
@@ -39,7 +35,7 @@ def add_to(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     hear_warnings()  # about processes that died
     try:
-        with open_store(args, readonly=not (args.lock or args.repair)) as store, told():
+        with open_store(args, readonly=not args.repair) as store, told():
             lost = store.check(repair=args.repair)
             entries = len(store)
     except StoreCorrupt as error:

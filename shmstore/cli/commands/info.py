@@ -95,7 +95,7 @@ def _header(found: Found) -> list[tuple[str, str]]:
         ("format", f"{header.format}"),
         ("uuid", header.uuid),
         ("size", f"{header.size:,} bytes ({amount(header.size)})"),
-        ("places for writers", f"{header.max_clients}"),
+        ("max_clients", f"{header.max_clients:,}"),
         ("max_entries", "from its size" if header.max_entries is None else f"{header.max_entries:,}"),
     ]
 
@@ -109,7 +109,10 @@ def _contents(found: Found) -> list[tuple[str, str]]:
         ("used", f"{amount(stats.bytes_used)} of {amount(heap)} ({stats.bytes_used / max(heap, 1):.0%})"),
         ("largest free run", f"{amount(stats.largest_free)} (fragmentation {stats.fragmentation:.0%})"),
         ("entries", f"{stats.entries:,}"),
-        ("clients", f"{found.clients} attached for writing"),
+        (
+            "clients",
+            f"{found.clients:,} of {found.header.max_clients:,} attached for writing" if found.header else "unknown",
+        ),
     ]
 
 

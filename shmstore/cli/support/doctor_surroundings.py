@@ -249,6 +249,27 @@ def forgotten(machine: Machine) -> Finding:
     return ok("left over", says)
 
 
+def clients(machine: Machine) -> Finding:
+    """Can more processes write to each store?"""
+    from shmstore.cli.support.found import store_name
+
+    stores = machine.stores()
+    if stores is None:
+        return unread("clients", "/proc/sysvipc/shm or /dev/shm")
+    tables = [(one.clients, one.header.max_clients, one) for one in stores if one.header and one.clients is not None]
+    if not tables:
+        return ok("clients", "there is no store to read")
+    used, limit, fullest = max(tables, key=lambda table: table[0] / table[1])
+    says = f"{used:,} of {limit:,} client slots are in use in {store_name(fullest)}, the fullest of {len(tables)}"
+    if used * 10 < limit * 9:
+        return ok("clients", says)
+    return note(
+        "clients",
+        says,
+        "create the store again with a larger max_clients (shmstore clients lists the processes that write)",
+    )
+
+
 CHECKS = (
-    namespaces, hidden_proc, remove_ipc, memory, swap, overcommit, control_group, permissions, forgotten
+    namespaces, hidden_proc, remove_ipc, memory, swap, overcommit, control_group, permissions, forgotten, clients
 )  # fmt: skip

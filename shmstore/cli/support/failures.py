@@ -46,7 +46,6 @@ _REMEDIES: tuple[tuple[type[Exception], str, str], ...] = (
     (errors.StoreCorrupt, r"check\(\) names the invariant", "shmstore check names the invariant"),
     (errors.StoreCorrupt, r"remove it: .*", "shmstore rm --force removes it"),
     (errors.CodecError, r"open the store with decoders=\('pickle',\)", "use --pickle"),
-    (errors.LockTimeout, r"a handle that may write does, in recover\(\) or .*", "shmstore check --lock does"),
     (errors.LockTimeout, r"$", "; --timeout TIME waits longer"),
 )
 

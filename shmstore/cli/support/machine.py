@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from shmstore.cli.support.found import Found
     from shmstore.cli.support.objects import Object
     from shmstore.cli.support.segments import Segment
 
@@ -131,6 +132,16 @@ class Machine:
             return None if text is None else [Segment(line) for line in text.splitlines()[1:]]
         except (ValueError, IndexError):
             return None
+
+    def stores(self) -> list[Found] | None:
+        """The stores, with what can be read of them."""
+        from shmstore.cli.support.found import look
+
+        segments, objects = self.segments(), self.posix_stores()
+        if segments is None or objects is None:
+            return None
+        places: list[Segment | Object] = [*segments, *objects]
+        return [found for place in places if (found := look(place)).kind == "store" and not found.gone]
 
     def posix_stores(self) -> list[Object] | None:
         """The stores in /dev/shm, and unreadable files with the name of a store."""

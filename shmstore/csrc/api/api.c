@@ -30,7 +30,7 @@ static int enter(int64_t handle, struct shms_handle **h) {
     if (!*h)
         return SHMS_CLOSED;
     shms_fence_seq_cst(); /* the call is counted, then the epoch is read; shms_leave does these in the other order */
-    if ((*h)->s.fork_epoch == shms_fork_epoch)
+    if ((*h)->s->fork_epoch == shms_fork_epoch)
         return SHMS_OK;
     shms_handle_leave(*h);
     return SHMS_FORKED;
@@ -41,15 +41,15 @@ int shms_w_destroy(int64_t handle) {
     int rc = enter(handle, &h);
     if (rc != SHMS_OK)
         return rc;
-    rc = h->s.readonly && !h->s.without_slot ? SHMS_READ_ONLY : shms_destroy(&h->s);
+    rc = h->s->readonly && !h->s->without_slot ? SHMS_READ_ONLY : shms_destroy(h->s);
     shms_handle_leave(h);
     return rc;
 }
 
 int shms_refused(int64_t handle, char *call, uint32_t size) {
     struct shms_handle *h = shms_handle_get(handle);
-    snprintf(call, size, "%s", h && h->s.call ? h->s.call : "");
-    return h ? h->s.refused : 0;
+    snprintf(call, size, "%s", h && h->s->call ? h->s->call : "");
+    return h ? h->s->refused : 0;
 }
 
 int shms_get_info(int64_t handle, struct shms_info *info) {
@@ -57,40 +57,40 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
     struct shms_memory_state d;
     if (!h)
         return SHMS_CLOSED;
-    struct shms_header *header = h->s.header;
+    struct shms_header *header = h->s->header;
     memset(info, 0, sizeof *info);
-    info->kernel_known = h->s.memory->state(&h->s, &d) == 0 && d.known;
+    info->kernel_known = h->s->memory->state(h->s, &d) == 0 && d.known;
     if (info->kernel_known) {
         info->mode = d.mode;
         info->uid = d.uid;
         info->gid = d.gid;
         info->creator_uid = d.trusted_uid;
     }
-    info->attached = h->s.memory->attached(&h->s);
-    info->backend = h->s.memory == &shms_memory_posix ? SHMS_BACKEND_POSIX : SHMS_BACKEND_SYSV;
-    info->descriptor = h->s.fd;
-    info->key = h->s.key;
-    info->id = h->s.id;
+    info->attached = h->s->memory->attached(h->s);
+    info->backend = h->s->memory == &shms_memory_posix ? SHMS_BACKEND_POSIX : SHMS_BACKEND_SYSV;
+    info->descriptor = h->s->fd;
+    info->key = h->s->key;
+    info->id = h->s->id;
     info->size = header->size;
-    info->segment_size = h->s.size;
+    info->segment_size = h->s->size;
     info->max_entries = header->max_entries;
     info->created = header->created;
-    uint64_t used = shms_min(shms_load_relaxed(&header->clients_high), h->s.client_count);
+    uint64_t used = shms_min(shms_load_relaxed(&header->clients_high), h->s->client_count);
     for (uint32_t i = 0; i < used; i++)
-        info->last_writer = shms_max(info->last_writer, shms_load_relaxed(&shms_client_at(&h->s, i)->attached));
+        info->last_writer = shms_max(info->last_writer, shms_load_relaxed(&shms_client_at(h->s, i)->attached));
     info->creator_pid = header->creator_pid;
     info->format = header->format;
     info->name_kind = header->name_kind;
     info->name_length = (uint32_t)shms_min(*(volatile const uint32_t *)&header->name_length, SHMS_NAME_MAX);
     memcpy(info->name, (char *)header + SHMS_NAME_OFFSET, info->name_length);
-    info->clients = h->s.client_count;
-    info->readonly = h->s.readonly && !h->s.without_slot;
-    info->buckets = h->s.bucket_count;
-    info->heap_bytes = h->s.heap_pages * SHMS_PAGE;
+    info->clients = h->s->client_count;
+    info->readonly = h->s->readonly && !h->s->without_slot;
+    info->buckets = h->s->bucket_count;
+    info->heap_bytes = h->s->heap_pages * SHMS_PAGE;
     info->incompatible = header->incompatible;
     info->read_compatible = header->read_compatible;
     info->compatible = header->compatible;
-    memcpy(info->uuid, h->s.uuid, 16);
+    memcpy(info->uuid, h->s->uuid, 16);
     return SHMS_OK;
 }
 
@@ -101,7 +101,7 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     int rc = usable(handle, &h);
     if (rc != SHMS_OK)
         return rc;
-    struct shms_store *s = &h->s;
+    struct shms_store *s = h->s;
     uint64_t sum[SHMS_CLIENT_COUNTERS] = {0},
              high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
     memset(stats, 0, sizeof *stats);
@@ -116,8 +116,8 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     if (s->me)
         shms_heap_leave(s); /* what this process keeps to itself is free, too */
     uint64_t heap = s->heap_pages * SHMS_PAGE;
-    stats->entries = sum[SHMS_USED_BLOCKS];
-    stats->bytes_used = shms_min(sum[SHMS_USED_BYTES], heap);
+    stats->entries = SHMS_USED(sum[SHMS_USED_BLOCKS]);
+    stats->bytes_used = shms_min(SHMS_USED(sum[SHMS_USED_BYTES]), heap);
     stats->bytes_free = heap - stats->bytes_used;
     stats->largest_free = shms_span_longest_free(s) * SHMS_PAGE;
     stats->zombies = shms_pin_zombies(s);
@@ -132,6 +132,12 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     stats->takeovers = sum[SHMS_TAKEOVERS];
     stats->moves = sum[SHMS_MOVES];
     return SHMS_OK;
+}
+
+void shms_give_up_hints(int64_t handle) {
+    struct shms_handle *h;
+    if (usable(handle, &h) == SHMS_OK && h->s->me)
+        shms_heap_leave(h->s);
 }
 
 /* In another pid namespace the same number means another process. */
@@ -156,22 +162,18 @@ static void describe(struct shms_store *s, uint32_t index, uint64_t owner, struc
 }
 
 /* A client may leave during the call. Then its row says what its owner word said when it was read. */
-int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room) {
+int64_t shms_get_clients(int64_t handle, uint32_t *from, struct shms_client_info *clients, uint32_t room) {
     struct shms_handle *h;
     int rc = usable(handle, &h);
     if (rc != SHMS_OK)
         return rc;
-    struct shms_store *s = &h->s;
+    struct shms_store *s = h->s;
     int64_t count = 0;
     uint64_t high = shms_min(shms_load_relaxed(&s->header->clients_high), s->client_count);
-    for (uint32_t i = 0; i < high; i++) {
-        struct shms_client *c = shms_client_at(s, i);
-        uint64_t w = shms_load_acquire(&c->owner);
-        if (SHMS_OWNER_STATE(w) == SHMS_CLIENT_FREE)
-            continue;
-        if (count < room)
-            describe(s, i, w, &clients[count]);
-        count++;
+    for (; *from < high && count < room; ++*from) {
+        uint64_t w = shms_load_acquire(&shms_client_at(s, *from)->owner);
+        if (SHMS_OWNER_STATE(w) != SHMS_CLIENT_FREE)
+            describe(s, *from, w, &clients[count++]);
     }
     return count;
 }
@@ -183,7 +185,7 @@ int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_
     *filled = 0;
     struct shms_walk walk = {*cursor, UINT64_MAX, prefix, prefix_length, kind, UINT32_MAX};
     if (rc == SHMS_OK)
-        rc = shms_walk(&h->s, &walk, buffer, capacity, filled);
+        rc = shms_walk(h->s, &walk, buffer, capacity, filled);
     *cursor = walk.cursor;
     return rc;
 }
@@ -193,7 +195,7 @@ int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *
     struct shms_handle *h;
     int rc = usable(handle, &h);
     *filled = 0;
-    return rc == SHMS_OK ? shms_walk_versions(&h->s, cursor, end, buffer, capacity, filled) : rc;
+    return rc == SHMS_OK ? shms_walk_versions(h->s, cursor, end, buffer, capacity, filled) : rc;
 }
 
 int shms_w_check(int64_t handle, char *what, uint32_t size) {
@@ -207,10 +209,10 @@ int shms_w_check(int64_t handle, char *what, uint32_t size) {
         c->what = what;
         c->size = size;
     }
-    shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
+    shms_fetch_add_acq_rel(&h->s->calls_without_gil, 1);
     while (rc == SHMS_AGAIN)
-        rc = shms_handle_closing(h) ? SHMS_CLOSED : shms_check_step(&h->s, c);
-    shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
+        rc = shms_handle_closing(h) ? SHMS_CLOSED : shms_check_step(h->s, c);
+    shms_fetch_add_acq_rel(&h->s->calls_without_gil, (uint32_t)-1);
     free(c);
     shms_handle_leave(h);
     return rc;
@@ -225,11 +227,11 @@ int shms_repair_some(int64_t handle, struct shms_repair *repair) {
         rc = shms_handle_may_write(h);
     if (rc != SHMS_OK)
         return rc;
-    rc = shms_repair_step(&h->s, repair, &busy, &seen);
+    rc = shms_repair_step(h->s, repair, &busy, &seen);
     if (rc == SHMS_BUSY && busy) {
         shms_handle_note_lock_holder(h, busy);
-        if (SHMS_LOCK_HOLDER(seen) - 1 < h->s.client_count) /* not 0, "none" */
-            shms_recover_client(&h->s, SHMS_LOCK_HOLDER(seen) - 1);
+        if (SHMS_LOCK_HOLDER(seen) - 1 < h->s->client_count) /* not 0, "none" */
+            shms_recover_client(h->s, SHMS_LOCK_HOLDER(seen) - 1);
     }
     return rc;
 }
@@ -239,24 +241,24 @@ int shms_compact_some(int64_t handle, struct shms_compaction *compaction) {
     int rc = usable(handle, &h);
     if (rc == SHMS_OK)
         rc = shms_handle_may_write(h);
-    return rc == SHMS_OK ? shms_compact_step(&h->s, (struct shms_compact *)compaction) : rc;
+    return rc == SHMS_OK ? shms_compact_step(h->s, (struct shms_compact *)compaction) : rc;
 }
 
 void shms_compact_leave(int64_t handle, struct shms_compaction *compaction) {
     struct shms_handle *h = shms_handle_get(handle);
     if (h)
-        shms_compact_end(&h->s, (struct shms_compact *)compaction);
+        shms_compact_end(h->s, (struct shms_compact *)compaction);
 }
 
 /* Without the GIL no slot can be claimed. */
-static int refuses_writing(const struct shms_handle *h) { return h->s.without_slot ? SHMS_NO_CLIENT : SHMS_READ_ONLY; }
+static int refuses_writing(const struct shms_handle *h) { return h->s->without_slot ? SHMS_NO_CLIENT : SHMS_READ_ONLY; }
 
 int64_t shms_w_recover(int64_t handle) {
     struct shms_handle *h;
     int rc = enter(handle, &h);
     if (rc != SHMS_OK)
         return rc;
-    int64_t n = h->s.readonly ? refuses_writing(h) : (int64_t)shms_recover_all(&h->s, false);
+    int64_t n = h->s->readonly ? refuses_writing(h) : (int64_t)shms_recover_all(h->s, false);
     shms_handle_leave(h);
     return n;
 }
@@ -268,15 +270,15 @@ int shms_expire_due(int64_t handle, uint64_t *page, uint64_t *gone) {
     *gone = 0;
     if (rc != SHMS_OK || (rc = shms_handle_may_write(h)) != SHMS_OK)
         return rc;
-    uint64_t next = shms_any_expiry(&h->s) ? *page : UINT64_MAX;
+    uint64_t next = shms_any_expiry(h->s) ? *page : UINT64_MAX;
     bool passed_over = false;
     if (next != UINT64_MAX) {
-        int index = shms_record_take(&h->s);
+        int index = shms_record_take(h->s);
         if (index < 0)
             return SHMS_BUSY;
         uint64_t group = next * (SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
-        bool all = shms_expire_all(&h->s, &h->s.me->records[index], &group, GROUPS, gone, &passed_over);
-        shms_record_put(&h->s, index);
+        bool all = shms_expire_all(h->s, &h->s->me->records[index], &group, GROUPS, gone, &passed_over);
+        shms_record_put(h->s, index);
         next = all ? UINT64_MAX : group / (SHMS_PAGE_BUCKETS / SHMS_GROUP_BUCKETS);
     }
     if (!passed_over)
@@ -293,10 +295,10 @@ int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind,
     if (rc != SHMS_OK)
         return rc;
     struct shms_key k;
-    shms_key_init(&h->s, &k, key, length, kind);
-    shms_fetch_add_acq_rel(&h->s.calls_without_gil, 1);
-    rc = shms_wait(&h->s, &k, has_after, after, shms_os_now(), nanoseconds, spin, version);
-    shms_fetch_add_acq_rel(&h->s.calls_without_gil, (uint32_t)-1);
+    shms_key_init(h->s, &k, key, length, kind);
+    shms_fetch_add_acq_rel(&h->s->calls_without_gil, 1);
+    rc = shms_wait(h->s, &k, has_after, after, shms_os_now(), nanoseconds, spin, version);
+    shms_fetch_add_acq_rel(&h->s->calls_without_gil, (uint32_t)-1);
     if (rc == SHMS_AGAIN && shms_handle_closing(h))
         rc = SHMS_CLOSED;
     shms_handle_leave(h);
@@ -309,8 +311,8 @@ uint32_t shms_lock_holder(int64_t handle, struct shms_client_info *holder) {
     if (!number)
         return 0;
     uint64_t then = shms_load_relaxed(&h->lock_holder_owner);
-    uint64_t now = shms_load_acquire(&shms_client_at(&h->s, number - 1)->owner);
-    describe(&h->s, number - 1, now, holder);
+    uint64_t now = shms_load_acquire(&shms_client_at(h->s, number - 1)->owner);
+    describe(h->s, number - 1, now, holder);
     if (SHMS_OWNER_WITH_STATE(now, SHMS_CLIENT_DEAD) == SHMS_OWNER_WITH_STATE(then, SHMS_CLIENT_DEAD) &&
         SHMS_OWNER_STATE(now) != SHMS_CLIENT_FREE)
         return 1;
@@ -325,14 +327,14 @@ uint32_t shms_has_events(int64_t handle) {
 
 uint32_t shms_take_events(int64_t handle, uint64_t *deaths, uint32_t *pid) {
     struct shms_handle *h = shms_handle_get(handle);
-    *deaths = h ? shms_load_acquire(&h->s.takeovers) : 0;
-    *pid = h ? shms_load_relaxed(&h->s.last_dead_pid) : 0;
+    *deaths = h ? shms_load_acquire(&h->s->takeovers) : 0;
+    *pid = h ? shms_load_relaxed(&h->s->last_dead_pid) : 0;
     return h && shms_handle_take_events(h);
 }
 
 int shms_short_of(int64_t handle) {
     struct shms_handle *h = shms_handle_get(handle);
-    return h ? h->s.short_of : 0;
+    return h ? h->s->short_of : 0;
 }
 
 int shms_usable(int64_t handle) {
@@ -345,17 +347,17 @@ int shms_usable(int64_t handle) {
 int shms_revalidate_now(int64_t handle) {
     struct shms_handle *h = shms_handle_get(handle);
     if (h)
-        shms_store_relaxed(&h->s.validated_at, 0);
+        shms_store_relaxed(&h->s->validated_at, 0);
     int rc = usable(handle, &h);
-    return rc == SHMS_NO_CLIENT && h->s.me ? SHMS_OK : rc; /* the slot is lost, but other threads are still in calls */
+    return rc == SHMS_NO_CLIENT && h->s->me ? SHMS_OK : rc; /* the slot is lost, but other threads are still in calls */
 }
 
 uint64_t shms_now(void) { return shms_os_now(); }
 
 uint8_t *shms_memory(int64_t handle, uint64_t *size) {
     struct shms_handle *h = shms_handle_get(handle);
-    *size = h ? h->s.size : 0;
-    return h ? h->s.base : NULL;
+    *size = h ? h->s->size : 0;
+    return h ? h->s->base : NULL;
 }
 
 int32_t shms_key_of_name(const char *name, uint32_t length) {

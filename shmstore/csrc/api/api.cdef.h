@@ -40,8 +40,11 @@ int shms_refused(int64_t handle, char *call, uint32_t size);
 /* Works also for a store that has been destroyed meanwhile. */
 int shms_get_info(int64_t handle, struct shms_info *info);
 int shms_get_stats(int64_t handle, struct shms_stats *stats);
-/* Fills up to `room` clients. Returns how many there are, or a status. */
-int64_t shms_get_clients(int64_t handle, struct shms_client_info *clients, uint32_t room);
+/* Free blocks that this process keeps for its next puts become free for all, and empty spans are closed. */
+void shms_give_up_hints(int64_t handle);
+/* Fills up to `room` clients, from the slot *from on, and moves *from. Returns how many, or a status. Less than room: there
+ * are no more. Asking whether one is alive takes some system calls. */
+int64_t shms_get_clients(int64_t handle, uint32_t *from, struct shms_client_info *clients, uint32_t room);
 /* kind: 0 str keys, 8 bytes keys, 0xffffffff all. */
 int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
                    uint8_t *buffer, uint64_t capacity, uint64_t *filled);

@@ -10,10 +10,13 @@ struct shms_handle *shms_handles[SHMS_HANDLES_MAX];
 
 static _Atomic uint32_t first_free; /* a hint: all indices below it are in use. Keeps indices, and structures, few */
 
+static uint32_t high; /* indices from here on have never been in use */
+
 static void detach(struct shms_handle *h) {
+    struct shms_store *s = h->s;
     uint32_t index = h->index, free;
-    shms_attachments_remove(&h->s);
-    shms_detach(&h->s); /* its last store, s.base := NULL, lets shms_handle_add use the structure again */
+    __atomic_store_n(&h->s, NULL, __ATOMIC_RELEASE); /* from here on shms_handle_add may use the structure again */
+    shms_store_drop(s);
     free = shms_load_relaxed(&first_free);
     while (index < free && !shms_cas_acq_rel(&first_free, &free, index))
         ;
@@ -39,7 +42,7 @@ void shms_handle_leave(struct shms_handle *h) {
 }
 
 void shms_handle_note_lock_holder(struct shms_handle *h, _Atomic uint64_t *busy) {
-    struct shms_store *s = &h->s;
+    struct shms_store *s = h->s;
     uint32_t holder = busy ? (uint32_t)(shms_load_acquire(busy) & 0xffff) : 0;
     bool known = holder && holder <= s->client_count;
     shms_store_relaxed(&h->lock_holder_owner, known ? shms_load_acquire(&shms_client_at(s, holder - 1)->owner) : 0);
@@ -63,25 +66,68 @@ struct shms_handle *shms_handle_of_view(int64_t handle) {
 
 /* In a forked child, the parent's threads do not exist, so their calls are not in progress. Its Python objects do
  * exist, so their views are. */
-static void forget_parents_calls(struct shms_handle *h) {
-    uint64_t w = shms_load_acquire(&h->word);
-    while (!shms_cas_acq_rel(&h->word, &w, (w & ~(SHMS_HANDLE_CLOSING - 1)) | h->views))
-        ;
-    h->counted_in = shms_fork_epoch;
+static void forget_parents_calls(void) {
+    for (uint32_t i = 0; i < high; i++)
+        if (shms_handles[i]) {
+            uint64_t w = shms_load_relaxed(&shms_handles[i]->word);
+            shms_store_relaxed(&shms_handles[i]->word, (w & ~(SHMS_HANDLE_CLOSING - 1)) | shms_handles[i]->views);
+        }
+}
+
+/* The first handle of the attachment, from *i on; NULL: there is no other. */
+static struct shms_handle *next_of(const struct shms_store *s, uint32_t *i) {
+    for (; *i < high; ++*i)
+        if (shms_handles[*i] && __atomic_load_n(&shms_handles[*i]->s, __ATOMIC_ACQUIRE) == s)
+            return shms_handles[(*i)++];
+    return NULL;
+}
+
+static bool any_call(const struct shms_store *s) {
+    struct shms_handle *h;
+    for (uint32_t i = 0; (h = next_of(s, &i));)
+        if (shms_load_acquire(&h->word) & (SHMS_HANDLE_CLOSING - 1))
+            return true;
+    return false;
+}
+
+/* A call that has released the GIL may hold a lock in the name of this client (recover). Either its count is seen here,
+ * and the slot is kept; or it sees the epoch (enter in api.c), and becomes a client again. The two seq_cst fences allow
+ * no third case. */
+void shms_handle_leave_slot(struct shms_store *s) {
+    if (!s->me || s->fork_epoch != shms_fork_epoch || shms_load_relaxed(&s->records_busy) ||
+        shms_load_relaxed(&s->pins_used))
+        return;
+    s->fork_epoch = SHMS_NO_EPOCH;
+    shms_fence_seq_cst();
+    if (any_call(s))
+        s->fork_epoch = shms_fork_epoch;
+    else
+        shms_client_leave(s);
+}
+
+/* A forked child that closed all handles which it opened itself is a client only if it uses one that it inherited. Most
+ * children do not, and end without giving up a slot (os._exit). */
+static void leave_to_parent(struct shms_store *s) {
+    struct shms_handle *h, *inherited = NULL;
+    for (uint32_t i = 0; (h = next_of(s, &i)); inherited = h)
+        if (h->epoch == shms_fork_epoch)
+            return;
+    if (inherited)
+        shms_handle_leave_slot(s);
 }
 
 bool shms_handle_has_events(const struct shms_handle *h) {
-    return shms_load_acquire(&h->s.takeovers) != h->deaths_logged;
+    return shms_load_acquire(&h->s->takeovers) != h->s->deaths_logged;
 }
 
 bool shms_handle_take_events(struct shms_handle *h) {
     bool any = shms_handle_has_events(h);
-    h->deaths_logged = shms_load_acquire(&h->s.takeovers);
+    h->s->deaths_logged = shms_load_acquire(&h->s->takeovers);
     return any;
 }
 
 int shms_handle_recheck(struct shms_handle *h) {
-    struct shms_store *s = &h->s;
+    struct shms_store *s = h->s;
     if (s->fork_epoch == shms_fork_epoch && SHMS_UNLIKELY(shms_lost_slot(s))) {
         if (shms_load_relaxed(&s->records_busy))
             return SHMS_NO_CLIENT;
@@ -90,10 +136,6 @@ int shms_handle_recheck(struct shms_handle *h) {
     }
     /* In another epoch: this process was forked, or the slot was lost or given up (shms_leave). */
     if (s->fork_epoch != shms_fork_epoch) {
-        if (h->counted_in != shms_fork_epoch) {
-            forget_parents_calls(h);
-            shms_store_relaxed(&s->calls_without_gil, 0);
-        }
         s->liveness = -1;
         int rc = s->readonly ? SHMS_OK : shms_client_claim(s);
         /* A forked child for which there is no slot reads, as a read-only handle does, until it gets one. */
@@ -114,7 +156,7 @@ int shms_handle_recheck(struct shms_handle *h) {
 }
 
 int shms_handle_refuses_writing(struct shms_handle *h) {
-    struct shms_store *s = &h->s;
+    struct shms_store *s = h->s;
     if (!s->without_slot)
         return SHMS_READ_ONLY;
     int rc = shms_client_claim(s);
@@ -130,11 +172,13 @@ static struct shms_handle *make_handle(uint32_t index) {
         h->index = index;
         shms_store_relaxed(&h->word, SHMS_HANDLE_CLOSING);
         shms_handles[index] = h;
+        high = shms_max(high, index + 1);
     }
     return h;
 }
 
-int64_t shms_handle_add(const struct shms_store *s) {
+int64_t shms_handle_add(struct shms_store *s) {
+    shms_attachments_at_fork(forget_parents_calls);
     uint32_t first = shms_load_relaxed(&first_free);
     for (uint32_t i = 0; i < SHMS_HANDLES_MAX; i++) {
         uint32_t index = (first + i) % SHMS_HANDLES_MAX;
@@ -142,20 +186,17 @@ int64_t shms_handle_add(const struct shms_store *s) {
         if (!h)
             return SHMS_NO_MEMORY;
         uint64_t w = shms_load_acquire(&h->word), generation = (w >> 32) + 1;
-        /* In use, or closed and not yet detached: s.base is the last thing that a detach stores. */
-        if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) ||
-            __atomic_load_n(&h->s.base, __ATOMIC_ACQUIRE))
+        /* In use, or closed and not yet detached. */
+        if (!(w & SHMS_HANDLE_CLOSING) || (w & (SHMS_HANDLE_CLOSING - 1)) || __atomic_load_n(&h->s, __ATOMIC_ACQUIRE))
             continue;
         shms_cas_acq_rel(&first_free, &first, index + 1); /* fails if a lower index has become free meanwhile */
-        h->s = *s;
+        h->s = s;
         h->timeout = 5 * SHMS_SECOND;
         h->ttl = 0;
         h->codec = SHMS_CODEC_MSGPACK;
         shms_store_relaxed(&h->lock_holder, 0);
         h->views = 0;
-        h->counted_in = shms_fork_epoch;
-        h->deaths_logged = 0;
-        shms_attachments_add(&h->s);
+        h->epoch = shms_fork_epoch;
         shms_store_release(&h->word, generation << 32);
         return (int64_t)(generation << 16 | index);
     }
@@ -163,11 +204,13 @@ int64_t shms_handle_add(const struct shms_store *s) {
 }
 
 void shms_handle_close(struct shms_handle *h) {
-    if (h->counted_in != shms_fork_epoch)
-        forget_parents_calls(h);
     uint64_t w = shms_load_acquire(&h->word);
     while (!shms_cas_acq_rel(&h->word, &w, w | SHMS_HANDLE_CLOSING))
         ;
-    if (!(w & (SHMS_HANDLE_CLOSING - 1)))
-        detach(h);
+    if (w & (SHMS_HANDLE_CLOSING - 1))
+        return;
+    struct shms_store *shared = h->epoch != SHMS_FIRST_EPOCH && h->epoch == shms_fork_epoch ? h->s : NULL;
+    detach(h);
+    if (shared)
+        leave_to_parent(shared);
 }

@@ -1,5 +1,8 @@
-/* handle.h: handles: attachments as Python knows them, numbers with a generation that every call verifies
+/* handle.h: handles: stores as Python knows them, numbers with a generation that every call verifies
  *
+ * Handles of one process that may write to one store share an attachment: mapping, client slot, liveness mark
+ * (attachments.h). Threads keep apart in it by the GIL, whether they use one handle or several. A handle has its own
+ * timeout, ttl and codec. A read-only handle has an attachment of its own, which cannot write.
  * INVARIANTS
  *   H1  The table changes only with the GIL held. A call that keeps the GIL needs only the check, because no other
  *       thread can close the handle meanwhile.
@@ -13,7 +16,7 @@
 #include "engine/open.h"
 
 struct shms_handle {
-    struct shms_store s;
+    struct shms_store *s;  /* NULL: the handle is closed and detached */
     _Atomic uint64_t word; /* generation 32 | closing 1 | calls in progress 31 */
     uint64_t timeout, ttl; /* ns; ttl 0: never expires */
     uint32_t codec;
@@ -21,8 +24,7 @@ struct shms_handle {
     _Atomic uint64_t lock_holder_owner; /* and the owner word of that client slot */
     uint32_t index;                     /* in the table */
     uint32_t views;                     /* open ones; each counts as a call in progress */
-    uint32_t counted_in;                /* the fork epoch in which the calls in `word` were counted */
-    uint64_t deaths_logged;             /* how many of s.takeovers were logged */
+    uint32_t epoch;                     /* the fork epoch in which it was opened */
 };
 #define SHMS_HANDLE_CLOSING (1ull << 31)
 #define SHMS_HANDLES_MAX 65536u
@@ -39,9 +41,9 @@ static inline struct shms_handle *shms_handle_get(int64_t handle) {
     return SHMS_LIKELY(w >> 32 == (uint64_t)handle >> 16 && !(w & SHMS_HANDLE_CLOSING)) ? h : NULL;
 }
 
-/* Moves an attachment into the table: a handle > 0, or a status. A closed structure is used again once its last call
- * has returned and the store is detached. REQUIRES: the GIL. */
-int64_t shms_handle_add(const struct shms_store *s);
+/* Makes a handle > 0, which takes over a use of the attachment, or returns a status. A closed structure is used again
+ * once its last call has returned. REQUIRES: the GIL. */
+int64_t shms_handle_add(struct shms_store *s);
 /* No further call gets in. The last call in progress detaches. */
 void shms_handle_close(struct shms_handle *h);
 
@@ -53,6 +55,9 @@ void shms_handle_view_add(struct shms_handle *h);
 void shms_handle_view_remove(struct shms_handle *h);
 /* Finds a closed handle, too, while it has views. NULL: there is none. */
 struct shms_handle *shms_handle_of_view(int64_t handle);
+/* Gives up the client slot, unless a call of this attachment is in progress or a view is open. Its handles stay usable:
+ * their next call claims another slot. REQUIRES: the GIL. */
+void shms_handle_leave_slot(struct shms_store *s);
 static inline bool shms_handle_closing(struct shms_handle *h) {
     return (shms_load_acquire(&h->word) & SHMS_HANDLE_CLOSING) != 0;
 }
@@ -77,14 +82,14 @@ static inline bool shms_lost_slot(const struct shms_store *s) {
 /* SHMS_OK: the handle may write. Else SHMS_READ_ONLY, or why this forked child has no client slot. */
 int shms_handle_refuses_writing(struct shms_handle *h);
 static inline int shms_handle_may_write(struct shms_handle *h) {
-    return SHMS_LIKELY(!h->s.readonly) ? SHMS_OK : shms_handle_refuses_writing(h);
+    return SHMS_LIKELY(!h->s->readonly) ? SHMS_OK : shms_handle_refuses_writing(h);
 }
 
 #define SHMS_SECOND 1000000000ull
 /* At the start of every operation: is the store destroyed, was this process forked, is its slot its own, has a second
  * of use passed? */
 static inline int shms_handle_usable(struct shms_handle *h) {
-    struct shms_store *s = &h->s;
+    struct shms_store *s = h->s;
     if (SHMS_UNLIKELY(SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) != SHMS_STATE_READY ||
                       s->fork_epoch != shms_fork_epoch || shms_lost_slot(s) ||
                       shms_os_now_coarse() - shms_load_relaxed(&s->validated_at) > SHMS_SECOND))

@@ -23,7 +23,7 @@ static bool unwrap(struct shms_entry *e) {
 }
 
 int shms_view_begin(struct shms_handle *h, const struct shms_key *k, struct shms_view *view) {
-    struct shms_store *s = &h->s;
+    struct shms_store *s = h->s;
     struct shms_entry e;
     int may_pin = shms_handle_may_write(h);
     if (may_pin != SHMS_OK)
@@ -53,7 +53,7 @@ void shms_view_end(int64_t handle, uint32_t pin, uint64_t owner) {
     struct shms_handle *h = shms_handle_of_view(handle);
     if (!h)
         return;
-    if (h->s.fork_epoch == shms_fork_epoch && h->s.me && h->s.owner == owner)
-        shms_pin_clear(&h->s, (int)pin);
+    if (h->s->fork_epoch == shms_fork_epoch && h->s->me && h->s->owner == owner)
+        shms_pin_clear(h->s, (int)pin);
     shms_handle_view_remove(h);
 }

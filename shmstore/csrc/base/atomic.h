@@ -25,6 +25,7 @@
 #define shms_load_relaxed(p) atomic_load_explicit((p), memory_order_relaxed)
 #define shms_load_acquire(p) atomic_load_explicit((p), memory_order_acquire)
 #define shms_store_relaxed(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define shms_load_seq_cst(p) atomic_load_explicit((p), memory_order_seq_cst)
 #define shms_store_release(p, v) atomic_store_explicit((p), (v), memory_order_release)
 #define shms_fetch_add_acq_rel(p, v) atomic_fetch_add_explicit((p), (v), memory_order_acq_rel)
 #define shms_exchange_acq_rel(p, v) atomic_exchange_explicit((p), (v), memory_order_acq_rel)
@@ -37,7 +38,8 @@
     atomic_compare_exchange_strong_explicit((p), (expected), (v), memory_order_seq_cst, memory_order_acquire)
 #define shms_fence_acquire() atomic_thread_fence(memory_order_acquire)
 #define shms_fence_release() atomic_thread_fence(memory_order_release)
-/* Needed only where a store must become visible before a later load: pins (pin.c) and leaving a store (lifecycle.c). */
+/* Needed only where a store must become visible before a later load: pins (pin.c) and leaving a store (lifecycle.c). For
+ * locks, exchange and load are seq_cst themselves (lock.h). */
 #define shms_fence_seq_cst() atomic_thread_fence(memory_order_seq_cst)
 
 /* Adds to a counter that only one process writes, so no locked instruction is needed. */

@@ -190,11 +190,16 @@ enum {
     SHMS_EXPIRATIONS,
     SHMS_RETRIES,
     SHMS_TAKEOVERS,
-    SHMS_USED_BLOCKS,        /* entries that this client published less those it took out, modulo 2^64; */
+    SHMS_USED_BLOCKS,        /* used counters: entries that this client published less those it took out; */
     SHMS_USED_BYTES,         /* and the capacity of their blocks */
     SHMS_EVICTIONS_BY_COUNT, /* for max_entries; SHMS_EVICTIONS: for memory */
     SHMS_MOVES
 };
+/* ---- used counter: 63..48 the generation of the slot's owner; 47..0 the figure, modulo 2^48. */
+#define SHMS_USED(w) ((w) & 0xffffffffffffull)
+#define SHMS_USED_ADD(w, n) (((w) & ~0xffffffffffffull) | SHMS_USED((w) + (n)))
+#define SHMS_USED_OF(owner, w) (((owner) & ~0xffffffffffffull) | SHMS_USED(w))
+#define SHMS_USED_SAME_OWNER(v, w) (((v) ^ (w)) >> 48 == 0)
 
 struct shms_client_pin {
     _Atomic uint64_t block; /* [owner] offset of a block that is read in place, or was last */

@@ -279,6 +279,8 @@ void shms_used_now(struct shms_store *s, struct shms_used *used) {
     for (uint32_t i = 0; i < shms_clients_used(s); i++)
         for (uint32_t k = 0; k < 7; k++)
             used->sums[k] += shms_load_acquire(&shms_client_at(s, i)->counters[counters[k]]);
+    for (uint32_t k = 0; k < 2; k++)
+        used->sums[k] = SHMS_USED(used->sums[k]);
     used->busy |= any_record_is_busy(s);
 }
 

@@ -20,11 +20,13 @@ static bool become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
     if (shms_load_acquire(&c->owner) != owner)
         return false; /* the slot may belong to another process by now: nothing of it is written */
     for (uint32_t i = 0; i <= SHMS_CLIENT_RECORDS; i++) {
-        shms_store_relaxed(&c->records[i].bucket, 0);
-        shms_store_relaxed(&c->records[i].block, 0);
-        shms_store_relaxed(&c->records[i].old, 0);
-        shms_store_relaxed(&c->records[i].page, 0);
+        shms_store_release(&c->records[i].bucket, 0); /* [record-then-owner] */
+        shms_store_release(&c->records[i].block, 0);
+        shms_store_release(&c->records[i].old, 0);
+        shms_store_release(&c->records[i].page, 0);
     }
+    for (uint32_t i = SHMS_USED_BLOCKS; i <= SHMS_USED_BYTES; i++) /* a late finder's exchange fails from now on */
+        shms_store_relaxed(&c->counters[i], SHMS_USED_OF(owner, shms_load_relaxed(&c->counters[i])));
     for (uint32_t i = 0; i < s->pin_count; i++) {
         shms_store_relaxed(&c->pins[i].life, 0);
         shms_store_relaxed(&c->pins[i].block, 0);
@@ -48,7 +50,7 @@ static bool become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
     s->number = index + 1;
     s->owner = live;
     shms_store_relaxed(&s->records_busy, 0);
-    memset(s->pins_busy, 0, sizeof s->pins_busy);
+    memset(s->own_pins, 0, sizeof s->own_pins);
     s->pins_used = 0;
     s->next_number = s->numbers_end = 0; /* a forked child's are its parent's (life.h) */
     memset(s->own, 0, sizeof s->own);
@@ -81,7 +83,7 @@ int shms_client_claim_free(struct shms_store *s) {
 
 void shms_client_leave(struct shms_store *s) {
     for (uint32_t i = 0; i < s->pin_count; i++)
-        if (s->pins_busy[i / 64] >> (i % 64) & 1)
+        while (s->own_pins[i].users)
             shms_pin_clear(s, (int)i);
     shms_heap_leave(s);
     /* The time is written before the exchange, while the slot is still this process's own. */

@@ -10,7 +10,7 @@
 #include "engine/replace.h"
 
 #define WORDS_LOOKED_AT 8u
-#define GROUPS_LOOKED_AT 4096u
+#define GROUPS_LOOKED_AT 4096u /* by one call; most of them are not due */
 #define ROUND_MS 1000u
 
 void shms_expire_note(struct shms_store *s, uint64_t bucket, uint64_t expiry) {
@@ -88,17 +88,18 @@ void shms_expire_some(struct shms_store *s, struct shms_record *record) {
 
 bool shms_expire_all(struct shms_store *s, struct shms_record *record, uint64_t *group, uint64_t most, uint64_t *gone,
                      bool *passed_over) {
-    uint64_t now = shms_os_now();
+    uint64_t now = shms_os_now(), looked = 0;
     while (*group < s->group_count) {
         uint64_t page = *group / WORDS_LOOKED_AT, used = shms_next_page_in_use(s, page);
         if (used != page) {
             *group = used * WORDS_LOOKED_AT;
             continue;
         }
-        if (most-- == 0)
-            return false;
         uint64_t ms = SHMS_DUE_MS(shms_load_relaxed(&s->due[*group]));
-        if (ms && ms <= now / 1000000 + 1)
+        bool is_due = ms && ms <= now / 1000000 + 1;
+        if (looked++ == GROUPS_LOOKED_AT || (is_due && most-- == 0))
+            return false;
+        if (is_due)
             *gone += sweep(s, record, *group, now, passed_over);
         ++*group;
     }

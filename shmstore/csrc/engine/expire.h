@@ -24,7 +24,7 @@ void shms_expire_suspect(struct shms_store *s, uint64_t home);
 /* Looks at one line of due words, and sweeps at most one group. Every put calls this once any entry has an expiry. The
  * record is the caller's, and holds nothing. */
 void shms_expire_some(struct shms_store *s, struct shms_record *record);
-/* Sweeps everything that is due, from *group on, at most so many groups. False: there are groups left. *gone
+/* Sweeps what is due, from *group on, at most `most` groups, and looks at some thousands. False: there are groups left. *gone
  * grows by what was removed. *passed_over becomes true if an entry was left because its home bucket was busy. */
 bool shms_expire_all(struct shms_store *s, struct shms_record *record, uint64_t *group, uint64_t most, uint64_t *gone,
                      bool *passed_over);

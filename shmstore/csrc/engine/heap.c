@@ -154,7 +154,7 @@ void shms_heap_leave(struct shms_store *s) {
 /* Step 1 and 2. False: the block is not free, or not in this span any more. */
 static inline bool take(struct shms_store *s, struct shms_record *record, uint64_t offset, uint64_t free_word) {
     uint64_t life = shms_life_of(s, shms_number(s)), was = free_word;
-    shms_store_relaxed(&record->life, life);
+    shms_store_release(&record->life, life);    /* [record-then-owner] */
     shms_store_release(&record->block, offset); /* B2: before the exchange, which also releases it */
     if (SHMS_LIKELY(shms_cas_acq_rel(shms_word_at(s, offset), &was, life))) { /* [alloc] */
         s->allocated = offset;

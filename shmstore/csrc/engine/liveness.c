@@ -64,9 +64,9 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t o
     bool mark_visible = marks && s->memory->can_see_mark(s, net_ns);
     if (pid_ns && pid_ns == s->identity.pid_ns) {
         enum shms_life life = shms_os_process_life(pid, start);
-        /* Alive by its id, but it does not map the store: it has called exec, which also closed the mark. */
-        if (life == SHMS_ALIVE && mark_visible && s->memory->maps(s, pid) == 0 &&
-            s->memory->marked(s, index + 1, SHMS_OWNER_GENERATION(owner)) == 0)
+        /* Alive by its id, but without mark and mapping: it has called exec. Reading the mappings takes longest. */
+        if (life == SHMS_ALIVE && mark_visible && s->memory->marked(s, index + 1, SHMS_OWNER_GENERATION(owner)) == 0 &&
+            s->memory->maps(s, pid) == 0)
             return SHMS_GONE;
         return life;
     }

@@ -12,7 +12,12 @@
  *       begin.
  *   L5  Only the holder releases. A client that was held for dead while it was inside finds its lock taken over, or its
  *       slot lost, and leaves the word alone.
- * ORDERING [lock-release]  The exchange in shms_unlock_with_reach (release) pairs with the exchange in the next
+ *   L6  A client that was held for dead before it took the lock gives it back at once: the number may be another's by now,
+ *       whose death alone would release it.
+ * ORDERING [take-then-owner]  The exchange that takes the lock comes before the load of the owner word, and the exchange
+ *   that marks the owner dead before the finder's load of the lock word. All four are seq_cst. So the client sees that it
+ *   is dead, or the finder sees that it holds the lock.
+ *   [lock-release]  The exchange in shms_unlock_with_reach (release) pairs with the exchange in the next
  *   shms_lock_try (acquire). Without it the next holder could miss what this one wrote.
  * CRASH
  *   after taking     The word names a dead client. A waiter recovers that client (recover.c).
@@ -29,14 +34,30 @@ static inline _Atomic uint32_t *shms_lock_count(_Atomic uint64_t *lock) {
     return (_Atomic uint32_t *)lock + 1; /* the upper half, on a little-endian machine */
 }
 
-/* True: this client holds the lock. False: *seen is the word that names the holder. */
+/* REQUIRES: the exchange lock: w -> w + number was just made. L6: until the count moves, the word is this client's, whatever
+ * flags others set in it. */
+static inline void shms_lock_give_back(struct shms_store *s, _Atomic uint64_t *lock, uint64_t w) {
+    uint32_t count = SHMS_LOCK_COUNT(w);
+    for (w |= s->number; SHMS_LOCK_HOLDER(w) == s->number && SHMS_LOCK_COUNT(w) == count;)
+        if (shms_cas_acq_rel(lock, &w, (w & ~(SHMS_LOCK_WAITERS | 0xffffull)) + SHMS_LOCK_ONE)) {
+            if (w & SHMS_LOCK_WAITERS)
+                shms_os_futex_wake_all(shms_lock_count(lock));
+            return;
+        }
+}
+
+/* True: this client holds the lock. False: *seen is the word that names the holder, or this client was held for dead. */
 static inline bool shms_lock_try(struct shms_store *s, _Atomic uint64_t *lock, uint32_t spins, uint64_t *seen) {
     for (;;) {
         uint64_t w = shms_load_relaxed(lock);
         if (SHMS_LIKELY(SHMS_LOCK_HOLDER(w) == 0)) {
             /* If w is still the word, the lock is free and its count is the one that was read. [lock-release] */
-            if (SHMS_LIKELY(shms_cas_acq_rel(lock, &w, w | s->number)))
-                return true;
+            if (SHMS_LIKELY(shms_cas_seq_cst(lock, &w, w | s->number))) {
+                if (SHMS_LIKELY(shms_load_seq_cst(&s->me->owner) == s->owner)) /* [take-then-owner] */
+                    return true;
+                shms_lock_give_back(s, lock, w);
+                spins = 0;
+            }
         }
         *seen = w;
         if (spins-- == 0)

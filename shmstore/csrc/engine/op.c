@@ -94,11 +94,11 @@ void shms_op_end(struct shms_op *op) {
 
 #define SECOND 1000000000ull
 #define CLIENTS_AT_ONCE 8u
-#define GROUPS_AT_ONCE 4096u
-#define BLOCKS_AT_ONCE 16384u
+#define GROUPS_AT_ONCE 32u /* swept, with 56 entries each */
+#define BLOCKS_AT_ONCE 4096u
 
 int shms_make_room(struct shms_store *s, struct shms_room *room) {
-    /* Proving that a client is alive takes a tenth of a millisecond. So all clients are looked at once in a second. */
+    /* Proving that a client is alive takes some system calls. So all clients are looked at once in a second. */
     if (!room->recovered) {
         uint64_t now = shms_os_now_coarse();
         room->recovered = s->recovered_at && now - s->recovered_at < SECOND;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "segment/create.h"
@@ -99,6 +100,15 @@ static int prepare(struct shms_store *s, const struct shms_geometry *g, const st
     return apply_memory_options(s, a, r);
 }
 
+/* What was recovered before joining belongs to the joined attachment: for the statistics and the log. */
+static void hand_over(struct shms_store *s, struct shms_store *joined) {
+    for (uint32_t i = 0; i < SHMS_CLIENT_COUNTERS; i++)
+        shms_fetch_add_acq_rel(&joined->own_counters[i], shms_load_relaxed(&s->own_counters[i]));
+    if (shms_load_relaxed(&s->takeovers))
+        shms_store_relaxed(&joined->last_dead_pid, shms_load_relaxed(&s->last_dead_pid));
+    shms_fetch_add_acq_rel(&joined->takeovers, shms_load_relaxed(&s->takeovers));
+}
+
 static int attach(struct shms_store *s, const struct shms_memory_state *d, const struct shms_open_request *a,
                   struct shms_open_result *r) {
     bool only_read;
@@ -109,10 +119,14 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
     r->only_read = only_read;
     memcpy(r->uuid, s->uuid, sizeof r->uuid);
     shms_store_relaxed(&s->validated_at, shms_os_now_coarse());
-    if ((rc = apply_memory_options(s, a, r)) != SHMS_OK)
-        return rc;
     if (s->readonly) {
         shms_os_identity(&s->identity);
+        return SHMS_OK;
+    }
+    if (a->shares && (s->joined = shms_attachments_join(s))) {
+        shms_os_identity(&s->identity);
+        shms_recover_all(s, true);
+        hand_over(s, s->joined);
         return SHMS_OK;
     }
     if ((rc = shms_client_claim(s)) != SHMS_OK) {
@@ -124,12 +138,21 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
     return SHMS_OK;
 }
 
+/* Undoes attach, and what came before it. */
+static void undo(struct shms_store *s) {
+    if (s->joined)
+        shms_store_drop(s->joined);
+    s->joined = NULL;
+    shms_attachments_claimed(s, false);
+    shms_detach(s);
+}
+
 /* Ends an open that failed. Memory that was made and turned out to be of no use is removed: its mode shuts out its own
  * creator, or it cannot be locked. */
 static int fail(struct shms_store *s, struct shms_open_result *r, int rc) {
     if (r->created && rc == SHMS_SYSTEM)
         s->memory->remove(s);
-    shms_detach(s);
+    undo(s);
     return rc;
 }
 
@@ -151,6 +174,7 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
     memset(r, 0, sizeof *r);
     int planned = shms_geometry_plan(a->size, a->max_entries, a->max_clients, a->evicts,
                                      a->huge_page ? a->huge_page : SHMS_PAGE, &g);
+    s->joined = NULL;
     for (bool time_left = true; time_left; shms_os_nap(NAP)) {
         uint64_t waited = shms_os_now() - start;
         time_left = waited < a->timeout;
@@ -201,10 +225,16 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
             if (error)
                 return fail(s, r, shms_open_failed(r, s->call, error));
             rc = compare((struct shms_header *)s->base, &g, a, r, &d);
-            if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_revalidate(s)) == SHMS_OK)
+            if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_revalidate(s)) == SHMS_OK &&
+                (rc = apply_memory_options(s->joined ? s->joined : s, a, r)) == SHMS_OK) {
+                if (s->joined)
+                    shms_detach(s);
+                else
+                    shms_attachments_claimed(s, true);
                 return SHMS_OK;
+            }
             if (rc == SHMS_DESTROYED) { /* another process removed it meanwhile */
-                shms_detach(s);
+                undo(s);
                 continue;
             }
             return fail(s, r, rc);
@@ -230,4 +260,11 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
 void shms_detach(struct shms_store *s) {
     shms_client_release(s);
     s->memory->unmap(s);
+}
+
+void shms_store_drop(struct shms_store *s) {
+    if (shms_attachments_drop(s)) {
+        shms_detach(s);
+        free(s);
+    }
 }

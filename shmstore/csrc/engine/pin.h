@@ -21,9 +21,9 @@
 
 #include "engine/pinned.h"
 
-/* Steps 1 to 4. The pin's index; -1: all are in use; -2: the life has ended. REQUIRES: the GIL. */
+/* Steps 1 to 4, or one use more of the pin that this process has on the same life. The pin's index; -1: all are in use; -2: the life has ended. REQUIRES: the GIL. */
 int shms_pin_set(struct shms_store *s, uint64_t offset, uint64_t life);
-/* Frees the block if it is a zombie and this was its last pin. REQUIRES: the GIL. */
+/* Ends a use. After the last one: frees the block if it is a zombie and this was its last pin. REQUIRES: the GIL. */
 void shms_pin_clear(struct shms_store *s, int pin);
 /* REQUIRES: the client is marked dead, or was never live. Frees zombies that only its pins kept. */
 void shms_pin_settle(struct shms_store *s, struct shms_client *c);

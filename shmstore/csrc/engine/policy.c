@@ -40,6 +40,7 @@ void shms_policy_correct(struct shms_store *s) {
         used += shms_load_relaxed(&c->counters[SHMS_USED_BLOCKS]);
         live += SHMS_OWNER_STATE(shms_load_relaxed(&c->owner)) != SHMS_CLIENT_FREE;
     }
+    used = SHMS_USED(used);
     struct shms_shares n = shares(was);
     if (n.entries + live >= used && used + live >= n.entries)
         return;

@@ -8,21 +8,25 @@
  *       page         finish or undo the opening or closing of the span (span.h)
  *       block        its life still is that of the record, and its slot does not name it: end the life
  *       old          the same; or it is a zombie of that life already: free it if no client pins it
- *       counters     the slot names `block`, or names `old` no more: the used counters := those of the record
+ *       counters     the slot names `block`, or names `old` no more, and c still holds the home bucket: the used
+ *                    counters := those of the record
  *   4 for the bucket of each record: if its lock word names c, and after that the owner word still is (g, dead),
  *     exchange the whole word [word-then-owner]
  *   5 for each block that its pins name, or named last: free it if it is a zombie that no client pins (pin.h)
  *   6 owner (g, dead) -> (g, free)         only now can the number be claimed again
  * ORDERING
- *   [record-then-owner]  If the owner word still is (g, dead), what was read is the dead client's: the next owner zeroes
- *     the records after it has changed the word. Every act is an exchange of a life, or of a number, that is never given
- *     out twice. So a finder that is slower than that changes nothing either.
+ *   [record-then-owner]  If the owner word still is (g, dead), what was read is the dead client's: the next owner writes
+ *     to the records after it has changed the word, and each of its stores there is a release. Every act is an exchange
+ *     of a life, of a number, or of a used counter with its owner's generation, none of which is given out twice. So a
+ *     finder that is slower than that changes nothing either.
  *   [word-then-owner]  The number is not used again before step 6, and step 6 needs (g, dead). If the owner word
  *     still is (g, dead) after the lock word was read, the lock word was the dead client's. If any process has changed
  *     the lock word since, the exchange of the whole word fails. In the other order, owner word first, the slot could be
  *     freed and claimed in between, and a live client's lock would be taken away.
  *   Step 3 comes before 4: as long as the dead client holds the home bucket, no other writer changes the slot, so the slot
- *     tells whether the exchange was made.
+ *     tells whether the exchange was made. A finder that is slower than that may see what another writer has done to the
+ *     slot since. It ends no life because of that which is not over, but it must not count: so the lock is looked at
+ *     after the slot.
  * CRASH  of a recovering process: the slot stays dead, and the next process begins again.
  * LIMITS  Costs what the dead client held: nine records and its pins. Nothing walks the slot table. */
 #include "engine/recover.h"
@@ -33,7 +37,7 @@
 #include "engine/pin.h"
 #include "engine/policy.h"
 
-/* Does the slot that the block states name the block? REQUIRES: the block's life is the one that the record states. */
+/* Does the slot that the block states name the block? */
 static bool slot_names(struct shms_store *s, uint64_t offset) {
     uint32_t slot = shms_load_relaxed(&((struct shms_block *)(s->base + offset))->slot);
     uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
@@ -45,10 +49,27 @@ static bool has_life(struct shms_store *s, uint64_t offset, uint64_t life) {
     return offset && shms_block_at(s, offset) && SHMS_WORD_LIFE(shms_load_acquire(shms_word_at(s, offset))) == life;
 }
 
-/* Several finders may do this. The value after the dead client's exchange is the same for all. `seen` was loaded before
- * [record-then-owner]: so a finder that is slower than the next owner of the slot does not set that one's counter back. */
-static void finish_count(_Atomic uint64_t *counter, uint64_t seen, uint64_t after) {
-    if (seen != after)
+/* The life is looked at again after the slot: another finder may have ended it, and the block may be an entry by now. */
+static bool is_published(struct shms_store *s, uint64_t offset, uint64_t life) {
+    return has_life(s, offset, life) && slot_names(s, offset) && has_life(s, offset, life);
+}
+
+static bool is_taken_out(struct shms_store *s, uint64_t offset, uint64_t life) {
+    return has_life(s, offset, life) && !slot_names(s, offset);
+}
+
+/* Has the dead client, which has this number, held the bucket up to now? [word-then-owner] */
+static bool still_holds(struct shms_store *s, uint32_t number, uint64_t dead, uint64_t bucket) {
+    return bucket < s->bucket_count && shms_bucket_in_use(s, bucket) &&
+           SHMS_LOCK_HOLDER(shms_load_acquire(&s->buckets[bucket].lock)) == number &&
+           shms_load_acquire(&shms_client_at(s, number - 1)->owner) == dead;
+}
+
+/* Several finders may do this. The value after the dead client's exchange is the same for all. A finder that is slower than
+ * the next owner of the slot finds that one's generation, even if the figure is the old one again. */
+static void finish_count(_Atomic uint64_t *counter, uint64_t after) {
+    uint64_t seen = shms_load_relaxed(counter);
+    if (seen != after && SHMS_USED_SAME_OWNER(seen, after))
         shms_cas_acq_rel(counter, &seen, after);
 }
 
@@ -58,22 +79,22 @@ static void found(struct shms_store *s, uint64_t offset) {
         shms_policy_found(s, shms_load_relaxed(&((struct shms_block *)(s->base + offset))->slot));
 }
 
-static void settle_record(struct shms_store *s, struct shms_client *c, uint64_t dead, struct shms_record *r) {
+static void settle_record(struct shms_store *s, uint32_t number, uint64_t dead, uint32_t index) {
+    struct shms_client *c = shms_client_at(s, number - 1);
+    struct shms_record *r = &c->records[index];
+    uint64_t bucket = shms_load_acquire(&r->bucket) - 1;
     uint64_t page = shms_load_acquire(&r->page), block = shms_load_acquire(&r->block), old = shms_load_acquire(&r->old);
     uint64_t life = shms_load_relaxed(&r->life), other = shms_load_relaxed(&r->other);
     uint64_t blocks = shms_load_relaxed(&r->blocks), bytes = shms_load_relaxed(&r->bytes);
-    uint64_t used_blocks = shms_load_relaxed(&c->counters[SHMS_USED_BLOCKS]);
-    uint64_t used_bytes = shms_load_relaxed(&c->counters[SHMS_USED_BYTES]);
     shms_fence_acquire();
     if (shms_load_acquire(&c->owner) != dead) /* [record-then-owner] */
         return;
     if (page)
         shms_span_settle(s, page, other, blocks);
-    bool published = has_life(s, block, life) && slot_names(s, block);
-    bool taken_out = has_life(s, old, other) && !slot_names(s, old);
-    if (!page && (published || (!block && taken_out))) {
-        finish_count(&c->counters[SHMS_USED_BLOCKS], used_blocks, blocks);
-        finish_count(&c->counters[SHMS_USED_BYTES], used_bytes, bytes);
+    bool published = is_published(s, block, life), taken_out = is_taken_out(s, old, other);
+    if (!page && (published || (!block && taken_out)) && still_holds(s, number, dead, bucket)) {
+        finish_count(&c->counters[SHMS_USED_BLOCKS], blocks);
+        finish_count(&c->counters[SHMS_USED_BYTES], bytes);
     }
     if (published)
         found(s, block);
@@ -111,7 +132,7 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
          * bucket is unlocked. */
         shms_expire_suspect(s, bucket);
         for (;;) {
-            uint64_t w = shms_load_acquire(lock);
+            uint64_t w = shms_load_seq_cst(lock); /* [take-then-owner] */
             if (SHMS_LOCK_HOLDER(w) != number || release_lock(s, c, dead, lock, w))
                 break;
             if (shms_load_acquire(&c->owner) != dead)
@@ -121,8 +142,8 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
     return true;
 }
 
-/* Did it die during an operation? Most processes that end without leaving had none in progress. */
-static bool left_something(struct shms_client *c) {
+/* Is it in an operation, or did it die in one? Most processes that end without leaving had none in progress. */
+static bool states_something(struct shms_client *c) {
     for (uint32_t i = 0; i <= SHMS_CLIENT_RECORDS; i++) {
         struct shms_record *r = &c->records[i];
         if (shms_load_relaxed(&r->bucket) || shms_load_relaxed(&r->block) || shms_load_relaxed(&r->old) ||
@@ -144,16 +165,16 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
     uint64_t dead = SHMS_OWNER_WITH_STATE(w, SHMS_CLIENT_DEAD);
     bool first = false;
     if (w != dead) {
-        first = shms_cas_acq_rel(&c->owner, &w, dead);
+        first = shms_cas_seq_cst(&c->owner, &w, dead); /* [take-then-owner] */
         if (!first && w != dead)
             return false;
     }
-    if (first && left_something(c)) {
+    if (first && states_something(c)) {
         shms_store_relaxed(&s->last_dead_pid, SHMS_OWNER_PID(w));
         shms_fetch_add_acq_rel(&s->takeovers, 1);
     }
     for (uint32_t i = 0; i <= SHMS_CLIENT_RECORDS; i++)
-        settle_record(s, c, dead, &c->records[i]);
+        settle_record(s, index + 1, dead, i);
     if (!release_buckets(s, c, index + 1, dead))
         return false;
     if (first && shms_evicts(s))
@@ -162,6 +183,8 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
     shms_store_relaxed(&c->attached, shms_os_realtime()); /* when it was found dead; the death itself left no time */
     return shms_cas_acq_rel(&c->owner, &dead, SHMS_OWNER_WITH_STATE(dead, SHMS_CLIENT_FREE));
 }
+
+#define LOOKED_AT_ONCE 512u
 
 uint32_t shms_recover_all(struct shms_store *s, bool quick) {
     uint32_t recovered = 0;
@@ -177,9 +200,14 @@ uint32_t shms_recover_all(struct shms_store *s, bool quick) {
 
 bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some) {
     uint32_t used = shms_clients_used(s);
-    for (; some && *index < used; some--, ++*index)
-        if (SHMS_OWNER_STATE(shms_load_acquire(&shms_client_at(s, *index)->owner)) != SHMS_CLIENT_FREE)
-            shms_recover_client(s, *index);
+    for (uint32_t looked = 0; looked < LOOKED_AT_ONCE && some && *index < used; looked++, ++*index) {
+        struct shms_client *c = shms_client_at(s, *index);
+        if (SHMS_OWNER_STATE(shms_load_acquire(&c->owner)) == SHMS_CLIENT_FREE ||
+            (!states_something(c) && !(shms_load_relaxed(&s->pin_bits[*index / 64]) >> (*index % 64) & 1)))
+            continue;
+        shms_recover_client(s, *index);
+        some--;
+    }
     return *index < used;
 }
 

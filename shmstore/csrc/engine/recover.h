@@ -12,7 +12,8 @@ int shms_client_claim(struct shms_store *s);
 /* REQUIRES: no engine lock is held. If the client at `index` is gone: marks it dead and recovers what it held. True:
  * its slot is free now. This process need not be a client. */
 bool shms_recover_client(struct shms_store *s, uint32_t index);
-/* The same for up to `some` clients from *index on. False: there are none left. Stays below a millisecond for eight. */
+/* The same for clients from *index on that are in an operation or have pins: idle ones hold nothing. Looks at some
+ * hundreds, and asks whether they live for up to `some`. False: there are none left. Below a millisecond for eight. */
 bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some);
 /* The same for all clients. quick: only those whose process id does not exist. Returns how many were recovered. */
 uint32_t shms_recover_all(struct shms_store *s, bool quick);

@@ -238,8 +238,11 @@ static void repair_counters(struct shms_store *s, const struct shms_repair *r) {
     shms_used_now(s, &now);
     if (now.busy || r->busy || memcmp(now.sums, r->sums, sizeof now.sums) != 0)
         return;
-    shms_count(&s->me->counters[SHMS_USED_BLOCKS], r->entries - now.sums[0]);
-    shms_count(&s->me->counters[SHMS_USED_BYTES], r->bytes - now.sums[1]);
+    uint64_t lacks[] = {r->entries - now.sums[0], r->bytes - now.sums[1]};
+    for (uint32_t k = 0; k < 2; k++) {
+        _Atomic uint64_t *counter = &s->me->counters[SHMS_USED_BLOCKS + k];
+        shms_store_relaxed(counter, SHMS_USED_ADD(shms_load_relaxed(counter), lacks[k]));
+    }
     if (shms_evicts(s))
         shms_policy_correct(s);
 }

@@ -11,8 +11,8 @@
 void shms_used_state(struct shms_store *s, struct shms_record *record, uint64_t new_bytes, uint64_t old_bytes) {
     uint64_t blocks = shms_load_relaxed(&s->me->counters[SHMS_USED_BLOCKS]);
     uint64_t bytes = shms_load_relaxed(&s->me->counters[SHMS_USED_BYTES]);
-    shms_store_relaxed(&record->blocks, blocks + (new_bytes != 0) - (old_bytes != 0));
-    shms_store_relaxed(&record->bytes, bytes + new_bytes - old_bytes);
+    shms_store_release(&record->blocks, SHMS_USED_ADD(blocks, (new_bytes != 0) - (uint64_t)(old_bytes != 0)));
+    shms_store_release(&record->bytes, SHMS_USED_ADD(bytes, new_bytes - old_bytes));
 }
 /* Step 5. The record of the new block is cleared after it: until then recovery may have to do it. */
 void shms_used_count(struct shms_store *s, struct shms_record *record) {
@@ -26,7 +26,7 @@ bool shms_entry_replace(struct shms_store *s, struct shms_record *record, const 
     uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
     bool leaves = word == 0 && SHMS_UNLIKELY(shms_evicts(s));
     shms_used_state(s, record, new_bytes, shms_heap_capacity(s, offset));
-    shms_store_relaxed(&record->other, x->life);
+    shms_store_release(&record->other, x->life);
     shms_store_release(&record->old, offset); /* B2: before the slot; the exchange also releases it */
     uint64_t slot = leaves ? shms_slot_number(s, x->slot) : 0;
     uint8_t hint = leaves ? shms_policy_leave(s, slot) : 0; /* E2: before the slot is empty */

@@ -267,8 +267,8 @@ static bool take_words(struct shms_store *s, uint64_t first, uint64_t pages, uin
 }
 
 static void note_run(struct shms_record *r, uint64_t first, uint64_t pages, uint64_t number, uint64_t span) {
-    shms_store_relaxed(&r->other, number);
-    shms_store_relaxed(&r->blocks, span);
+    shms_store_release(&r->other, number);
+    shms_store_release(&r->blocks, span);
     shms_store_release(&r->page, SHMS_RECORD_RUN(first, pages)); /* last: a finder that sees it sees the numbers */
 }
 

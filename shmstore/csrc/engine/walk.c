@@ -16,6 +16,24 @@ static uint64_t next_used(struct shms_store *s, uint64_t slot) {
     return used < s->table_pages ? used * SHMS_PAGE_BUCKETS * SHMS_BUCKET_SLOTS : UINT64_MAX;
 }
 
+/* Moves *slot to the first slot before `end` that names a block, and looks at *most slots at most. False: there is none,
+ * and *slot is where it stopped, or UINT64_MAX at the end of the table. */
+static bool next_full(struct shms_store *s, uint64_t *slot, uint64_t end, uint64_t *most) {
+    while ((*slot = next_used(s, *slot)) < end) {
+        uint64_t bucket = *slot / SHMS_BUCKET_SLOTS, index = *slot % SHMS_BUCKET_SLOTS;
+        uint64_t behind = shms_min((bucket / SHMS_PAGE_BUCKETS + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
+        for (; bucket < behind; bucket++, index = 0)
+            for (; index < SHMS_BUCKET_SLOTS; index++, ++*slot) {
+                if (*slot >= end || *most == 0)
+                    return false;
+                --*most;
+                if (shms_load_acquire(&s->buckets[bucket].slots[index]))
+                    return true;
+            }
+    }
+    return false;
+}
+
 static inline bool gone(const struct shms_entry *e, uint64_t now) { return e->expiry && e->expiry <= now; }
 
 /* head: the bytes before each key: 4, or 20 with version and expiry. slots: looked at at most. */
@@ -24,9 +42,7 @@ static int copy_keys(struct shms_store *s, struct shms_walk *walk, uint64_t slot
     uint64_t now = shms_os_now(), overtaken = 0, slot;
     uint32_t prefix_length = walk->prefix_length, kind = walk->kind, found = 0;
     *filled = 0;
-    for (slot = walk->cursor; (slot = next_used(s, slot)) < walk->end; slot++) {
-        if (slots-- == 0 || found == walk->most)
-            break;
+    for (slot = walk->cursor; found < walk->most && next_full(s, &slot, walk->end, &slots); slot++) {
         struct shms_entry e;
         const uint8_t *key;
         uint32_t length;
@@ -58,7 +74,7 @@ static int copy_keys(struct shms_store *s, struct shms_walk *walk, uint64_t slot
         *filled += head + length;
         found++;
     }
-    walk->cursor = slot;
+    walk->cursor = slot < walk->end ? slot : next_used(s, slot);
     return SHMS_OK;
 }
 
@@ -83,22 +99,22 @@ bool shms_count_some(struct shms_store *s, struct shms_count *n, uint64_t slots)
     uint64_t now = shms_os_now();
     bool any_expiry = shms_any_expiry(s);
     for (;; n->slot++) {
-        n->slot = next_used(s, n->slot);
-        if (n->slot == UINT64_MAX && !n->wrapped) {
+        uint64_t end = n->wrapped && n->start ? n->start : UINT64_MAX;
+        if (!next_full(s, &n->slot, end, &slots)) {
+            if (n->slot < end)
+                return false;
+            if (n->wrapped)
+                return true;
             n->wrapped = true;
-            n->slot = next_used(s, 0);
+            n->slot = UINT64_MAX; /* the loop goes on at 0 */
+            continue;
         }
-        if (n->wrapped && n->slot >= (n->start ? n->start : UINT64_MAX))
-            return true;
-        if (slots-- == 0)
-            return false;
         struct shms_entry e;
         const uint8_t *key;
         uint32_t length;
         uint64_t bucket = n->slot / SHMS_BUCKET_SLOTS;
         uint32_t index = n->slot % SHMS_BUCKET_SLOTS;
-        if (!shms_load_acquire(&s->buckets[bucket].slots[index]) ||
-            (any_expiry && shms_peek(s, bucket, index, &e, &key, &length) == SHMS_OK && gone(&e, now)))
+        if (any_expiry && shms_peek(s, bucket, index, &e, &key, &length) == SHMS_OK && gone(&e, now))
             continue;
         n->count++;
         if (n->any) {

@@ -17,7 +17,7 @@ struct shms_walk {
     uint32_t most; /* so many keys at most in one call */
 };
 #define SHMS_WALK_ALL 0xffffffffu
-#define SHMS_WALK_SLOTS 8192u /* about half a millisecond, if every block's header is a cache miss */
+#define SHMS_WALK_SLOTS 2048u /* less than half a millisecond, if every header of a block is a cache miss */
 
 /* Copies the next keys to `buffer` and moves the cursor. Each key is preceded by a uint32: its length, and 1 << 31 for
  * a bytes key. Looks at SHMS_WALK_SLOTS slots at most, so it may find no key before the walk is over. SHMS_OK;

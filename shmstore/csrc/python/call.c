@@ -33,7 +33,7 @@ void shms_call_end(struct shms_call *c) {
 
 /* Logging is Python code: it runs here, where no engine lock is held. */
 static int tell(struct shms_call *c) {
-    struct shms_store *s = &c->h->s;
+    struct shms_store *s = c->h->s;
     if (!shms_handle_take_events(c->h))
         return SHMS_OK;
     PyObject *r = PyObject_CallMethod(c->store, "_log_events", "IK", (unsigned)shms_load_relaxed(&s->last_dead_pid),
@@ -44,7 +44,7 @@ static int tell(struct shms_call *c) {
 
 /* Gives up the GIL, and waits for `busy` for at most `slice` ns, or naps for that long; 0: only gives way. */
 static int give_way(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen, uint64_t slice) {
-    struct shms_store *s = &c->h->s;
+    struct shms_store *s = c->h->s;
     shms_call_count(c);
     if (!c->counted)
         return SHMS_CLOSED;
@@ -78,7 +78,7 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
         shms_handle_note_lock_holder(c->h, busy);
         return SHMS_TIMEOUT;
     }
-    bool awaits = busy && !c->h->s.readonly;
+    bool awaits = busy && !c->h->s->readonly;
     uint64_t slice = shms_min(SLICE, c->deadline > now ? c->deadline - now : 1);
     return give_way(c, awaits ? busy : NULL, seen, awaits ? slice : NAP);
 }

@@ -78,7 +78,7 @@ static inline int shms_call_begin_keyed(struct shms_call *c, PyObject *store, Py
     uint32_t length, kind;
     int rc = shms_call_key(key, &bytes, &length, &kind);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(c, store)) == SHMS_OK))
-        shms_key_init(&c->h->s, n, bytes, length, kind);
+        shms_key_init(c->h->s, n, bytes, length, kind);
     return rc;
 }
 

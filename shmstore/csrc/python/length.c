@@ -13,12 +13,12 @@ static Py_ssize_t count_entries(PyObject *self, bool any) {
     struct shms_count n;
     int rc = shms_call_begin(&c, self);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
-        shms_count_begin(&c.h->s, any, &n);
-        if (!shms_count_some(&c.h->s, &n, SHMS_WALK_SLOTS)) {
+        shms_count_begin(c.h->s, any, &n);
+        if (!shms_count_some(c.h->s, &n, SHMS_WALK_SLOTS)) {
             shms_call_count(&c);
             rc = c.counted ? SHMS_OK : SHMS_CLOSED;
             PyThreadState *state = PyEval_SaveThread();
-            while (rc == SHMS_OK && !shms_count_some(&c.h->s, &n, SHMS_WALK_SLOTS))
+            while (rc == SHMS_OK && !shms_count_some(c.h->s, &n, SHMS_WALK_SLOTS))
                 if (shms_handle_closing(c.h))
                     rc = SHMS_CLOSED;
             PyEval_RestoreThread(state);

@@ -4,6 +4,20 @@
 
 #include <stdlib.h>
 
+/* Other threads get a turn after so many items, which take less than half a millisecond. */
+#define ITEMS_AT_ONCE 256
+static bool is_turn(Py_ssize_t i) { return i && i % ITEMS_AT_ONCE == 0; }
+/* Within a call on the store: SHMS_OK, or what ends the call. */
+static int pause_at(struct shms_call *c, Py_ssize_t i) {
+    int rc = is_turn(i) ? shms_call_pause(c) : SHMS_OK;
+    return rc == SHMS_FORKED ? SHMS_OK : rc; /* nothing is in progress between two items */
+}
+/* Outside of one. */
+static void give_way(Py_ssize_t i) {
+    if (is_turn(i))
+        PyEval_RestoreThread(PyEval_SaveThread());
+}
+
 /* Cache misses are most of the price, and they can overlap: some keys ahead, first the buckets are asked for, then
  * the blocks of the slots that have the key's tag. */
 #define AHEAD 8
@@ -56,11 +70,12 @@ PyObject *shms_get_many(PyObject *self, PyObject *keys) {
     Py_ssize_t count = PyTuple_Size(keys);
     int rc = found ? SHMS_OK : SHMS_RAISED;
     for (Py_ssize_t i = 0; i < count && rc == SHMS_OK; i++) {
+        give_way(i);
         if (i % AHEAD == 0) {
             struct shms_call c; /* decoding runs Python code now and then: each item looks at the handle again */
             if ((rc = shms_call_begin(&c, self)) != SHMS_OK)
                 break;
-            fetch_ahead(&c.h->s, keys, i, count);
+            fetch_ahead(c.h->s, keys, i, count);
             shms_call_end(&c);
         }
         rc = get_one(self, PyTuple_GetItem(keys, i), found);
@@ -90,6 +105,7 @@ static int encode_all(PyObject *self, PyObject *keys, PyObject *values, struct i
                       uint8_t *extension) {
     Py_ssize_t count = PyTuple_Size(values);
     for (Py_ssize_t i = 0; i < count; i++) {
+        give_way(i);
         struct item *item = &items[i];
         PyObject *value = PyTuple_GetItem(values, i);
         struct shms_handle *h = shms_handle_get(shms_handle_of(self));
@@ -135,6 +151,7 @@ static int check_names(PyObject *self, PyObject *keys) {
     for (Py_ssize_t i = 0; i < count; i++) {
         const char *bytes;
         uint32_t length, kind;
+        give_way(i);
         int rc = shms_call_key(PyTuple_GetItem(keys, i), &bytes, &length, &kind);
         if (rc != SHMS_OK) {
             shms_store_failed(self, PyTuple_GetItem(keys, i), rc);
@@ -153,8 +170,9 @@ static int put_all(PyObject *self, PyObject *keys, struct item *items, struct sh
         struct shms_put *p = &items[i].put;
         const char *key;
         uint32_t length, kind;
-        if ((rc = shms_call_key(PyTuple_GetItem(keys, i), &key, &length, &kind)) != SHMS_OK)
-            break;
+        if ((rc = pause_at(&c, i)) != SHMS_OK ||
+            (rc = shms_call_key(PyTuple_GetItem(keys, i), &key, &length, &kind)) != SHMS_OK)
+            continue; /* ends the loop */
         if (items[i].packed)
             p->body = (char *)buffer->bytes + items[i].at;
         p->mode = mode;
@@ -228,6 +246,8 @@ PyObject *shms_delete_many(PyObject *self, PyObject *keys) {
     int rc = shms_call_begin(&c, self);
     Py_ssize_t count = PyTuple_Size(keys), done = 0, i = 0;
     for (; i < count && rc == SHMS_OK; i++) {
+        if ((rc = pause_at(&c, i)) != SHMS_OK)
+            continue; /* ends the loop */
         rc = delete_one(&c, PyTuple_GetItem(keys, i));
         done += rc == SHMS_OK;
         rc = rc == SHMS_MISS ? SHMS_OK : rc;

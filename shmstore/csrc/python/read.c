@@ -19,17 +19,17 @@ bool shms_copy_out(struct shms_call *c, void *to, const uint8_t *from, uint64_t 
     shms_call_count(c);
     if (!c->counted)
         return false;
-    shms_fetch_add_acq_rel(&c->h->s.calls_without_gil, 1);
+    shms_fetch_add_acq_rel(&c->h->s->calls_without_gil, 1);
     PyThreadState *state = PyEval_SaveThread();
     shms_copy_racy(to, from, bytes);
     PyEval_RestoreThread(state);
-    shms_fetch_add_acq_rel(&c->h->s.calls_without_gil, (uint32_t)-1);
+    shms_fetch_add_acq_rel(&c->h->s->calls_without_gil, (uint32_t)-1);
     return true;
 }
 
 /* Readers overtaken again and again take a pin, and then nobody can take the block away. */
 static int pin(struct shms_call *c, struct shms_entry *f, int *pin) {
-    struct shms_store *s = &c->h->s;
+    struct shms_store *s = c->h->s;
     *pin = -1;
     if (!s->me || (*pin = shms_pin_set(s, SHMS_SLOT_BLOCK(f->word), f->life)) >= -1)
         return SHMS_OK; /* pinned; or read-only, or all pins in use: goes on without */
@@ -113,7 +113,7 @@ static int copy_value(struct shms_call *c, const struct shms_entry *f, bool whol
 }
 
 static int read_value(struct shms_call *c, const struct shms_key *n, bool whole, struct shms_value *v) {
-    struct shms_store *s = &c->h->s;
+    struct shms_store *s = c->h->s;
     struct shms_entry f;
     v->bytes = NULL;
     for (uint32_t tries = 0;; tries++) {
@@ -167,7 +167,7 @@ int shms_call_look(PyObject *store, PyObject *key, struct shms_entry *f) {
     struct shms_key n;
     int rc = shms_call_begin_keyed(&c, store, key, &n);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
-        while ((rc = shms_find(&c.h->s, &n, f)) == SHMS_BUSY)
+        while ((rc = shms_find(c.h->s, &n, f)) == SHMS_BUSY)
             if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
                 rc = rc == SHMS_TIMEOUT ? SHMS_CONTENDED : rc;
                 break;

@@ -51,7 +51,7 @@ static int wait_a_slice(PyObject *self, PyObject *key, struct waiting *w) {
     int rc = shms_call_begin_keyed(&c, self, key, &n);
     if (rc != SHMS_OK)
         return rc;
-    struct shms_store *s = &c.h->s;
+    struct shms_store *s = c.h->s;
     rc = shms_wait_look(s, &n, w->has_after, w->after, &w->version);
     w->start = rc == SHMS_AGAIN ? shms_os_now() : 0;
     if (rc == SHMS_AGAIN && w->slice) {

@@ -5,7 +5,8 @@
 
 #include "engine/walk.h"
 
-#define BATCH (1u << 16) /* bytes; at least one key of 32 KiB fits */
+#define BATCH (1u << 16)   /* bytes; at least one key of 32 KiB fits */
+#define KEYS_AT_ONCE 1024u /* a batch takes less than a millisecond; then other threads get a turn */
 
 /* Also of type Keys, which never begins. */
 struct walk {
@@ -24,7 +25,7 @@ static int fetch(struct walk *w, uint8_t *buffer, uint64_t *filled) {
     w->at.prefix = prefix;
     w->at.prefix_length = (uint32_t)length;
     if (rc == SHMS_OK)
-        rc = shms_walk(&c.h->s, &w->at, buffer, BATCH, filled);
+        rc = shms_walk(c.h->s, &w->at, buffer, BATCH, filled);
     shms_call_end(&c);
     return rc;
 }
@@ -72,11 +73,19 @@ static bool fill(struct walk *w) {
 
 static PyObject *next(PyObject *self) {
     struct walk *w = (struct walk *)self;
+    bool gave_way = false;
     while (!w->batch || w->next >= PyList_Size(w->batch)) {
-        if (w->at.cursor >= w->at.end || !fill(w))
+        if (w->at.cursor >= w->at.end)
             return NULL;
-        if (PyList_Size(w->batch) == 0) /* many slots and no key of this prefix: let other threads go on */
+        /* list(walk) is C code, too: other threads go on between two batches. One of them may use this walk. */
+        if (w->batch && !gave_way) {
             PyEval_RestoreThread(PyEval_SaveThread());
+            gave_way = true;
+            continue;
+        }
+        if (!fill(w))
+            return NULL;
+        gave_way = false;
     }
     PyObject *one = PyList_GetItem(w->batch, w->next++);
     Py_INCREF(one);
@@ -98,7 +107,7 @@ static PyObject *new(PyObject *type_object, PyObject *store, PyObject *prefix, s
 
 static PyObject *parse(PyObject *type, PyObject *self, PyObject *args) {
     PyObject *prefix;
-    unsigned kind, most = UINT32_MAX;
+    unsigned kind, most = KEYS_AT_ONCE;
     unsigned long long cursor = 0, end = UINT64_MAX;
     if (!PyArg_ParseTuple(args, "SI|KKI", &prefix, &kind, &cursor, &end, &most))
         return NULL;

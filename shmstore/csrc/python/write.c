@@ -50,7 +50,7 @@ static int write_value(struct shms_call *c, struct shms_op *op, const struct shm
 static int make_room(struct shms_call *c, bool *all) {
     struct shms_room room = {0};
     int rc;
-    while ((rc = shms_make_room(&c->h->s, &room)) == SHMS_AGAIN)
+    while ((rc = shms_make_room(c->h->s, &room)) == SHMS_AGAIN)
         if ((rc = shms_call_pause(c)) != SHMS_OK)
             return rc;
     *all = rc == SHMS_OK;
@@ -60,7 +60,7 @@ static int make_room(struct shms_call *c, bool *all) {
 /* The same in a cache, for one block: empties windows. SHMS_OK: try again; SHMS_FULL: nothing can be evicted. */
 static int evict_window(struct shms_call *c, struct shms_window *window, uint64_t bytes) {
     int rc;
-    while ((rc = shms_evict_window(&c->h->s, window, bytes)) == SHMS_AGAIN)
+    while ((rc = shms_evict_window(c->h->s, window, bytes)) == SHMS_AGAIN)
         if ((rc = shms_call_pause(c)) != SHMS_OK)
             break;
     return rc;
@@ -69,7 +69,7 @@ static int evict_window(struct shms_call *c, struct shms_window *window, uint64_
 /* The same where nothing is evicted: of what is free in pieces makes a run of pages, by moving entries. */
 static int make_run(struct shms_call *c, struct shms_hunt *hunt, uint64_t bytes) {
     int rc;
-    while ((rc = shms_hunt_step(&c->h->s, hunt, bytes)) == SHMS_AGAIN)
+    while ((rc = shms_hunt_step(c->h->s, hunt, bytes)) == SHMS_AGAIN)
         if ((rc = shms_call_pause(c)) != SHMS_OK)
             break;
     return rc;
@@ -79,7 +79,7 @@ static int reserve_again(struct shms_call *c, struct shms_op *op, const struct s
     struct shms_window window = {0};
     struct shms_hunt hunt = {0};
     uint64_t bytes = shms_op_bytes(op, put->extension_length);
-    bool evicts = shms_evicts(&c->h->s), all = false; /* all: there is no more room to be made, but by moving */
+    bool evicts = shms_evicts(c->h->s), all = false; /* all: there is no more room to be made, but by moving */
     int rc;
     do {
         rc = evicts ? evict_window(c, &window, bytes) : all ? make_run(c, &hunt, bytes) : SHMS_FULL;
@@ -87,7 +87,7 @@ static int reserve_again(struct shms_call *c, struct shms_op *op, const struct s
             rc = make_room(c, &all);
     } while (rc == SHMS_OK && (rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length,
                                                     put->expiry)) == SHMS_FULL);
-    shms_hunt_end(&c->h->s, &hunt);
+    shms_hunt_end(c->h->s, &hunt);
     return rc == SHMS_TIMEOUT ? SHMS_FULL : rc;
 }
 
@@ -98,7 +98,7 @@ static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_pu
 
 static int put_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
     struct shms_op op;
-    struct shms_store *s = &c->h->s;
+    struct shms_store *s = c->h->s;
     int rc;
     while ((rc = shms_op_begin(s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
@@ -137,8 +137,8 @@ static int without_room(struct shms_call *c, const char *key, uint32_t length, u
     struct shms_entry f;
     if ((rc != SHMS_FULL && rc != SHMS_TABLE_FULL) || put->mode == SHMS_SET || put->mode == SHMS_INCR)
         return rc;
-    shms_key_init(&c->h->s, &n, key, length, kind);
-    int found = shms_find(&c->h->s, &n, &f);
+    shms_key_init(c->h->s, &n, key, length, kind);
+    int found = shms_find(c->h->s, &n, &f);
     if (found != SHMS_OK && found != SHMS_MISS)
         return rc;
     uint64_t version = found == SHMS_OK ? shms_entry_version(&f) : 0;
@@ -160,7 +160,7 @@ static int change_once(struct shms_call *c, const char *key, uint32_t length, ui
                        uint64_t expected) {
     struct shms_op op;
     int rc;
-    while ((rc = shms_op_begin(&c->h->s, &op, key, length, kind)) == SHMS_BUSY)
+    while ((rc = shms_op_begin(c->h->s, &op, key, length, kind)) == SHMS_BUSY)
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
     while ((rc = expiry ? shms_op_touch(&op, *expiry, expected) : shms_op_remove(&op, expected)) == SHMS_BUSY)

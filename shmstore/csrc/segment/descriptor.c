@@ -81,6 +81,8 @@ int64_t shms_descriptor_others(const struct shms_store *s, uint32_t enough) {
         int64_t from = at;
         if ((there = get_lock(s, ATTACHED + from, ATTACHED_BYTES - from, &l)) <= 0)
             break;
+        if (count + 1 == enough)
+            return enough;
         /* Is there another one before the lock that was returned? */
         int64_t met = l.l_start - ATTACHED;
         while (met > from && (there = get_lock(s, ATTACHED + from, met - from, &l)) > 0)

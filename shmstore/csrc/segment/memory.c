@@ -7,8 +7,8 @@
 #include "segment/request.h"
 
 void shms_memory_choose(struct shms_store *s, const struct shms_open_request *a) {
-    /* All but the link: other threads change the list of attachments meanwhile (attachments.c). */
-    memset((uint8_t *)s + sizeof s->next, 0, sizeof *s - sizeof s->next);
+    /* Other threads read and change what comes before `base` meanwhile. */
+    memset(&s->base, 0, sizeof *s - offsetof(struct shms_store, base));
     s->liveness = s->fd = s->id = -1;
     s->memory = a->backend == SHMS_BACKEND_POSIX ? &shms_memory_posix : &shms_memory_sysv;
     s->private_store = a->name_kind == 4;

@@ -76,9 +76,6 @@ struct shms_memory {
     bool hidden; /* others cannot find the memory before publish() */
 };
 
-/* The last store of unmap(). From here on another thread may use the structure (shms_handle_add in handle.c). */
-static inline void shms_store_unmapped(struct shms_store *s) { __atomic_store_n(&s->base, NULL, __ATOMIC_RELEASE); }
-
 /* The mark was missing and has been made again. By the count, liveness.c tells a later absence from this one. */
 static inline void shms_marked_again(struct shms_store *s, bool marked) {
     shms_store_relaxed(&s->me->liveness, marked ? shms_load_relaxed(&s->me->liveness) + 1 : 0);

@@ -177,7 +177,7 @@ static void unmap(struct shms_store *s) {
     if (s->base)
         munmap(s->base, s->size);
     shms_descriptor_close(s);
-    shms_store_unmapped(s);
+    s->base = NULL;
 }
 
 /* A hole in the file is a page that is not in memory. mincore tells only users who may write to the file. */

@@ -97,7 +97,7 @@ static void unmap(struct shms_store *s) {
     if (s->base)
         shmdt(s->base);
     s->id = -1;
-    shms_store_unmapped(s);
+    s->base = NULL;
 }
 
 static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint8_t *ret) {

@@ -22,6 +22,7 @@ struct shms_open_request {
     const char *object; /* POSIX: the file in /dev/shm, or the path to a private one; NULL: a new private one */
     uint64_t huge_page; /* the size of a huge page to use; 0: ordinary pages */
     uint32_t prefault, lock_memory;
+    uint32_t shares; /* 1: use this process's client slot, if it has one */
 };
 struct shms_open_result {
     int32_t error; /* errno, with SHMS_SYSTEM */

@@ -163,9 +163,8 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->taken = (_Atomic uint64_t *)(base + page_bits);
     s->present = s->taken + (s->heap_pages + 63) / 64;
     s->pages = (struct shms_page *)(base + pages);
-    s->pin_count =
-        (uint32_t)shms_min((s->client_size - offsetof(struct shms_client, pins)) / sizeof(struct shms_client_pin),
-                           sizeof s->pins_busy * 8);
+    s->pin_count = (uint32_t)shms_min(
+        (s->client_size - offsetof(struct shms_client, pins)) / sizeof(struct shms_client_pin), SHMS_PINS_MAX);
     memcpy(s->hash_key, h->hash_key, sizeof s->hash_key);
     memcpy(s->uuid, h->uuid, sizeof s->uuid);
     return SHMS_OK;

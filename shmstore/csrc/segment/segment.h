@@ -24,9 +24,20 @@ struct shms_own_span {
     uint64_t kept; /* offset of a free block; 0 = none */
 };
 
+/* A pin of this process. Views of the same life share it. */
+struct shms_own_pin {
+    uint64_t block, life;
+    uint32_t users; /* 0: the pin is free */
+};
+#define SHMS_PINS_MAX 512u
+
 struct shms_store {
-    struct shms_store *next; /* list of attachments, for the fork handler; must be first, see shms_memory_choose */
-    uint8_t *base;
+    /* Protected by the lock of the list of attachments (attachments.c). */
+    struct shms_store *next;
+    uint32_t users; /* handles, and calls that are about to make one */
+    enum shms_sharing { SHMS_ALONE, SHMS_CLAIMING, SHMS_SHARED } sharing;
+
+    uint8_t *base; /* from here on shms_memory_choose clears everything */
     uint64_t size;
     int id; /* System V identifier, else -1 */
     int32_t key;
@@ -60,8 +71,8 @@ struct shms_store {
     uint64_t liveness_inode;
     uint32_t fork_epoch;
     _Atomic uint32_t records_busy;
-    uint64_t pins_busy[8];
-    uint32_t pins_used;
+    struct shms_own_pin own_pins[SHMS_PINS_MAX];
+    _Atomic uint32_t pins_used;
     uint64_t allocated, allocated_life; /* the last block: never read back from the segment (heap.c) */
     uint64_t next_number, numbers_end;  /* numbers that this process took and has not used (number of a life, life.h) */
     struct shms_own_span own[SHMS_CLASSES];
@@ -84,6 +95,8 @@ struct shms_store {
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */
     _Atomic uint32_t last_dead_pid; /* for the log: the last dead process that left locks or blocks */
     _Atomic uint64_t takeovers;
+    uint64_t deaths_logged;    /* how many of them were logged */
+    struct shms_store *joined; /* after shms_open: the attachment to use instead of this one; NULL: this one */
 
     /* The memory that the store lives in (memory.h). */
     const struct shms_memory *memory;

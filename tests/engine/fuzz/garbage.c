@@ -90,7 +90,7 @@ static struct entry spoken_of(const struct template *t, uint64_t random) {
 static void operate(const struct template *t, struct shms_handle **h, uint32_t attached, uint64_t random,
                     struct entry *model) {
     uint32_t i = (uint32_t)(random >> 8) % attached;
-    struct shms_store *s = &h[i]->s;
+    struct shms_store *s = h[i]->s;
     struct entry fresh = spoken_of(t, random >> 16), *e = model ? &model[(random >> 16) % NAMES] : &fresh;
     struct entry new = *e;
     uint64_t r = random >> 32, seen;
@@ -220,26 +220,26 @@ static void one_by_one(const struct template *t, uint8_t *base, uint64_t size, u
             attached++;
     if (!attached)
         return;
-    if (h[0]->s.readonly) { /* by a feature it does not know */
-        read_all(&h[0]->s, t, NULL);
+    if (h[0]->s->readonly) { /* by a feature it does not know */
+        read_all(h[0]->s, t, NULL);
         return;
     }
-    poison_behind(&h[0]->s, size);
+    poison_behind(h[0]->s, size);
     if (right) { /* mild */
-        tidy_all(&h[0]->s);
-        read_all(&h[0]->s, t, right);
+        tidy_all(h[0]->s);
+        read_all(h[0]->s, t, right);
     }
     if (soft)
-        expect_sound(&h[0]->s);
+        expect_sound(h[0]->s);
     for (uint32_t k = 0; k < operations; k++)
         operate(t, h, attached, next(&random), soft ? model : NULL);
     for (uint32_t i = 0; soft && i < NAMES; i++)
-        expect(&h[i % attached]->s, &model[i]);
-    tidy_all(&h[0]->s);
-    read_all(&h[0]->s, t, NULL);
+        expect(h[i % attached]->s, &model[i]);
+    tidy_all(h[0]->s);
+    read_all(h[0]->s, t, NULL);
     look_at_everything(0);
     if (soft)
-        expect_sound(&h[0]->s);
+        expect_sound(h[0]->s);
     for (uint32_t i = 0; i < attached; i++)
         detach_from(h[i]);
 }
@@ -252,20 +252,20 @@ static void repair_it(const struct template *t, uint8_t *base, uint64_t size, bo
     struct shms_handle *h = attach_to(0, base, size, false, &status);
     if (!h)
         return;
-    poison_behind(&h->s, size);
+    poison_behind(h->s, size);
     int rc = repair_all(0, &lost);
     MAY_BE(rc, "odbpkrfc");
     if (rc == SHMS_OK) {
-        MUST(lost <= h->s.bucket_count * SHMS_BUCKET_SLOTS);
+        MUST(lost <= h->s->bucket_count * SHMS_BUCKET_SLOTS);
         char what[200] = "";
         /* The check may find a process dead whose id stood in a lock that it never took. */
-        if (header && check(&h->s, what, sizeof what) != SHMS_OK) {
+        if (header && check(h->s, what, sizeof what) != SHMS_OK) {
             if (!strstr(what, "I12"))
                 garbage_failed(what);
             MUST(repair_all(0, &lost) == SHMS_OK);
-            expect_sound(&h->s);
+            expect_sound(h->s);
         }
-        read_all(&h->s, t, right);
+        read_all(h->s, t, right);
     }
     detach_from(h);
 }
@@ -303,12 +303,12 @@ void garbage_case(const uint8_t *data, size_t length) {
     struct shms_handle *h = attach_to(0, base, size, true, &status);
     MUST(!v.header || h);
     if (h) {
-        poison_behind(&h->s, size);
-        read_all(&h->s, t, right);
+        poison_behind(h->s, size);
+        read_all(h->s, t, right);
         look_at_everything(0);
         uint64_t version;
         MAY_BE(shms_w_wait(number_of(0), "k1", 2, 0, 0, 0, 1000000, 0, &version), "oacds");
-        struct shms_key n = name_of(&h->s, &t->entry[0]);
+        struct shms_key n = name_of(h->s, &t->entry[0]);
         view(0, &n, false);
         detach_from(h);
         ASAN_UNPOISON_MEMORY_REGION(base, size);
@@ -366,9 +366,9 @@ void garbage_under_scribbles(uint64_t seed, _Atomic bool *stop) {
         atomic_store(&may_scribble, true);
         for (int k = 0; k < 300 && !shms_load_relaxed(stop); k++) {
             stub_questions = 0;
-            operate(t, h, h[1]->s.readonly ? 1 : 2, next(&seed), NULL);
+            operate(t, h, h[1]->s->readonly ? 1 : 2, next(&seed), NULL);
             if (k % 8 == 0)
-                read_all(&h[1]->s, t, NULL);
+                read_all(h[1]->s, t, NULL);
             if (k % 32 == 0)
                 look_at_everything(1);
         }

@@ -150,6 +150,7 @@ int touch(struct shms_store *s, const struct entry *e, uint64_t ttl) {
 
 /* ---- attachments: a handle each, since views and the administrator's calls go through one */
 struct shms_handle handles[HANDLES];
+static struct shms_store stores[HANDLES];
 
 int64_t number_of(uint32_t i) { return (int64_t)1 << 16 | i; }
 
@@ -158,38 +159,40 @@ struct shms_handle *attach_to(uint32_t i, uint8_t *base, uint64_t size, bool rea
     struct shms_handle *h = &handles[i];
     bool only_read = false;
     memset(h, 0, sizeof *h);
-    h->s.liveness = h->s.fd = -1;
-    h->s.memory = &shms_memory_sysv;
-    *status = shms_segment_view(&h->s, base, size, &only_read);
+    memset(&stores[i], 0, sizeof stores[i]);
+    h->s = &stores[i];
+    h->s->liveness = h->s->fd = -1;
+    h->s->memory = &shms_memory_sysv;
+    *status = shms_segment_view(h->s, base, size, &only_read);
     MUST(*status == SHMS_OK || *status == SHMS_CORRUPT || *status == SHMS_FORMAT);
     if (*status != SHMS_OK)
         return NULL;
-    MUST(h->s.size <= size);
-    h->s.readonly = readonly || only_read;
-    shms_os_identity(&h->s.identity);
-    h->s.validated_at = shms_os_now_coarse();
-    h->s.fork_epoch = shms_fork_epoch;
+    MUST(h->s->size <= size);
+    h->s->readonly = readonly || only_read;
+    shms_os_identity(&h->s->identity);
+    h->s->validated_at = shms_os_now_coarse();
+    h->s->fork_epoch = shms_fork_epoch;
     h->timeout = SHMS_SECOND / 100;
     shms_store_release(&h->word, 1ull << 32);
     shms_handles[i] = h;
-    if (h->s.readonly)
+    if (h->s->readonly)
         return h;
-    *status = shms_client_claim(&h->s);
+    *status = shms_client_claim(h->s);
     MAY_BE(*status, "op");
     if (*status != SHMS_OK)
         return NULL;
-    shms_recover_all(&h->s, true);
+    shms_recover_all(h->s, true);
     return h;
 }
 
 void detach_from(struct shms_handle *h) {
-    shms_client_release(&h->s);
+    shms_client_release(h->s);
     shms_handles[h - handles] = NULL;
-    h->s.base = NULL;
+    h->s->base = NULL;
 }
 
 void look_at_everything(uint32_t i) {
-    struct shms_store *s = &handles[i].s;
+    struct shms_store *s = handles[i].s;
     static struct shms_info info;
     static struct shms_client_info clients[8];
     static uint8_t names[SHMS_KEY_MAX + 20];
@@ -201,12 +204,13 @@ void look_at_everything(uint32_t i) {
     int64_t number = number_of(i);
     MUST(shms_get_info(number, &info) == SHMS_OK && info.name_length <= SHMS_NAME_MAX);
     MAY_BE(shms_get_stats(number, &stats), "odcp");
-    int64_t n = shms_get_clients(number, clients, 8);
+    uint32_t from = 0;
+    int64_t n = shms_get_clients(number, &from, clients, 8);
     MUST(n >= 0 ? n <= s->client_count : may_be((int)n, "dcp"));
     struct shms_handle *h = shms_handle_get(number);
     struct shms_count counted;
-    shms_count_begin(&h->s, number % 2, &counted);
-    while (!shms_count_some(&h->s, &counted, 64))
+    shms_count_begin(h->s, number % 2, &counted);
+    while (!shms_count_some(h->s, &counted, 64))
         ;
     n = (int64_t)counted.count;
     MUST(n >= 0 ? (uint64_t)n <= s->bucket_count * SHMS_BUCKET_SLOTS : may_be((int)n, "dcp"));
@@ -243,7 +247,7 @@ void view(uint32_t i, const struct shms_key *n, bool leave_open) {
     MAY_BE(rc, "ombucrf");
     if (rc != SHMS_OK)
         return;
-    MUST(v.bytes >= h->s.base && v.length <= h->s.size && v.bytes + v.length <= h->s.base + h->s.size);
+    MUST(v.bytes >= h->s->base && v.length <= h->s->size && v.bytes + v.length <= h->s->base + h->s->size);
     memcpy(copied, v.bytes, v.length);
     if (!leave_open)
         shms_view_end(number_of(i), v.pin, v.owner);

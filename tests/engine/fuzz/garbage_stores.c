@@ -98,7 +98,7 @@ static struct shms_store *create_store(struct template *t, const struct shms_geo
     shms_store_relaxed(&h->state, SHMS_OWNER(1, SHMS_STATE_READY, 1, STUB_PID));
     shms_store_release(&h->magic, SHMS_MAGIC);
     MUST(attach_to(0, base, t->size, false, &status));
-    return &handles[0].s;
+    return handles[0].s;
 }
 
 /* As shms_geometry_plan would, but of any shape. */
@@ -195,7 +195,7 @@ void garbage_prepare(void) {
     fill_plainly(t, s, 40, 300);
     int status;
     MUST(attach_to(1, s->base, s->size, false, &status));
-    struct shms_store *other = &handles[1].s;
+    struct shms_store *other = handles[1].s;
     for (uint32_t i = 1; i < 12; i++) {
         struct shms_key n = name_of(s, &t->entry[i]);
         if (t->entry[i].present && !t->entry[i].is_number)
@@ -207,10 +207,10 @@ void garbage_prepare(void) {
     MUST(shms_op_begin(other, &op, "unpublished", 11, 0) == SHMS_OK &&
          shms_op_reserve(&op, 100, 0, NULL, 0, 0) == SHMS_OK);
     MUST(attach_to(2, s->base, s->size, false, &status));
-    MUST(shms_op_begin(&handles[2].s, &op, "lost", 4, 0) == SHMS_OK &&
+    MUST(shms_op_begin(handles[2].s, &op, "lost", 4, 0) == SHMS_OK &&
          shms_op_reserve(&op, 200, 0, NULL, 0, 0) == SHMS_OK);
     remember(t, s, false);
-    struct shms_client *dead = (struct shms_client *)(t->image + ((uint8_t *)handles[2].s.me - s->base));
+    struct shms_client *dead = (struct shms_client *)(t->image + ((uint8_t *)handles[2].s->me - s->base));
     shms_store_relaxed(&dead->owner, (shms_load_relaxed(&dead->owner) & ~0x3fffffull) | 4004); /* nobody's number */
     t++;
     memset(handles, 0, sizeof handles);

@@ -6,6 +6,7 @@
  *   load        may read any message not older than the process's view of that word; acquire: joins the message's view
  *   store       appends a message; release: with the process's view, relaxed: with the view at its last release fence
  *   exchange    reads the latest message only, and carries that message's view on (release sequences)
+ *   seq_cst     exchange and load: acquire and release, and a load reads nothing older than the last such exchange of its word
  *   fences      acquire: joins the views of all that was read relaxed; release: see store; seq_cst: both, and joins
  *               with one view that all such fences share
  * WEAKER THAN C11 ALLOWS  Stores to one word are ordered as they were executed, and no load reads what is stored later in
@@ -56,8 +57,8 @@ struct thread {
 struct world {
     struct word words[WORDS];
     struct thread threads[THREADS];
-    struct view sc;
-    int registers[REGISTERS]; /* -1: not read */
+    struct view sc, exchanged; /* by fences; by seq_cst exchanges: the last one of each word */
+    int registers[REGISTERS];  /* -1: not read */
 };
 struct program {
     const char *name;
@@ -88,6 +89,8 @@ static inline void append(struct world *w, struct thread *t, int word, int value
     struct message *m = &x->messages[x->count];
     t->now.at[word] = (uint8_t)x->count++;
     m->value = value;
+    if (o == SC)
+        w->exchanged.at[word] = t->now.at[word];
     m->view = releases(o) ? t->now : t->fenced;
     m->view.at[word] = t->now.at[word];
     if (carried)
@@ -121,6 +124,8 @@ static inline void explore(const struct program *p, const struct world *before, 
         int choices = 1, first = 0;
         if (s->kind == LOAD) {
             first = before->threads[i].now.at[s->word];
+            if (s->order == SC && first < before->exchanged.at[s->word])
+                first = before->exchanged.at[s->word];
             choices = before->words[s->word].count - first;
         }
         for (int c = 0; c < choices; c++) {

@@ -35,6 +35,16 @@ static struct program lock_release(int mutation) {
                    {0});
 }
 
+/* lock.h shms_lock_try, recover.c: a client that was held for dead sees it after it took a lock, or the finder sees the
+ * lock held. 0 lock word: 1 held; 1 owner word: 1 live, 2 dead. */
+static bool held_by_the_dead(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 0; }
+static struct program take_then_owner(int mutation) {
+    return PROGRAM(held_by_the_dead,
+                   {{CAS(0, 0, 1, M(1, AR, SC), 7), LOAD(1, M(2, ACQ, SC), 0)},
+                    {CAS(1, 1, 2, M(3, AR, SC), 6), LOAD(0, M(4, ACQ, SC), 1)}},
+                   {0, 1});
+}
+
 /* heap.c: who gets a free block writes there after everything that its former owner did. 0 word: 1 the former life, 10
  * free, 12 the next life; 1 stands for what the former owner did. */
 static struct program alloc(int mutation) {
@@ -172,13 +182,22 @@ static struct program word_then_owner(int mutation) {
                    {0, 1});
 }
 
-/* recover.c: what the next owner of the slot writes into a record cannot be followed by the former owner's word. 0 record,
- * 1 owner word: 1 dead, 2 free, 3 claimed and live. */
+/* recover.c: what the next owner of the slot writes into a record cannot be followed by the former owner's word: neither
+ * `block`, nor its life beside the former owner's `block`. 0 a word of the record, 1 owner word: 1 dead, 2 free, 3 claimed
+ * and live; 2 record.block, 5 as the dead client left it. */
 static struct program record_then_owner(int mutation) {
     return PROGRAM(stolen,
                    {{CAS(1, 1, 2, AR, 7), CAS(1, 2, 3, AR, 7), STORE(0, 1, M(1, RLX, REL))},
                     {LOAD(0, M(2, RLX, ACQ), 0), UNLESS(0, 1), LOAD(1, ACQ, 1)}},
                    {0, 1});
+}
+static bool mixed(const struct world *w) { return R(w, 2) == 5 && stolen(w); }
+static struct program life_beside_block(int mutation) {
+    return PROGRAM(
+        mixed,
+        {{CAS(1, 1, 2, AR, 7), CAS(1, 2, 3, AR, 7), STORE(2, 0, REL), STORE(0, 1, M(1, RLX, REL)), STORE(2, 6, REL)},
+         {LOAD(2, ACQ, 2), UNLESS(2, 5), LOAD(0, RLX, 0), UNLESS(0, 1), FENCE(M(2, RLX, ACQ)), LOAD(1, ACQ, 1)}},
+        {0, 1, 5});
 }
 
 /* clients.c become_live, liveness.c: the identity in a live slot is its owner's. 0 owner word: 1 the former owner's,
@@ -227,6 +246,7 @@ static const struct {
     {"self", self_store_buffering, 1},
     {"self", self_message_passing, 2},
     {"lock-release", lock_release, 2},
+    {"take-then-owner", take_then_owner, 4},
     {"alloc", alloc, 2},
     {"block-life", block_life, 2},
     {"block-life", block_life_span, 2},
@@ -243,6 +263,7 @@ static const struct {
     {"summary", summary, 2},
     {"word-then-owner", word_then_owner, 2},
     {"record-then-owner", record_then_owner, 2},
+    {"record-then-owner", life_beside_block, 2},
     {"claim-then-live", claim_then_live, 2},
     {"claim-then-live", live_then_dead, 1},
     {"magic-last", magic_last, 2},
@@ -256,8 +277,9 @@ int main(void) {
             struct program p = pairs[i].make(mutation);
             struct tally t = all_executions(&p);
             bool right = mutation ? t.bad > 0 : t.bad == 0 && t.executions > 0;
-            printf("%-20s %-22s %-9s %8llu executions %6llu bad%s\n", pairs[i].tag, p.name,
-                   mutation ? (const char *[]){"mutation 1", "mutation 2"}[mutation - 1] : "as built",
+            char built[] = "as built", mutated[] = "mutation 0";
+            mutated[9] = (char)('0' + mutation);
+            printf("%-20s %-22s %-10s %8llu executions %6llu bad%s\n", pairs[i].tag, p.name, mutation ? mutated : built,
                    (unsigned long long)t.executions, (unsigned long long)t.bad, right ? "" : "  WRONG");
             wrong += !right;
         }

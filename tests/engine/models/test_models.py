@@ -24,9 +24,11 @@ from pathlib import Path
 import pytest
 
 MODELS = Path(__file__).resolve().parents[3] / "docs" / "model"
-MEMORY_MB = 8000
+MEMORY_MB = 5000
 ABSENT = "spin is not installed: apt-get install spin (or what your distribution calls it)"
-TWO = "-DCR=2 -DNCR=1 "  # A may die
+ONE = "-DCR=2 -DNCR=1 -DWITHF=1 "  # A may die, and F finds it
+# Rules of blocks that break with A, F and Last alone.
+ALONE = ["REC_LATE", "OLD_LATE", "REC_EARLY", "OLD_EARLY", "NOSLOT", "COUNT_LATE", "NO_COUNT"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Run:
     defines: str
     quick: bool = True
     live: bool = False  # with the claim of the model: readers come to an end
+    open_ends: bool = False  # processes may wait forever: pan -E does not take that for an error
 
     @property
     def mutation(self) -> bool:
@@ -44,9 +47,12 @@ class Run:
         return f"{self.model} {self.defines}".strip()
 
 
-def runs_of(model: str, quick: list[str], full: list[str], mutations: list[str], slow: list[str]) -> list[Run]:
+def runs_of(
+    model: str, quick: list[str], full: list[str], mutations: list[str], slow: list[str], open_ends: bool = False
+) -> list[Run]:
     return [
-        Run(model, defines, defines in quick or defines in mutations) for defines in quick + full + mutations + slow
+        Run(model, defines, defines in quick or defines in mutations, open_ends=open_ends)
+        for defines in quick + full + mutations + slow
     ]
 
 
@@ -54,18 +60,30 @@ RUNS = [
     *runs_of(
         "table",
         quick=["-DBKEY=0 -DSOPS=0 -DCR=6 -DNCR=2"],
-        full=["", "-DPRE=2", "-DPRE=3", "-DBKEY=0", "-DPRE=2 -DCR=2 -DNCR=1", "-DPRE=2 -DCR=10 -DNCR=2"],
+        full=[
+            "",
+            "-DPRE=2",
+            "-DPRE=3",
+            "-DBKEY=0",
+            "-DONEHOME",
+            "-DONEHOME -DPRE=3 -DCR=6 -DNCR=2",
+            "-DPRE=2 -DCR=2 -DNCR=1",
+            "-DPRE=2 -DCR=10 -DNCR=2",
+        ],
         mutations=[
             "-DM_NO_MISMATCH -DPRE=2",
             "-DM_NO_SEQ -DBKEY=0",
-            "-DM_NO_SLOT -DBKEY=0",
-            "-DM_OW_NOSEQ -DPRE=2",
-            "-DM_FREE_FIRST -DCR=2 -DNCR=1",
+            "-DM_FREE_FIRST -DCR=2 -DNCR=1 -DSOPS=0",
             "-DM_REACH_LOW -DPRE=3",
+            "-DM_REACH_STOPS -DONEHOME -DAOPS=2",
+            "-DM_REACH_ZERO -DPRE=3 -DCR=2 -DNCR=1 -DSOPS=0",
             "-DM_STORE -DPRE=3",
             "-DM_KEEP_SEQ",
+            "-DM_PROBE_EARLY -DBKEY=0",
+            "-DM_SWEEP_HERE -DPRE=2",
+            "-DM_SWEEP_FAST",
         ],
-        slow=["-DM_SLOT_LATE -DAOPS=2 -DBKEY=0", "-DM_REACH_LATE -DPRE=3", "-DM_NO_RETIRE -DCR=2 -DNCR=1"],
+        slow=["-DM_NO_SLOT -DBKEY=0", "-DM_SLOT_LATE -DAOPS=2 -DBKEY=0", "-DM_REACH_LATE -DPRE=3"],
     ),
     Run("table", "-DSTOPPED -DCR=2 -DNCR=1 -DBKEY=0 -DSOPS=0", quick=False, live=True),
     Run("table", "-DSTOPPED -DCR=8 -DNCR=1 -DBKEY=0 -DBOPS=0", quick=False, live=True),
@@ -73,7 +91,8 @@ RUNS = [
     *runs_of(
         "blocks",
         quick=[
-            TWO + "-DWITHF=1 -DWITHR=1 -DBOPS=0",
+            ONE + "-DWITHR=1 -DBOPS=0",
+            ONE + "-DBKEY=0",
             "-DCR=130 -DNCR=2 -DWITHF=1 -DWITHR=1 -DBOPS=0",
             "-DCR=128 -DNCR=1 -DWITHR=1 -DBOPS=0",
         ],
@@ -81,37 +100,62 @@ RUNS = [
             "-DBKEY=0 -DAOPS=2 -DTOUCH",
             "-DBKEY=0 -DEOPS=1 -DWITHR=1",
             "-DEOPS=1 -DTOUCH -DPREL",
+            "-DWITHR=2 -DBKEY=0",
+            "-DCR=384 -DNCR=2 -DWITHR=2 -DWITHF=1 -DBOPS=0",
             "-DCR=6 -DNCR=2 -DWITHF=1 -DWITHG=1 -DBKEY=0",
             "-DCR=6 -DNCR=2 -DWITHF=1 -DBKEY=0 -DGARBAGE",
-            TWO + "-DWITHF=1 -DWITHG=1 -DWITHN=1 -DBOPS=0 -DAOPS=2",
+            ONE + "-DWITHG=1 -DBKEY=0",
+            ONE + "-DWITHG=1",
+            ONE + "-DWITHG=1 -DWITHN=1 -DBOPS=0 -DAOPS=2",
             "-DCR=18 -DNCR=2 -DWITHF=1 -DWITHG=1 -DWITHR=1 -DBOPS=0",
             "-DCR=10 -DNCR=2 -DWITHF=1 -DEOPS=1 -DBOPS=0 -DWITHR=1",
             "-DCR=66 -DNCR=2 -DWITHF=1 -DWITHG=1 -DWITHN=1 -DBOPS=0",
         ],
         mutations=[
-            "-DM_NO_PINS -DCR=128 -DNCR=1 -DWITHR=1 -DBOPS=0",
-            "-DM_NO_UNPIN -DWITHR=1 -DBOPS=0",
-            "-DM_NO_PINNED -DWITHR=1 -DBOPS=0",
-            "-DM_ZOMBIE_LOST -DWITHR=1 -DBOPS=0 " + TWO + "-DWITHF=1",
-            "-DM_REC_LATE " + TWO + "-DWITHF=1 -DBOPS=0",
-            "-DM_OLD_LATE " + TWO + "-DWITHF=1 -DBOPS=0",
-            "-DM_REC_EARLY " + TWO + "-DWITHF=1 -DBOPS=0",
-            "-DM_OLD_EARLY " + TWO + "-DWITHF=1 -DBOPS=0",
-            "-DM_NOSLOT " + TWO + "-DWITHF=1 -DBOPS=0",
-            "-DM_FREE_EARLY " + TWO + "-DWITHF=1 -DWITHN=1 -DBOPS=0",
-            "-DM_NO_OWNER " + TWO + "-DWITHF=1 -DWITHG=1 -DWITHN=1 -DBOPS=0",
+            *(f"-DM_{rule} {ONE}-DBOPS=0" for rule in ALONE),
+            *(f"-DM_{rule} -DWITHR=1 -DBOPS=0" for rule in ("NO_PINNED", "NO_CHECK", "BIT_LATE", "NO_UNPIN")),
+            *(f"-DM_{rule} -DCR=128 -DNCR=1 -DWITHR=1 -DBOPS=0" for rule in ("NO_PINS", "PIN_BY_LIFE", "DEAD_PINS")),
+            "-DM_UNPIN_BLIND -DWITHR=2 -DBOPS=0",
+            f"-DM_ZOMBIE_LOST {ONE}-DWITHR=1 -DBOPS=0",
+            f"-DM_COUNT_AFTER {ONE}-DBOPS=0 -DAOPS=2",
+            f"-DM_PLAIN_FREE {ONE}-DWITHG=1",
+            f"-DM_BUCKETS_FIRST {ONE}-DBKEY=0",
+            f"-DM_FREE_EARLY {ONE}-DWITHN=1 -DBOPS=0",
+            f"-DM_NO_OWNER {ONE}-DWITHG=1 -DWITHN=1 -DBOPS=0",
             "-DM_SWEEP_NOSEQ -DEOPS=1",
             "-DM_SWEEP_NOLOCK -DEOPS=1 -DBKEY=0",
             "-DM_INSERT_STORE -DAOPS=2",
         ],
-        slow=[],
+        slow=[
+            f"-DM_NO_TAG {ONE}-DWITHG=1 -DWITHN=1 -DBOPS=0",
+            f"-DM_LIFE_ONCE {ONE}-DWITHG=1",
+            f"-DM_NO_HOLD {ONE}-DWITHG=1 -DBKEY=0",
+        ],
     ),
+    Run("blocks", "-DSTOP -DCR=2 -DNCR=1 -DTOUCH", open_ends=True),
+    Run("blocks", "-DSTOP -DCR=8 -DNCR=1 -DEOPS=1", quick=False, open_ends=True),
+    Run("blocks", "-DSTOP -DCR=8 -DNCR=1 -DEOPS=1 -DPREL -DM_SWEEPS_ANY", quick=False, open_ends=True),
     *runs_of(
         "spans",
-        quick=["-DCR=8 -DNCR=1 -DWITHF=1 -DWITHA=0", "-DCR=44 -DNCR=2 -DWITHF=1 -DWITHG=1 -DWITHA=0 -DWITHS=0"],
-        full=["", "-DCR=4 -DNCR=1", "-DCR=10 -DNCR=2 -DWITHF=1 -DWITHO=0"],
-        mutations=["-DM_GIVE_LATE", "-DM_NO_UNDO -DCR=8 -DNCR=1", "-DM_INNER_FIRST"],
-        slow=["-DM_FINDER_GIVES -DCR=8 -DNCR=1 -DWITHF=1", "-DM_BLIND -DCR=4 -DNCR=1 -DWITHF=1"],
+        quick=["-DCR=8 -DNCR=1 -DWITHF=1 -DWITHALLOC=0"],
+        full=[
+            "",
+            "-DCR=4 -DNCR=1",
+            "-DCR=10 -DNCR=2 -DWITHF=1 -DWITHOPEN=0",
+            "-DCR=44 -DNCR=2 -DWITHF=1 -DWITHG=1 -DWITHALLOC=0 -DWITHSINGLE=0",
+            "-DCR=8 -DNCR=1 -DWITHF=1 -DWITHALLOC=0 -DWITHOPEN=0 -DWITHD=1",
+        ],
+        mutations=[
+            *(f"-DM_{rule}" for rule in ("HEAD_EARLY", "SAME_FREE", "STORE", "SOME", "INNER_FIRST", "GIVE_LATE")),
+            "-DM_RECORD_LATE -DCR=4 -DNCR=1 -DWITHALLOC=0 -DWITHSINGLE=0",
+            "-DM_RECORD_EARLY -DCR=8 -DNCR=1 -DWITHALLOC=0 -DWITHSINGLE=0",
+            "-DM_NO_UNDO -DCR=8 -DNCR=1",
+            "-DM_NO_PAGES -DCR=8 -DNCR=1 -DWITHALLOC=0 -DWITHSINGLE=0",
+            "-DM_HEAD_FIRST -DCR=8 -DNCR=1 -DWITHF=1",
+            "-DM_FINDER_GIVES -DCR=8 -DNCR=1 -DWITHF=1 -DWITHALLOC=0 -DWITHOPEN=0",
+            "-DM_BLIND -DCR=8 -DNCR=1 -DWITHF=1 -DWITHALLOC=0 -DWITHOPEN=0 -DWITHD=1",
+        ],
+        slow=[],
     ),
     *runs_of(
         "read",
@@ -126,6 +170,7 @@ RUNS = [
             "-DM_EXPIRED -DM_ZOMBIE_ALIVE -DZ1 -DEXPIRY -DWOPS=1",
         ],
         slow=[],
+        open_ends=True,
     ),
     *runs_of(
         "numbers",
@@ -133,12 +178,16 @@ RUNS = [
         full=["-DV=1 -DFALSE"],
         mutations=["-DFORK -DM_KEEP_LEASE", "-DFALSE -DM_TAKE_LATE", "-DV=0 -DM_STORE_LATE"],
         slow=[],
+        open_ends=True,
     ),
     *runs_of(
         "locks",
         quick=[""],
-        full=["-DDOPS=3 -DFOPS=3"],
-        mutations=["-DM_NO_COUNT", "-DM_REUSE_EARLY", "-DM_NO_OWNER", "-DM_NOGEN", "-DM_HOLDER_ONLY"],
+        full=["-DDOPS=3 -DFOPS=3", "-DFALSE"],
+        mutations=[
+            *("-DM_NO_COUNT", "-DM_REUSE_EARLY", "-DM_NO_OWNER", "-DM_NOGEN", "-DM_HOLDER_ONLY"),
+            *(f"-DFALSE -DM_{rule}" for rule in ("TAKE_BLIND", "LEAVE_BLIND", "LEAVE_EARLY", "LEAVE_HOLDER")),
+        ],
         slow=["-DM_OWNER_FIRST", "-DM_RECORD_LATE", "-DM_FREE_STORE"],
     ),
     *runs_of(
@@ -193,7 +242,7 @@ def check(run: Run, directory: Path) -> Outcome:
     speed = "-O0" if run.mutation or run.quick else "-O2"
     kind = ["-DNFAIR=3"] if run.live else ["-DSAFETY", "-DNOFAIR"]
     call("gcc", speed, "-w", "-DCOLLAPSE", f"-DMEMLIM={MEMORY_MB}", "-DVECTORSZ=2048", *kind, "-o", "pan", "pan.c")
-    text = call("./pan", "-m1000000", *(["-a", "-f"] if run.live else []))
+    text = call("./pan", "-m1000000", *(["-a", "-f"] if run.live else []), *(["-E"] if run.open_ends else []))
     errors = re.search(r"errors: (\d+)", text)
     states = re.search(r"([\d.e+]+) states, stored", text)  # "1.04e+08" where there are many
     complete = "Search not completed" not in text and "max search depth too small" not in text

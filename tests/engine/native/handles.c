@@ -1,8 +1,8 @@
 /* handles.c: threads of one process open, use and close handles at once, and now and then it forks.
  *
  * Opening runs without the GIL (here: a mutex) and ends in the list of attachments; so does the last call
- * out of a closed handle, which detaches. So the list is changed from several threads, and a place in the table of
- * handles must not be given away while its former store is being detached. At the end nothing of it is left: no client,
+ * out of a closed handle, which detaches if no other handle shares the attachment. So the list is changed from several
+ * threads, and an attachment that is being detached must not be found by a thread that opens. At the end nothing of it is left: no client,
  * no mapping, no beacon in a child. ThreadSanitizer sees the races that need not show here (test_stress.py). */
 #include <poll.h>
 #include <pthread.h>
@@ -20,10 +20,11 @@ static _Atomic uint64_t opened, refused, used, closed_beneath;
 static void lock(void) { EXPECT(pthread_mutex_lock(&interpreter) == 0); }
 static void unlock(void) { EXPECT(pthread_mutex_unlock(&interpreter) == 0); }
 
-static int64_t open_handle(bool there) {
+static int64_t open_handle(bool there, bool shares) {
     struct shms_open_request wish = wish_for(0, ATTACH);
     struct shms_open_result found;
     int status;
+    wish.shares = shares;
     wish.key += there ? 0 : 1; /* nobody's: the way on which the list is left again */
     void *o = shms_w_open(&wish, &found, &status);
     if (!there) {
@@ -44,10 +45,11 @@ static void *open_and_close(void *seed) {
     while (!stop) {
         random = random * 1664525u + 1013904223u;
         if (random >> 30 == 0) {
-            open_handle(false);
+            open_handle(false, true);
             continue;
         }
-        int64_t handle = open_handle(true), *place = &places[random >> 16 & (PLACES - 1)], former = *place;
+        int64_t handle = open_handle(true, random >> 8 & 3), *place = &places[random >> 16 & (PLACES - 1)],
+                former = *place;
         *place = handle;
         shms_close(former);
         unlock();

@@ -89,7 +89,7 @@ int main(int argc, char **argv) {
     struct shms_open_result found;
     int status;
     int64_t handle = shms_adopt(shms_w_open(&wish, &found, &status));
-    struct shms_store *s = &shms_handle_enter(handle)->s;
+    struct shms_store *s = shms_handle_enter(handle)->s;
     take(s, EACH / 2 + 5); /* in the midst of a range */
     for (uint32_t i = 0; i < PROCESSES; i++) {
         pid_t child = fork();

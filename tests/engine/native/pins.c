@@ -171,17 +171,29 @@ static void two_pins(void) {
     expect_free();
 }
 
-/* A client has as many pins as docs/format.md says, and all of them again. */
+/* A client has as many pins as docs/format.md says, each of another life, and all of them again. */
 static void all_pins(void) {
     begin();
-    int all[512];
-    EXPECT(reader->pin_count <= 512);
+    int all[SHMS_PINS_MAX];
+    char key[16];
+    EXPECT(reader->pin_count <= SHMS_PINS_MAX);
     for (int round = 0; round < 2; round++) {
-        for (uint32_t i = 0; i < reader->pin_count; i++)
-            EXPECT((all[i] = shms_pin_set(reader, block(), x.life)) >= 0);
+        for (uint32_t i = 0; i < reader->pin_count; i++) {
+            struct shms_entry other;
+            snprintf(key, sizeof key, "o%u", i);
+            EXPECT(put(writer, key, 1, 200) == SHMS_OK && find(reader, key, &other) == SHMS_OK);
+            EXPECT((all[i] = shms_pin_set(reader, SHMS_SLOT_BLOCK(other.word), other.life)) >= 0);
+            EXPECT(shms_pin_set(reader, SHMS_SLOT_BLOCK(other.word), other.life) == all[i]);
+            EXPECT(drop(writer, key) == SHMS_OK);
+        }
         EXPECT(shms_pin_set(reader, block(), x.life) == -1);
-        for (uint32_t i = 0; i < reader->pin_count; i++)
+        EXPECT(shms_pin_zombies(writer) == reader->pin_count);
+        for (uint32_t i = 0; i < reader->pin_count; i++) {
             shms_pin_clear(reader, all[i]);
+            EXPECT(shms_pin_zombies(writer) == reader->pin_count - i); /* another view is open */
+            shms_pin_clear(reader, all[i]);
+            EXPECT(shms_pin_zombies(writer) == reader->pin_count - i - 1);
+        }
     }
     EXPECT(reader->pins_used == 0);
     ends();

@@ -116,7 +116,7 @@ static void in_threads(struct shms_store *s, uint32_t count, uint64_t nanosecond
         w->random = seed + i * 1000003;
         w->shares = shared && i > 1;
         w->mortal = i > 0 && !w->shares;
-        w->s = i == 0 ? &observed : w->shares ? &shared->s : attach_beside(s);
+        w->s = i == 0 ? &observed : w->shares ? shared->s : attach_beside(s);
         EXPECT(pthread_create(&w->thread, NULL, i == 0 ? observe : w->shares ? work_shared : work, w) == 0);
     }
     for (uint64_t end = shms_os_now() + nanoseconds; shms_os_now() < end;)
@@ -184,15 +184,15 @@ int main(int argc, char **argv) {
     else {
         if (!strcmp(argv[1], "shared")) {
             shared = calloc(1, sizeof *shared);
-            struct shms_store *beside = attach_beside(s);
-            shared->s = *beside;
-            free(beside);
+            shared->s = attach_beside(s);
             shms_store_release(&shared->word, 1ull << 32);
             shms_handles[0] = shared;
         }
         in_threads(s, count, nanoseconds, seed);
-        if (shared)
-            shms_client_release(&shared->s);
+        if (shared) {
+            shms_client_release(shared->s);
+            free(shared->s);
+        }
     }
     finish(s);
     printf("%llu operations, %llu values found whole, %llu held in place, %llu deaths\n",

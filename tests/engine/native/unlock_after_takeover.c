@@ -1,5 +1,6 @@
 /* A client is held for dead while it works under a lock. Another one takes the lock over, and a third one gets the
- * first one's number. Whoever holds the lock then keeps it when the first client goes on and unlocks. */
+ * first one's number. Whoever holds the lock then keeps it when the first client goes on and unlocks. Nor does the first
+ * client keep a lock that it takes only now: it would stay held in the name of the third. */
 #include "harness.h"
 
 static struct shms_key x;
@@ -38,6 +39,14 @@ int main(int argc, char **argv) {
     uint64_t held = shms_load_acquire(lock_of(third));
     shms_unlock(first, lock_of(first));
     EXPECT(shms_load_acquire(lock_of(third)) == held);
+    shms_unlock(third, lock_of(third));
+
+    uint64_t seen, free = shms_load_acquire(lock_of(third));
+    EXPECT(SHMS_LOCK_HOLDER(free) == 0 && !shms_lock_try(first, lock_of(first), 10, &seen));
+    uint64_t after = shms_load_acquire(lock_of(third));
+    EXPECT(SHMS_LOCK_HOLDER(after) == 0 && SHMS_LOCK_COUNT(after) != SHMS_LOCK_COUNT(free));
+    EXPECT(SHMS_LOCK_REACH(after) == SHMS_LOCK_REACH(free));
+    take(third);
     shms_unlock(third, lock_of(third));
     expect_sound(third);
     return 0;

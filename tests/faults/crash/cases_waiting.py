@@ -91,10 +91,10 @@ def use_what_is_closed(store: Any, _: Any) -> None:
     lib.shms_close(handle)
     lib.shms_configure(handle, 0, 0, 0)
     lib.shms_get_info(handle, ffi.new("struct shms_info *"))
-    lib.shms_get_clients(handle, ffi.NULL, 0)
+    lib.shms_get_clients(handle, ffi.new("uint32_t *"), ffi.new("struct shms_client_info[]", 16), 16)
     lib.shms_next_keys(handle, numbers, b"", 0, 0, buffer, 64, numbers + 1)
-    lib.shms_w_check(handle, 0, ffi.cast("char *", buffer), 64)
-    lib.shms_w_repair(handle, 0, numbers)
+    lib.shms_w_check(handle, ffi.cast("char *", buffer), 64)
+    lib.shms_repair_some(handle, ffi.new("struct shms_repair *"))
     lib.shms_w_destroy(handle)
 
 

@@ -335,6 +335,7 @@ os.kill(os.getpid(), 9)
         store.destroy()
 
 
+@pytest.mark.usefixtures("separate_clients")
 def test_descriptors_that_the_program_closed(posix):
     """The store goes on, touches nobody else's file, and has its lock again within seconds."""
     with Store(posix, backend="posix", size="64M") as store, Store(posix, backend="posix") as other:

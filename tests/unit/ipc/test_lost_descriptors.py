@@ -84,6 +84,7 @@ def test_a_child_in_another_ipc_namespace(key):
         assert store["k"] == 1 and Store(key, create=False)["k"] == 1
 
 
+@pytest.mark.usefixtures("separate_clients")
 def test_a_descriptors_number_that_comes_again(key):
     """Closed by others, and given to the next attachment: the first one finds out, and gets another."""
     first = Store(key, backend="posix", size="4M")

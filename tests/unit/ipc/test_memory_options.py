@@ -175,6 +175,7 @@ def test_prefault(key, memory):
 
 
 @BOTH
+@pytest.mark.usefixtures("separate_clients")
 def test_prefault_when_attaching(key, memory):
     with Store(key, backend=memory, **of_segment(8 * M)) as store:
         with Store(key, backend=memory, create=False, prefault=True) as same:
@@ -208,7 +209,17 @@ def test_lock_memory_of_system_v(key):
         store.destroy()
 
 
+@BOTH
+def test_options_for_the_memory_of_a_shared_client(key, memory):
+    """They apply to the mapping that all handles of the process use."""
+    with Store(key, backend=memory, **of_segment(4 * M)) as store:
+        with Store(key, backend=memory, create=False, prefault=True) as same:
+            assert mapping(store)["Rss"] == 4 * M == allocated(same)
+        store.destroy()
+
+
 @needs_root
+@pytest.mark.usefixtures("separate_clients")
 def test_lock_memory_of_posix(key):
     before = locked()
     with Store(key, backend="posix", **of_segment(4 * M), lock_memory=True, codec="raw") as store:

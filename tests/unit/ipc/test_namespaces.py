@@ -57,6 +57,7 @@ class Places:
         struct.pack_into("<H", self.memory, slots + 64 * bucket, number)
 
 
+@pytest.mark.usefixtures("separate_clients")
 @pytest.mark.parametrize("waiting", [False, True])
 def test_a_client_that_lost_its_slot_takes_another(key, waiting):
     with Store(key, size="4M") as store:
@@ -85,6 +86,7 @@ def test_a_client_that_lost_its_slot_takes_another(key, waiting):
         store.destroy()
 
 
+@pytest.mark.usefixtures("separate_clients")
 def test_closing_without_a_slot_waits_for_threads_inside(key):
     """The place went to a newcomer and the registry is full; the thread that sleeps in the memory is still there."""
     store = Store(key, size="512K")

@@ -34,6 +34,15 @@ def import_again():
     return importlib.import_module("shmstore")
 """
 
+# Each handle a client of its own: what does not close shows.
+SEPARATE = """
+import shmstore
+def separate(package):
+    package.store.open_handle.__globals__["SHARES_SLOT"] = False
+    return package
+separate(shmstore)
+"""
+
 
 @pytest.fixture
 def said(key):
@@ -148,14 +157,29 @@ print(len(store.clients()), mappings(store))
 del handles
 gc.collect()
 print(len(store.clients()), mappings(store))
-""") == ["4 4", "1 1"]
+""") == ["1 1", "1 1"]
+
+
+def test_dropped_handles_of_all_imports_detach(said):
+    assert said(
+        SEPARATE
+        + """
+store, first, second = shmstore.open(key, size="1M"), shmstore, separate(import_again())
+handles = [first.open(key), first.open(key).keys(), second.open(key)]
+handles.append(handles)
+print(len(store.clients()), mappings(store))
+del handles
+gc.collect()
+print(len(store.clients()), mappings(store))
+"""
+    ) == ["4 4", "1 1"]
 
 
 @pytest.mark.parametrize("end", ["", "import_again()", "sys.modules.clear()"])
 def test_each_import_leaves_the_registry_at_exit(said, store, end):
-    said("""
+    said(SEPARATE + """
 import builtins
-second = import_again()
+second = separate(import_again())
 builtins.kept = [shmstore.open(sys.argv[2]), second.open(sys.argv[2])]
 assert len(second.open(sys.argv[2]).clients()) == 4
 """ + end, store.info().name)  # fmt: skip
@@ -228,7 +252,7 @@ def test_an_interpreter_closes_what_it_opened_and_nothing_else(said, left):
 user = interpreters.User(key, key + '-first')
 for _ in range(3):
     there = interpreters.create()
-    interpreters.run(there, "import shmstore; user = shmstore.open(key);" + {left!r}, key=key)
+    interpreters.run(there, {SEPARATE!r} + "user = shmstore.open(key);" + {left!r}, key=key)
     assert len(user.store.clients()) == 2
     interpreters.end(there)
     {ENDED.strip().replace(chr(10), chr(10) + "    ")}

@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 import shmstore
 from shmstore import Store, sysv
+from shmstore._core import ffi, lib
 from shmstore._store import names
 
 NOBODY = 65534
@@ -381,3 +383,43 @@ def test_a_mode_that_keeps_the_creator_out_leaves_nothing_behind(foreign, mode):
     as_user(NOBODY, NOBODY, create)
     with pytest.raises(FileNotFoundError):
         sysv.shmget(names.parse_key(foreign).number, 0)
+
+
+def test_check_beside_a_writer(make):
+    """Nobody waits for a lock: not beside a busy writer, and not while a stopped one holds the locks of many buckets."""
+    store = make(size="4M")
+    store.update({f"k{n}": b"v" * n for n in range(1000)})
+    reader = make(create=False, readonly=True, timeout=0)
+    writer = os.fork()
+    if writer == 0:
+        try:
+            for n in range(10**9):
+                store[f"k{n % 1000}"] = b"w" * (n * 37 % 2000)
+                store.delete(f"k{(n * 7) % 1000}")
+        finally:
+            os._exit(1)
+    try:
+        began = store.stats().puts
+        while store.stats().puts == began:
+            assert os.waitpid(writer, os.WNOHANG) == (0, 0)
+        began, checks = store.stats().puts, 0
+        while checks < 30 or store.stats().puts == began:  # it is to write meanwhile
+            assert reader.check() == 0
+            checks += 1
+        assert os.waitpid(writer, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+    store.recover()
+    (me,) = [client.number for client in store.clients() if client.is_me]
+    size = ffi.new("uint64_t *")
+    memory = ffi.buffer(lib.shms_memory(store._handle, size), size[0])
+    slots, buckets = struct.unpack_from("<QQ", memory, 216)
+    held = [slots + 64 * bucket for bucket in range(buckets)]
+    words = [struct.unpack_from("<Q", memory, at)[0] for at in held[::100]]
+    for at, word in zip(held[::100], words):
+        struct.pack_into("<Q", memory, at, word | me)
+    assert reader.check() == 0
+    for at, word in zip(held[::100], words):
+        struct.pack_into("<Q", memory, at, word)
+    assert store.check() == 0

@@ -164,6 +164,7 @@ def test_a_thread_that_closes_detaches_after_the_last_one_inside(make, key, beco
 # ---- the end of a process ----------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("separate_clients")
 def test_a_dropped_handle_detaches(make, key, becomes_attached):
     store = make()
     for drop in ("del", "cycle"):
@@ -182,6 +183,7 @@ def test_a_dropped_handle_detaches(make, key, becomes_attached):
         assert len(store.clients()) == 1
 
 
+@pytest.mark.usefixtures("separate_clients")
 def test_views_and_iterators_keep_a_dropped_handle_open(make, key, becomes_attached):
     store = make()
     store.update(a=1, b=2)
@@ -204,6 +206,7 @@ def test_a_half_made_handle_is_no_trouble(key):
     gc.collect()
 
 
+@pytest.mark.usefixtures("separate_clients")
 def test_handles_are_not_confused(make, key, becomes_attached):
     """The number of a closed handle is used again, under another generation."""
     store = make()
