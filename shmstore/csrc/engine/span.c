@@ -246,10 +246,14 @@ static void free_unseen(struct shms_store *s, uint64_t first, uint64_t pages, ui
         shms_cas_acq_rel(&s->pages[first + i].word, &was, 0);
     }
 }
+/* The bits of free pages: from here on a search finds them, also one that knows of none (pages_missed). */
+static void show(struct shms_store *s, uint64_t from, uint64_t to) {
+    set_bits(s->taken, from, to, false);
+    shms_fetch_add_acq_rel(&s->header->closed, 1);
+}
 static void free_words(struct shms_store *s, uint64_t first, uint64_t pages, uint64_t first_word, uint64_t word) {
     free_unseen(s, first, pages, first_word, word);
-    set_bits(s->taken, first, first + pages, false);
-    shms_fetch_add_acq_rel(&s->header->closed, 1);
+    show(s, first, first + pages);
 }
 
 static bool take_words(struct shms_store *s, uint64_t first, uint64_t pages, uint64_t word) {
@@ -397,7 +401,7 @@ static bool close_span(struct shms_store *s, const struct shms_span *span, bool 
             give_back(s, span->first, shms_min(span->first + too, end));
         free_unseen(s, span->first, span->pages, SHMS_PAGE_TAKEN(number), SHMS_PAGE_TAKEN(span->number));
         if (!unseen)
-            set_bits(s->taken, span->first, end, false);
+            show(s, span->first, end);
         for (int i = 0; too && i < 8 && too_many(s, shms_load_relaxed(&s->header->idle)); i++)
             if (!give_back_some(s, record))
                 break;
@@ -433,10 +437,8 @@ void shms_span_settle(struct shms_store *s, uint64_t run, uint64_t number, uint6
 
 void shms_span_find_free(struct shms_store *s, uint64_t from, uint64_t to) {
     for (uint64_t page = from; page < to; page++)
-        if (shms_load_relaxed(&s->pages[page].word) == 0 && bit(s->taken, page)) {
-            set_bits(s->taken, page, page + 1, false);
-            shms_fetch_add_acq_rel(&s->header->closed, 1);
-        }
+        if (shms_load_relaxed(&s->pages[page].word) == 0 && bit(s->taken, page))
+            show(s, page, page + 1);
 }
 
 uint64_t shms_span_longest_free(struct shms_store *s) {
