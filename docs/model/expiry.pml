@@ -4,7 +4,7 @@
  *   replace it, or touch it. S sweeps while the clock moves. R reads the key of slot 0. One writer may die anywhere;
  *   recovery then makes the group due at once.
  * STEPS  publish.c shms_op_publish, shms_op_touch: publish or store the expiry, then note; expire.c shms_expire_note
- *   (load, exchange: two steps, repeated), sweep (due word; each slot; take_out; exchange), shms_expire_suspect from
+ *   (load, exchange: two steps, repeated), sweep (due word; each slot; take out; exchange), shms_expire_suspect from
  *   recover.c release_buckets, before the home lock is released; table.c shms_find (clock, expiry,
  *   shms_entry_unchanged).
  * BOUNDS  NOPS writes each, NSW sweeps; the clock goes from 0 to 4. PRE: R's entry exists at the start.

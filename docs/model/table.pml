@@ -4,8 +4,8 @@
  * WHAT  Two keys K=0 (home bucket 0) and L=1 (home bucket 1) with the same tag, which is the worst case, in two buckets
  *   of one slot; three blocks. Writer A puts or deletes K, writer B its key BKEY. S sweeps, and may sweep any entry at any time.
  *   R reads K, and each of its loads is a step.
- * STEPS  table.c probe, look; publish.c home_lock, shms_op_publish, insert, shms_op_remove, home_unlock; replace.c; expire.c peek,
- *   take_out; recover.c settle_record and release_buckets as one step, by the process that waits.
+ * STEPS  table.c probe, look; publish.c home_lock, shms_op_publish, insert, shms_op_remove, home_unlock; replace.c
+ *   shms_entry_replace, shms_entry_take_out; recover.c settle_record and release_buckets as one step, by the process that waits.
  * BOUNDS  AOPS, BOPS, SOPS operations. At most NCR deaths (0 to 2) among the clients of the bit mask CR (2 A, 4 B, 8
  *   S), each at any step. PRE chooses the first state. ONEHOME: L has the home of K.
  * LEFT OUT  A writer's validated look at one slot is one step, because the reader shows that look() is right. Several finders,

@@ -69,8 +69,8 @@ static bool still_holds(struct shms_store *s, uint32_t number, uint64_t dead, ui
  * the next owner of the slot finds that one's generation, even if the figure is the old one again. */
 static void finish_count(_Atomic uint64_t *counter, uint64_t after) {
     uint64_t seen = shms_load_relaxed(counter);
-    if (seen != after && SHMS_USED_SAME_OWNER(seen, after))
-        shms_cas_acq_rel(counter, &seen, after);
+    while (seen != after && SHMS_USED_SAME_OWNER(seen, after) && !shms_cas_acq_rel(counter, &seen, after))
+        ;
 }
 
 /* The entry of this block is in its slot; its hint may lack the bit that it died before setting, or after clearing. */

@@ -46,7 +46,7 @@ bool shms_entry_replace_unseen(struct shms_store *s, struct shms_record *record,
                                uint64_t word, uint64_t new_bytes) {
     uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
     shms_used_state(s, record, new_bytes, shms_heap_capacity(s, offset));
-    shms_store_relaxed(&record->other, x->life);
+    shms_store_release(&record->other, x->life);
     shms_store_release(&record->old, offset);          /* B2 */
     bool done = shms_cas_acq_rel(x->slot, &was, word); /* [publish] */
     if (done) {
