@@ -89,6 +89,7 @@ OTHERS = {
     "peers": ("get", "put", "miss", "contains", "incr", "get_many", "put_many"),
     "readers": ("thread_mean", "thread_p50", "thread_progress"),
     "values": ("put session", "get session"),
+    "fragmentation": ("fragmentation 1 KB to 4 MB 80%", "fragmentation 1 MB to 4 MB 95%"),
     "cache": ("cache speed", "cache hits"),
     "hitratio": (),
     "writers": (),
