@@ -107,6 +107,26 @@ def test_check_of_a_broken_store(make, key, cli):
     assert cli("rm", key).ok()
 
 
+def test_compact(make, key, cli):
+    store = make(size="2M")
+    for number in range(100):
+        store.put(f"{number}", bytes(9000))
+    for number in range(0, 100, 2):
+        store.delete(f"{number}")
+    before = store.stats()
+    told = cli("compact", key, "--json").ok().json
+    after = store.stats()
+    assert told == {
+        "moved": after.moves - before.moves,
+        "largest_free": after.largest_free, "largest_free_before": before.largest_free,
+        "fragmentation": after.fragmentation, "fragmentation_before": before.fragmentation,
+    }  # fmt: skip
+    assert told["moved"] > 0 and told["largest_free"] > told["largest_free_before"]
+    assert cli("compact", key).ok().out.startswith("0 entries moved; largest free run: ")
+    assert f"(fragmentation {after.fragmentation:.0%})" in cli("info", key).ok().out
+    assert {len(store[f"{number}"]) for number in range(1, 100, 2)} == {9000}
+
+
 def test_clear(store, key, cli):
     store.put_many({f"user:{i}": i for i in range(1500)} | {"other": 1})
     assert cli("clear", key, "--prefix", "user:").ok().out == "1,500 entries removed\n"

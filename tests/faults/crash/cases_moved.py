@@ -46,7 +46,7 @@ wide = {"new": [value("new", "new", 2 * LARGE)]}
 case("compact", compact_, populate=populate_holes, spare=True, thin=5)
 quiet("compact small entries", compact_, populate=populate_sparse, spare=True, stops=True, thin=5)
 quiet("compact where nothing is to be moved", compact_, stops=True, spare=True, thin=3)
-quiet("compact where a value is being read", compact_, populate=populate_holes, spare=True, setup=hold, thin=5)
+quiet("compact where a value is being read", compact_, populate=populate_holes, spare=True, setup=hold, kept=1, thin=5)
 quiet("compact what was read before", compact_, populate=populate_holes, spare=True, setup=read_before, thin=5)
 quiet("compact with sleepers", compact_, populate=populate_holes, spare=True, setup=sleepers, thin=5)
 quiet(

@@ -103,7 +103,7 @@ def test_every_call_finds_a_moved_entry(make):
         for kind in ("gap", "count", "own"):
             store.delete(f"{kind}{n}")
     assert compacted(store) > 0
-    moved = [n for n in range(1, 40, 2)]
+    moved = list(range(1, 40, 2))
     for n in moved:
         assert store.incr(f"count{n}") == n + 1
         assert own.get(f"own{n}") == store.get(f"own{n}") == "backwards"
@@ -113,7 +113,7 @@ def test_every_call_finds_a_moved_entry(make):
         assert store.cas(f"gap{n}", b"new", versions[f"gap{n}"])
         assert store.touch(f"own{n}", 100)
         assert store.delete(f"own{n}", versions[f"own{n}"])
-    assert {name for name in store.keys("gap")} == {f"gap{n}" for n in moved}
+    assert set(store.keys("gap")) == {f"gap{n}" for n in moved}
     store.clear()
     assert store.stats().bytes_used == 0
     compacted(store)
@@ -282,6 +282,20 @@ def test_a_full_store_stays_full(make):
         store.put("new", bytes(100 * K))
     compacted(store)
     expect(store, left)
+
+
+def test_a_cache_can_be_compacted(key):
+    """Entries that move are neither evicted nor forgotten by the policy."""
+    with shmstore.Cache(key, size="4M") as cache:
+        left = scatter(cache, 150)
+        before = cache.stats()
+        assert compacted(cache) > 0
+        assert cache.stats().evictions == before.evictions
+        expect(cache, left)
+        for n in range(3000):
+            cache.put(f"new{n}", bytes(3000))
+        assert cache.stats().evictions > 1000
+        compacted(cache)
 
 
 # ---- refusals and ends

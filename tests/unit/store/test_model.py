@@ -109,6 +109,13 @@ class Against(RuleBasedStateMachine):
         self.store.close()
         self.store = self.handles[0] = Store(self.key, create=False)
 
+    @rule()
+    def compact(self):
+        self.store.compact()
+        for name, value in self.model.items():
+            if name not in self.expired:
+                assert self.store.get_versioned(name) == (value, self.version[name])
+
     # ---- writing ----
 
     @rule(name=NAMES, value=SMALL, ttl=TTLS)
