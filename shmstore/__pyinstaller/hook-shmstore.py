@@ -12,7 +12,8 @@ from pathlib import Path
 __all__ = ["hiddenimports"]
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-_LEFT_OUT = {"__main__", "__pyinstaller", "_demo_parent", "cli", "demo"}
+# Programs, and modules that import a framework: a program that uses one names it itself.
+_LEFT_OUT = {"__main__", "__pyinstaller", "_demo_parent", "cli", "demo", "integrations"}
 
 
 def _modules() -> list[str]:

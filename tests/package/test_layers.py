@@ -43,7 +43,7 @@ def test_sources_form_no_cycle() -> None:
 PACKAGE = CSRC.parent
 PARTS = [
     "_core", "_base", "errors", "_system", "codecs", "sysv", "posix", "_store", "store", "cache", "shared_memory", "__init__",
-    "demo", "_demo_parent", "cli", "__main__", "__pyinstaller",
+    "integrations", "demo", "_demo_parent", "cli", "__main__", "__pyinstaller",
 ]  # fmt: skip  # from the bottom to the top
 MODULES = {
     path.relative_to(PACKAGE.parent).with_suffix("").as_posix().replace("/", "."): path

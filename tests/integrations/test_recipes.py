@@ -1,0 +1,40 @@
+"""The recipes of docs/integrations.md, each section as one program. What a line prints is in its comment."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TEXT = (Path(__file__).resolve().parents[2] / "docs" / "integrations.md").read_text()
+# What each section needs, the name of the cache in it, and what stands between its blocks.
+CONFIGURE = """
+import django
+from django.conf import settings
+settings.configure(CACHES=CACHES, SESSION_ENGINE=SESSION_ENGINE)
+django.setup()
+"""
+SECTIONS = {"Django": ("django", "shop", CONFIGURE)}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_recipe(section: str, key: str) -> None:
+    needs, name, between = SECTIONS[section]
+    pytest.importorskip(needs, reason=f"{section} is not installed: pip install '.[integrations]'")
+    (text,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
+    program = between.join(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
+    assert f'"{name}"' in program
+    expected = re.findall(r"print\(.*\)  # (.+)$", program, re.M)
+    assert expected
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace(f'"{name}"', f'"{key}"')], capture_output=True, text=True, timeout=120
+    )
+    assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
+
+
+def test_every_section_with_a_program_is_run() -> None:
+    found = re.findall(r"^## (.+)\n((?:(?!^## )[^\n]*\n)*)", TEXT, re.M)
+    assert [title for title, text in found if "```python" in text] == list(SECTIONS)
