@@ -16,6 +16,7 @@ __all__ = [
     "FormatMismatch",
     "InvalidKey",
     "KeyCollision",
+    "LeaseLost",
     "LockTimeout",
     "NotACache",
     "NotAStore",
@@ -93,6 +94,11 @@ class ValueTooLarge(StoreFull):
 @once
 class TooManyClients(ShmStoreError):
     """Every client slot of the store belongs to a live process. A forked child without a slot can still read."""
+
+
+@once
+class LeaseLost(ShmStoreError):
+    """The lock or lease is not held any more: it was released, or its client lost its place in the store."""
 
 
 @once

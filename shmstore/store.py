@@ -15,7 +15,7 @@ from shmstore._base.imports import current, late
 from shmstore._base.sentinels import DEFAULT, KEEP, MISSING, PRIVATE, DefaultInt, DefaultStr
 from shmstore._core import lib
 from shmstore._store import coding, control, copying, failures, many, waiting
-from shmstore._store.keys import ALL_KEYS, EntryKey, raw_key
+from shmstore._store.keys import ALL_KEYS, KEPT_KEYS, EntryKey, raw_key
 from shmstore._store.names import OBJECTS, Key
 from shmstore._store.opening import open_handle
 from shmstore._store.options import ATTACHING, Options, parse
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
     from shmstore._base.durations import Duration, Moment
     from shmstore._base.sentinels import Default, Private
+    from shmstore._store import barriers, computing, locks
+    from shmstore._store import memoize as memoizing
+    from shmstore._store.barriers import Barrier
+    from shmstore._store.locks import Lease, Lock, Semaphore
     from shmstore._store.records import ClientInfo, EntryInfo, Found, Stats, Stored, StoreInfo
     from shmstore._store.views import _OnError
     from shmstore.codecs.protocol import Codec
@@ -42,6 +46,8 @@ if TYPE_CHECKING:
     _Pairs = Mapping[str, _V] | Mapping[bytes, _V] | Mapping[EntryKey, _V] | Iterable[tuple[EntryKey, _V]]
 else:
     _table = late("shmstore.sysv._table", needs="sys")
+    computing, memoizing = late("shmstore._store.computing"), late("shmstore._store.memoize")
+    locks, barriers = late("shmstore._store.locks"), late("shmstore._store.barriers")
     _V = object  # a subscript at run time needs something; typing itself takes 9 ms to import
 
 __all__ = ["DEFAULT", "KEEP", "PRIVATE", "Store", "destroy", "open", "stores"]
@@ -54,6 +60,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     Counters:   incr, decr
     Expiry:     touch, expire, ttl, get_with_ttl, expire_due
     Together:   get_versioned, cas, modify, wait, wait_async
+    One at a time: get_or_set, aget_or_set, memoize, lease, lock, semaphore, barrier
     Many keys:  get_many, put_many, add_many, delete_many, keys, items, values, update, clear, popitem
     The store:  describe, stats, info, clients, check, compact, recover, close, destroy
 
@@ -436,6 +443,188 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         """
         return await waiting.wait_async(self, key, after=after, timeout=timeout, spin=spin)
 
+    # ---- one at a time, among all processes, threads and coroutines
+
+    def get_or_set(
+        self,
+        key: EntryKey,
+        function: Callable[[], _T],
+        *,
+        ttl: Duration | None | Default = DEFAULT,
+        stale: Duration | None = None,
+        early: float | None = None,
+    ) -> Any:  # _V | _T
+        """Return the value. If the key is absent, store ``function()`` and return it.
+
+        One caller computes at a time: the others, in all processes and threads, sleep until the value is there. If the
+        computing process dies, one of them takes over. An exception of *function* goes to its own caller, and the next one
+        tries. While *function* runs, no lock of the store is held. If it asks for the same key, it computes that for itself.
+
+        ttl: as in put().
+        stale: for so many seconds after its ttl, callers get the old value at once, while one of them computes the new one.
+            The entry expires after ttl + stale.
+        early: compute the value before its ttl is over, with a probability that grows towards the end and with the time that
+            the computation took (XFetch). 1.0 is a good factor; more is earlier.
+
+        Cost: that of get() if the value is there; otherwise *function*, a get, a put, and about 3 us.
+
+        >>> store.get_or_set("answer", lambda: 6 * 7, ttl=60)
+        42
+
+        Raises: what *function* raises; otherwise as get() and put().
+        """
+        if stale is None and early is None:
+            value = self.get(key, MISSING)
+            if value is not MISSING:
+                return value
+        return computing.get_or_set(self, key, function, computing.Plan(self, ttl, stale, early))
+
+    async def aget_or_set(
+        self,
+        key: EntryKey,
+        function: Callable[[], Any],
+        *,
+        ttl: Duration | None | Default = DEFAULT,
+        stale: Duration | None = None,
+        early: float | None = None,
+    ) -> Any:
+        """Do the same as :meth:`get_or_set` in a coroutine. *function* may be a coroutine function.
+
+        Cost: that of get_or_set(). It suspends the task only to compute or to wait; one thread waits for all tasks of the
+        event loop that wait for this key.
+
+        >>> import asyncio
+        >>> async def answer():
+        ...     return 42
+        >>> asyncio.run(store.aget_or_set("answer", answer))
+        42
+
+        Raises: as get_or_set().
+        """
+        if stale is None and early is None:
+            value = self.get(key, MISSING)
+            if value is not MISSING:
+                return value
+        return await computing.aget_or_set(self, key, function, computing.Plan(self, ttl, stale, early))
+
+    def memoize(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        ttl: Duration | None | Default = DEFAULT,
+        stale: Duration | None = None,
+        early: float | None = None,
+        key: Callable[..., Any] | None = None,
+        version: str | int | None = None,
+        ignore: str | Iterable[str] = (),
+        typed: bool = False,
+        name: str | None = None,
+    ) -> Any:
+        """Return a decorator that keeps the results of a function in the store, as get_or_set() does.
+
+        For functions, methods (below @classmethod or @staticmethod) and coroutine functions. Arguments may be all that
+        :func:`shmstore.key` takes, and lists, dicts, sets and arrays of that. Calls that are the same have the same key,
+        whether arguments are given by position, by name or by default.
+
+        key: a function of the same arguments, that returns what the result depends on.
+        version: change it when the function gives other results, but its own code is the same: what it calls has changed.
+        ignore: names of parameters that the result does not depend on, such as "self" or a connection.
+        typed: tell 1, 1.0 and True apart.
+        name: instead of the module, the qualified name and a hash of the code, by which keys of functions differ.
+
+        The function gets cache_key(...), cache_info(), cache_clear() and __wrapped__. cache_clear() takes constant time in a
+        store that evicts; otherwise it also deletes the results.
+
+        Cost: of a hit, that of get(), and of making the key, which takes a few us.
+
+        >>> @store.memoize(ttl=300)
+        ... def square(x):
+        ...     return x * x
+        >>> square(7), square(x=7), square.cache_info().hits
+        (49, 49, 1)
+
+        Raises: TypeError for an argument about which nothing says what it is in another process; otherwise as get_or_set().
+        """
+        given: Any = {"key": key, "version": version, "ignore": ignore, "typed": typed, "name": name}
+        plan = computing.Plan(self, ttl, stale, early)
+
+        def decorate(function: Callable[..., Any]) -> Any:
+            return memoizing.memoize(self, function, plan=plan, **given)
+
+        return decorate if function is None else decorate(function)
+
+    def lease(self, key: EntryKey, *, timeout: Duration | None = None) -> Lease:
+        """Return the lease of a key, for `with`: the right to compute its value, which get_or_set() takes, too.
+
+        As :meth:`lock`, for an entry's key. Within it, get_or_set() of this key computes at once.
+
+        >>> with store.lease("report") as held:
+        ...     if "report" not in store:
+        ...         store["report"] = 42
+
+        Raises: as lock().
+        """
+        return locks.Lease(self, key, timeout)
+
+    def lock(self, name: EntryKey, *, timeout: Duration | None = None, reentrant: bool = False) -> Lock:
+        """Return a lock, for `with` and `async with`: one holder at a time, among all processes, threads and coroutines.
+
+        It is released at the end of the block, or when its process has ended: then the next waiter takes it over. Names of locks
+        are not keys: the store lists and clears no lock. In a Cache, locks are never evicted.
+
+        timeout: how long `with` waits before it raises TimeoutError. With 0 it raises nothing: what it returns is None if
+            the lock is held.
+        reentrant: let the thread or task that holds it enter again, also through another object for the same name.
+
+        What `with` returns has a *token*, a fencing token: a number that is greater than those of all former holders.
+
+        Cost: about 5 us to acquire and release. Waiting costs some microseconds ten times a second.
+
+        >>> with store.lock("nightly-job", timeout=0) as held:
+        ...     if held:
+        ...         print("no other process does it now")
+        no other process does it now
+
+        Raises: within `with`, TimeoutError, LeaseLost, StoreFull, ReadOnlyStore, LockTimeout.
+        """
+        return locks.Lock(self, name, timeout, reentrant)
+
+    def semaphore(self, name: EntryKey, n: int, *, timeout: Duration | None = None) -> Semaphore:
+        """Return a semaphore, for `with` and `async with`: *n* holders at a time. Otherwise as :meth:`lock`.
+
+        All that use it give the same *n*.
+
+        Cost: about 6 us to acquire and release, and 24 bytes for each holder.
+
+        >>> with store.semaphore("downloads", 4):
+        ...     pass
+
+        Raises: ValueError if it has another n now; otherwise as lock().
+        """
+        return locks.Semaphore(self, name, n, timeout)
+
+    def barrier(
+        self,
+        name: EntryKey,
+        n: int,
+        *,
+        timeout: Duration | None = None,
+        action: Callable[[], object] | None = None,
+    ) -> Barrier:
+        """Return a barrier for *n* parties in any processes, with the methods of threading.Barrier.
+
+        If a party dies while it waits, the others raise threading.BrokenBarrierError.
+
+        timeout: how long wait() waits by default before it breaks the barrier.
+        action: a function that the last party calls before the others go on.
+
+        >>> store.barrier("start", 1).wait()
+        0
+
+        Raises: ValueError if it has another n now; StoreFull, ReadOnlyStore, LockTimeout.
+        """
+        return barriers.Barrier(self, name, n, timeout, action)
+
     # ---- many entries: each is an operation of its own
 
     if TYPE_CHECKING:
@@ -749,16 +938,21 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     def recover(self) -> int:
         """Release the locks and memory of dead processes now, and return the number of these processes.
 
+        This includes what they held by lock(), lease() and semaphore().
+
         Other calls do this when they need a lock or memory.
 
-        Cost: a look at each client.
+        Cost: a look at each client and, if locks were ever used, a walk through the store.
 
         >>> store.recover()
         0
 
         Raises: ReadOnlyStore.
         """
-        return control.recover(self)
+        count = control.recover(self)
+        for raw in self._walk(b"", KEPT_KEYS):
+            locks.release_dead(self, raw)
+        return count
 
     # ---- what the base type, csrc/python/store_type.c, calls
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 else:
     hashlib = late("hashlib")
 
-__all__ = ["LONGEST", "key", "typed_key"]
+__all__ = ["LONGEST", "MUTABLE", "TYPED", "key", "text_of", "typed_key"]
 
+TYPED, MUTABLE = 1, 2
 LONGEST = 200  # characters; one hashed has 72
 _SCALE = 400  # decimal digits: a Decimal beyond is no float, and is not written out as an int
 _BITS = 128  # an int with more bits is written in hexadecimal, which takes no quadratic time
@@ -53,7 +54,7 @@ def key(*args: Any, **kwargs: Any) -> str:
 
     Raises: TypeError for an argument that cannot be hashed, or about which nothing says what it is in another process.
     """
-    return _key(args, kwargs, False)
+    return text_of(args, kwargs, 0)
 
 
 def typed_key(*args: Any, **kwargs: Any) -> str:
@@ -66,12 +67,13 @@ def typed_key(*args: Any, **kwargs: Any) -> str:
 
     Raises: as key().
     """
-    return _key(args, kwargs, True)
+    return text_of(args, kwargs, TYPED)
 
 
-def _key(args: tuple[Any, ...], kwargs: dict[str, Any], typed: bool) -> str:
-    parts = [_text(value, typed) for value in args]
-    parts += [f"{_name(name)}={_text(kwargs[name], typed)}" for name in sorted(kwargs)]
+def text_of(args: tuple[Any, ...], kwargs: dict[str, Any], how: int) -> str:
+    """The key for these arguments. *how*: TYPED, and MUTABLE for arguments that cannot be hashed, by what is in them now."""
+    parts = [_text(value, how) for value in args]
+    parts += [f"{_name(name)}={_text(kwargs[name], how)}" for name in sorted(kwargs)]
     text = f"({','.join(parts)})"
     if len(text) <= LONGEST:
         return text
@@ -85,14 +87,14 @@ def _name(name: str) -> str:
 _EXACT = (type(None), str, bytes, int, tuple, frozenset)  # whose texts tell their types
 
 
-def _text(value: Any, typed: bool) -> str:
-    """A value as text. *typed*: the text of another type begins with its name."""
+def _text(value: Any, how: int) -> str:
+    """A value as text. TYPED: the text of another type begins with its name."""
     cls = type(value)
-    text = _text_of_base(value, cls, typed)
-    return f"{_of_class(cls)}:{text}" if typed and cls not in _EXACT else text
+    text = _text_of_base(value, cls, how)
+    return f"{_of_class(cls)}:{text}" if how & TYPED and cls not in _EXACT else text
 
 
-def _text_of_base(value: Any, cls: type, typed: bool) -> str:
+def _text_of_base(value: Any, cls: type, how: int) -> str:
     if value is None:
         return "None"
     if isinstance(value, str):
@@ -102,9 +104,9 @@ def _text_of_base(value: Any, cls: type, typed: bool) -> str:
     if isinstance(value, int):
         return _integer(int.__index__(value))
     if isinstance(value, tuple):
-        return f"({','.join([_text(item, typed) for item in tuple.__iter__(value)])})"
+        return f"({','.join([_text(item, how) for item in tuple.__iter__(value)])})"
     if isinstance(value, frozenset):
-        return f"{{{','.join(sorted([_text(item, typed) for item in frozenset.__iter__(value)]))}}}"
+        return f"{{{','.join(sorted([_text(item, how) for item in frozenset.__iter__(value)]))}}}"
     if isinstance(value, (float, complex, _class("decimal", "Decimal"))):
         return _number(value)
     if isinstance(value, _class("numbers", "Complex")) and not isinstance(value, _class("numpy", "timedelta64")):
@@ -112,10 +114,12 @@ def _text_of_base(value: Any, cls: type, typed: bool) -> str:
     if isinstance(value, (type, type(_name), type(len))):
         return _of_module(value)
     if getattr(cls, "__hash__", None) is None:
+        if how & MUTABLE:
+            return _text_of_mutable(value, cls, how)
         raise TypeError(
             f"a key is made of arguments that can be hashed, not {type_name(cls)}; use a tuple or a frozenset of what is in it"
         )
-    return _text_of_other(value, cls, typed)
+    return _text_of_other(value, cls, how)
 
 
 def _integer(number: int) -> str:
@@ -147,18 +151,41 @@ def _number(value: Any) -> str:
 _INFINITY = float("inf")
 
 
-def _text_of_other(value: Any, cls: type, typed: bool) -> str:
+def _text_of_mutable(value: Any, cls: type, how: int) -> str:
+    if isinstance(value, list):
+        return f"[{','.join([_text(item, how) for item in list.__iter__(value)])}]"
+    if isinstance(value, dict):
+        items = sorted([f"{_text(key, how)}:{_text(item, how)}" for key, item in dict.items(value)])
+        return f"dict[{','.join(items)}]"
+    if isinstance(value, set):
+        return f"{{{','.join(sorted([_text(item, how) for item in set.__iter__(value)]))}}}"
+    if isinstance(value, bytearray):
+        return repr(bytes(value))
+    if hasattr(cls, "__dataclass_fields__"):
+        return _of_fields(value, cls, how)
+    return _packed(value, cls)
+
+
+def _of_fields(value: Any, cls: Any, how: int) -> str:
+    fields = [name for name, field in cls.__dataclass_fields__.items() if field.compare]
+    return f"{_of_class(cls)}[{','.join([f'{name}={_text(getattr(value, name), how)}' for name in fields])}]"
+
+
+def _text_of_other(value: Any, cls: type, how: int) -> str:
     if isinstance(value, _class("enum", "Enum")):
-        member = _text(value._value_, typed) if isinstance(value, _class("enum", "Flag")) else value._name_
+        member = _text(value._value_, how) if isinstance(value, _class("enum", "Flag")) else value._name_
         return f"{_of_class(cls)}[{member}]"
     if isinstance(value, _class("pathlib", "PurePath")):
         return f"path:{ascii(value.as_posix())}"
     if hasattr(cls, "__dataclass_fields__") and getattr(cls, "__hash__", None) is not object.__hash__:
-        fields = [name for name, field in cls.__dataclass_fields__.items() if field.compare]
-        return f"{_of_class(cls)}[{','.join([f'{name}={_text(getattr(value, name), typed)}' for name in fields])}]"
-    if not typed and isinstance(value, _class("datetime", "datetime")) and value.utcoffset() is not None:
+        return _of_fields(value, cls, how)
+    if not how & TYPED and isinstance(value, _class("datetime", "datetime")) and value.utcoffset() is not None:
         value = _in_utc(value)
     hash(value)  # some objects say only now that they cannot be hashed
+    return _packed(value, cls)
+
+
+def _packed(value: Any, cls: type) -> str:
     try:
         return f"packed:{msgpack.encode(value).hex()}"
     except CodecError as error:

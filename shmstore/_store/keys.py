@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from shmstore import errors
+from shmstore._base.calls import KeptBytes
 from shmstore._base.foreign import is_foreign
+from shmstore._base.imports import late
 
-__all__ = ["ALL_KEYS", "EntryKey", "no_key", "prefix_of", "raw_key"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import hashlib
+else:
+    hashlib = late("hashlib")
+
+__all__ = ["ALL_KEYS", "KEPT_KEYS", "EntryKey", "KeptKey", "kept_key", "no_key", "prefix_of", "raw_key"]
 
 EntryKey = str | bytes
 ALL_KEYS = 0xFFFFFFFF
 BYTES_NAMES = 8
+KEPT_KEYS = 64
 KEY_MAX = 32768  # bytes
+
+
+class KeptKey(KeptBytes):
+    """The key of an entry that is the store's own: of a lock, a lease, a counter of tokens. C sees its type, so no key of a
+    user is equal to it. Such entries are never evicted, and walks, clear() and len() pass over them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        what, _, name = self.decode("utf-8", "backslashreplace").partition(":")
+        return f"{what} {name!r}"
+
+
+def kept_key(what: str, name: EntryKey, store: str) -> KeptKey:
+    """The key of what has this name: a str or bytes, as a key of an entry. *what*: of "lock" and "lock-b" only the first is
+    for str, because "a" and b"a" are two names. *store*: its name, for errors.
+
+    Raises: TypeError, InvalidKey.
+    """
+    raw, kind = raw_key(store, name)
+    if len(raw) > KEY_MAX - 64:
+        raw = b"sha256-" + hashlib.sha256(raw).digest()
+    return KeptKey(b"%s%s:%s" % (what.encode(), b"-b" if kind else b"", raw))
 
 
 def prefix_of(prefix: EntryKey) -> tuple[bytes, int]:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 else:
     asyncio, threading, weakref = late("asyncio"), late("threading"), late("weakref")
 
-_SLICE = 100_000_000  # ns: how long a call that waits keeps the GIL released, and signals unhandled
+# ns: between two looks at what no process announces: a removal by the kernel, a close in another thread. A signal interrupts.
+_SLICE, _LONGEST_SLICE = 100_000_000, 1_000_000_000
 _SPINNING_SLICE = 20_000_000  # nothing wakes a process that spins
 
 
@@ -44,11 +45,13 @@ def wait(
     spinning = max(0, timeout_ns(spin, "spin") - passed)
     end = lib.shms_now() + left
     version = ffi.new("uint64_t *")
+    long = _SLICE
     while True:
         status = lib.shms_usable(store._handle)  # also makes a forked child a client, with the lock held
         if status:
             raise store._fail(status)
-        nap = max(1, min(_SPINNING_SLICE if spinning else _SLICE, left))
+        nap = max(1, min(_SPINNING_SLICE if spinning else long, left))
+        long = min(2 * long, _LONGEST_SLICE)
         status = lib.shms_w_wait(
             store._handle, raw, len(raw), kind, after is not None, after or 0, nap, min(spinning, nap), version
         )

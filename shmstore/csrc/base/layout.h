@@ -158,9 +158,11 @@ static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
 #define SHMS_FLAG_EXTENDED 0x10u  /* an extension stands between header and key */
 #define SHMS_FLAG_MOVED 0x20u     /* the version stands behind the header: the block was not the entry's first */
 #define SHMS_VERSION_BYTES 8u
+#define SHMS_FLAG_KEPT 0x40u      /* the store's own entry, of a lock: never evicted, and no key of a user finds it */
+#define SHMS_KEY_FLAGS (SHMS_FLAG_BYTES_KEY | SHMS_FLAG_KEPT) /* part of the key */
 /* Extension: uint32 length of the whole (a multiple of 8), uint32 zero, then records: uint16 type, uint16 length,
  * bytes, padding to 8. Readers skip types that they do not know. */
-enum { SHMS_EXT_CODEC = 1, SHMS_EXT_NAMESPACE = 2, SHMS_EXT_TAGS = 3, SHMS_EXT_BUFFERS = 4 };
+enum { SHMS_EXT_CODEC = 1, SHMS_EXT_NAMESPACE = 2, SHMS_EXT_TAGS = 3, SHMS_EXT_BUFFERS = 4, SHMS_EXT_COST = 5 };
 #define SHMS_EXT_MAX 4096u
 
 /* ---- operation record: one write in progress. It counts only while its client is live or dead (clients.h). The words
@@ -316,7 +318,8 @@ struct shms_header {
     _Atomic uint64_t has_expiry;   /* [any] 1 since the first entry with an expiry */
     _Atomic uint64_t clients_high; /* [any] client slots below this index may have been used; only grows */
     _Atomic uint64_t first_due;    /* [any] the due word of the whole store (expire.h) */
-    uint64_t reserved_line[5];
+    _Atomic uint64_t has_kept;     /* [any] 1 since the first entry with SHMS_FLAG_KEPT */
+    uint64_t reserved_line[4];
     _Atomic uint64_t numbers;    /* [any] numbers given out */
     _Atomic uint64_t pages_high; /* [any] pages of the heap below this index may have been used; only grows */
     _Atomic uint64_t keep;       /* [any] hint: so many free pages keep their memory */

@@ -196,7 +196,7 @@ static int check_entry(struct shms_store *s, struct shms_check *c, uint64_t buck
     shms_copy_short(c->key, key, shms_min(length, SHMS_KEY_MAX)); /* it is not longer, but compilers do not know that */
     if (!shms_entry_unchanged(&e))
         return SHMS_OK;
-    shms_key_init(s, &k, c->key, length, e.kind & SHMS_FLAG_BYTES_KEY);
+    shms_key_init(s, &k, c->key, length, e.kind & SHMS_KEY_FLAGS);
     if ((shms_load_relaxed(&e.block->hash) != k.hash || shms_load_relaxed(&e.block->slot) != slot) && still_there(&e))
         return BROKEN(c, "I3: the block of slot %llu has another hash or slot", slot);
     if (SHMS_SLOT_TAG_OF(e.word) != SHMS_SLOT_TAG(k.hash, k.home) && still_there(&e))

@@ -66,6 +66,8 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
         shms_store_release(&s->header->has_expiry, 1);
     if (SHMS_UNLIKELY(shms_any_expiry(s)))
         shms_expire_some(s, op->record);
+    if (SHMS_UNLIKELY(op->kind & SHMS_FLAG_KEPT) && !shms_load_relaxed(&s->header->has_kept))
+        shms_store_release(&s->header->has_kept, 1); /* as has_expiry */
     if (SHMS_UNLIKELY(shms_evicts(s)))
         make_room_for_entry(op);
     int rc = shms_heap_alloc(s, op->record, bytes);

@@ -76,7 +76,7 @@ static enum state read_entry(struct shms_store *s, uint64_t bucket, uint32_t ind
     shms_copy_racy(c->bytes, key, shms_min(length, SHMS_KEY_MAX));
     if (!shms_entry_unchanged(&c->entry))
         return EMPTY; /* another process has changed it just now, so it is sound */
-    shms_key_init(s, &c->key, c->bytes, length, c->entry.kind & SHMS_FLAG_BYTES_KEY);
+    shms_key_init(s, &c->key, c->bytes, length, c->entry.kind & SHMS_KEY_FLAGS);
     uint64_t distance = (bucket + s->bucket_count - c->key.home) % s->bucket_count;
     c->entry.distance = (uint32_t)shms_min(distance, UINT32_MAX);
     if (distance > SHMS_REACH_MAX || shms_load_relaxed(&c->entry.block->hash) != c->key.hash ||

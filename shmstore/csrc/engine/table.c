@@ -71,7 +71,7 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
     uint32_t key_length;
     bool sound = true;
     bool match = shms_load_relaxed(&b->hash) == k->hash && (sound = measure(s, b, e, &key, &key_length)) &&
-                 key_length == k->length && (e->kind & SHMS_FLAG_BYTES_KEY) == k->kind &&
+                 key_length == k->length && (e->kind & SHMS_KEY_FLAGS) == k->kind &&
                  shms_equal_racy(key, k->bytes, key_length);
     e->expiry = shms_load_relaxed(&b->expiry);
     shms_fence_acquire(); /* [block-life] step 5: nothing above may be concluded before this */

@@ -62,7 +62,7 @@ struct shms_entry {
 struct shms_key {
     const uint8_t *bytes;
     uint32_t length;
-    uint32_t kind; /* SHMS_FLAG_BYTES_KEY or 0 */
+    uint32_t kind; /* of SHMS_KEY_FLAGS */
     uint64_t hash;
     uint64_t home;
 };

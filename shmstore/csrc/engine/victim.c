@@ -12,6 +12,8 @@ uint64_t shms_evict_slot(struct shms_store *s, struct shms_record *record, uint6
     if (bucket >= s->bucket_count || !shms_bucket_in_use(s, bucket) ||
         !shms_entry_in_slot(s, &s->buckets[bucket].slots[slot % SHMS_BUCKET_SLOTS], &x, &hash))
         return 0;
+    if (SHMS_UNLIKELY(shms_load_relaxed(&x.block->lengths) & SHMS_FLAG_KEPT)) /* of another life? Then take_out fails */
+        return 0;
     uint64_t offset = SHMS_SLOT_BLOCK(x.word), bytes = shms_heap_capacity(s, offset);
     if (cause == SHMS_FOR_MEMORY && (shms_load_relaxed(&x.block->word) & SHMS_WORD_PINNED) &&
         shms_pin_any(s, offset, x.life))

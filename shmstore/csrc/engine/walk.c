@@ -36,6 +36,11 @@ static bool next_full(struct shms_store *s, uint64_t *slot, uint64_t end, uint64
 
 static inline bool gone(const struct shms_entry *e, uint64_t now) { return e->expiry && e->expiry <= now; }
 
+/* Is there a block behind each slot that must be read to know whether its entry counts? */
+static bool some_do_not_count(struct shms_store *s) {
+    return shms_any_expiry(s) || shms_load_relaxed(&s->header->has_kept);
+}
+
 /* head: the bytes before each key: 4, or 20 with version and expiry. slots: looked at at most. */
 static int copy_keys(struct shms_store *s, struct shms_walk *walk, uint64_t slots, uint32_t head, uint8_t *buffer,
                      uint64_t capacity, uint64_t *filled) {
@@ -54,11 +59,12 @@ static int copy_keys(struct shms_store *s, struct shms_walk *walk, uint64_t slot
             return rc < 0 ? rc : SHMS_CONTENDED;
         if (rc == SHMS_MISS || gone(&e, now))
             continue;
-        if (kind != SHMS_WALK_ALL && ((e.kind & SHMS_FLAG_BYTES_KEY) != kind || length < prefix_length))
+        if (kind == SHMS_WALK_ALL ? e.kind & SHMS_FLAG_KEPT
+                                  : (e.kind & SHMS_KEY_FLAGS) != kind || length < prefix_length)
             continue;
         if (*filled + head + length > capacity)
             break;
-        uint32_t mark = length | (e.kind & SHMS_FLAG_BYTES_KEY ? 1u << 31 : 0);
+        uint32_t mark = length | (e.kind & SHMS_KEY_FLAGS ? 1u << 31 : 0);
         memcpy(buffer + *filled, &mark, 4);
         if (head > 4)
             memcpy(buffer + *filled + 4, (uint64_t[]){shms_entry_version(&e), e.expiry}, 16);
@@ -97,7 +103,7 @@ void shms_count_begin(struct shms_store *s, bool any, struct shms_count *n) {
 
 bool shms_count_some(struct shms_store *s, struct shms_count *n, uint64_t slots) {
     uint64_t now = shms_os_now();
-    bool any_expiry = shms_any_expiry(s);
+    bool look = some_do_not_count(s);
     for (;; n->slot++) {
         uint64_t end = n->wrapped && n->start ? n->start : UINT64_MAX;
         if (!next_full(s, &n->slot, end, &slots)) {
@@ -114,7 +120,8 @@ bool shms_count_some(struct shms_store *s, struct shms_count *n, uint64_t slots)
         uint32_t length;
         uint64_t bucket = n->slot / SHMS_BUCKET_SLOTS;
         uint32_t index = n->slot % SHMS_BUCKET_SLOTS;
-        if (any_expiry && shms_peek(s, bucket, index, &e, &key, &length) == SHMS_OK && gone(&e, now))
+        if (look && shms_peek(s, bucket, index, &e, &key, &length) == SHMS_OK &&
+            (gone(&e, now) || e.kind & SHMS_FLAG_KEPT))
             continue;
         n->count++;
         if (n->any) {

@@ -13,7 +13,7 @@ struct shms_walk {
     uint64_t cursor, end; /* slot numbers: the walk is over when cursor >= end. 0 and UINT64_MAX: the whole store */
     const void *prefix;
     uint32_t prefix_length;
-    uint32_t kind; /* SHMS_WALK_ALL, or only keys of this kind that begin with the prefix */
+    uint32_t kind; /* SHMS_WALK_ALL: the keys of users; else only those with these SHMS_KEY_FLAGS and this prefix */
     uint32_t most; /* so many keys at most in one call */
 };
 #define SHMS_WALK_ALL 0xffffffffu
@@ -30,7 +30,7 @@ int shms_walk(struct shms_store *s, struct shms_walk *walk, uint8_t *buffer, uin
 int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
                        uint64_t *filled);
 
-/* Counts the unexpired entries, in steps. Reads the used pages of the table and, if any entry has an expiry, the header
+/* Counts the unexpired entries of users, in steps. Reads the used pages of the table and, if any entry has an expiry or belongs to a lock, the header
  * of each block. any: only whether there is one. It begins where the last call found one. */
 struct shms_count {
     uint64_t count;

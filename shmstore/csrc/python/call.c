@@ -113,6 +113,8 @@ int shms_call_key(PyObject *object, const char **bytes, uint32_t *length, uint32
         PyBytes_AsStringAndSize(object, &p, &n);
         *bytes = p;
         *kind = SHMS_FLAG_BYTES_KEY;
+        if (SHMS_UNLIKELY(!PyBytes_CheckExact(object)) && shms_is_kept(object))
+            *kind = SHMS_FLAG_KEPT;
     } else
         return SHMS_NO_KEY;
     if (SHMS_UNLIKELY(n > (Py_ssize_t)SHMS_KEY_MAX))

@@ -21,6 +21,7 @@
 
 #define SHMS_CODEC_NAME_MAX 64
 #define SHMS_CODEC_EXTENSION (8 + 4 + SHMS_CODEC_NAME_MAX + 4) /* bytes of an extension with a codec's name */
+#define SHMS_COST_RECORD 16                                    /* bytes of a record with a cost */
 #define SHMS_RAISED (-1000)                                    /* a Python exception is pending */
 #define SHMS_NO_KEY (-1001)             /* an object that no entry can have as its key; no exception is pending */
 #define SHMS_RELEASE_GIL_MIN (8u << 20) /* bytes: shorter copies keep the GIL (docs/performance.md) */
@@ -209,6 +210,14 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_touch(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_view_of(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_wait_for(PyObject *self, PyObject *key, PyObject *after, PyObject *timeout, PyObject *spin);
+PyObject *shms_wait_slice(PyObject *self, PyObject *const *args, Py_ssize_t count);
+/* Is this instance of a subclass of bytes one of KeptBytes: the key of an entry of the store's own? */
+bool shms_is_kept(PyObject *bytes);
+PyObject *shms_make_kept_type(PyObject *module);
+PyObject *shms_owner(PyObject *self, PyObject *none);
+PyObject *shms_is_gone(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *shms_value_and_life(PyObject *self, PyObject *key);
+PyObject *shms_cost(PyObject *self, PyObject *key);
 PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_get_many(PyObject *self, PyObject *keys);
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);
@@ -232,10 +241,14 @@ extern int PyObject_AsWriteBuffer(PyObject *object, void **bytes, Py_ssize_t *le
 struct shms_encoded {
     struct shms_packed packed;
     PyObject *bytes; /* owns what head and body point to, or NULL */
-    uint8_t extension[SHMS_CODEC_EXTENSION];
+    uint8_t extension[SHMS_CODEC_EXTENSION + SHMS_COST_RECORD];
 };
 /* An extension of a block that holds a codec's name (docs/format.md): its length. */
 uint32_t shms_codec_extension(uint8_t extension[SHMS_CODEC_EXTENSION], const char *name, Py_ssize_t length);
+/* Adds a record to the extension of *p, which lies in *e: what computing the value took, in ns. */
+void shms_cost_extension(struct shms_encoded *e, struct shms_put *p, uint64_t cost);
+/* The record with this type in an extension, and its length; NULL: there is none. */
+const uint8_t *shms_extension_record(const struct shms_value *v, uint16_t type, uint16_t *length);
 /* What an object could not be packed for, or bytes not be unpacked, as an exception that is raised: *result is REFUSED or
  * RAISED, and the exception pending with RAISED is taken up. NULL. */
 PyObject *shms_unpack_raise(struct shms_module *state, size_t length, const struct shms_unpack_error *error);

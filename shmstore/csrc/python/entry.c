@@ -64,6 +64,21 @@ PyObject *shms_describe(PyObject *self, PyObject *key) {
                 : NULL;
 }
 
+/* _cost(key): what computing the value took, in seconds; 0.0 if nothing says it */
+PyObject *shms_cost(PyObject *self, PyObject *key) {
+    struct shms_entry f = {0};
+    struct shms_value v;
+    uint64_t cost = 0;
+    uint16_t length = 0;
+    int rc = look_closely(self, key, &f, &v);
+    if (rc != SHMS_OK && rc != SHMS_MISS)
+        return shms_store_failed(self, key, rc);
+    const uint8_t *record = rc == SHMS_OK ? shms_extension_record(&v, SHMS_EXT_COST, &length) : NULL;
+    if (record && length == sizeof cost)
+        memcpy(&cost, record, sizeof cost);
+    return PyFloat_FromDouble((double)cost / 1e9);
+}
+
 /* A whole call: may this handle write? For calls that may find nothing to write. */
 static int may_write(PyObject *store) {
     struct shms_call c;

@@ -251,7 +251,11 @@ static int execute(PyObject *module) {
     PyObject *sized = shms_make_sized_type(module);
     if (!sized || PyModule_AddObjectRef(module, "Sized", sized) < 0)
         rc = -1;
+    PyObject *kept_bytes = shms_make_kept_type(module);
+    if (!kept_bytes || PyModule_AddObjectRef(module, "KeptBytes", kept_bytes) < 0)
+        rc = -1;
     Py_XDECREF(sized);
+    Py_XDECREF(kept_bytes);
     if (!state->memory_type || !state->walk_type || !state->keys_type ||
         PyModule_AddObjectRef(module, "Memory", state->memory_type) < 0)
         return -1;

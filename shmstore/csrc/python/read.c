@@ -178,20 +178,28 @@ int shms_call_look(PyObject *store, PyObject *key, struct shms_entry *f) {
     return rc;
 }
 
-PyObject *shms_value_codec(const struct shms_value *v) {
-    if (v->codec != SHMS_CODEC_NAMED)
-        return PyLong_FromLong((long)v->codec);
+const uint8_t *shms_extension_record(const struct shms_value *v, uint16_t wanted, uint16_t *length) {
     for (uint32_t at = 8; at + 4 <= v->extension_length;) {
         uint16_t type, bytes;
         memcpy(&type, v->extension + at, 2);
         memcpy(&bytes, v->extension + at + 2, 2);
         if (at + 4 + bytes > v->extension_length)
             break;
-        if (type == SHMS_EXT_CODEC)
-            return PyUnicode_DecodeUTF8((const char *)v->extension + at + 4, bytes, "replace");
+        if (type == wanted) {
+            *length = bytes;
+            return v->extension + at + 4;
+        }
         at += (uint32_t)SHMS_ALIGN_UP(4u + bytes, 8);
     }
-    return PyUnicode_FromString("?");
+    return NULL;
+}
+
+PyObject *shms_value_codec(const struct shms_value *v) {
+    if (v->codec != SHMS_CODEC_NAMED)
+        return PyLong_FromLong((long)v->codec);
+    uint16_t length;
+    const uint8_t *name = shms_extension_record(v, SHMS_EXT_CODEC, &length);
+    return name ? PyUnicode_DecodeUTF8((const char *)name, length, "replace") : PyUnicode_FromString("?");
 }
 
 PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *key) {

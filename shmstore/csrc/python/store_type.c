@@ -272,8 +272,9 @@ void shms_encoded_free(struct shms_encoded *e) {
 struct condition {
     enum shms_mode mode;
     uint64_t expected;
+    uint64_t cost; /* what computing the value took, in ns; 0: it is not told */
 };
-static const struct condition always = {SHMS_SET, 0};
+static const struct condition always = {SHMS_SET, 0, 0};
 
 static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl_given,
                      const struct condition *condition, uint64_t *version) {
@@ -294,6 +295,8 @@ static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *t
     p.expected = condition->expected;
     p.keep_expiry = ttl == SHMS_TTL_KEEP;
     rc = shms_encode(self, key, value, &e, &p);
+    if (SHMS_UNLIKELY(condition->cost) && rc == SHMS_OK)
+        shms_cost_extension(&e, &p, condition->cost);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, bytes, length, kind, &p);
@@ -326,10 +329,24 @@ static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
     return PyLong_FromUnsignedLongLong(version);
 }
 
+/* _put_with_cost(key, value, ttl, ns): version */
+static PyObject *put_with_cost(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct condition condition = {SHMS_SET, 0, 0};
+    uint64_t version;
+    if (count != 4) {
+        PyErr_SetString(PyExc_TypeError, "_put_with_cost() takes a key, a value, a ttl and nanoseconds");
+        return NULL;
+    }
+    condition.cost = PyLong_AsUnsignedLongLong(args[3]);
+    if (PyErr_Occurred() || put_value(self, args[0], args[1], args[2], &condition, &version) != SHMS_OK)
+        return NULL;
+    return PyLong_FromUnsignedLongLong(version);
+}
+
 static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"add", names, 3, 2, 2};
-    static const struct condition absent = {SHMS_ADD, 0};
+    static const struct condition absent = {SHMS_ADD, 0, 0};
     PyObject *a[3] = {NULL, NULL, NULL};
     return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &absent) : NULL;
 }
@@ -337,7 +354,7 @@ static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, Py
 static PyObject *replace(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "ttl"};
     static const struct shms_signature signature = {"replace", names, 3, 2, 2};
-    static const struct condition present = {SHMS_REPLACE, 0};
+    static const struct condition present = {SHMS_REPLACE, 0, 0};
     PyObject *a[3] = {NULL, NULL, NULL};
     return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &present) : NULL;
 }
@@ -356,7 +373,7 @@ static bool parse_version(PyObject *self, const char *method, PyObject *key, PyO
 static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"key", "value", "version", "ttl"};
     static const struct shms_signature signature = {"cas", names, 4, 3, 3};
-    struct condition unchanged = {SHMS_CAS, 0};
+    struct condition unchanged = {SHMS_CAS, 0, 0};
     PyObject *a[4] = {NULL, NULL, NULL, NULL};
     if (!shms_parse(&signature, args, count, keywords, a) ||
         !parse_version(self, "cas", a[0], a[2], &unchanged.expected))
@@ -496,6 +513,12 @@ static PyMethodDef methods[] = {
     {"incr", FAST(shms_incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
     {"decr", FAST(shms_decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
     {"wait", FAST(wait), METH_FASTCALL | METH_KEYWORDS, wait_doc},
+    {"_wait_slice", FAST(shms_wait_slice), METH_FASTCALL, NULL},
+    {"_owner", shms_owner, METH_NOARGS, NULL},
+    {"_is_gone", FAST(shms_is_gone), METH_FASTCALL, NULL},
+    {"_value_and_life", shms_value_and_life, METH_O, NULL},
+    {"_cost", shms_cost, METH_O, NULL},
+    {"_put_with_cost", FAST(put_with_cost), METH_FASTCALL, NULL},
     {"_get_versioned", shms_get_versioned, METH_O, NULL},
     {"_version", shms_version, METH_O, NULL},
     {"_time_left", shms_time_left, METH_O, NULL},

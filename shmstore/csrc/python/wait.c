@@ -87,3 +87,20 @@ PyObject *shms_wait_for(PyObject *self, PyObject *key, PyObject *after, PyObject
     Py_XDECREF(none);
     return version;
 }
+
+/* _wait_slice(key, version, nanoseconds): has the entry another version by then? False: it has not, or a signal came. */
+PyObject *shms_wait_slice(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    struct waiting w = {.has_after = true};
+    if (count != 3) {
+        PyErr_SetString(PyExc_TypeError, "_wait_slice() takes a key, a version and nanoseconds");
+        return NULL;
+    }
+    w.after = PyLong_AsUnsignedLongLong(args[1]);
+    w.slice = PyLong_AsUnsignedLongLong(args[2]);
+    if (PyErr_Occurred())
+        return NULL;
+    int rc = wait_a_slice(self, args[0], &w);
+    if (rc != SHMS_OK && rc != SHMS_AGAIN)
+        return shms_store_failed(self, args[0], rc);
+    return PyErr_CheckSignals() ? NULL : PyBool_FromLong(rc == SHMS_OK);
+}

@@ -206,6 +206,19 @@ uint32_t shms_codec_extension(uint8_t *extension, const char *name, Py_ssize_t l
     return total;
 }
 
+void shms_cost_extension(struct shms_encoded *e, struct shms_put *p, uint64_t cost) {
+    uint32_t at = p->extension_length ? p->extension_length : 8, total = at + SHMS_COST_RECORD;
+    uint16_t type = SHMS_EXT_COST, bytes = sizeof cost;
+    memset(e->extension + at, 0, SHMS_COST_RECORD);
+    memset(e->extension, 0, 8);
+    memcpy(e->extension, &total, 4);
+    memcpy(e->extension + at, &type, 2);
+    memcpy(e->extension + at + 2, &bytes, 2);
+    memcpy(e->extension + at + 4, &cost, sizeof cost);
+    p->extension = e->extension;
+    p->extension_length = total;
+}
+
 /* The codec argument of put: a number, or a name. */
 static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) {
     Py_ssize_t n;

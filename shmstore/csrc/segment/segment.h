@@ -146,7 +146,7 @@ static inline uint64_t shms_home_of(const struct shms_store *s, uint64_t hash) {
 }
 static inline uint64_t shms_hash_of(const struct shms_store *s, const void *key, uint32_t length, uint32_t kind) {
     /* The kind of the key is hashed with it, so "a" and b"a" are different keys. */
-    return shms_siphash13(key, length, s->hash_key[0] ^ (kind & SHMS_FLAG_BYTES_KEY), s->hash_key[1]);
+    return shms_siphash13(key, length, s->hash_key[0] ^ (kind & SHMS_KEY_FLAGS), s->hash_key[1]);
 }
 
 /* Commits memory before it is touched for the first time, even for reading. False: the system has no page for it. A
