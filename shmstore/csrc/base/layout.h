@@ -158,7 +158,7 @@ static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
 #define SHMS_FLAG_EXTENDED 0x10u  /* an extension stands between header and key */
 #define SHMS_FLAG_MOVED 0x20u     /* the version stands behind the header: the block was not the entry's first */
 #define SHMS_VERSION_BYTES 8u
-#define SHMS_FLAG_KEPT 0x40u      /* the store's own entry, of a lock: never evicted, and no key of a user finds it */
+#define SHMS_FLAG_KEPT 0x40u /* the store's own entry, of a lock: never evicted, and no key of a user finds it */
 #define SHMS_KEY_FLAGS (SHMS_FLAG_BYTES_KEY | SHMS_FLAG_KEPT) /* part of the key */
 /* Extension: uint32 length of the whole (a multiple of 8), uint32 zero, then records: uint16 type, uint16 length,
  * bytes, padding to 8. Readers skip types that they do not know. */

@@ -104,6 +104,20 @@ RUNS = [
     Run("table", "-DSTOPPED -DCR=8 -DNCR=1 -DBKEY=0 -DBOPS=0", quick=False, live=True),
     Run("table", "-DSTOPPED -DCR=2 -DNCR=1 -DBKEY=0 -DSOPS=0 -DM_WAITS", quick=False, live=True),
     *runs_of(
+        "lease",
+        quick=["", "-DLOST"],
+        full=["-DROUNDS=3 -DDEATHS=3 -DLOST"],
+        mutations=[
+            "-DM_UNPROVED",
+            "-DM_NO_GENERATION",
+            "-DM_NO_VERSION",
+            "-DM_SPLIT",
+            "-DM_RELEASE_ANY -DLOST",
+            "-DM_NO_TAKEOVER",
+        ],
+        slow=[],
+    ),
+    *runs_of(
         "blocks",
         quick=[
             ONE + "-DWITHR=1 -DBOPS=0",

@@ -21,6 +21,8 @@ class Case:
     setup: Callable[[Any], Any] = nothing  # in the checking process, after populate(); what it returns is kept
     prepare: Callable[[Any], Any] = nothing  # in the victim, before the operation
     populate: Callable[[Any], None] = populate
+    then: Callable[[Any], Any] = nothing  # in the checking process, after a death: what survivors can do
+    tidy: Callable[[Any], Any] = nothing  # in the checking process, at the end: it removes what clear() does not
     opens: bool = False  # the operation opens the store itself
     creates: bool = False  # and there is none before
     room: tuple[str, ...] = ()  # entries to delete before others can be written: the store is full
@@ -97,6 +99,7 @@ import cases_basic  # noqa: E402, F401
 import cases_states  # noqa: E402, F401
 import cases_processes  # noqa: E402, F401
 import cases_waiting  # noqa: E402, F401
+import cases_leases  # noqa: E402, F401
 import cases_registry  # noqa: E402, F401
 import cases_scribbled  # noqa: E402, F401
 import cases_open  # noqa: E402, F401

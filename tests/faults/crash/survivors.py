@@ -95,11 +95,13 @@ class Survivors:
             raise Broken("; ".join(failed) or f"refused: {refused}")
         if seen != now:
             raise Broken(f"two processes read differently: {[name for name in names if seen[name] != now[name]]}")
+        self._go_on(store)
         store.recover()
         store.check()
         self._settle_account(store)
         for name in list(store):
             store.delete(name)
+        case.tidy(store)
         store.check()
         stats = store.stats()
         if stats.entries or stats.zombies > case.kept or stats.bytes_used:
@@ -107,6 +109,12 @@ class Survivors:
         self._nothing_leaked(store)
         if store.stats().clients > self.clients:
             raise Broken("a dead process still has a place")
+
+    def _go_on(self, store: Any) -> None:
+        try:
+            self.case.then(store)
+        except AssertionError as error:
+            raise Broken(str(error)) from None
 
     def _settle_account(self, store: Any) -> None:
         """Nobody is in an operation, and the dead have been recovered: nothing is held, lost or counted wrong."""
