@@ -120,7 +120,7 @@ def run(name: str, play: Play, args: argparse.Namespace) -> int:
         os.sched_setaffinity(0, allowed)
     _bars.show(report.bars, report.output)
     report.note(f"\n{describe(seen)}.")
-    chosen = {key: value for key, value in vars(args).items() if key not in ("json", "save")}
+    chosen = {key: value for key, value in vars(args).items() if key not in ("json", "save", "traces")}
     document = {"environment": about, "load": seen, **chosen, "rows": report.rows,
                 "bars": [bar.as_json() for bar in report.bars]}  # fmt: skip
     for path in filter(None, (args.json, RESULTS / f"{name}.json" if args.save else None)):

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
-FILES = ("ops", "peers", "arrays", "readers", "ipc", "scaling", "memory")
+FILES = ("ops", "peers", "arrays", "readers", "ipc", "scaling", "hitratio", "memory")
 PEERS = {
     "shmstore": "shmstore", "floor": "the floor", "lmdb": "LMDB", "UltraDict": "UltraDict", "sqlite3": "sqlite3",
     "diskcache": "diskcache", "memcached": "memcached", "Redis": "Redis", "Manager": "`multiprocessing.Manager`",
@@ -127,6 +127,13 @@ def growth(results: dict[str, Rows]) -> list[str]:
     return lines(("entries", *sizes, "slowest over smallest"), table)
 
 
+def hit_ratios(results: dict[str, Rows]) -> list[str]:
+    rows = list(results["hitratio"].values())
+    policies = list(rows[0]["contestants"])
+    table = ((row["title"], *(figure(median(row, policy), 2) for policy in policies)) for row in rows)
+    return lines(("trace", *policies), table)
+
+
 def memory(results: dict[str, Rows]) -> list[str]:
     rows = results["memory"]
     attach, imports = rows["attach"], rows["import"]
@@ -164,6 +171,7 @@ TABLES: dict[str, Callable[[dict[str, Rows]], list[str]]] = {
     "readers": readers,
     "ipc": ipc,
     "growth": growth,
+    "hits": hit_ratios,
     "memory": memory,
     "bars": lambda _: bars(),
 }
