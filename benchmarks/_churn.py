@@ -15,7 +15,14 @@ from typing import Any
 
 import shmstore
 
-OVERHEAD = 120  # bytes of an entry beside its value, about
+
+def block_of(length: int) -> int:
+    """The size of the block of an entry: docs/format.md, size classes."""
+    need = 40 + 12 + 5 + length + (63 if length >= 4096 else 0)
+    if need > 8192:
+        return (need + 4095) // 4096 * 4096
+    step = 16 if need <= 256 else 1 << (need - 1).bit_length() - 4
+    return max((need + step - 1) // step * step, 48)
 
 
 def churn(low: int, high: int, fill: float, puts: int, size: int, compact_every: int, seed: int) -> dict[str, Any]:
@@ -30,11 +37,11 @@ def churn(low: int, high: int, fill: float, puts: int, size: int, compact_every:
     names: list[str] = []
     took: list[int] = []
     used = number = refused = 0
-    full = False
+    full = stuck = False  # stuck: refused before it was as full as it should be
     while len(took) < puts:
         length = int(math.exp(rng.uniform(math.log(low), math.log(high)))) if spread else rng.randint(low, high)
-        while used + length + OVERHEAD > fill * heap:
-            full = True
+        while used + block_of(length) > fill * heap or (stuck and names):
+            full, stuck = True, False
             at = rng.randrange(len(names))
             names[at], name = names[-1], names[at]
             names.pop()
@@ -54,9 +61,10 @@ def churn(low: int, high: int, fill: float, puts: int, size: int, compact_every:
         if full:
             took.append(end - begin)
             refused += not stored
+        stuck = not full and not stored
         if stored:
             names.append(name)
-            sizes[name] = length + OVERHEAD
+            sizes[name] = block_of(length)
             used += sizes[name]
     store.check()
     stats = store.stats()
