@@ -3,9 +3,10 @@
 
 #include "engine/heap.h"
 
-#define BLOCKS_AT_ONCE 256u
-#define PAGES_AT_ONCE 16384u
-#define BYTES_AT_ONCE (512u << 10)
+#define BYTES_AT_ONCE (1u << 20) /* copied in a step, and for other work as many as could be copied in that time: */
+#define PER_MOVE 4096u
+#define PER_LOOK 256u
+#define PER_PAGE 16u
 #define TRIES 64u /* looks at a block that another process is about to publish or to free, or whose home is locked */
 
 void shms_clear_begin(struct shms_store *s, uint64_t first, uint64_t end, bool opens, struct shms_clearing *w) {
@@ -32,24 +33,24 @@ static int empty_block(struct shms_store *s, struct shms_record *record, const s
     return rc == SHMS_OK || rc == SHMS_MISS ? SHMS_AGAIN : SHMS_FULL;
 }
 
-/* Step 2, for the span at w->at. */
+/* Step 2, for the span at w->at. *left: what this step may still do, in bytes. */
 static int empty_span(struct shms_store *s, struct shms_record *record, const struct shms_span *span,
-                      struct shms_clearing *w) {
-    uint64_t left = BYTES_AT_ONCE;
+                      struct shms_clearing *w, uint64_t *left) {
     shms_heap_hide(s, span); /* others may have freed blocks meanwhile */
-    for (uint32_t looks = 0; w->block < span->blocks; looks++) {
-        if (looks == BLOCKS_AT_ONCE || left == 0)
+    while (w->block < span->blocks) {
+        if (*left == 0)
             return SHMS_AGAIN;
         if (w->moving) {
             uint64_t before = w->move.copied;
-            if (!shms_move_copy(s, &w->move, left))
+            if (!shms_move_copy(s, &w->move, *left))
                 return SHMS_AGAIN;
-            left -= w->move.copied - before;
+            *left -= shms_min(w->move.copied - before + PER_MOVE, *left);
             w->moving = false;
             if (shms_move_end(s, record, &w->move, true) == SHMS_BUSY)
                 w->tries += TRIES / 4; /* it has spun already. Whatever came of it, the word is looked at again */
             continue;
         }
+        *left -= shms_min(PER_LOOK, *left);
         uint32_t tries = w->tries;
         int rc = empty_block(s, record, span, w);
         if (rc == SHMS_FULL)
@@ -65,20 +66,21 @@ static int empty_span(struct shms_store *s, struct shms_record *record, const st
 
 int shms_clear_step(struct shms_store *s, struct shms_record *record, struct shms_clearing *w) {
     struct shms_span span;
-    for (uint32_t looks = 0; w->at < w->end; looks++) {
-        if (looks >= PAGES_AT_ONCE)
+    uint64_t left = BYTES_AT_ONCE;
+    while (w->at < w->end) {
+        if (left == 0)
             return SHMS_AGAIN;
         uint64_t word = shms_load_acquire(&s->pages[w->at].word);
         if (word == 0) {
+            left -= shms_min(PER_PAGE, left);
             w->at++;
             continue;
         }
         if (!SHMS_PAGE_IS_OPEN(word) || !shms_span_at(s, w->at, &span) || w->at + span.pages > w->end)
             return SHMS_FULL; /* another process has opened or closed a span here */
-        int rc = empty_span(s, record, &span, w);
+        int rc = empty_span(s, record, &span, w, &left);
         if (rc != SHMS_OK)
             return rc;
-        looks += span.blocks;
         w->block = 0; /* of the next span; or of this one again, if another process has allocated in it */
         if (!shms_span_close_unseen(s, &span) && w->tries++ >= TRIES)
             return SHMS_FULL;
@@ -90,7 +92,8 @@ void shms_clear_end(struct shms_store *s, struct shms_record *record, struct shm
     if (w->moving)
         shms_move_cancel(s, record, &w->move);
     w->moving = false;
-    for (uint64_t page = w->first; page < w->end;)
-        if (shms_heap_tidy(s, &page, 1))
-            break;
+    shms_span_find_free(s, w->first, w->end);
+    uint64_t page = w->at; /* all before it are free, and the maps behind it have not been touched */
+    if (page < w->end)
+        shms_heap_tidy(s, &page, 1);
 }

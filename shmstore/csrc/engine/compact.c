@@ -38,24 +38,6 @@ void shms_hunt_end(struct shms_store *s, struct shms_hunt *h) { shms_search_end(
 
 enum { TIDY, COUNT, PACK, PAGES, RUNS, DONE };
 
-/* Counts free blocks of each class, and free pages. True: all pages have been looked at. */
-static bool count(struct shms_store *s, struct shms_compact *c) {
-    uint64_t high = shms_pages_high(s);
-    if (c->page == 0) {
-        memset(c->spare, 0, sizeof c->spare);
-        c->free_pages = s->heap_pages - high;
-    }
-    for (uint32_t looks = 0; looks < PAGES_AT_ONCE && c->page < high; looks++) {
-        struct shms_span span;
-        bool open = shms_span_at(s, c->page, &span);
-        if (open && span.kind != SHMS_CLASS_LARGE)
-            c->spare[span.kind] += shms_search_free(s, &span);
-        c->free_pages += !open && shms_load_relaxed(&s->pages[c->page].word) == 0;
-        c->page += open ? span.pages : 1;
-    }
-    return c->page >= high;
-}
-
 /* Begins to empty the next span whose entries the other spans of its class can hold. True: there is none left. */
 static bool pack(struct shms_store *s, struct shms_compact *c) {
     uint64_t high = shms_pages_high(s);
@@ -67,7 +49,7 @@ static bool pack(struct shms_store *s, struct shms_compact *c) {
         if (!open || span.kind == SHMS_CLASS_LARGE)
             continue;
         uint32_t used = span.blocks - shms_search_free(s, &span);
-        if (used == 0 || used * 4 > c->share * span.blocks || c->spare[span.kind] < span.blocks)
+        if (used == 0 || used * 4 > c->share * span.blocks || c->search.spare[span.kind] < span.blocks)
             continue;
         c->kind = span.kind;
         c->blocks = span.blocks;
@@ -81,8 +63,8 @@ static bool pack(struct shms_store *s, struct shms_compact *c) {
 /* Chooses the length of the next run: half way from what there is to what could not be made. False: near enough. */
 static bool choose_run(struct shms_store *s, struct shms_compact *c) {
     uint64_t longest = shms_span_longest_free(s);
-    c->wanted = c->wanted ? longest + (shms_max(c->wanted, longest) - longest) / 2 : c->free_pages;
-    if (c->wanted <= longest + c->free_pages / 64)
+    c->wanted = c->wanted ? longest + (shms_max(c->wanted, longest) - longest) / 2 : c->search.free_pages;
+    if (c->wanted <= longest + c->search.free_pages / 64)
         return false;
     c->busy = true;
     shms_search_run(&c->search, c->wanted);
@@ -93,13 +75,13 @@ static bool choose_run(struct shms_store *s, struct shms_compact *c) {
 static void conclude(struct shms_compact *c, int rc) {
     c->busy = false;
     if (c->part == PACK && rc == SHMS_OK)
-        c->spare[c->kind] -= shms_min(c->spare[c->kind], c->blocks);
+        c->search.spare[c->kind] -= shms_min(c->search.spare[c->kind], c->blocks);
     if (c->part == RUNS && rc == SHMS_OK)
         c->part = DONE;
 }
 
 static void part_done(struct shms_compact *c) {
-    c->page = 0;
+    c->page = c->search.page = 0;
     c->part++;
     if (c->part == PAGES && ++c->share <= 4)
         c->part = PACK; /* the next passes take spans that are fuller */
@@ -122,7 +104,7 @@ int shms_compact_step(struct shms_store *s, struct shms_compact *c) {
     } else if (c->part == TIDY   ? shms_heap_tidy(s, &c->page, BLOCKS_AT_ONCE)
                : c->part == PACK ? pack(s, c)
                : c->part == RUNS ? !choose_run(s, c)
-                                 : count(s, c))
+                                 : shms_search_count(s, &c->search))
         part_done(c);
     c->moved = shms_load_relaxed(&s->me->counters[SHMS_MOVES]) - c->moves_before;
     return c->part == DONE ? SHMS_OK : SHMS_AGAIN;

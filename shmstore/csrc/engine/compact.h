@@ -30,11 +30,10 @@ void shms_hunt_end(struct shms_store *s, struct shms_hunt *h);
 struct shms_compact {
     uint64_t moved; /* entries; first, as in compact.cdef.h */
     uint64_t part, page;
-    uint64_t moves_before;        /* this client's counter of moves, when it began */
-    uint64_t share;               /* of a span's blocks that may be in use for it to be packed, in quarters */
-    uint64_t spare[SHMS_CLASSES]; /* free blocks of each class */
-    uint32_t kind, blocks;        /* of the span that is being packed */
-    uint64_t free_pages, wanted;
+    uint64_t moves_before; /* this client's counter of moves, when it began */
+    uint64_t share;        /* of a span's blocks that may be in use for it to be packed, in quarters */
+    uint32_t kind, blocks; /* of the span that is being packed */
+    uint64_t wanted;
     bool busy; /* the search has something to do */
     struct shms_search search;
 };

@@ -29,6 +29,13 @@ static bool is_elsewhere(const struct shms_search *f, uint64_t page) {
     return false;
 }
 
+/* Can the entries of this span be put elsewhere? Either into other spans of the class, or into a new one. */
+static bool fits_elsewhere(const struct shms_search *f, const struct shms_level *l, const struct shms_span *span,
+                           uint32_t free) {
+    return f->spare[span->kind] >= span->blocks || span->blocks == free ||
+           l->longest >= (span->bytes + SHMS_PAGE - 1) / SHMS_PAGE;
+}
+
 static struct unit unit_at(const struct shms_store *s, const struct shms_search *f, const struct shms_level *l,
                            uint64_t page) {
     struct shms_span span;
@@ -46,7 +53,9 @@ static struct unit unit_at(const struct shms_store *s, const struct shms_search 
         return (struct unit){span.pages, UINT64_MAX};
     if (span.kind == SHMS_CLASS_LARGE) /* for want of a run for it another window must be emptied */
         return (struct unit){span.pages, (span.bytes + PER_BLOCK) * (longer ? 3 : 1)};
-    return (struct unit){span.pages, (span.blocks - shms_search_free(s, &span)) * (span.bytes + PER_BLOCK)};
+    uint32_t free = shms_search_free(s, &span);
+    return (struct unit){span.pages, fits_elsewhere(f, l, &span, free) ? (span.blocks - free) * (span.bytes + PER_BLOCK)
+                                                                       : UINT64_MAX};
 }
 
 static void look_begin(struct shms_store *s, struct shms_level *l) {
@@ -84,6 +93,23 @@ static bool look_some(const struct shms_store *s, const struct shms_search *f, s
     return false;
 }
 
+bool shms_search_count(struct shms_store *s, struct shms_search *f) {
+    uint64_t high = shms_pages_high(s);
+    if (f->page == 0) {
+        memset(f->spare, 0, sizeof f->spare);
+        f->free_pages = s->heap_pages - high;
+    }
+    for (uint32_t looks = 0; looks < LOOKS_AT_ONCE && f->page < high; looks++) {
+        struct shms_span span;
+        bool open = shms_span_at(s, f->page, &span);
+        if (open && span.kind != SHMS_CLASS_LARGE)
+            f->spare[span.kind] += shms_search_free(s, &span);
+        f->free_pages += !open && shms_load_relaxed(&s->pages[f->page].word) == 0;
+        f->page += open ? span.pages : 1;
+    }
+    return f->page >= high;
+}
+
 /* ---- levels */
 
 static bool push(struct shms_search *f, uint64_t wanted) {
@@ -116,6 +142,10 @@ static int level_step(struct shms_store *s, struct shms_search *f, struct shms_l
         if (l->window.lacks && l->window.lacks < l->wanted && push(f, l->window.lacks))
             return SHMS_AGAIN;
         return give_up_window(s, f, l);
+    }
+    if (f->page < shms_pages_high(s) && !l->looking) {
+        shms_search_count(s, f);
+        return SHMS_AGAIN;
     }
     if (!l->looking)
         look_begin(s, l);
@@ -155,6 +185,7 @@ int shms_search_step(struct shms_store *s, struct shms_search *f) {
 
 bool shms_search_begin(struct shms_store *s, uint64_t wanted, struct shms_search *f) {
     f->count = 0;
+    f->page = 0;
     f->epoch = shms_fork_epoch;
     f->owner = s->owner;
     f->record = shms_record_take(s);

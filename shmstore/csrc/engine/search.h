@@ -1,8 +1,9 @@
 /* search.h: finding a run of pages that costs little to empty, and emptying it
  *
  * CHOICE  One pass over the page table with two ends that move. Of all runs of the wanted length that begin and end at a
- *   span's border it takes the one with the fewest bytes in use, by the maps of free blocks (hints). A block that is longer
- *   than any free run and a span that could not be emptied are borders.
+ *   span's border it takes the one with the fewest bytes in use, by the maps of free blocks (hints). Borders are a span that
+ *   could not be emptied, a block that is longer than any free run, and a span of small blocks for which neither the other
+ *   spans of its class have room nor a new one. So a store that is really full is found to be so by looking.
  * LEVELS  A block that finds no run of its own length elsewhere is not given up at once: a second search, inside of the first,
  *   looks for that shorter run, outside of the window of the first one.
  *   EXAMPLE  Ten pages are wanted, A and B are blocks of six and two pages, each dot is a free page:
@@ -34,7 +35,10 @@ struct shms_level {
 struct shms_search {
     uint64_t owner; /* the client that this process was when it took the record */
     uint32_t epoch;
-    int record; /* of the moves */
+    int record;                   /* of the moves */
+    uint64_t page;                /* up to here has been counted: */
+    uint64_t free_pages;          /* and */
+    uint64_t spare[SHMS_CLASSES]; /* free blocks of each class */
     uint32_t count;
     struct shms_level levels[SHMS_LEVELS];
 };
@@ -45,6 +49,8 @@ bool shms_search_begin(struct shms_store *s, uint64_t wanted, struct shms_search
  * REQUIRES: shms_search_begin, and no step that returned SHMS_AGAIN was the last. */
 void shms_search_run(struct shms_search *f, uint64_t wanted);
 void shms_search_span(struct shms_store *s, struct shms_search *f, uint64_t first, uint64_t end);
+/* Counts free pages, and free blocks by the hints. True: all pages have been looked at. f->page 0: begins anew. */
+bool shms_search_count(struct shms_store *s, struct shms_search *f);
 /* The next step. SHMS_AGAIN: there are steps left. SHMS_OK: there is a run of so many free pages, unless another process has
  * taken it already. SHMS_FULL: none could be made. */
 int shms_search_step(struct shms_store *s, struct shms_search *f);

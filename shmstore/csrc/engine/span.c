@@ -436,9 +436,13 @@ void shms_span_settle(struct shms_store *s, uint64_t run, uint64_t number, uint6
 }
 
 void shms_span_find_free(struct shms_store *s, uint64_t from, uint64_t to) {
-    for (uint64_t page = from; page < to; page++)
-        if (shms_load_relaxed(&s->pages[page].word) == 0 && bit(s->taken, page))
-            show(s, page, page + 1);
+    for (uint64_t end; from < to; from = end) {
+        bool hidden = shms_load_relaxed(&s->pages[from].word) == 0 && bit(s->taken, from);
+        for (end = from + 1; hidden && end < to && shms_load_relaxed(&s->pages[end].word) == 0;)
+            end++;
+        if (hidden)
+            show(s, from, end);
+    }
 }
 
 uint64_t shms_span_longest_free(struct shms_store *s) {
