@@ -95,7 +95,9 @@ class Audit:
             at = clients + i * size
             state = self._u64(at) >> 44 & 0xF
             for k in (0, 1):
-                self.used[k] = (self.used[k] + self._u64(at + 64 + 8 * (8 + k))) % 2**64
+                self.used[k] = (
+                    self.used[k] + self._u64(at + 64 + 8 * (8 + k))
+                ) % 2**48  # above: the owner's generation
             if not state:
                 continue
             self.states[i + 1] = state
