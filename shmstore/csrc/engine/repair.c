@@ -235,6 +235,7 @@ static int repair_reach(struct shms_store *s, struct candidate *c, uint64_t *los
 
 static void repair_counters(struct shms_store *s, const struct shms_repair *r) {
     struct shms_used now;
+    static_assert(sizeof now.sums == sizeof r->sums, "both are sums of the same counters");
     shms_used_now(s, &now);
     if (now.busy || r->busy || memcmp(now.sums, r->sums, sizeof now.sums) != 0)
         return;

@@ -85,6 +85,9 @@ RUNS = [
         ],
         slow=["-DM_NO_SLOT -DBKEY=0", "-DM_SLOT_LATE -DAOPS=2 -DBKEY=0", "-DM_REACH_LATE -DPRE=3"],
     ),
+    Run("table", "-DSTOPPED -DCR=2 -DNCR=1 -DBKEY=0 -DSOPS=0", quick=False, live=True),
+    Run("table", "-DSTOPPED -DCR=8 -DNCR=1 -DBKEY=0 -DBOPS=0", quick=False, live=True),
+    Run("table", "-DSTOPPED -DCR=2 -DNCR=1 -DBKEY=0 -DSOPS=0 -DM_WAITS", quick=False, live=True),
     *runs_of(
         "move",
         quick=["-DWOPS=1 -DCR=2", "-DMOVERS=2 -DWOPS=1 -DALONE"],
@@ -100,9 +103,6 @@ RUNS = [
         ],
         slow=[],
     ),
-    Run("table", "-DSTOPPED -DCR=2 -DNCR=1 -DBKEY=0 -DSOPS=0", quick=False, live=True),
-    Run("table", "-DSTOPPED -DCR=8 -DNCR=1 -DBKEY=0 -DBOPS=0", quick=False, live=True),
-    Run("table", "-DSTOPPED -DCR=2 -DNCR=1 -DBKEY=0 -DSOPS=0 -DM_WAITS", quick=False, live=True),
     *runs_of(
         "lease",
         quick=["", "-DLOST"],

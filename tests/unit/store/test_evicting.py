@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections import OrderedDict
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import shmstore
+
+sys.path.insert(0, str(Path(__file__).parent))
+from segment_words import Memory  # noqa: E402
 
 
 @pytest.fixture
@@ -76,6 +81,22 @@ def test_it_has_no_more_entries_than_it_may_have(key: Any, entries: int) -> None
         assert len(cache) == entries
         assert cache.stats().evictions_by_count == 3 * entries
         cache.check()
+        cache.destroy()
+
+
+def test_a_miscount_is_repaired_after_evictions_by_count(key: Any) -> None:
+    with shmstore.Cache[int](key, size="1M", max_entries=50) as cache:
+        for n in range(80):
+            cache.put(f"name{n}", n)
+        assert cache.stats().evictions_by_count == 30
+        memory = Memory(cache)
+        memory.set(memory.used(0), memory.word(memory.used(0)) + 3)
+        assert cache.stats().entries == 53
+        with pytest.raises(shmstore.StoreCorrupt, match="I8"):
+            cache.check()
+        assert cache.check(repair=True) == 0
+        cache.check()
+        assert cache.stats().entries == 50
         cache.destroy()
 
 
