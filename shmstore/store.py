@@ -71,8 +71,9 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     Reads wait for no other process. A process that is killed at any moment leaves every key with its complete old
     or new value. A process that needs a lock of the dead one takes it over.
 
-    Threads may share a handle. A forked child uses the inherited handle as a client of its own. A pickled handle
-    attaches to the same store where it is unpickled, and never creates one.
+    Threads may share a handle, or open one each: all handles of a process on a store are one client of it. A forked
+    child uses an inherited handle as a client of its own. A pickled handle attaches to the same store where it is
+    unpickled, and never creates one.
 
     >>> with shmstore.Store("example", size="1M") as store:
     ...     store["user:1"] = {"name": "Ada"}

@@ -140,7 +140,7 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
         )
     if status == lib.SHMS_NO_CLIENT:
         return errors.TooManyClients(
-            f"{store}: the client table is full: every slot belongs to a live process; close handles, attach with "
+            f"{store}: the client table is full: every slot belongs to a live process; close handles of other processes, attach with "
             "readonly=True, which needs no slot, or create the store again with a larger max_clients"
         )
     if status == lib.SHMS_TIMEOUT and not result.pid:
