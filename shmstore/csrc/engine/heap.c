@@ -317,30 +317,36 @@ void shms_heap_unpinned(struct shms_store *s, uint64_t offset, uint64_t life) {
 
 /* ---- tidying */
 
+/* Is the block free, or was it a zombie that is not pinned? */
+static bool is_free(struct shms_store *s, const struct shms_span *span, uint32_t i) {
+    uint64_t offset = span->start + i * span->bytes, w = shms_load_acquire(shms_word_at(s, offset));
+    if ((w & 3) == SHMS_WORD_ENDED)
+        shms_heap_unpinned(s, offset, w & ~3ull);
+    return shms_load_acquire(shms_word_at(s, offset)) == span->free;
+}
+
 /* Sets the bits of free blocks, frees zombies that are not pinned, and closes the span if nothing else is in it. Bits
- * that a process keeps to itself are set, too: then it finds that others were faster. */
-static void tidy_span(struct shms_store *s, const struct shms_span *span) {
+ * that a process keeps to itself are set, too: then it finds that others were faster. Blocks of less than `least` bytes
+ * are of no use: a span of them is of use only if it is empty. Returns how many blocks were looked at. */
+static uint32_t tidy_span(struct shms_store *s, const struct shms_span *span, uint64_t least) {
     uint64_t map[2] = {0, 0};
-    uint32_t free = 0;
-    for (uint32_t i = 0; i < span->blocks; i++) {
-        uint64_t offset = span->start + i * span->bytes, w = shms_load_acquire(shms_word_at(s, offset));
-        if ((w & 3) == SHMS_WORD_ENDED)
-            shms_heap_unpinned(s, offset, w & ~3ull);
-        if (shms_load_acquire(shms_word_at(s, offset)) != span->free)
-            continue;
-        map[i / 64] |= 1ull << (i % 64);
-        free++;
-    }
-    if (free == 0 || (free == span->blocks && shms_span_close(s, span)))
-        return;
+    uint32_t free = 0, i = 0;
+    for (; i < span->blocks && (span->bytes >= least || free == i); i++)
+        if (is_free(s, span, i)) {
+            map[i / 64] |= 1ull << (i % 64);
+            free++;
+        }
+    if (free == 0 || (free == span->blocks && shms_span_close(s, span)) || i < span->blocks)
+        return i;
     for (uint32_t half = 0; half < 2; half++)
         if (map[half] & ~shms_load_relaxed(&s->pages[span->first].map[half]))
             shms_fetch_or_acq_rel(&s->pages[span->first].map[half], map[half]);
     if (span->blocks > 1)
         class_push(s, span->kind, span->first);
+    return i;
 }
 
-bool shms_heap_tidy(struct shms_store *s, uint64_t *page, uint64_t most) {
+bool shms_heap_tidy_for(struct shms_store *s, uint64_t least, uint64_t *page, uint64_t most) {
     uint64_t high = shms_pages_high(s), done = 0;
     if (*page == 0)
         s->pages_missed = UINT64_MAX; /* the next search looks at all free pages */
@@ -349,8 +355,7 @@ bool shms_heap_tidy(struct shms_store *s, uint64_t *page, uint64_t most) {
         if (done++ >= most)
             return false;
         if (shms_span_at(s, *page, &span)) {
-            tidy_span(s, &span);
-            done += span.blocks;
+            done += tidy_span(s, &span, least);
             *page += span.pages;
         } else {
             shms_span_find_free(s, *page, *page + 1);

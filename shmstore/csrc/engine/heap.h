@@ -56,9 +56,14 @@ void shms_heap_hide(struct shms_store *s, const struct shms_span *span);
 void shms_heap_unpinned(struct shms_store *s, uint64_t offset, uint64_t life);
 /* Gives up what this process keeps to itself, for others to use. REQUIRES: the GIL. */
 void shms_heap_leave(struct shms_store *s);
+/* The same as shms_heap_tidy, for an allocation of `least` bytes: a span of smaller blocks is left after its first block
+ * that is in use. So a heap full of small blocks, half of them free, costs a look or two at each span. */
+bool shms_heap_tidy_for(struct shms_store *s, uint64_t least, uint64_t *page, uint64_t most);
 /* Computes hints of free memory anew, page by page from *page on, and closes empty spans: at most so many blocks and
  * pages. False: there are pages left. Takes no lock. */
-bool shms_heap_tidy(struct shms_store *s, uint64_t *page, uint64_t most);
+static inline bool shms_heap_tidy(struct shms_store *s, uint64_t *page, uint64_t most) {
+    return shms_heap_tidy_for(s, 0, page, most);
+}
 /* The capacity of the block at `offset`; 0 if there can be no block. */
 static inline uint64_t shms_heap_capacity(const struct shms_store *s, uint64_t offset) {
     struct shms_span span;

@@ -119,7 +119,7 @@ int shms_make_room(struct shms_store *s, struct shms_room *room) {
         shms_record_put(s, index);
         return SHMS_AGAIN;
     }
-    if (!shms_heap_tidy(s, &room->page, BLOCKS_AT_ONCE))
+    if (!shms_heap_tidy_for(s, room->bytes, &room->page, BLOCKS_AT_ONCE))
         return SHMS_AGAIN;
     return room->passed_over ? SHMS_BUSY : SHMS_OK;
 }

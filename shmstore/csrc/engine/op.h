@@ -83,6 +83,7 @@ void shms_op_end(struct shms_op *op);
  * REQUIRES: no lock is held; it may call the kernel. SHMS_AGAIN: there are steps left, call again. SHMS_BUSY: all is
  * done, and something was passed over because a lock was busy, so a later try may find room. SHMS_OK: all is done. */
 struct shms_room {
+    uint64_t bytes; /* that are wanted. 0: the hints of all blocks are to be right */
     uint64_t page, group;
     uint32_t client;
     bool recovered, passed_over;

@@ -47,8 +47,8 @@ static int write_value(struct shms_call *c, struct shms_op *op, const struct shm
 
 /* After FULL or TABLE_FULL: makes what room can be made, in steps, between which the GIL is given up. SHMS_OK: try again.
  * *all: what is left needs no second try. SHMS_TIMEOUT: some entries that are due stay locked. */
-static int make_room(struct shms_call *c, bool *all) {
-    struct shms_room room = {0};
+static int make_room(struct shms_call *c, uint64_t bytes, bool *all) {
+    struct shms_room room = {.bytes = bytes};
     int rc;
     while ((rc = shms_make_room(c->h->s, &room)) == SHMS_AGAIN)
         if ((rc = shms_call_pause(c)) != SHMS_OK)
@@ -84,7 +84,7 @@ static int reserve_again(struct shms_call *c, struct shms_op *op, const struct s
     do {
         rc = evicts ? evict_window(c, &window, bytes) : all ? make_run(c, &hunt, bytes) : SHMS_FULL;
         if (rc == SHMS_FULL && !all)
-            rc = make_room(c, &all);
+            rc = make_room(c, bytes, &all);
     } while (rc == SHMS_OK && (rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length,
                                                     put->expiry)) == SHMS_FULL);
     shms_hunt_end(c->h->s, &hunt);
@@ -121,7 +121,7 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
         if (rc == SHMS_TABLE_FULL && shms_evicts(s) && shms_evict_near(s, op.key.home))
             rc = SHMS_OK;
         else if (rc == SHMS_TABLE_FULL && !all) {
-            rc = make_room(c, &all);
+            rc = make_room(c, UINT64_MAX, &all);
             rc = rc == SHMS_TIMEOUT ? SHMS_TABLE_FULL : rc;
         } else if (rc == SHMS_BUSY)
             rc = shms_call_wait(c, op.busy, op.seen);
