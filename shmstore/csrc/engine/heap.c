@@ -299,6 +299,8 @@ void shms_heap_end_unseen(struct shms_store *s, uint64_t offset, uint64_t life) 
 }
 
 void shms_heap_hide(struct shms_store *s, const struct shms_span *span) {
+    if (span->kind == SHMS_CLASS_LARGE)
+        return; /* nobody keeps a large block, or looks for one by its map */
     struct shms_own_span *own = &s->own[span->kind];
     for (uint32_t half = 0; half < 2; half++)
         if (shms_load_relaxed(&s->pages[span->first].map[half]))

@@ -10,6 +10,7 @@
 
 #include "harness.h"
 #include "base/number.h"
+#include "engine/compact.h"
 #include "engine/wait.h"
 #include "engine/walk.h"
 
@@ -183,7 +184,7 @@ static uint64_t get_value(struct worker *w, uint32_t key) {
             continue;
         expect_whole(w->copy, f.value_length, key);
         shms_fetch_add_acq_rel(&tally->hits, 1);
-        return f.life;
+        return shms_entry_version(&f);
     }
     return 0;
 }
@@ -290,6 +291,16 @@ static void sweep(struct worker *w) {
     shms_record_put(w->s, index);
 }
 
+/* In mode "shared" other threads go on between two steps. It may be given up in the middle. */
+static void compact(struct worker *w) {
+    struct shms_compact c = {0};
+    uint64_t steps = next(w) % 200, deadline = 0;
+    while (shms_compact_step(w->s, &c) == SHMS_AGAIN && steps--)
+        if (w->shares)
+            await(w, NULL, 0, &deadline);
+    shms_compact_end(w->s, &c);
+}
+
 static void operate(struct worker *w) {
     uint64_t r = next(w), version, cursor;
     uint32_t key = (uint32_t)(r >> 8) % KEYS;
@@ -352,6 +363,8 @@ static void operate(struct worker *w) {
             make_room(w->s);
         else if ((r >> 32) % 16 == 2)
             shms_heap_leave(w->s);
+        else if ((r >> 32) % 16 == 3)
+            compact(w);
         break;
     case 23:
         if ((r >> 32) % 64 == 0 && w->mortal)
