@@ -17,7 +17,12 @@ from django.conf import settings
 settings.configure(CACHES=CACHES, SESSION_ENGINE=SESSION_ENGINE)
 django.setup()
 """
-SECTIONS = {"Django": ("django", "shop", CONFIGURE)}
+SECTIONS = {
+    "Django": ("django", "shop", CONFIGURE),
+    "cachelib": ("cachelib", "shop", ""),
+    "Flask-Caching": ("flask_caching", "shop", ""),
+    "Flask-Session": ("flask_session", "sessions", ""),
+}
 
 
 @pytest.mark.parametrize("section", SECTIONS)
