@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
-FILES = ("ops", "peers", "arrays", "readers", "ipc", "scaling", "hitratio", "memory")
+FILES = ("ops", "peers", "arrays", "readers", "ipc", "scaling", "hitratio", "fragmentation", "memory")
 PEERS = {
     "shmstore": "shmstore", "floor": "the floor", "lmdb": "LMDB", "UltraDict": "UltraDict", "sqlite3": "sqlite3",
     "diskcache": "diskcache", "memcached": "memcached", "Redis": "Redis", "Manager": "`multiprocessing.Manager`",
@@ -134,6 +134,23 @@ def hit_ratios(results: dict[str, Rows]) -> list[str]:
     return lines(("trace", *policies), table)
 
 
+def fragmentation(results: dict[str, Rows]) -> list[str]:
+    table = []
+    for row in results["fragmentation"].values():
+        for name, title in (
+            ("before", "former heap"),
+            ("shmstore", "shmstore"),
+            ("with compact()", "with `compact()`"),
+        ):
+            found = row["contestants"].get(name)
+            if found is None:
+                continue
+            tail = found["single_operations_ns"]
+            micro = (figure(tail[part] / 1000) for part in ("p50", "p99", "p99.9", "max"))
+            table.append((row["title"], title, f"{row['refused'][name]:.2%}", *micro))
+    return lines(("values", "", "refused", "put, p50 µs", "p99", "p99.9", "max"), table)
+
+
 def memory(results: dict[str, Rows]) -> list[str]:
     rows = results["memory"]
     attach, imports = rows["attach"], rows["import"]
@@ -172,6 +189,7 @@ TABLES: dict[str, Callable[[dict[str, Rows]], list[str]]] = {
     "ipc": ipc,
     "growth": growth,
     "hits": hit_ratios,
+    "fragmentation": fragmentation,
     "memory": memory,
     "bars": lambda _: bars(),
 }
