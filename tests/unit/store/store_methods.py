@@ -63,6 +63,7 @@ WRITES = {
     "clear": lambda s: s.clear(),
     "view": lambda s: s.view("k"),
     "recover": lambda s: s.recover(),
+    "compact": lambda s: s.compact(),
     "destroy": lambda s: s.destroy(),
 }
 NEITHER = {"close", "closed"}
