@@ -10,7 +10,7 @@
 #define IN_ORDER 8u      /* evicted in the order of the policy before other means are tried */
 #define ENTRIES_TRIES 8u /* evictions for one entry */
 #define PLACES 8u        /* windows emptied for one small block */
-#define WINDOWS_TRIED 256u
+#define WINDOWS_TRIED 64u
 #define BLOCKS_AT_ONCE 1024u
 
 void shms_evict_entries(struct shms_store *s, struct shms_record *record) {
@@ -68,8 +68,10 @@ static int in_place(struct shms_store *s, struct shms_record *record, uint32_t k
 
 int shms_evict_alloc(struct shms_store *s, struct shms_record *record, uint64_t bytes) {
     uint32_t kind = shms_class_of(bytes);
-    /* A large block takes a window anyway; what is evicted elsewhere before that is evicted for nothing. */
-    uint64_t wanted = bytes > shms_heap_largest(s) / 10 ? bytes / 4 : bytes, evicted = 0;
+    /* A large block takes a window anyway: what is evicted elsewhere before that is evicted for nothing. */
+    uint64_t wanted = bytes > shms_heap_largest(s) / 10 ? 0 : bytes, evicted = 0;
+    if (!wanted && shms_any_expiry(s) && shms_expire_first(s, record) && shms_heap_alloc(s, record, bytes) == SHMS_OK)
+        return SHMS_OK;
     for (uint32_t i = 0; i < IN_ORDER && evicted < wanted; i++) {
         if (!expire_or_evict(s, record, &evicted))
             break;
@@ -88,6 +90,7 @@ int shms_evict_window(struct shms_store *s, struct shms_window *w, uint64_t byte
     int index = shms_record_take(s);
     if (index < 0)
         return SHMS_AGAIN;
+    s->spared = w->spared;
     int rc = shms_window_clear_some(s, &s->me->records[index], w, BLOCKS_AT_ONCE);
     shms_record_put(s, index);
     if (rc != SHMS_AGAIN)

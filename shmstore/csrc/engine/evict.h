@@ -8,7 +8,8 @@
  *     class needs. It is emptied, and its pages are used
  *   5 the least used of some blocks of a class that fits
  *   6 the emptiest of some windows
- *   for a larger block: 1, 2, and then windows in steps (shms_evict_window), because that takes longer.
+ *   for a larger block: 1, 2, and then windows in steps (shms_evict_window), because that takes longer. Without 2 if it
+ *   takes more than a tenth of the heap.
  * LIMITS  Bounded: 1 to 6 look at a few thousand hints and blocks. Processes do not wait for one another. What one frees,
  *   another one may take; then the caller tries again. */
 #ifndef SHMS_EVICT_H

@@ -45,6 +45,7 @@ static void fill(struct shms_op *op, const void *extension, uint32_t extension_l
 static void make_room_for_entry(struct shms_op *op) {
     struct shms_entry x;
     shms_evict_prepare(op->s);
+    op->s->spared = op->key.hash;
     if (SHMS_UNLIKELY(shms_policy_shares(op->s).entries >= op->s->entries_max) && !op->only_replaces &&
         shms_find(op->s, &op->key, &x) == SHMS_MISS)
         shms_evict_entries(op->s, op->record);

@@ -14,6 +14,8 @@ uint64_t shms_evict_slot(struct shms_store *s, struct shms_record *record, uint6
         return 0;
     if (SHMS_UNLIKELY(shms_load_relaxed(&x.block->lengths) & SHMS_FLAG_KEPT)) /* of another life? Then take_out fails */
         return 0;
+    if (hash == s->spared)
+        return 0;
     uint64_t offset = SHMS_SLOT_BLOCK(x.word), bytes = shms_heap_capacity(s, offset);
     if (cause == SHMS_FOR_MEMORY && (shms_load_relaxed(&x.block->word) & SHMS_WORD_PINNED) &&
         shms_pin_any(s, offset, x.life))

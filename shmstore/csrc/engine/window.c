@@ -65,6 +65,7 @@ bool shms_window_choose(struct shms_store *s, uint64_t pages, struct shms_window
     if (best.used == UINT64_MAX)
         return false;
     best.tries = w->tries;
+    best.spared = w->spared;
     *w = best;
     return true;
 }

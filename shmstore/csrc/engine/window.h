@@ -15,6 +15,7 @@ struct shms_window {
     uint64_t at;          /* the next page to empty */
     uint64_t used, bytes; /* bytes of blocks in use; bytes of all pages */
     uint32_t tries;       /* of the caller */
+    uint64_t spared;      /* likewise: hash of a key whose entry stays */
 };
 
 /* Chooses a window on at least so many pages. False: each one that was looked at has a page that is being opened. */

@@ -3,6 +3,7 @@
 #include "python/call.h"
 #include "engine/compact.h"
 #include "engine/evict.h"
+#include "engine/heap.h"
 
 #define LONGEST 3e9 /* seconds, as in shmstore/_base/durations.py, which has the rule */
 
@@ -75,8 +76,14 @@ static int make_run(struct shms_call *c, struct shms_hunt *hunt, uint64_t bytes)
     return rc;
 }
 
+/* Is there no other room than that of the old entry of this key? */
+static bool takes_much(struct shms_store *s, const struct shms_op *op, uint64_t bytes) {
+    struct shms_entry x;
+    return shms_find(s, &op->key, &x) == SHMS_OK && shms_heap_capacity(s, SHMS_SLOT_BLOCK(x.word)) >= bytes / 2;
+}
+
 static int reserve_again(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
-    struct shms_window window = {0};
+    struct shms_window window = {.spared = op->key.hash};
     struct shms_hunt hunt = {0};
     uint64_t bytes = shms_op_bytes(op, put->extension_length);
     bool evicts = shms_evicts(c->h->s), all = false; /* all: there is no more room to be made, but by moving */
@@ -85,6 +92,10 @@ static int reserve_again(struct shms_call *c, struct shms_op *op, const struct s
         rc = evicts ? evict_window(c, &window, bytes) : all ? make_run(c, &hunt, bytes) : SHMS_FULL;
         if (rc == SHMS_FULL && !all)
             rc = make_room(c, bytes, &all);
+        else if (rc == SHMS_FULL && window.spared && takes_much(c->h->s, op, bytes)) {
+            window = (struct shms_window){0};
+            rc = SHMS_OK;
+        }
     } while (rc == SHMS_OK && (rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length,
                                                     put->expiry)) == SHMS_FULL);
     shms_hunt_end(c->h->s, &hunt);

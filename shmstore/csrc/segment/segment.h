@@ -83,7 +83,8 @@ struct shms_store {
         uint64_t word, found; /* eight hints, and a bit for each that is still to be looked at */
     } own_hands[2];
     uint64_t hand_stride;
-    uint64_t random;                   /* of evict.c */
+    uint64_t random; /* of window.c */
+    uint64_t spared; /* hash of the key for which room is being made: its own entry is not evicted (P5); 0: none */
     uint64_t due_cursor, due_earliest; /* this process's round over the due words (expire.c) */
     _Atomic uint32_t is_closing;       /* the closer record is in use */
     _Atomic uint64_t validated_at;     /* coarse clock when the kernel was last asked about the segment */

@@ -192,3 +192,23 @@ def test_equality_and_hash(cache: Any) -> None:
     other: Any = shmstore.Cache(cache.info().name)
     with other:
         assert cache == cache and cache != other and len({cache, other, cache}) == 2
+
+
+def test_a_put_that_fails_leaves_the_old_value(cache: Any) -> None:
+    views = []
+    for number in range(12):
+        cache[f"{number}"] = b"v" * 60_000
+        views.append(cache.view(f"{number}"))
+    cache["own"] = b"old"
+    with pytest.raises(shmstore.ShmStoreError):
+        cache["own"] = b"w" * 500_000
+    assert cache["own"] == b"old"
+    for view in views:
+        view.release()
+    cache["own"] = b"w" * 500_000
+
+
+def test_a_value_that_takes_the_place_of_its_own_old_one(cache: Any) -> None:
+    for byte in (b"a", b"b", b"c"):
+        cache["own"] = byte * 800_000
+        assert cache["own"] == byte * 800_000
