@@ -170,6 +170,47 @@ def test_pinned_entries(make, key, read):
         memory[slot : slot + 8] = published
 
 
+class Zlib:
+    name = "zlib"
+
+    def encode(self, value):
+        return zlib.compress(value)
+
+    def decode(self, data):
+        return zlib.decompress(data)
+
+
+def test_entries_that_were_moved(make, key, read):
+    """Their version stands in front of the extension and the key."""
+    store = make(size="2M")
+    named = make(create=False, codec=Zlib())
+    counts = {"small": 400, "large": 40, "named": 400}
+    for number in range(400):
+        store.put(f"small:{number}", {"n": number})
+        named.put(f"named:{number}", b"squeezed")
+        if number < 40:
+            store.put(f"large:{number}", bytes([number]) * 5000)
+    for kind, count in counts.items():
+        for number in range(0, count, 2):
+            store.delete(f"{kind}:{number}")
+    assert store.compact() > 10
+    moved = []
+    with sysv.shmat(store.info().id) as memory:
+        for _, word in used_slots(memory):
+            at = (word & 0xFFFFFFFFFF) * 16
+            if memory[at + 24] & 0x20:
+                behind = at + 48 + (struct.unpack_from("<I", memory, at + 48)[0] if memory[at + 24] & 0x10 else 0)
+                moved.append(bytes(memory[behind : behind + 9]).partition(b":")[0].decode())
+    assert set(moved) == set(counts)
+    for number in range(1, 40, 4):
+        code, lines, _ = read(key, f"small:{number}")
+        assert code == FOUND and json.loads(lines[0]) == {"n": number}
+        code, lines, _ = read(key, f"large:{number}")
+        assert code == FOUND and lines == [f"h'{f'{number:02x}' * 5000}'"]
+        code, lines, _ = read(key, f"named:{number}")
+        assert code == FOUND and bytes_of(lines) == zlib.compress(b"squeezed")
+
+
 def test_str_and_bytes_names(store, key, read):
     store["name"], store[b"name"], store["x" * 32768], store[""] = "str", "bytes", "long", "short"
     assert read(key, "name", "x" * 32768, "")[:2] == (FOUND, ['"str"', '"long"', '"short"'])
