@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,4 +31,25 @@ def reported(junit: Path) -> tuple[int, set[str], set[str]]:
             skipped.add(name)
         else:
             passed += 1
+    return passed, failed, skipped
+
+
+def run(tests: Path, *arguments: str) -> tuple[int, set[str], set[str]]:
+    """Run pytest in a folder of tests."""
+    report = tests.parent / "report.xml"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:randomly",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+    ]
+    done = subprocess.run([*command, *arguments], cwd=tests, capture_output=True, text=True, timeout=900)
+    assert report.exists(), done.stdout + done.stderr
+    passed, failed, skipped = reported(report)
+    assert failed == set(), done.stdout[-5000:]
     return passed, failed, skipped

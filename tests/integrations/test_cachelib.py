@@ -12,9 +12,9 @@ import shmstore
 
 pytest.importorskip("cachelib", reason="cachelib is not installed: pip install '.[integrations]'")
 
-from cachelib.serializers import JSONSerializer  # noqa: E402
+from cachelib.serializers import JSONSerializer
 
-from shmstore.integrations.cachelib import ShmCache  # noqa: E402
+from shmstore.integrations.cachelib import ShmCache
 
 
 @pytest.fixture

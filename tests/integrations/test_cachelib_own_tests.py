@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import own_tests
@@ -85,33 +82,12 @@ class TestShmCache(GenericCacheTests):
 """
 
 
-def run(tests: Path, *arguments: str) -> tuple[int, set[str], set[str]]:
-    """Run pytest in a folder of tests."""
-    report = tests.parent / "report.xml"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:randomly",
-        "-p",
-        "no:cacheprovider",
-        f"--junitxml={report}",
-    ]
-    done = subprocess.run([*command, *arguments], cwd=tests, capture_output=True, text=True, timeout=900)
-    assert report.exists(), done.stdout + done.stderr
-    passed, failed, skipped = own_tests.reported(report)
-    assert failed == set(), done.stdout[-5000:]
-    return passed, failed, skipped
-
-
 def test_cachelib(sdist: Any, key: str) -> None:
     for package in ("cachelib", "xprocess"):  # the second is of their conftest.py
         pytest.importorskip(package, reason=f"{package} is not installed: pip install '.[integrations]'")
     tests = sdist("cachelib==0.17.0") / "tests"
     (tests / "test_shm_cache.py").write_text(CACHELIB.format(name=key))
-    passed, _, skipped = run(tests, "test_shm_cache.py")
+    passed, _, skipped = own_tests.run(tests, "test_shm_cache.py")
     assert (passed, skipped) == own_tests.documented("cachelib==0.17.0")
 
 
@@ -123,5 +99,5 @@ def test_flask_caching(sdist: Any, key: str) -> None:
     (tests / "test_shm_cache.py").write_text(FLASK_CACHING.format(name=key))
     names = [f"tests/{file}::{name}" for file, left_out in LEFT_OUT.items() for name in left_out]
     without = [f"--ignore={file}" for file in OTHERS] + [f"--deselect={name}" for name in names]
-    passed, _, skipped = run(tests, "-p", "shm_cachelib", "-o", "pythonpath=.", *without)
+    passed, _, skipped = own_tests.run(tests, "-p", "shm_cachelib", "-o", "pythonpath=.", *without)
     assert (passed, skipped | {name.split("::")[1] for name in names}) == own_tests.documented("flask-caching==2.5.1")

@@ -22,6 +22,8 @@ SECTIONS = {
     "cachelib": ("cachelib", "shop", ""),
     "Flask-Caching": ("flask_caching", "shop", ""),
     "Flask-Session": ("flask_session", "sessions", ""),
+    "dogpile.cache": ("dogpile.cache", "shop", ""),
+    "cachetools": ("cachetools", "shop", ""),
 }
 
 
