@@ -91,6 +91,12 @@ static bool empty_block(struct shms_store *s, struct shms_record *record, uint64
     return true;
 }
 
+/* Or has the end of its last block closed it? Then its words are its closer's. */
+static bool is_open(const struct shms_store *s, const struct shms_span *span) {
+    struct shms_span now;
+    return shms_span_at(s, span->first, &now) && now.number == span->number;
+}
+
 int shms_window_clear_some(struct shms_store *s, struct shms_record *record, struct shms_window *w, uint32_t blocks) {
     for (uint32_t done = 0; w->at < w->end;) {
         struct shms_span span;
@@ -104,10 +110,9 @@ int shms_window_clear_some(struct shms_store *s, struct shms_record *record, str
             continue;
         }
         for (uint32_t i = 0; i < span.blocks; i++)
-            if (!empty_block(s, record, span.start + i * span.bytes))
+            if (!empty_block(s, record, span.start + i * span.bytes) && is_open(s, &span))
                 return SHMS_FULL;
-        struct shms_span now;
-        if (shms_span_at(s, w->at, &now) && now.number == span.number && !shms_span_close(s, &span))
+        if (is_open(s, &span) && !shms_span_close(s, &span))
             return SHMS_FULL;
         w->at += span.pages;
         done += span.blocks;
