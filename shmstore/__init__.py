@@ -40,7 +40,7 @@ except ImportError as _error:
 
 from shmstore._base.imports import late
 from shmstore._store.derived_keys import key, typed_key
-from shmstore._store.records import ClientInfo, EntryInfo, Stats, StoreInfo
+from shmstore._store.records import ClientInfo, EntryInfo, Found, Removed, Stats, Stored, StoreInfo
 from shmstore.cache import Cache
 from shmstore.codecs.registry import register
 from shmstore.errors import (
@@ -96,6 +96,7 @@ __all__ = [
     "CodecError",
     "EntryInfo",
     "FormatMismatch",
+    "Found",
     "InvalidKey",
     "KeyCollision",
     "LeaseLost",
@@ -103,6 +104,7 @@ __all__ = [
     "NotACache",
     "NotAStore",
     "ReadOnlyStore",
+    "Removed",
     "ShareableList",
     "SharedMemory",
     "ShmStoreError",
@@ -117,6 +119,7 @@ __all__ = [
     "StoreInfo",
     "StoreNotFound",
     "StoreSystemError",
+    "Stored",
     "TooManyClients",
     "UnencodableKey",
     "ValueTooLarge",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from shmstore._store import memoize as memoizing
     from shmstore._store.barriers import Barrier
     from shmstore._store.locks import Lease, Lock, Semaphore
-    from shmstore._store.records import ClientInfo, EntryInfo, Found, Stats, Stored, StoreInfo
+    from shmstore._store.records import ClientInfo, EntryInfo, Found, Removed, Stats, Stored, StoreInfo
     from shmstore._store.views import _OnError
     from shmstore.codecs.protocol import Codec
     from shmstore.sysv import _table
@@ -148,7 +148,8 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         lock_memory: keep the memory out of the swap (RLIMIT_MEMLOCK). System V: while the store exists; POSIX: while this
             handle is attached.
 
-        Attaching with a size, max_entries or mode other than the creator's raises ValueError. hugepages applies to
+        size, max_entries and max_clients belong to the creator. Attaching with others logs a warning, once for each process
+        and store, and ``shmstore doctor`` reports it. Attaching with another mode raises ValueError. hugepages applies to
         creation only. A store with hugepages, prefault or lock_memory gives no memory back to the system.
 
         Cost: attaching takes about 50 us. Creating takes about 100 us.
@@ -192,7 +193,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             status = lib.shms_usable(self._handle)
             state = {lib.SHMS_CLOSED: "closed", lib.SHMS_DESTROYED: "destroyed"}.get(status)
             state = state or ("read-only" if self._options.readonly else "open")
-            return f"<shmstore.Store {self._key.shown} {state}>"
+            return f"<shmstore.{'Cache' if self._EVICTS else 'Store'} {self._key.shown} {state}>"
         except Exception as error:
             if is_foreign(error):
                 raise
@@ -298,15 +299,14 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         """
         check_ttl(ttl)  # before *function* runs
         while True:
-            found = self._value_and_version(key)
-            if found is None:
+            value, version = self._value_and_version(key) or (MISSING, 0)
+            if value is MISSING:
                 if default is MISSING:
                     raise KeyError(key)
                 raw_key(f"store {self._key.shown}", key)  # is it a key at all?
-                found = default, 0
-            value, version = found
+                value = default
             new = function(value)
-            if self.cas(key, new, version, ttl=ttl):
+            if self._cas(key, new, version, ttl=ttl):
                 return new
 
     def setdefault(self, key: EntryKey, default: Any = None) -> Any:
@@ -321,11 +321,11 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
 
         Raises: as get() and put().
         """
-        value = self.get(key, MISSING)
+        value, _ = self._value_and_version(key) or (MISSING, 0)
         while value is MISSING:
-            if self.add(key, default):
+            if self._add(key, default):
                 return default
-            value = self.get(key, MISSING)
+            value, _ = self._value_and_version(key) or (MISSING, 0)
         return value
 
     if TYPE_CHECKING:
@@ -368,10 +368,11 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             try:
                 value = coding.decode(self, codec, data, key)
             except errors.CodecError as error:
-                if instead is MISSING or is_foreign(error):
+                if is_foreign(error) or (instead is MISSING and not self._EVICTS):
                     raise
+                self._unreadable(error)
                 value = instead
-            if self.delete(key, version):
+            if self._delete(key, version):
                 return value
 
     def touch(self, key: EntryKey, ttl: Duration | None | Default = DEFAULT) -> bool:
@@ -410,7 +411,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         Raises: ReadOnlyStore, LockTimeout; TypeError, ValueError.
         """
         left = None if at is None else seconds_until(at)
-        return self.delete(key) if left is not None and left <= 0 else self._touch(key, left, 0)
+        return self._delete(key) if left is not None and left <= 0 else self._touch(key, left, 0)
 
     def ttl(self, key: EntryKey) -> float | None:
         """Return the number of seconds until the entry expires, None: never.
@@ -478,7 +479,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             value = self.get(key, MISSING)
             if value is not MISSING:
                 return value
-        return computing.get_or_set(self, key, function, computing.Plan(self, ttl, stale, early))
+        return self._compute(key, function, computing.Plan(self, ttl, stale, early))
 
     async def aget_or_set(
         self,
@@ -506,7 +507,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             value = self.get(key, MISSING)
             if value is not MISSING:
                 return value
-        return await computing.aget_or_set(self, key, function, computing.Plan(self, ttl, stale, early))
+        return await self._acompute(key, function, computing.Plan(self, ttl, stale, early))
 
     def memoize(
         self,
@@ -722,11 +723,21 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         """
         return many.put_many(self, items, ttl, many.ADD, on_error)
 
-    def delete_many(self, keys: Iterable[EntryKey]) -> int:
+    if TYPE_CHECKING:
+
+        @overload
+        def delete_many(self, keys: Iterable[EntryKey], *, on_error: Literal["skip"]) -> Removed: ...
+        @overload
+        def delete_many(self, keys: Iterable[EntryKey], *, on_error: _OnError = "raise") -> int: ...
+
+    def delete_many(self, keys: Iterable[EntryKey], *, on_error: _OnError = "raise") -> int:
         """Remove the entries with these keys, and return how many there were.
 
         Each removal is atomic. An error of the package has the number of removed entries in ``stored``, and the other keys in
         ``failed``.
+
+        on_error: "skip" passes over a key whose lock is not free in time. All others are removed. The returned number then
+            has an attribute ``failed``, with the keys and errors of those that were passed over. "raise" raises the error.
 
         >>> store.update(a=1, b=2)
         >>> store.delete_many(["a", "b", "c"])
@@ -734,7 +745,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
 
         Raises: ReadOnlyStore, LockTimeout; TypeError if *keys* is a single str or bytes.
         """
-        return many.delete_many(self, keys)
+        return many.delete_many(self, keys, on_error)
 
     def update(self, other: Any = (), /, **more: _V) -> None:
         """Store the items of a mapping or of pairs, and those of *more*, as ``dict.update`` and by :meth:`put_many`.
@@ -856,7 +867,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     # ---- the store
 
     def describe(self, key: EntryKey) -> EntryInfo:
-        """Return the size, codec, version and time to live of an entry, as they were at one moment.
+        """Return the size, codec, version, time to live and frequency of an entry, as they were at one moment.
 
         This does not read the value, so it works for values that this handle cannot read.
 
@@ -978,6 +989,23 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     _raw_info = control.raw_info
     _revalidate = control.revalidate
 
+    # What a Cache does otherwise.
+
+    def _compute(self, key: EntryKey, function: Callable[[], Any], plan: computing.Plan) -> Any:
+        return computing.get_or_set(self, key, function, plan)
+
+    async def _acompute(self, key: EntryKey, function: Callable[[], Any], plan: computing.Plan) -> Any:
+        return await computing.aget_or_set(self, key, function, plan)
+
+    def _reopen(self, status: int) -> None:
+        raise self._fail(status)
+
+    def _unreadable(self, error: Exception) -> None:
+        """A value was passed over that cannot be read."""
+
+    def _add_many_over_unreadable(self, pairs: dict[Any, Any], ttl: Any, done: int) -> int:
+        return 0
+
     def _ttl_ns(self, ttl: Any, argument: str) -> int:
         return ttl_ns(ttl, argument)
 
@@ -1073,7 +1101,9 @@ def attach_to(key: Key, *, readonly: bool = True, timeout: float = 0) -> Store[A
     """Attach to the store with this key, of any user; read-only by default."""
     store: Store[Any] = Store.__new__(Store)
     codec: dict[str, Any] = {"codec": "msgpack", "decoders": (), "ttl": None, "uuid": None}
-    open_handle(store, key, Options(owner="any", readonly=readonly, timeout=timeout, **codec, **ATTACHING))
+    open_handle(
+        store, key, Options(owner="any", readonly=readonly, timeout=timeout, on_error="raise", **codec, **ATTACHING)
+    )
     return store
 
 

@@ -156,7 +156,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if chosen != "sysv":
         monkeypatch.setenv("SHMSTORE_TESTS_BACKEND", chosen)
         monkeypatch.setenv("PYTHONPATH", str(DEFAULTS), prepend=os.pathsep)
-        for function in (shmstore.Store.__init__, shmstore.open, shmstore.destroy):
+        for function in (shmstore.Store.__init__, shmstore.Cache.__init__, shmstore.open, shmstore.destroy):
             monkeypatch.setitem(function.__kwdefaults__, "backend", chosen)
     return chosen
 

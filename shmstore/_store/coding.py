@@ -102,8 +102,8 @@ def describe(store: Store[Any], key: EntryKey) -> EntryInfo:
     found = store._describe(key)
     if found is None:
         raise KeyError(key)
-    size, codec, version, left = found
-    return EntryInfo(size=size, codec=_name_of(codec), version=version, ttl=left)
+    size, codec, version, left, frequency = found
+    return EntryInfo(size=size, codec=_name_of(codec), version=version, ttl=left, frequency=frequency)
 
 
 def unencodable(store: Store[Any], key: EntryKey, value: object, cause: Exception) -> Exception:

@@ -48,10 +48,11 @@ def without_gil(store: Store[Any], call: Callable[..., int], *args: object) -> i
 
 
 def revalidate(store: Store[Any]) -> None:
-    """Ask the kernel now whether the handle is usable. Raises: what makes it unusable."""
+    """Ask the kernel now whether the handle is usable. A Cache that was removed is opened again. Raises: what makes it
+    unusable."""
     status = lib.shms_revalidate_now(store._handle)
     if status:
-        raise store._fail(status)
+        store._reopen(status)
 
 
 def require_writing(store: Store[Any]) -> None:
@@ -61,7 +62,7 @@ def require_writing(store: Store[Any]) -> None:
         raise store._fail(lib.SHMS_READ_ONLY)
     status = lib.shms_usable(store._handle)
     if status:
-        raise store._fail(status)
+        store._reopen(status)
 
 
 def stats(store: Store[Any]) -> Stats:
@@ -111,13 +112,13 @@ def check(store: Store[Any], *, repair: bool = False) -> int:
     return given_up
 
 
-def in_steps(store: Store[Any], step: Callable[..., int], *args: object) -> int:
+def in_steps(store: Store[Any], handle: int, step: Callable[..., int], *args: object) -> int:
     """Call *step*, which keeps the GIL, until there are no steps left, and let other threads run between two of them.
 
     Returns its last status. A step that finds a lock held is tried again until the time is up.
     """
     end = lib.shms_now() + timeout_ns(store._options.timeout, "timeout")
-    while (status := step(store._handle, *args)) in (lib.SHMS_AGAIN, lib.SHMS_BUSY):
+    while (status := step(handle, *args)) in (lib.SHMS_AGAIN, lib.SHMS_BUSY):
         if status == lib.SHMS_BUSY and lib.shms_now() > end:
             return lib.SHMS_TIMEOUT
         sleep(0.001 if status == lib.SHMS_BUSY else 0)
@@ -128,7 +129,7 @@ def in_steps(store: Store[Any], step: Callable[..., int], *args: object) -> int:
 def _repair(store: Store[Any]) -> int:
     """Return the number of entries that were removed."""
     state = ffi.new("struct shms_repair *")
-    status = in_steps(store, lib.shms_repair_some, state)
+    status = in_steps(store, store._handle, lib.shms_repair_some, state)
     if status:
         raise store._fail(status)
     return int(state.lost)
@@ -138,10 +139,11 @@ def compact(store: Store[Any]) -> int:
     """Return the number of entries that were moved."""
     require_writing(store)
     state = ffi.new("struct shms_compaction *")
+    handle = store._handle  # to which the state belongs: another thread may open a cache again meanwhile
     try:
-        status = in_steps(store, lib.shms_compact_some, state)
+        status = in_steps(store, handle, lib.shms_compact_some, state)
     finally:
-        lib.shms_compact_leave(store._handle, state)
+        lib.shms_compact_leave(handle, state)
     if status:
         raise store._fail(status)
     return int(state.moved)
@@ -219,5 +221,7 @@ def info(store: Store[Any]) -> StoreInfo:
         creator=raw.creator_pid, created=raw.created / 1e9, last_writer=raw.last_writer / 1e9,
         attached=None if raw.attached < 0 else raw.attached, format_version=raw.format, max_entries=raw.max_entries or None,
         max_clients=raw.clients, uuid=bytes(ffi.buffer(raw.uuid, 16)).hex(), readonly=bool(raw.readonly),
-        backend=BACKENDS[raw.backend],
+        backend=BACKENDS[raw.backend], evicts=bool(raw.evicts), requested_size=raw.requested_size or None,
+        requested_max_entries=raw.requested_max_entries or None, requested_max_clients=raw.requested_max_clients or None,
+        requested_at=raw.requested_at / 1e9 or None, requested_by=raw.requested_by or None,
     )  # fmt: skip

@@ -173,17 +173,24 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     stats = ffi.new("struct shms_stats *")
     lib.shms_get_stats(handle, stats)
     wanted = "" if asked is None else f"{asked} bytes needed, "
+    info = ffi.new("struct shms_info *")
+    is_cache = lib.shms_get_info(handle, info) == lib.SHMS_OK and info.evicts
     if status == lib.SHMS_TOO_LARGE:
         return errors.ValueTooLarge(
             f"{store}: {wanted}more than the empty store can hold "
             f"({stats.bytes_used + stats.bytes_free} bytes of heap); create it with a larger size"
         )
-    if status == lib.SHMS_TABLE_FULL:
+    if status == lib.SHMS_TABLE_FULL and not is_cache:
         return errors.StoreFull(
             f"{store}: no free slot for this key, with {stats.entries} entries in the store; {_UNCHANGED}; "
             "delete some, or create the store with a larger max_entries"
         )
     short_of = lib.shms_short_of(handle)
+    if is_cache and not short_of:
+        return errors.ValueTooLarge(
+            f"{store}: {wanted}more than this cache can evict now: what is read in place (views) or being written stays; "
+            f"{_UNCHANGED}; release views, or create the cache with a larger size"
+        )
     if short_of:
         return errors.StoreFull(
             f"{store}: {wanted}{stats.bytes_free} bytes free in the store, but {told('no_page', short_of)}; "
@@ -195,17 +202,25 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     )
 
 
-def log_events(store: Store[Any], pid: int, deaths: int) -> None:
-    """Log what a handle took over: *pid* is the last process that died."""
+def logger() -> logging.Logger | None:
+    """The logger of the package; None while Python shuts down."""
     try:
-        logger = logging.getLogger("shmstore")
+        found = logging.getLogger("shmstore")
     except (ImportError, OSError) as error:  # no other code has imported it, so nothing would show the record
         if is_foreign(error):
             raise
+        return None
+    if not found.handlers:  # a program that configures no logging sees nothing on stderr
+        found.addHandler(logging.NullHandler())
+    return found
+
+
+def log_events(store: Store[Any], pid: int, deaths: int) -> None:
+    """Log what a handle took over: *pid* is the last process that died."""
+    log = logger()
+    if log is None:
         return
-    if not logger.handlers:  # a program that configures no logging sees nothing on stderr
-        logger.addHandler(logging.NullHandler())
-    logger.warning(
+    log.warning(
         "shmstore %s: process %d died while it used the store; process %d took over its locks and memory "
         "(deaths seen by this handle: %d)",
         store._key.shown,

@@ -12,7 +12,7 @@ from shmstore._core import lib
 from shmstore._store.control import require_writing
 from shmstore._store.failures import partly, so_far
 from shmstore._store.keys import ALL_KEYS, EntryKey
-from shmstore._store.records import Found, Stored
+from shmstore._store.records import Found, Removed, Stored
 from shmstore._store.views import check_on_error
 
 TYPE_CHECKING = False
@@ -40,15 +40,19 @@ def get_many(
         except errors.CodecError as error:
             if is_foreign(error):
                 raise
-            if on_error == "raise":
+            if on_error == "raise" and not store._EVICTS:
                 raise _skippable(error)
     readable: Found[Any] = Found()
     for key in keys:
         try:
-            value = store.get(key, MISSING) if type is None else store._get_typed(key, MISSING, type)
+            value = store._get(key, MISSING) if type is None else store._get_typed(key, MISSING, type)
         except errors.CodecError as error:
             if is_foreign(error):
                 raise
+            if store._EVICTS:
+                store._unreadable(error)
+                if on_error == "raise":
+                    continue
             if on_error == "raise":
                 raise _skippable(error)
             readable.failed[key] = error
@@ -66,7 +70,7 @@ def put_many(store: Store[Any], items: Any, ttl: Any, mode: int, on_error: _OnEr
     keys = tuple(pairs)
     result = store._put_many(keys, tuple(pairs.values()), ttl, mode)
     if type(result) is int:
-        return result
+        return result if mode == SET else result + store._add_many_over_unreadable(pairs, ttl, result)
     status, stored, at, asked = result
     raise partly(store._fail(status, asked, keys[at] if keys else None), "stored", stored, keys, at)
 
@@ -103,6 +107,8 @@ def _put_what_can_be(store: Store[Any], pairs: dict[Any, Any], ttl: Any, mode: i
             raise failure
         failed[keys[begin]] = failure
         begin += 1
+    if mode == ADD:
+        stored += store._add_many_over_unreadable(pairs, ttl, stored + len(failed))
     return Stored.of(stored, failed)
 
 
@@ -133,13 +139,27 @@ def pairs_of(store: Store[Any], method: str, items: Any) -> dict[Any, Any]:
     return dict(pairs)
 
 
-def delete_many(store: Store[Any], keys: Iterable[EntryKey]) -> int:
+def delete_many(store: Store[Any], keys: Iterable[EntryKey], on_error: _OnError) -> int:
+    check_on_error(on_error)
     keys = _several(store, "delete_many", keys)
-    result = store._delete_many(keys)
-    if type(result) is int:
-        return result
-    status, removed, at = result
-    raise partly(store._fail(status, None, keys[at] if keys else None), "removed", removed, keys, at)
+    begin, removed = 0, 0
+    failed: dict[Any, Exception] = {}
+    while True:
+        result = store._delete_many(keys[begin:])
+        if type(result) is int:
+            return Removed.of(removed + result, failed) if on_error == "skip" else result
+        status, more, at = result
+        removed += more
+        begin += at
+        failure = store._fail(status, None, keys[begin] if keys else None)
+        if on_error == "raise":
+            raise partly(failure, "removed", removed, keys, begin)
+        if status != lib.SHMS_TIMEOUT:  # of the store: later keys would meet it as well
+            if isinstance(failure, errors.ShmStoreError):
+                failure.stored, failure.failed = removed, (*failed, *keys[begin:])
+            raise failure
+        failed[keys[begin]] = failure
+        begin += 1
 
 
 def clear(store: Store[Any]) -> int:

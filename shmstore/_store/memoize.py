@@ -140,7 +140,7 @@ def _plain(function: Callable[..., Any], memo: _Memo) -> Any:
             memo.hits += 1
             return value
         memo.misses += 1
-        return computing.get_or_set(store, key, lambda: function(*args, **kwargs), plan)
+        return store._compute(key, lambda: function(*args, **kwargs), plan)
 
     return memoized
 
@@ -155,7 +155,7 @@ def _coroutine(function: Callable[..., Any], memo: _Memo) -> Any:
             memo.hits += 1
             return value
         memo.misses += 1
-        return await computing.aget_or_set(store, key, lambda: function(*args, **kwargs), plan)
+        return await store._acompute(key, lambda: function(*args, **kwargs), plan)
 
     return memoized
 

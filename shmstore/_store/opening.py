@@ -9,6 +9,7 @@ from shmstore._base.durations import timeout_ns, ttl_ns
 from shmstore._core import ffi, lib
 from shmstore._store import coding
 from shmstore._store.control import tell_events
+from shmstore._store.differences import log_differences
 from shmstore._store.failures import program, quoted, told, user
 from shmstore._store.names import BACKENDS
 
@@ -27,13 +28,14 @@ _CREATE = {None: 0, True: 1, False: 2}
 _KINDS = {1: "the name", 2: "the key", 3: "the path", 4: "a private key"}
 
 
-def open_handle(store: Store[Any], key: Key, options: Options) -> None:
-    """Open or create, and make *store* a handle of it.
+def open_handle(store: Store[Any], key: Key, options: Options) -> Any:
+    """Open or create, and make *store* a handle of it. Returns the result: what the creator chose.
 
     Raises: StoreNotFound, StoreExists, StoreForeign, NotAStore, KeyCollision, FormatMismatch, StoreCorrupt,
-        LockTimeout, StoreSystemError; ValueError where size, max_entries or mode differ from the creator's.
+        LockTimeout, StoreSystemError; ValueError where the mode differs from the creator's.
     """
     store._key, store._options = key, options
+    store._uuid, store._copies, store._popped_at = b"", {}, 0
     coding.set_codecs(store)
     timeout, lifetime = timeout_ns(options.timeout, "timeout"), ttl_ns(options.ttl)
     request = ffi.new("struct shms_open_request *")
@@ -57,15 +59,16 @@ def open_handle(store: Store[Any], key: Key, options: Options) -> None:
     if options.uuid is not None:
         request.uuid_given = 1
         ffi.memmove(request.uuid, options.uuid, 16)
-    status = store._open_handle(int(ffi.cast("uintptr_t", request)), int(ffi.cast("uintptr_t", result)))
+    number = store._codec_number if type(store._codec_number) is int else lib.SHMS_CODEC_NAMED
+    status = store._open_handle(
+        int(ffi.cast("uintptr_t", request)), int(ffi.cast("uintptr_t", result)), lifetime, number
+    )
     if status:
         raise _open_failure(status, key, request, result)
     store._uuid = bytes(ffi.buffer(result.uuid))
-    store._copies = {}
-    store._popped_at = 0
-    number = store._codec_number
-    lib.shms_configure(store._handle, timeout, lifetime, number if type(number) is int else lib.SHMS_CODEC_NAMED)
+    log_differences(store, result)
     tell_events(store)
+    return result
 
 
 def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception:
@@ -115,10 +118,8 @@ def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception
                 f"{store}: it was created as a Store, which keeps every entry and evicts none; open it with shmstore.Store, or use "
                 "another name for the cache"
             )
-        theirs = {"size": result.size, "max_entries": result.max_entries, "mode": oct(result.mode)}[what]
-        ours = {"size": request.size, "max_entries": request.max_entries, "mode": oct(request.mode)}[what]
         return ValueError(
-            f"{store}: its creator chose {what}={theirs}, this handle asks for {ours}; leave {what} out to "
+            f"{store}: its creator chose mode={result.mode:#o}, this handle asks for {request.mode:#o}; leave mode out to "
             "use the creator's"
         )
     if status == lib.SHMS_TOO_SMALL:

@@ -26,8 +26,8 @@ class Options(Record):
     pages; *uuid*: of the only store to attach to."""
 
     __slots__ = (
-        "codec", "create", "decoders", "evicts", "huge_page", "lock_memory", "max_clients", "max_entries", "mode", "mode_given", "owner",
-        "prefault", "readonly", "size", "size_given", "timeout", "ttl", "uuid",
+        "codec", "create", "decoders", "evicts", "huge_page", "lock_memory", "max_clients", "max_entries", "mode", "mode_given",
+        "on_error", "owner", "prefault", "readonly", "size", "size_given", "timeout", "ttl", "uuid",
     )  # fmt: skip
     create: bool | None
     size: int
@@ -36,6 +36,7 @@ class Options(Record):
     max_clients: int | None
     mode: int
     mode_given: bool
+    on_error: str
     owner: int | str | None
     readonly: bool
     ttl: Duration | None
@@ -66,7 +67,7 @@ def parse_count(what: str, number: Any, most: int) -> None:
 def parse(
     name: Any, *, backend: Any, create: Any, size: Any, max_entries: Any, max_clients: Any, mode: Any, owner: Any, readonly: Any, ttl: Any,
     codec: Any, decoders: Any, timeout: Any, hugepages: Any, prefault: Any, lock_memory: Any,
-    evicts: bool,
+    evicts: bool, on_error: str = "raise",
 ) -> tuple[Key, Options]:  # fmt: skip
     """Check the arguments of ``Store()``.
 
@@ -96,7 +97,7 @@ def parse(
         decoders = tuple(decoders)
     return parsed, Options(
         create=None if create is None else bool(create), size=parse_size(size), size_given=type(size) is not DefaultStr,
-        max_entries=max_entries, max_clients=max_clients, mode=mode, mode_given=mode_given, owner=owner, readonly=bool(readonly), ttl=ttl,
+        max_entries=max_entries, max_clients=max_clients, mode=mode, mode_given=mode_given, on_error=on_error, owner=owner, readonly=bool(readonly), ttl=ttl,
         codec=codec, decoders=decoders, evicts=evicts, timeout=timeout, huge_page=huge_page, prefault=bool(prefault),
         lock_memory=bool(lock_memory), uuid=None,
     )  # fmt: skip

@@ -10,21 +10,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
+    from typing_extensions import Self
+
     _V = TypeVar("_V")
 else:
     _V = object
 
-__all__ = ["ClientInfo", "EntryInfo", "Found", "Stats", "StoreInfo", "Stored"]
+__all__ = ["ClientInfo", "EntryInfo", "Found", "Removed", "Stats", "StoreInfo", "Stored"]
 
 
 @once
 class Stats(Record):
     """The figures of a store. Counters are totals of all processes since the store was created. Sizes are in bytes.
 
-    ``entries`` includes expired entries that were not yet swept; ``len(store)`` does not.
-    ``largest_free`` is the longest run of free memory. A value and its key may take that much, and about 100 bytes less.
-    ``fragmentation`` is the share of the free memory outside of that run: 1 - largest_free / bytes_free; 0 if none is free.
-    ``moves`` counts entries that were moved to make room for others (``compact()``, and puts that found no room).
+    entries: includes expired entries that were not yet swept; ``len(store)`` does not.
+    hits, misses: calls that read a value, and found one or not. Those of a handle with readonly=True are only in its own
+        ``stats()``, and end with it, because it cannot write to the store. In a cache, a value that cannot be read is a miss.
+    evictions: entries that a full cache removed; evicted_for_memory: to make room for a value; evicted_for_entries:
+        because of max_entries, or because the key found no free slot. A store that is no cache evicts nothing.
+    expirations: expired entries that were removed. They are no evictions.
+    largest_free: the longest run of free memory. A value and its key may take that much, and about 100 bytes less.
+    fragmentation: the share of the free memory outside of that run: 1 - largest_free / bytes_free; 0 if none is free.
+    moves: entries that were moved to make room for others (``compact()``, and puts that found no room).
 
     >>> store["a"] = 1
     >>> stats = store.stats()
@@ -34,7 +41,8 @@ class Stats(Record):
 
     __slots__ = (
         "entries", "bytes_used", "bytes_free", "largest_free", "hits", "misses", "puts", "deletes", "evictions",
-        "evictions_by_count", "expirations", "reader_retries", "takeovers", "clients", "zombies", "moves", "fragmentation",
+        "evicted_for_memory", "evicted_for_entries", "expirations", "reader_retries", "takeovers", "clients", "zombies",
+        "moves", "fragmentation",
     )  # fmt: skip
     entries: int
     bytes_used: int
@@ -45,7 +53,8 @@ class Stats(Record):
     puts: int
     deletes: int
     evictions: int
-    evictions_by_count: int
+    evicted_for_memory: int
+    evicted_for_entries: int
     expirations: int
     reader_retries: int
     takeovers: int
@@ -53,6 +62,12 @@ class Stats(Record):
     zombies: int
     moves: int
     fragmentation: float
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Hits as a part of all reads; None before the first one."""
+        reads = self.hits + self.misses
+        return self.hits / reads if reads else None
 
 
 @once
@@ -68,6 +83,10 @@ class StoreInfo(Record):
     last_writer: when a handle for writing was last opened, closed or found dead, in seconds since the epoch.
     attached: the number of mappings in all processes.
     backend: "sysv" or "posix".
+    evicts: whether it is a cache.
+    requested_size, requested_max_entries, requested_max_clients: what the last handle for writing that was opened with such
+        an option asked for, where that differs from what the store has; otherwise None.
+    requested_at, requested_by: when that was, in seconds since the epoch, and the process id, in its own pid namespace.
 
     The kernel reports ``mode``, ``uid``, ``gid``, ``creator_uid`` and ``attached``. They are None if it does not: in another
     IPC namespace, in a sandbox, or after the descriptor of a POSIX store was closed.
@@ -75,7 +94,8 @@ class StoreInfo(Record):
 
     __slots__ = (
         "key", "id", "name", "size", "mode", "uid", "gid", "creator", "creator_uid", "created", "last_writer", "attached",
-        "format_version", "max_entries", "max_clients", "uuid", "readonly", "backend",
+        "format_version", "max_entries", "max_clients", "uuid", "readonly", "backend", "evicts",
+        "requested_size", "requested_max_entries", "requested_max_clients", "requested_at", "requested_by",
     )  # fmt: skip
     key: int
     id: int
@@ -95,6 +115,12 @@ class StoreInfo(Record):
     uuid: str
     readonly: bool
     backend: str
+    evicts: bool
+    requested_size: int | None
+    requested_max_entries: int | None
+    requested_max_clients: int | None
+    requested_at: float | None
+    requested_by: int | None
 
 
 @once
@@ -105,13 +131,18 @@ class EntryInfo(Record):
     codec: the name of the codec that the value was written with.
     version: as get_versioned() returns it.
     ttl: the number of seconds left; None: no limit.
+    frequency: how often the entry was used lately, as a cache counts it to choose what it evicts: 0 to 3; None in a store that
+        is no cache.
+
+    An entry has no time of creation. Each entry would need eight bytes more, and each put a look at the clock.
     """
 
-    __slots__ = ("size", "codec", "version", "ttl")
+    __slots__ = ("size", "codec", "version", "ttl", "frequency")
     size: int
     codec: str
     version: int
     ttl: float | None
+    frequency: int | None
 
 
 @once
@@ -142,14 +173,29 @@ class Found(dict["str | bytes", _V]):
         self.failed: dict[str | bytes, Exception] = {}
 
 
-@once
-class Stored(int):
-    """The number of items that put_many() or add_many() stored. ``failed`` has the keys of the others, with their errors."""
+class _Counted(int):
+    """How many items were done, and which ones were not."""
 
     failed: dict[Any, Exception]
 
     @classmethod
-    def of(cls, count: int, failed: dict[Any, Exception]) -> Stored:
-        stored = cls(count)
-        stored.failed = failed
-        return stored
+    def of(cls, count: int, failed: dict[Any, Exception]) -> Self:
+        counted = cls(count)
+        counted.failed = failed
+        return counted
+
+
+@once
+class Stored(_Counted):
+    """The number of items that put_many() or add_many() stored.
+
+    ``failed`` has the keys of the others, with their errors.
+    """
+
+
+@once
+class Removed(_Counted):
+    """The number of entries that delete_many() removed.
+
+    ``failed`` has the keys of those that it could not remove, with their errors.
+    """

@@ -49,7 +49,8 @@ def wait(
     while True:
         status = lib.shms_usable(store._handle)  # also makes a forked child a client, with the lock held
         if status:
-            raise store._fail(status)
+            store._reopen(status)
+            continue
         nap = max(1, min(_SPINNING_SLICE if spinning else long, left))
         long = min(2 * long, _LONGEST_SLICE)
         status = lib.shms_w_wait(
@@ -58,6 +59,9 @@ def wait(
         if status == lib.SHMS_OK:
             return int(version[0])
         if status == lib.SHMS_FORKED:
+            continue
+        if status in (lib.SHMS_DESTROYED, lib.SHMS_CLOSED):
+            store._reopen(status)
             continue
         if status != lib.SHMS_AGAIN:
             raise store._fail(status)

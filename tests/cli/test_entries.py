@@ -291,13 +291,22 @@ def test_describe(store, key, cli):
     assert (rows["key"], rows["codec"], rows["version"]) == ("a", "msgpack", f"{version}")
     found = cli("describe", key, "a", "--json").ok().json
     assert 5390 < found.pop("ttl") <= 5400
-    assert found == {"name": "a", "size": 3, "codec": "msgpack", "version": f"{version}"}
+    assert found == {"name": "a", "size": 3, "codec": "msgpack", "version": f"{version}", "frequency": None}
     with shmstore.open(key, codec="pickle", backend=store.info().backend) as pickles:
         pickles["p"] = {1}
     assert cli("describe", key, "p", "--json").ok().json["codec"] == "pickle"
     assert "never" in cli("describe", key, "p").ok().out
     absent = cli("describe", key, "absent")
     assert absent.code == 3 and "has no key 'absent'" in absent.err
+
+
+def test_describe_an_entry_of_a_cache(key, cli):
+    with shmstore.Cache(key, size="1M") as cache:
+        cache["a"] = 1
+        for _ in range(5):
+            cache["a"]
+        assert "3 of 3" in cli("describe", key, "a").ok().out
+        assert cli("describe", key, "a", "--json").ok().json["frequency"] == 3
 
 
 def test_incr_sets_the_ttl_of_a_new_counter(store, key, cli):

@@ -4,5 +4,5 @@ import os
 
 import shmstore.store
 
-for _function in (shmstore.Store.__init__, shmstore.open, shmstore.destroy):
+for _function in (shmstore.Store.__init__, shmstore.Cache.__init__, shmstore.open, shmstore.destroy):
     _function.__kwdefaults__["backend"] = os.environ["SHMSTORE_TESTS_BACKEND"]

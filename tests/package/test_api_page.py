@@ -31,6 +31,7 @@ RECORDS = {
     for module, names in [(shmstore, "Stats StoreInfo EntryInfo ClientInfo"), (posix, "Mapping"),
                           (sysv, "Attachment Segment ShmidDs IpcInfo ShmInfo")] for name in names.split()
 }  # fmt: skip
+RESULTS = ["Found", "Stored", "Removed"]  # of calls on many entries that pass over some
 ERRORS = [
     name
     for name in shmstore.__all__
@@ -70,20 +71,24 @@ def calls() -> set[str]:
         for name in public(thing):
             found = getattr(thing, name)
             constant = prefix in ("shmstore", "sysv", "posix") and not callable(found)
-            if not constant and name not in RECORDS and name not in ERRORS:
+            if not constant and name not in (*RECORDS, *RESULTS, *ERRORS):
                 expected.add(signature(f"{prefix}.{name}", found, method=isinstance(thing, type)))
     return expected
 
 
 def options() -> list[str]:
     parameters = list(inspect.signature(Store).parameters.values())[1:]
+    of_store = {parameter.name for parameter in parameters}
+    of_cache = list(inspect.signature(shmstore.Cache).parameters.values())[1:]
+    assert of_store <= {parameter.name for parameter in of_cache}
+    parameters += [parameter for parameter in of_cache if parameter.name not in of_store]
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)
     return [f"{parameter.name}={parameter.default!r}" for parameter in parameters]
 
 
 def test_what_stands_in_the_tables_is_what_there_is():
     first = [row[0].strip("`") for row in ROWS if not row[0].startswith("`IPC_")]  # a row of shmctl's
-    assert sorted(first) == sorted([*calls(), *options(), *RECORDS, *ERRORS, *OPERATORS])
+    assert sorted(first) == sorted([*calls(), *options(), *RECORDS, *RESULTS, *ERRORS, *OPERATORS])
     assert [cell for cell in first if cell in options()] == options()
     assert all(hasattr(Store, method) for method in OPERATORS.values())
 

@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     import argparse
     from typing import Any
 
+    from shmstore import Stats
     from shmstore.cli.support.found import Found
+    from shmstore.cli.support.header import Header
     from shmstore.cli.support.objects import Object
     from shmstore.cli.support.segments import Segment
 
 DESCRIPTION = """\
 Show one segment as ipcs -m -i does, or one object of /dev/shm. For a store, also show its header and how full it
-is. It need not be a store. If you may not read it, the command shows only what the kernel knows.
+is, and what a process that attached with other sizes asked for. It need not be a store. If you may not read it, the command shows only what the kernel knows.
 """
 
 EXAMPLES = """
@@ -55,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _what(found: Found) -> str:
     if found.kind == "store":
-        return "Store"
+        return "Cache" if found.header is not None and found.header.evicts else "Store"
     if found.block is not None:
         return f"No store, but a {found.block.kind}"
     nouns = {"segment": "a segment", "object": "an object", "special": "a special file"}
@@ -76,7 +78,7 @@ def as_document(found: Found) -> dict[str, Any]:
             "name": header.name, "name_kind": header.kind, "format": header.format, "complete": header.complete,
             "size": header.size, "max_entries": header.max_entries, "max_clients": header.max_clients,
             "created": header.created, "creator_pid": header.creator, "creator_uid": header.creator_uid,
-            "uuid": header.uuid,
+            "uuid": header.uuid, "requested": header.requested or None,
         },
         "stats": None if found.stats is None else found.stats.as_dict(),
         "clients": found.clients,
@@ -97,7 +99,17 @@ def _header(found: Found) -> list[tuple[str, str]]:
         ("size", f"{header.size:,} bytes ({amount(header.size)})"),
         ("max_clients", f"{header.max_clients:,}"),
         ("max_entries", "from its size" if header.max_entries is None else f"{header.max_entries:,}"),
+        *_requested(header),
     ]
+
+
+def _requested(header: Header) -> list[tuple[str, str]]:
+    if not header.requested:
+        return []
+    what = ", ".join(
+        [f"{field}={amount(value) if field == 'size' else value}" for field, value in header.requested.items()]
+    )
+    return [("asked for", f"{what}, by process {header.requested_by}, {ago(header.requested_at)}")]
 
 
 def _contents(found: Found) -> list[tuple[str, str]]:
@@ -109,10 +121,23 @@ def _contents(found: Found) -> list[tuple[str, str]]:
         ("used", f"{amount(stats.bytes_used)} of {amount(heap)} ({stats.bytes_used / max(heap, 1):.0%})"),
         ("largest free run", f"{amount(stats.largest_free)} (fragmentation {stats.fragmentation:.0%})"),
         ("entries", f"{stats.entries:,}"),
+        *_cache(found, stats),
         (
             "clients",
             f"{found.clients:,} of {found.header.max_clients:,} attached for writing" if found.header else "unknown",
         ),
+    ]
+
+
+def _cache(found: Found, stats: Stats) -> list[tuple[str, str]]:
+    if found.header is None or not found.header.evicts:
+        return []
+    ratio = (
+        "no read yet" if stats.hit_ratio is None else f"{stats.hit_ratio:.1%} of {stats.hits + stats.misses:,} reads"
+    )
+    return [
+        ("hit ratio", ratio),
+        ("evicted", f"{stats.evicted_for_memory:,} for memory, {stats.evicted_for_entries:,} for max_entries"),
     ]
 
 

@@ -38,7 +38,9 @@ MEANINGS = {
     "hit_ratio": "of all reads",
     "puts": "",
     "deletes": "",
-    "evictions": "",
+    "evictions": "entries that a full cache removed",
+    "evicted_for_memory": "of these, to make room for a value",
+    "evicted_for_entries": "of these, because of max_entries",
     "expirations": "expired entries that were removed",
     "reader_retries": "reads repeated because of a write",
     "takeovers": "locks taken over from dead processes",
@@ -48,7 +50,7 @@ MEANINGS = {
     "fragmentation": "of the free memory, outside of its longest run",
 }
 
-_HEAD = f"{'time':8} {'entries':>9} {'used':>6} {'free':>6} {'hits/s':>8} {'misses/s':>8} {'ratio':>6} {'puts/s':>8} {'dels/s':>7} {'exp/s':>5}"
+_HEAD = f"{'time':8} {'entries':>9} {'used':>6} {'free':>6} {'hits/s':>8} {'misses/s':>8} {'ratio':>6} {'puts/s':>8} {'dels/s':>7} {'exp/s':>5} {'evict/s':>8}"
 _EVERY = 20  # lines between two headings
 
 
@@ -118,9 +120,9 @@ def _watch(store: Store[Any], interval: float, count: int | None, as_json: bool)
 
 
 def _line(before: Stats, now: Stats, seconds: float) -> str:
-    hits, misses, puts, deletes, expirations = (
+    hits, misses, puts, deletes, expirations, evictions = (
         max(0, getattr(now, field) - getattr(before, field))
-        for field in ("hits", "misses", "puts", "deletes", "expirations")
+        for field in ("hits", "misses", "puts", "deletes", "expirations", "evictions")
     )
 
     def rate(count: int) -> str:
@@ -128,5 +130,6 @@ def _line(before: Stats, now: Stats, seconds: float) -> str:
 
     return (
         f"{time.strftime('%H:%M:%S')} {now.entries:>9,} {amount(now.bytes_used):>6} {amount(now.bytes_free):>6} {rate(hits):>8} "
-        f"{rate(misses):>8} {percent(hit_ratio(hits, misses)):>6} {rate(puts):>8} {rate(deletes):>7} {rate(expirations):>5}"
+        f"{rate(misses):>8} {percent(hit_ratio(hits, misses)):>6} {rate(puts):>8} {rate(deletes):>7} {rate(expirations):>5} "
+        f"{rate(evictions):>8}"
     )

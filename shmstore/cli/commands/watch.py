@@ -50,7 +50,7 @@ class Put:
 
 
 class Gone:
-    """A key was deleted, or has expired."""
+    """A key was deleted or evicted, or has expired."""
 
     def __init__(self, key: EntryKey) -> None:
         self.key = key

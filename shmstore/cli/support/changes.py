@@ -41,7 +41,7 @@ class Counters:
 
     def _read(self) -> tuple[int, int, int]:
         stats = self.store.stats()
-        return stats.puts, stats.deletes, stats.expirations
+        return stats.puts, stats.deletes + stats.evictions, stats.expirations
 
     def moved(self) -> bool:
         """Whether the store has counted a change since the last call."""

@@ -6,11 +6,13 @@ import configparser
 import os
 import shlex
 
-from shmstore.cli.support.human import amount, mode, user
+from shmstore.cli.support.header import parse_header
+from shmstore.cli.support.human import ago, amount, mode, user
 from shmstore.cli.support.machine import Finding, Machine, note, ok, problem, unread
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from shmstore.cli.support.header import Header
     from shmstore.cli.support.objects import Object
     from shmstore.cli.support.segments import Segment
 
@@ -233,6 +235,57 @@ def permissions(machine: Machine) -> Finding:
     return ok("permissions", f"none of your {len(own)} stores and segments is writable for all users")
 
 
+def sizes(machine: Machine) -> Finding:
+    """Do processes ask for sizes that their stores do not have?"""
+    topic = "sizes"
+    segments, objects = machine.segments(), machine.posix_stores()
+    if segments is None or objects is None:
+        return unread(topic, "/dev/shm" if segments else "/proc/sysvipc/shm")
+    places: list[Segment | Object] = [*segments, *objects]
+    stores = [(one, _header(one)) for one in places if one.uid == machine.uid and not getattr(one, "removed", False)]
+    differing = [
+        (one, header)
+        for one, header in stores
+        if header is not None and header.complete and not header.destroyed and header.requested
+    ]
+    if not differing:
+        return ok(topic, "your stores have the sizes that processes asked for")
+    said = []
+    for one, header in differing:
+        has = {"size": header.size, "max_entries": header.max_entries, "max_clients": header.max_clients}
+        what = " and ".join(
+            [
+                f"{field}={_shown(field, has[field])}, where {_shown(field, asked)} was asked for"
+                for field, asked in header.requested.items()
+            ]
+        )
+        said.append(
+            f"{header.name or one.shown!r} has {what} (by process {header.requested_by}, {ago(header.requested_at)})"
+        )
+    return note(
+        topic,
+        "; ".join(said) + "; a store keeps what its creator chose",
+        "remove the store with all its entries, and let the processes open it again (a Cache does that by itself): "
+        + "; ".join([_removal(one) for one, _ in differing]),
+    )
+
+
+def _shown(field: str, value: int | None) -> str:
+    return amount(value) if field == "size" and value else f"{value}"
+
+
+def _removal(one: Segment | Object) -> str:
+    ((option, value),) = one.identity().items()
+    return f"shmstore rm --force --{option} {shlex.quote(str(value))}"
+
+
+def _header(one: Segment | Object) -> Header | None:
+    try:
+        return parse_header(one.first_page())
+    except OSError:
+        return None  # gone, or not ours to read
+
+
 def forgotten(machine: Machine) -> Finding:
     """Do unused segments occupy memory?"""
     segments = machine.segments()
@@ -271,5 +324,5 @@ def clients(machine: Machine) -> Finding:
 
 
 CHECKS = (
-    namespaces, hidden_proc, remove_ipc, memory, swap, overcommit, control_group, permissions, forgotten, clients
+    namespaces, hidden_proc, remove_ipc, memory, swap, overcommit, control_group, permissions, sizes, forgotten, clients
 )  # fmt: skip

@@ -31,6 +31,13 @@ class Header:
         self.creator, self.creator_uid, kind, length = struct.unpack_from("<IIII", page, 152)
         self.max_entries = struct.unpack_from("<Q", page, 168)[0] or None
         (self.max_clients,) = struct.unpack_from("<I", page, 192)
+        *fields, self.requested_by, at = struct.unpack_from("<QQIIQ", page, 1056)
+        # What a process asked for that attached with sizes: those that the store does not have.
+        self.requested = {
+            name: value for name, value in zip(("size", "max_entries", "max_clients"), fields, strict=False) if value
+        }
+        self.requested_at = at / 1e9
+        self.evicts = struct.unpack_from("<Q", page, 296)[0] != 0  # it is a cache
         self.kind = _KINDS.get(kind, f"kind {kind}")
         raw = page[_NAME_AT : _NAME_AT + min(length, _NAME_MAX)]
         self.name = raw.decode(errors="backslashreplace") if kind in (1, 3) and self.complete else None

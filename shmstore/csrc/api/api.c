@@ -84,12 +84,18 @@ int shms_get_info(int64_t handle, struct shms_info *info) {
     info->name_length = (uint32_t)shms_min(*(volatile const uint32_t *)&header->name_length, SHMS_NAME_MAX);
     memcpy(info->name, (char *)header + SHMS_NAME_OFFSET, info->name_length);
     info->clients = h->s->client_count;
+    info->evicts = shms_evicts(h->s);
     info->readonly = h->s->readonly && !h->s->without_slot;
     info->buckets = h->s->bucket_count;
     info->heap_bytes = h->s->heap_pages * SHMS_PAGE;
     info->incompatible = header->incompatible;
     info->read_compatible = header->read_compatible;
     info->compatible = header->compatible;
+    info->requested_size = shms_load_relaxed(&header->requested_size);
+    info->requested_max_entries = shms_load_relaxed(&header->requested_max_entries);
+    info->requested_max_clients = shms_load_relaxed(&header->requested_max_clients);
+    info->requested_at = shms_load_relaxed(&header->requested_at);
+    info->requested_by = shms_load_relaxed(&header->requested_by);
     memcpy(info->uuid, h->s->uuid, 16);
     return SHMS_OK;
 }
@@ -126,7 +132,8 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     stats->puts = sum[SHMS_PUTS];
     stats->deletes = sum[SHMS_DELETES];
     stats->evictions = sum[SHMS_EVICTIONS] + sum[SHMS_EVICTIONS_BY_COUNT];
-    stats->evictions_by_count = sum[SHMS_EVICTIONS_BY_COUNT];
+    stats->evicted_for_memory = sum[SHMS_EVICTIONS];
+    stats->evicted_for_entries = sum[SHMS_EVICTIONS_BY_COUNT];
     stats->expirations = sum[SHMS_EXPIRATIONS];
     stats->reader_retries = sum[SHMS_RETRIES];
     stats->takeovers = sum[SHMS_TAKEOVERS];
@@ -138,6 +145,14 @@ void shms_give_up_hints(int64_t handle) {
     struct shms_handle *h;
     if (usable(handle, &h) == SHMS_OK && h->s->me)
         shms_heap_leave(h->s);
+}
+
+void shms_count_unreadable(int64_t handle) {
+    struct shms_handle *h;
+    if (usable(handle, &h) == SHMS_OK) {
+        shms_stat(h->s, SHMS_HITS, -1);
+        shms_stat(h->s, SHMS_MISSES, 1);
+    }
 }
 
 /* In another pid namespace the same number means another process. */

@@ -7,15 +7,17 @@ struct shms_info {
     uint32_t kernel_known; /* 0: the kernel does not tell this process; then the next four are zero */
     uint32_t mode, uid, gid, creator_uid;
     int64_t attached; /* -1: unknown */
-    uint32_t creator_pid, format, name_kind, name_length, clients, readonly, backend;
+    uint32_t creator_pid, format, name_kind, name_length, clients, readonly, backend, evicts;
     int32_t descriptor; /* POSIX: of the file; otherwise -1 */
     uint64_t segment_size, buckets, heap_bytes, incompatible, read_compatible, compatible;
+    /* What the last process that attached with sizes asked for, where it differs from what the store has; else 0. */
+    uint64_t requested_size, requested_max_entries, requested_max_clients, requested_at, requested_by;
     uint8_t uuid[16];
     char name[4096];
 };
 struct shms_stats {
-    uint64_t entries, bytes_used, bytes_free, largest_free, hits, misses, puts, deletes, evictions, evictions_by_count,
-        expirations, reader_retries, takeovers, clients, zombies, moves;
+    uint64_t entries, bytes_used, bytes_free, largest_free, hits, misses, puts, deletes, evictions, evicted_for_memory,
+        evicted_for_entries, expirations, reader_retries, takeovers, clients, zombies, moves;
 };
 struct shms_client_info {
     uint32_t number, pid, state, alive, self; /* state: 1 claiming, 2 live, 3 dead; alive: 0 gone, 1 yes, 2 unknown */
@@ -39,6 +41,8 @@ int shms_w_destroy(int64_t handle);
 int shms_refused(int64_t handle, char *call, uint32_t size);
 /* Works also for a store that has been destroyed meanwhile. */
 int shms_get_info(int64_t handle, struct shms_info *info);
+/* A hit was a value that cannot be read: it becomes a miss. */
+void shms_count_unreadable(int64_t handle);
 int shms_get_stats(int64_t handle, struct shms_stats *stats);
 /* Free blocks that this process keeps for its next puts become free for all, and empty spans are closed. */
 void shms_give_up_hints(int64_t handle);

@@ -319,8 +319,12 @@ struct shms_header {
     _Atomic uint64_t clients_high; /* [any] client slots below this index may have been used; only grows */
     _Atomic uint64_t first_due;    /* [any] the due word of the whole store (expire.h) */
     _Atomic uint64_t has_kept;     /* [any] 1 since the first entry with SHMS_FLAG_KEPT */
-    uint64_t reserved_line[4];
-    _Atomic uint64_t numbers;    /* [any] numbers given out */
+    /* [any] hints for people: what the last process that attached with a size, max_entries or max_clients asked for, if
+     * that is not what the creator chose; else 0 (open.c) */
+    _Atomic uint64_t requested_size, requested_max_entries;
+    _Atomic uint32_t requested_max_clients, requested_by; /* process id, in its own pid namespace */
+    _Atomic uint64_t requested_at;                        /* ns since the epoch */
+    _Atomic uint64_t numbers;                             /* [any] numbers given out */
     _Atomic uint64_t pages_high; /* [any] pages of the heap below this index may have been used; only grows */
     _Atomic uint64_t keep;       /* [any] hint: so many free pages keep their memory */
     _Atomic uint64_t idle;       /* [any] hint: free pages that have memory */

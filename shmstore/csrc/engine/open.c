@@ -30,7 +30,9 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
     if (r->name_length > SHMS_NAME_MAX)
         r->name_length = 0;
     memcpy(r->name, (const char *)h + SHMS_NAME_OFFSET, r->name_length);
+    r->store_size = h->size;
     r->max_entries = h->max_entries;
+    r->max_clients = h->client_count;
     r->mode = d->mode;
     if (h->format != SHMS_FORMAT_VERSION || (h->incompatible & ~SHMS_KNOWN_INCOMPATIBLE))
         return SHMS_FORMAT;
@@ -43,17 +45,28 @@ static int compare(const struct shms_header *h, const struct shms_geometry *g, c
         return SHMS_EXISTS;
     if (r->created)
         return SHMS_OK;
-    const char *differs = a->evicts && !h->ghost_sets                            ? "kind"
-                          : a->size_given && h->size != g->size                  ? "size"
-                          : a->entries_given && r->max_entries != a->max_entries ? "max_entries"
-                          : a->mode_given && r->mode != a->mode                  ? "mode"
-                                                                                 : NULL;
-    if (differs) {
-        r->size = h->size;
-        snprintf(r->what, sizeof r->what, "%s", differs);
+    const char *what = a->evicts && !h->ghost_sets ? "kind" : a->mode_given && r->mode != a->mode ? "mode" : NULL;
+    if (what) {
+        snprintf(r->what, sizeof r->what, "%s", what);
         return SHMS_MISMATCH;
     }
+    r->differs = (a->size_given && h->size != a->size && h->size != g->size ? 1u : 0) |
+                 (a->entries_given && r->max_entries != a->max_entries ? 2u : 0) |
+                 (a->max_clients && r->max_clients != a->max_clients ? 4u : 0);
     return SHMS_OK;
+}
+
+/* Sizes belong to the creator, so a process that asks for others attaches all the same. It leaves a note for
+ * `shmstore doctor`. Processes that do so at once may mix their notes. */
+static void note_request(struct shms_store *s, const struct shms_open_request *a, const struct shms_open_result *r) {
+    struct shms_header *h = s->header;
+    if (!(a->size_given || a->entries_given || a->max_clients) || (!r->differs && !shms_load_relaxed(&h->requested_at)))
+        return;
+    shms_store_relaxed(&h->requested_size, r->differs & 1 ? a->size : 0);
+    shms_store_relaxed(&h->requested_max_entries, r->differs & 2 ? a->max_entries : 0);
+    shms_store_relaxed(&h->requested_max_clients, r->differs & 4 ? (uint32_t)a->max_clients : 0);
+    shms_store_relaxed(&h->requested_by, r->differs ? s->identity.pid : 0);
+    shms_store_relaxed(&h->requested_at, r->differs ? shms_os_realtime() : 0);
 }
 
 /* Finds the memory or makes it: SHMS_OK or another status. SHMS_AGAIN: another process was faster. */
@@ -227,6 +240,8 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
             rc = compare((struct shms_header *)s->base, &g, a, r, &d);
             if (rc == SHMS_OK && (rc = attach(s, &d, a, r)) == SHMS_OK && (rc = shms_revalidate(s)) == SHMS_OK &&
                 (rc = apply_memory_options(s->joined ? s->joined : s, a, r)) == SHMS_OK) {
+                if (!r->created && !s->readonly)
+                    note_request(s, a, r);
                 if (s->joined)
                     shms_detach(s);
                 else

@@ -40,11 +40,13 @@ struct shms_module {
     struct shms_kept_key keys[SHMS_KEYS_KEPT];
 };
 
+#define SHMS_CLOSED_BY_USER (-1)
 /* An instance of StoreCalls, the base type of stores (store_type.c). It owns a reference to the module. */
 struct shms_store_object {
-    PyObject_HEAD long long handle;
+    PyObject_HEAD long long handle;         /* 0: it was never open; SHMS_CLOSED_BY_USER: close() was called */
     struct shms_module *state;              /* never NULL, and immutable */
     struct shms_store_object *next, **link; /* in state->stores; *link is what points here */
+    char rescues;                           /* whether it is a Cache (rescue.h) */
     PyObject *copies; /* a dict of what is being copied (shmstore/_store/copying.py); NULL before the handle is open */
 };
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }

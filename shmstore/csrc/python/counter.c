@@ -2,6 +2,7 @@
 #include <limits.h>
 
 #include "python/arguments.h"
+#include "python/rescue.h"
 #include "base/number.h"
 
 /* The arguments of a call. */
@@ -78,12 +79,12 @@ static bool count_arguments(PyObject *self, const char *method, PyObject *const 
            (!a[4] || shms_call_ttl(self, a[4], "ttl", &n->ttl) == SHMS_OK);
 }
 
-PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+static PyObject *incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     struct count n;
     return count_arguments(self, "incr", args, count, keywords, &n) ? count_up(self, &n) : NULL;
 }
 
-PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+static PyObject *decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     struct count n;
     if (!count_arguments(self, "decr", args, count, keywords, &n))
         return NULL;
@@ -92,3 +93,6 @@ PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     n.by = -n.by;
     return count_up(self, &n);
 }
+
+GUARDED_AS(shms_incr, incr, "incr")
+GUARDED_AS(shms_decr, decr, "decr")

@@ -47,7 +47,15 @@ static int look_closely(PyObject *store, PyObject *key, struct shms_entry *f, st
     return rc;
 }
 
-/* _describe(key): (size, codec, version, seconds left or None), None when absent */
+/* How often a cache says it was used lately, or None. A hint: the slot may be another entry's by now. */
+static PyObject *frequency_of(PyObject *store, uint64_t slot) {
+    struct shms_handle *h = shms_handle_get(shms_handle_of(store));
+    if (!h || !shms_evicts(h->s) || slot >= h->s->bucket_count * SHMS_BUCKET_SLOTS)
+        Py_RETURN_NONE;
+    return PyLong_FromLong(shms_load_relaxed(&h->s->hints[slot]) & SHMS_HINT_FREQUENCY);
+}
+
+/* _describe(key): (size, codec, version, seconds left or None, frequency or None), None when absent */
 PyObject *shms_describe(PyObject *self, PyObject *key) {
     struct shms_entry f = {0};
     struct shms_value v;
@@ -59,8 +67,13 @@ PyObject *shms_describe(PyObject *self, PyObject *key) {
     PyObject *codec = shms_value_codec(&v), *left = codec ? shms_seconds_left(f.expiry) : NULL;
     if (!left)
         Py_CLEAR(codec);
-    return left ? Py_BuildValue("(KNKN)", (unsigned long long)f.value_length, codec,
-                                (unsigned long long)shms_entry_version(&f), left)
+    PyObject *frequency = left ? frequency_of(self, f.number) : NULL;
+    if (!frequency) {
+        Py_CLEAR(codec);
+        Py_CLEAR(left);
+    }
+    return left ? Py_BuildValue("(KNKNN)", (unsigned long long)f.value_length, codec,
+                                (unsigned long long)shms_entry_version(&f), left, frequency)
                 : NULL;
 }
 

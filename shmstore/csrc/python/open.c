@@ -4,24 +4,31 @@
 
 #include "api/api.h"
 
+/* _open_handle(request, result, ttl, codec): a status. The handle replaces the one that the store has, of an __init__ before
+ * this one or of a cache that was removed. If another thread has opened or closed it meanwhile, it stays as that one left it. */
 PyObject *shms_open_store(PyObject *self, PyObject *args) {
     struct shms_store_object *store = (struct shms_store_object *)self;
-    unsigned long long request, result;
+    unsigned long long request, result, ttl;
+    unsigned codec;
+    long long before = store->handle;
     int status;
     void *opened;
-    if (!PyArg_ParseTuple(args, "KK", &request, &result))
+    if (!PyArg_ParseTuple(args, "KKKI", &request, &result, &ttl, &codec))
         return NULL;
     Py_BEGIN_ALLOW_THREADS opened = shms_w_open((void *)(uintptr_t)request, (void *)(uintptr_t)result, &status);
     Py_END_ALLOW_THREADS int64_t handle = opened ? shms_adopt(opened) : status;
     if (handle < 0)
         return PyLong_FromLongLong(handle);
-    shms_close(store->handle); /* of an __init__ before this one */
-    store->handle = handle;
+    shms_configure(handle, ((struct shms_open_request *)(uintptr_t)request)->timeout, ttl, codec);
+    shms_close(store->handle == before ? before : handle);
+    if (store->handle == before)
+        store->handle = handle;
     return PyLong_FromLong(SHMS_OK);
 }
 
 PyObject *shms_close_store(PyObject *self, PyObject *none) {
     shms_close(shms_handle_of(self));
+    ((struct shms_store_object *)self)->handle = SHMS_CLOSED_BY_USER;
     Py_RETURN_NONE;
 }
 

@@ -11,10 +11,12 @@
  *   _hand_over(key) -> (object,) or None   for copies  _view_failure(key, status) -> exception
  *   _no_version(method, key, version), _no_count(method, key, argument, number), _no_create(method, key, create) -> exception
  *   _log_events(pid, deaths)
+ *   _rescue(method, exception, arguments, keywords, tries) -> None, or (result,)     _add_over_unreadable(key, value, ttl) -> bool
  * each of which runs Python code, so none is called between shms_call_begin and shms_call_end. */
 #include "api/api.h"
 #include "python/arguments.h"
 #include "python/docs.h"
+#include "python/rescue.h"
 
 #include <structmember.h>
 
@@ -310,11 +312,14 @@ static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *t
     return SHMS_RAISED;
 }
 
-/* For methods that tell whether their condition held. */
+/* For methods that tell whether their condition held. In a Cache, an entry that cannot be read is no obstacle to add. */
 static PyObject *put_if(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl,
                         const struct condition *condition) {
     uint64_t version;
     int rc = put_value(self, key, value, ttl, condition, &version);
+    if (rc == SHMS_UNMET && condition->mode == SHMS_ADD && ((struct shms_store_object *)self)->rescues)
+        return PyObject_CallMethod(self, "_add_over_unreadable", "OOO", key, value,
+                                   ttl ? ttl : shms_module_of(self)->fallback);
     return rc == SHMS_RAISED ? NULL : PyBool_FromLong(rc == SHMS_OK);
 }
 
@@ -434,6 +439,73 @@ static PyObject *wait(PyObject *self, PyObject *const *args, Py_ssize_t count, P
     return shms_parse(&signature, args, count, keywords, a) ? shms_wait_for(self, a[0], a[1], a[2], a[3]) : NULL;
 }
 
+/* ---- the methods as a Cache has them (rescue.h) */
+
+GUARDED(get, "get")
+GUARDED(put, "put")
+GUARDED(add, "add")
+GUARDED(replace, "replace")
+GUARDED(cas, "cas")
+GUARDED(delete, "delete")
+GUARDED(wait, "wait")
+GUARDED(shms_view_of, "view")
+GUARDED_ONE(get_versioned, "get_versioned")
+GUARDED_ONE(get_with_ttl, "get_with_ttl")
+GUARDED_ONE(value_and_version_or_none, "_value_and_version")
+GUARDED_ONE(shms_value_and_life, "_value_and_life")
+GUARDED_ONE(subscript, "__getitem__")
+GUARDED_PLAIN(shms_get_into, "get_into")
+/* The calls of leases and locks: only a cache that was removed makes them come back. */
+GUARDED_ONE(shms_owner, "_owner")
+GUARDED_ONE(shms_cost, "_cost")
+GUARDED_PLAIN(shms_put_if, "_put_if_")
+GUARDED_PLAIN(shms_is_gone, "_is_gone")
+GUARDED_PLAIN(shms_wait_slice, "_wait_slice")
+GUARDED_PLAIN(put_with_cost, "_put_with_cost")
+
+/* What a call that returns an int says instead: that of the object; -1 with an exception. Takes the reference. */
+static Py_ssize_t number_of(PyObject *result) {
+    Py_ssize_t number = !result ? -1 : result == Py_None ? 0 : PyLong_AsSsize_t(result);
+    Py_XDECREF(result);
+    return number;
+}
+
+static int contains_guarded(PyObject *self, PyObject *key) {
+    PyObject *instead;
+    int found;
+    for (unsigned tries = 0; SHMS_UNLIKELY((found = contains(self, key)) < 0); tries++)
+        if (!shms_rescue(self, "__contains__", &key, 1, NULL, tries, &instead))
+            return (int)number_of(instead);
+    return found;
+}
+
+static int assign_guarded(PyObject *self, PyObject *key, PyObject *value) {
+    PyObject *instead, *args[] = {key, value};
+    int rc;
+    for (unsigned tries = 0; SHMS_UNLIKELY((rc = assign(self, key, value)) < 0); tries++)
+        if (!shms_rescue(self, value ? "__setitem__" : "__delitem__", args, value ? 2 : 1, NULL, tries, &instead))
+            return (int)number_of(instead);
+    return rc;
+}
+
+static Py_ssize_t length_guarded(PyObject *self) {
+    PyObject *instead;
+    Py_ssize_t length;
+    for (unsigned tries = 0; SHMS_UNLIKELY((length = shms_store_length(self)) < 0); tries++)
+        if (!shms_rescue(self, "__len__", NULL, 0, NULL, tries, &instead))
+            return number_of(instead);
+    return length;
+}
+
+static int is_true_guarded(PyObject *self) {
+    PyObject *instead;
+    int any;
+    for (unsigned tries = 0; SHMS_UNLIKELY((any = shms_store_is_true(self)) < 0); tries++)
+        if (!shms_rescue(self, "__bool__", NULL, 0, NULL, tries, &instead))
+            return (int)number_of(instead);
+    return any;
+}
+
 /* ---- the type
  *
  * An instance keeps its module alive: garbage may be taken apart in any order, and finalizers of other objects in it
@@ -499,32 +571,36 @@ static void unmake(PyObject *object) {
 
 #define FAST(f) ((PyCFunction)(void (*)(void))(f))
 static PyMethodDef methods[] = {
-    {"get", FAST(get), METH_FASTCALL | METH_KEYWORDS, get_doc},
-    {"get_into", FAST(shms_get_into), METH_FASTCALL, get_into_doc},
-    {"put", FAST(put), METH_FASTCALL | METH_KEYWORDS, put_doc},
-    {"add", FAST(add), METH_FASTCALL | METH_KEYWORDS, add_doc},
-    {"replace", FAST(replace), METH_FASTCALL | METH_KEYWORDS, replace_doc},
-    {"cas", FAST(cas), METH_FASTCALL | METH_KEYWORDS, cas_doc},
-    {"get_versioned", get_versioned, METH_O, get_versioned_doc},
-    {"get_with_ttl", get_with_ttl, METH_O, get_with_ttl_doc},
-    {"_value_and_version", value_and_version_or_none, METH_O, NULL},
-    {"_put_if_", FAST(shms_put_if), METH_FASTCALL, NULL},
-    {"delete", FAST(delete), METH_FASTCALL | METH_KEYWORDS, delete_doc},
+    {"get", FAST(get_guarded), METH_FASTCALL | METH_KEYWORDS, get_doc},
+    {"get_into", FAST(shms_get_into_guarded), METH_FASTCALL, get_into_doc},
+    {"put", FAST(put_guarded), METH_FASTCALL | METH_KEYWORDS, put_doc},
+    {"add", FAST(add_guarded), METH_FASTCALL | METH_KEYWORDS, add_doc},
+    {"replace", FAST(replace_guarded), METH_FASTCALL | METH_KEYWORDS, replace_doc},
+    {"cas", FAST(cas_guarded), METH_FASTCALL | METH_KEYWORDS, cas_doc},
+    {"get_versioned", get_versioned_guarded, METH_O, get_versioned_doc},
+    {"get_with_ttl", get_with_ttl_guarded, METH_O, get_with_ttl_doc},
+    {"_value_and_version", value_and_version_or_none_guarded, METH_O, NULL},
+    {"_get", FAST(get), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_add", FAST(add), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_cas", FAST(cas), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_delete", FAST(delete), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_put_if_", FAST(shms_put_if_guarded), METH_FASTCALL, NULL},
+    {"delete", FAST(delete_guarded), METH_FASTCALL | METH_KEYWORDS, delete_doc},
     {"incr", FAST(shms_incr), METH_FASTCALL | METH_KEYWORDS, incr_doc},
     {"decr", FAST(shms_decr), METH_FASTCALL | METH_KEYWORDS, decr_doc},
-    {"wait", FAST(wait), METH_FASTCALL | METH_KEYWORDS, wait_doc},
-    {"_wait_slice", FAST(shms_wait_slice), METH_FASTCALL, NULL},
-    {"_owner", shms_owner, METH_NOARGS, NULL},
-    {"_is_gone", FAST(shms_is_gone), METH_FASTCALL, NULL},
-    {"_value_and_life", shms_value_and_life, METH_O, NULL},
-    {"_cost", shms_cost, METH_O, NULL},
-    {"_put_with_cost", FAST(put_with_cost), METH_FASTCALL, NULL},
+    {"wait", FAST(wait_guarded), METH_FASTCALL | METH_KEYWORDS, wait_doc},
+    {"_wait_slice", FAST(shms_wait_slice_guarded), METH_FASTCALL, NULL},
+    {"_owner", shms_owner_guarded, METH_NOARGS, NULL},
+    {"_is_gone", FAST(shms_is_gone_guarded), METH_FASTCALL, NULL},
+    {"_value_and_life", shms_value_and_life_guarded, METH_O, NULL},
+    {"_cost", shms_cost_guarded, METH_O, NULL},
+    {"_put_with_cost", FAST(put_with_cost_guarded), METH_FASTCALL, NULL},
     {"_get_versioned", shms_get_versioned, METH_O, NULL},
     {"_version", shms_version, METH_O, NULL},
     {"_time_left", shms_time_left, METH_O, NULL},
     {"_describe", shms_describe, METH_O, NULL},
     {"_touch", FAST(shms_touch), METH_FASTCALL, NULL},
-    {"view", FAST(shms_view_of), METH_FASTCALL | METH_KEYWORDS, view_doc},
+    {"view", FAST(shms_view_of_guarded), METH_FASTCALL | METH_KEYWORDS, view_doc},
     {"close", shms_close_store, METH_NOARGS, close_doc},
     {"__enter__", shms_enter_store, METH_NOARGS, NULL},
     {"__exit__", FAST(shms_exit_store), METH_FASTCALL, NULL},
@@ -539,6 +615,7 @@ static PyMethodDef methods[] = {
 static PyMemberDef members[] = {
     {"_handle", T_LONGLONG, offsetof(struct shms_store_object, handle), READONLY, NULL},
     {"_copies", T_OBJECT, offsetof(struct shms_store_object, copies), 0, NULL},
+    {"_rescues", T_BOOL, offsetof(struct shms_store_object, rescues), 0, NULL},
     {NULL, 0, 0, 0, NULL},
 };
 static PyType_Slot slots[] = {
@@ -548,11 +625,11 @@ static PyType_Slot slots[] = {
     {Py_tp_clear, clear},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
-    {Py_mp_length, shms_store_length},
-    {Py_nb_bool, shms_store_is_true},
-    {Py_mp_subscript, subscript},
-    {Py_mp_ass_subscript, assign},
-    {Py_sq_contains, contains},
+    {Py_mp_length, length_guarded},
+    {Py_nb_bool, is_true_guarded},
+    {Py_mp_subscript, subscript_guarded},
+    {Py_mp_ass_subscript, assign_guarded},
+    {Py_sq_contains, contains_guarded},
     {0, NULL},
 };
 static PyType_Spec spec = {

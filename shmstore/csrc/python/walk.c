@@ -4,6 +4,7 @@
 #include "python/call.h"
 
 #include "engine/walk.h"
+#include "python/rescue.h"
 
 #define BATCH (1u << 16)   /* bytes; at least one key of 32 KiB fits */
 #define KEYS_AT_ONCE 1024u /* a batch takes less than a millisecond; then other threads get a turn */
@@ -56,14 +57,24 @@ static PyObject *list_of(struct walk *w, const uint8_t *at, const uint8_t *end) 
     return keys;
 }
 
-static bool fill(struct walk *w) {
+static PyObject *next_batch(struct walk *w) {
     uint8_t *buffer = PyMem_Malloc(BATCH);
     uint64_t filled = 0;
     int rc = buffer ? fetch(w, buffer, &filled) : SHMS_NO_MEMORY;
     PyObject *batch = rc == SHMS_OK ? list_of(w, buffer, buffer + filled) : shms_store_failed(w->store, Py_None, rc);
     PyMem_Free(buffer);
-    if (!batch)
-        return false;
+    return batch;
+}
+
+/* False without an exception: the walk ends here, because it failed and that is a miss. */
+static bool fill(struct walk *w) {
+    PyObject *batch, *instead;
+    for (unsigned tries = 0; !(batch = next_batch(w)); tries++)
+        if (!shms_rescue(w->store, "__next__", NULL, 0, NULL, tries, &instead)) {
+            w->at.cursor = instead ? w->at.end : w->at.cursor;
+            Py_XDECREF(instead);
+            return false;
+        }
     PyObject *old = w->batch;
     w->batch = batch;
     w->next = 0;

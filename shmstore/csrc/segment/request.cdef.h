@@ -7,10 +7,11 @@ struct shms_open_request {
     uint32_t create; /* 0 open or create, 1 must create, 2 must exist */
     uint64_t size;
     uint64_t max_entries; /* 0: from the size */
-    uint64_t max_clients; /* 0: the default */
+    uint64_t max_clients; /* 0: the default; else it is compared, too */
     uint32_t evicts;      /* 1: a cache, which evicts entries when it is full. Must be that of an existing store */
     uint32_t mode;
-    uint32_t size_given, entries_given, mode_given; /* 1: must equal that of an existing store */
+    uint32_t size_given, entries_given; /* 1: is compared with that of an existing store, for `differs` */
+    uint32_t mode_given;                /* 1: must equal that of an existing store */
     uint32_t readonly;
     int64_t owner; /* trusted users: -1 the effective uid and root, -2 every user, else this uid as well */
     uint64_t timeout;
@@ -28,8 +29,10 @@ struct shms_open_result {
     int32_t error; /* errno, with SHMS_SYSTEM */
     int32_t id;
     uint32_t uid, mode, pid;
-    uint64_t size; /* of the segment that was found, or was to be made. SHMS_MISMATCH: what its creator asked for */
-    uint64_t max_entries, minimum;
+    uint64_t size; /* of the segment that was found, or was to be made */
+    uint64_t store_size, max_entries, max_clients; /* what its creator asked for */
+    uint64_t minimum;
+    uint32_t differs; /* what was asked for and is not what the creator chose: 1 size, 2 max_entries, 4 max_clients */
     uint32_t format, name_kind, name_length;
     uint64_t incompatible, read_compatible;
     uint32_t only_read; /* 1: a feature that this build does not know allows only reading */

@@ -18,7 +18,7 @@ import shmstore
 
 ROOT = documents.ROOT
 # The documents with examples, and the names of the stores in them.
-STORES = {"README.md": ["quickstart"], "docs/cli.md": ["shop"], "docs/tutorial.md": ["tutorial"],
+STORES = {"README.md": ["pages", "quickstart"], "docs/cli.md": ["shop"], "docs/tutorial.md": ["tutorial"],
           "docs/values.md": ["frames", "users"]}  # fmt: skip
 DOCUMENTS = sorted(STORES)
 NEEDS = {"docs/values.md": ["numpy", "msgspec"]}

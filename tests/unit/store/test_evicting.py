@@ -79,7 +79,7 @@ def test_it_has_no_more_entries_than_it_may_have(key: Any, entries: int) -> None
             cache[f"{number}"] = number
             assert cache.stats().entries <= entries
         assert len(cache) == entries
-        assert cache.stats().evictions_by_count == 3 * entries
+        assert cache.stats().evicted_for_entries == 3 * entries
         cache.check()
         cache.destroy()
 
@@ -88,7 +88,7 @@ def test_a_miscount_is_repaired_after_evictions_by_count(key: Any) -> None:
     with shmstore.Cache[int](key, size="1M", max_entries=50) as cache:
         for n in range(80):
             cache.put(f"name{n}", n)
-        assert cache.stats().evictions_by_count == 30
+        assert cache.stats().evicted_for_entries == 30
         memory = Memory(cache)
         memory.set(memory.used(0), memory.word(memory.used(0)) + 3)
         assert cache.stats().entries == 53

@@ -26,9 +26,8 @@ def test_create(key):
 def test_the_creators_choices(key):
     with Store(key, size="1M", mode=0o640, max_entries=1000) as store:
         assert (store.info().size, store.info().mode, store.info().max_entries) == (1 << 20, 0o640, 1000)
-        for wrong in ({"size": "2M"}, {"mode": 0o600}, {"max_entries": 5}):
-            with pytest.raises(ValueError, match=next(iter(wrong))):
-                Store(key, **wrong)
+        with pytest.raises(ValueError, match="mode"):
+            Store(key, mode=0o600)
         Store(key, size=1 << 20, mode=0o640, max_entries=1000).close()
         store.destroy()
 
