@@ -9,7 +9,7 @@ import pytest
 
 # Python's own, when the signal comes between making the thread of a ProcessPoolExecutor and starting it
 EXECUTOR_HALF_STARTED = "cannot join thread before it is started"
-NEEDS = {"arrays.py": "numpy", "typed_structs.py": "msgspec"}
+NEEDS = {"arrays.py": "numpy", "flask_cache.py": "flask", "typed_structs.py": "msgspec"}
 EXAMPLES = [*NEEDS, "read_only.py", "worker_pool.py", "private_to_children.py", "move_from_multiprocessing.py"]
 
 

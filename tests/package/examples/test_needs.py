@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-NEEDS = {"arrays.py": "numpy", "typed_structs.py": "msgspec"}
+NEEDS = {"arrays.py": "numpy", "flask_cache.py": "flask", "typed_structs.py": "msgspec"}
 
 
 @pytest.mark.parametrize("example", NEEDS)
