@@ -90,9 +90,10 @@ static int reserve_again(struct shms_call *c, struct shms_op *op, const struct s
     int rc;
     do {
         rc = evicts ? evict_window(c, &window, bytes) : all ? make_run(c, &hunt, bytes) : SHMS_FULL;
-        if (rc == SHMS_FULL && !all)
+        if (rc == SHMS_FULL && !all) {
             rc = make_room(c, bytes, &all);
-        else if (rc == SHMS_FULL && window.spared && takes_much(c->h->s, op, bytes)) {
+            window = (struct shms_window){.spared = op->key.hash}; /* once more: views of the dead have ended */
+        } else if (rc == SHMS_FULL && window.spared && takes_much(c->h->s, op, bytes)) {
             window = (struct shms_window){0};
             rc = SHMS_OK;
         }
