@@ -24,6 +24,7 @@
 #define SMALL_PAGES 8u         /* runs up to here are looked for from below */
 #define OPEN_TRIES 64u
 #define RUNS_COMPARED 16u
+#define LONG_RUN (1u << 16) /* pages */
 
 /* ---- views */
 
@@ -118,10 +119,10 @@ static uint64_t run_above(const struct shms_store *s, uint64_t from, uint64_t to
     }
     return UINT64_MAX;
 }
-/* From above: the shortest of the first few that are long enough, so that few short ones are left over. */
+/* From above: the shortest of the first few that are long enough, so that few short ones are left over. A very long one
+ * ends the search. */
 static uint64_t run_below(const struct shms_store *s, uint64_t high, uint64_t pages) {
-    uint64_t best = UINT64_MAX, least = UINT64_MAX, most = 2 * pages + 64; /* a longer one is as good as another */
-    uint64_t to = high, begin;
+    uint64_t best = UINT64_MAX, least = UINT64_MAX, most = pages + LONG_RUN, to = high, begin;
     for (uint32_t fits = 0; fits < RUNS_COMPARED && (to = last_bit(s->taken, 0, to, false)) >= pages; to = begin) {
         begin = last_bit(s->taken, to > most ? to - most : 0, to, true);
         if (to - begin < pages)
@@ -131,6 +132,8 @@ static uint64_t run_below(const struct shms_store *s, uint64_t high, uint64_t pa
             least = to - begin;
             best = to - pages;
         }
+        if (to - begin == most)
+            break;
     }
     return best;
 }
