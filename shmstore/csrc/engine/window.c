@@ -4,10 +4,12 @@
 #include "engine/heap.h"
 #include "engine/policy.h"
 
-#define WINDOWS_LOOKED_AT 8u
+#define WINDOWS_LOOKED_AT 16u
 #define PAGES_LOOKED_AT 4096u /* in all of them */
 #define SPANS_LOOKED_AT 64u   /* for the coldest block */
 #define BLOCKS_COMPARED 16u
+#define BLOCKS_WEIGHED 4u /* of a span */
+#define WORTH_OF_USE 2u
 
 static uint64_t random_below(struct shms_store *s, uint64_t n) {
     s->random = s->random * 6364136223846793005ull + 1442695040888963407ull;
@@ -27,6 +29,35 @@ static uint64_t span_around(const struct shms_store *s, uint64_t page, struct sh
     return page;
 }
 
+/* The slot that names this block; UINT64_MAX: none does. */
+static uint64_t slot_of(struct shms_store *s, uint64_t offset) {
+    uint32_t slot = shms_load_relaxed(&((struct shms_block *)(s->base + offset))->slot);
+    uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
+    bool names = bucket < s->bucket_count && shms_bucket_in_use(s, bucket) &&
+                 SHMS_SLOT_BLOCK(shms_load_acquire(&s->buckets[bucket].slots[slot % SHMS_BUCKET_SLOTS])) == offset;
+    return names ? slot : UINT64_MAX;
+}
+
+/* How often what is in this slot was used, plus one; in the main share, one more. */
+static uint64_t worth_of(const struct shms_store *s, uint64_t slot) {
+    uint32_t hint = shms_load_relaxed(&s->hints[slot]);
+    return 1 + WORTH_OF_USE * (hint & SHMS_HINT_FREQUENCY) + (hint & SHMS_HINT_MAIN ? 1 : 0);
+}
+
+/* The mean over some blocks of the span that are in slots. */
+static double worth(struct shms_store *s, const struct shms_span *span) {
+    uint64_t sum = 0, seen = 0;
+    uint32_t step = (uint32_t)shms_max(1, span->blocks / BLOCKS_WEIGHED);
+    for (uint32_t i = (uint32_t)random_below(s, step); i < span->blocks; i += step) {
+        uint64_t slot = slot_of(s, span->start + i * span->bytes);
+        if (slot == UINT64_MAX)
+            continue;
+        sum += worth_of(s, slot);
+        seen++;
+    }
+    return seen ? (double)sum / (double)seen : 1;
+}
+
 static uint64_t bytes_used(const struct shms_store *s, const struct shms_span *span) {
     const struct shms_page *p = &s->pages[span->first];
     uint32_t free = (uint32_t)(__builtin_popcountll(shms_load_relaxed(&p->map[0])) +
@@ -40,13 +71,17 @@ static bool measure(struct shms_store *s, uint64_t page, uint64_t pages, struct 
     struct shms_span span;
     bool open;
     w->first = w->at = w->end = span_around(s, page, &span, &open);
-    w->used = 0;
+    w->used = w->worth = 0;
     while (w->end < w->first + pages) {
         if (w->end >= high)
             return false;
         if (!open && shms_load_acquire(&s->pages[w->end].word))
             return false; /* it is being opened or closed */
-        w->used += open ? bytes_used(s, &span) : 0;
+        if (open) {
+            uint64_t used = bytes_used(s, &span);
+            w->used += used;
+            w->worth += (uint64_t)((double)used * worth(s, &span));
+        }
         w->end += open ? span.pages : 1;
         open = w->end < high && shms_span_at(s, w->end, &span);
     }
@@ -56,27 +91,18 @@ static bool measure(struct shms_store *s, uint64_t page, uint64_t pages, struct 
 
 bool shms_window_choose(struct shms_store *s, uint64_t pages, struct shms_window *w) {
     uint64_t high = shms_pages_high(s), looks = shms_max(1, shms_min(WINDOWS_LOOKED_AT, PAGES_LOOKED_AT / pages));
-    struct shms_window best = {.used = UINT64_MAX}, one;
+    struct shms_window best = {.worth = UINT64_MAX}, one;
     if (high < pages)
         return false;
     for (uint64_t i = 0; i < looks; i++)
-        if (measure(s, random_below(s, high - pages + 1), pages, &one) && one.used < best.used)
+        if (measure(s, random_below(s, high - pages + 1), pages, &one) && one.worth < best.worth)
             best = one;
-    if (best.used == UINT64_MAX)
+    if (best.worth == UINT64_MAX)
         return false;
     best.tries = w->tries;
     best.spared = w->spared;
     *w = best;
     return true;
-}
-
-/* The slot that names this block; UINT64_MAX: none does. */
-static uint64_t slot_of(struct shms_store *s, uint64_t offset) {
-    uint32_t slot = shms_load_relaxed(&((struct shms_block *)(s->base + offset))->slot);
-    uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
-    bool names = bucket < s->bucket_count && shms_bucket_in_use(s, bucket) &&
-                 SHMS_SLOT_BLOCK(shms_load_acquire(&s->buckets[bucket].slots[slot % SHMS_BUCKET_SLOTS])) == offset;
-    return names ? slot : UINT64_MAX;
 }
 
 /* False: the block stays in use. */

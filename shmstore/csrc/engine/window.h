@@ -1,7 +1,7 @@
 /* window.h: evicting by place. A window is a run of whole spans and free pages, on at least as many pages as are wanted.
  *
- * The emptiest of a few windows at random places is taken, so what it costs differs little from the least that is
- * possible, and no order of windows has to be kept. Other processes may allocate in a window that is being emptied. Then
+ * Of a few windows at random places the one is taken that is worth least: bytes in use, times how often their entries were
+ * used. So what it costs differs little from the least that is possible, and no order of windows has to be kept. Other processes may allocate in a window that is being emptied. Then
  * a span in it is not closed, and the caller chooses another window. */
 #ifndef SHMS_WINDOW_H
 #define SHMS_WINDOW_H
@@ -14,6 +14,7 @@ struct shms_window {
     uint64_t first, end;  /* pages; end 0: none is chosen */
     uint64_t at;          /* the next page to empty */
     uint64_t used, bytes; /* bytes of blocks in use; bytes of all pages */
+    uint64_t worth;       /* bytes in use, times how often they were used */
     uint32_t tries;       /* of the caller */
     uint64_t spared;      /* likewise: hash of a key whose entry stays */
 };
