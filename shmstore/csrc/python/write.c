@@ -76,9 +76,12 @@ static int make_run(struct shms_call *c, struct shms_hunt *hunt, uint64_t bytes)
     return rc;
 }
 
-/* Is there no other room than that of the old entry of this key? */
+/* Is there no other room than that of the old entry of this key, or with it? A window of three quarters of the heap includes
+ * nearly every block. */
 static bool takes_much(struct shms_store *s, const struct shms_op *op, uint64_t bytes) {
     struct shms_entry x;
+    if (bytes > shms_heap_largest(s) / 4 * 3)
+        return true;
     return shms_find(s, &op->key, &x) == SHMS_OK && shms_heap_capacity(s, SHMS_SLOT_BLOCK(x.word)) >= bytes / 2;
 }
 
