@@ -99,7 +99,8 @@ def _together(setting: Setting, report: Report, locks: dict[str, Any]) -> None:
     for number in range(rounds := setting.rounds(7, quick=1)):
         report.progress(f"locks, two processes: round {number + 1} of {rounds}")
         for name, (acquire, release) in locks.items():
-            pace = sum(_in_children(2, lambda: _pace(acquire, release, 0.05 if setting.quick else 0.4)))
+            work = functools.partial(_pace, acquire, release, 0.05 if setting.quick else 0.4)
+            pace = sum(_in_children(2, work))
             row.samples.setdefault(name, Sample()).rounds.append(pace)
     _tell(report, row, "Locks, two processes at once", 1, "per second, together", ",.0f")
 

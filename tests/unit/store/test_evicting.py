@@ -14,7 +14,7 @@ import pytest
 import shmstore
 
 sys.path.insert(0, str(Path(__file__).parent))
-from segment_words import Memory  # noqa: E402
+from segment_words import Memory
 
 
 @pytest.fixture
