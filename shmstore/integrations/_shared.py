@@ -47,16 +47,16 @@ def handle(name: Any, options: Mapping[str, Any]) -> Cache[Any]:
 def put(cache: Cache[Any], key: EntryKey, value: Any, ttl: Duration | None) -> bool:
     """Store a value, and return whether it was stored. If it was not, the old one is removed, because it is outdated."""
     try:
-        cache.put(key, value, ttl=ttl)
-        return True
+        if cache.put(key, value, ttl=ttl):
+            return True
     except (StoreFull, CodecError) as error:
         if is_foreign(error) and not isinstance(
             error, StoreFull
         ):  # as a MemoryError, StoreFull always counts as foreign
             raise
         _report(error)
-        cache.delete(key)
-        return False
+    cache.delete(key)  # with on_error="miss", a put that stores nothing raises nothing
+    return False
 
 
 def add(cache: Cache[Any], key: EntryKey, value: Any, ttl: Duration | None) -> bool:

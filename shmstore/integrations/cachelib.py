@@ -132,15 +132,11 @@ class ShmCache(BaseCache):
             except (TypeError, OverflowError) as error:  # None, a float, or an int of more than 64 bits
                 if is_foreign(error):
                     raise
-        while not self._cache.add(name, self.serializer.dumps(delta), ttl=ttl):
-            try:
-                return self._loaded(
-                    self._cache.modify(name, lambda old: self.serializer.dumps((self._loaded(old) or 0) + delta))
-                )
-            except KeyError as error:  # it was removed meanwhile
-                if is_foreign(error):
-                    raise
-        return delta
+        if self._cache.add(name, self.serializer.dumps(delta), ttl=ttl):
+            return delta
+        # The default is for an entry that was removed after add() found it, and for on_error="miss".
+        new = self._cache.modify(name, lambda old: self.serializer.dumps((self._loaded(old) or 0) + delta), None)
+        return self._loaded(new)
 
     def dec(self, key: str, delta: int = 1) -> Any:
         """Subtract *delta*: see inc()."""

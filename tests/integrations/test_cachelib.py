@@ -84,6 +84,16 @@ def test_values_that_cannot_be_stored(cache: ShmCache) -> None:
     assert cache.set_many({"a": b"x" * (2 << 20), "b": 1}) == ["b"]
 
 
+@pytest.mark.parametrize("serializer", [None, JSONSerializer()])
+def test_a_cache_that_cannot_be_opened_is_a_miss(key: str, serializer: Any) -> None:
+    shmstore.Store(key, size="1M")  # not a cache
+    cache = ShmCache(key, on_error="miss")
+    if serializer is not None:
+        cache.serializer = serializer
+    assert not cache.set("a", 1) and not cache.add("a", 1) and not cache.has("a") and not cache.delete("a")
+    assert cache.get_many("a", "b") == [None, None] and cache.inc("a", 3) == 3 and cache.clear()
+
+
 def test_flask_caching(key: str) -> None:
     flask = pytest.importorskip("flask", reason="Flask is not installed")
     flask_caching = pytest.importorskip("flask_caching", reason="Flask-Caching is not installed")

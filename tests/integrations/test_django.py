@@ -152,6 +152,47 @@ def test_values_larger_than_the_cache(cache: ShmCache, caplog: pytest.LogCapture
     assert cache.get_or_set("e", lambda: large) == large
 
 
+@pytest.mark.parametrize("on_error", ["raise", "miss"])
+def test_no_outdated_value_stays(key: str, on_error: str) -> None:
+    cache = ShmCache(key, {"OPTIONS": {"size": "1M", "on_error": on_error}})
+    cache.set_many({"a": 1, "b": 1})
+    cache.set("a", b"x" * (2 << 20))
+    assert cache.set_many({"b": b"x" * (2 << 20)}) == ["b"]
+    assert cache.get_many("ab") == {}
+
+
+def test_a_cache_that_cannot_be_opened_is_a_miss(key: str) -> None:
+    shmstore.Store(key, size="1M")  # not a cache
+    cache = ShmCache(key, {"OPTIONS": {"on_error": "miss"}})
+    cache.set("a", 1)
+    assert cache.set_many({"b": 1}) == [] and not cache.add("c", 1) and not cache.touch("a") and not cache.delete("a")
+    assert cache.get("a", 7) == 7 and cache.get_many("ab") == {} and not cache.has_key("a")
+    assert cache.get_or_set("a", lambda: 8) == 8
+    with pytest.raises(ValueError, match="not found"):
+        cache.incr("a")
+    with pytest.raises(shmstore.NotACache):
+        ShmCache(key, {}).get("a")
+
+
+def test_a_removed_cache_comes_back(cache: ShmCache, key: str) -> None:
+    cache.set("a", 1)
+    shmstore.destroy(key)
+    assert cache.get("a") is None
+    cache.set("a", 2)
+    assert cache.get("a") == 2
+
+
+def test_values_that_cannot_be_read_are_absent(cache: ShmCache, key: str) -> None:
+    """As after a deploy that renames a class."""
+
+    class Other:
+        name, encode, decode = "other", staticmethod(bytes), staticmethod(bytes)
+
+    shmstore.Cache[Any](key, codec=Other()).put(":1:a", b"value")
+    assert cache.get("a", 7) == 7 and cache.get_many(["a"]) == {}
+    assert cache.get_or_set("a", 8) == 8 == cache.get("a")
+
+
 def test_a_full_cache_goes_on(cache: ShmCache) -> None:
     for number in range(5_000):
         cache.set(f"{number}", b"x" * 1_000)

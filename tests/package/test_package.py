@@ -104,7 +104,8 @@ def test_types_are_strict(outside):
 @pytest.mark.sample  # takes five seconds; .ci/run has the samples
 def test_types_are_those_of_the_running_package(outside):
     allowed = Path(__file__).with_name("stubtest_allowlist.txt")
-    run(sys.executable, "-m", "mypy.stubtest", "shmstore", "--allowlist", allowed, cwd=outside)
+    run(sys.executable, "-m", "mypy.stubtest", "shmstore", "--mypy-config-file", ROOT / "pyproject.toml",
+        "--allowlist", allowed, cwd=outside)  # fmt: skip
 
 
 def test_types_know_the_options_of_open(outside):
