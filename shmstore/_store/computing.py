@@ -123,8 +123,13 @@ def _steps(store: Store[Any], key: EntryKey, plan: Plan) -> Steps:
             store.put(key, value, ttl=plan.ttl)
         yield Result(value)
     finally:
-        leave(here)
-        held.release()
+        try:
+            leave(here)
+            held.release()
+        except BaseException:  # of a signal handler: once more
+            leave(here)
+            held.release()
+            raise
 
 
 def get_or_set(store: Store[Any], key: EntryKey, function: Callable[[], Any], plan: Plan) -> Any:

@@ -145,11 +145,17 @@ class _Guard:
         me = _me()
         if me not in self._within:  # another task leaves than the one that entered
             me = next(reversed(self._within))
-        held = self._within[me].pop()
-        if not self._within[me]:
-            del self._within[me]
-        if held is not None:
-            self._let_go(held)
+        held = self._within[me][-1]
+        try:
+            self._within[me].pop()
+            if not self._within[me]:
+                del self._within[me]
+            if held is not None:
+                self._let_go(held)
+        except BaseException:  # of a signal handler: once more
+            if held is not None:
+                held.release()
+            raise
 
     # ---- what it tells
 

@@ -162,6 +162,7 @@ CALLS: dict[str, list[Callable[[Store[Any]], Any]]] = {
     "clients": [lambda s: repr(s.clients())],
     "check": [lambda s: s.check(), lambda s: s.check(repair=True)],
     "recover": [lambda s: s.recover()],
+    "compact": [lambda s: s.compact()],
 }  # fmt: skip
 
 # What refuses: these make their error in Python, from what the system tells.
