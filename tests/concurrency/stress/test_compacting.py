@@ -102,7 +102,7 @@ def test_what_killed_compactors_leave_is_whole(key: str, make: Any) -> None:
     finally:
         writer.kill()
         writer.wait()
-    assert killed > 1
+    assert killed
     free = store.stats().bytes_free
     store["most"] = bytes(free * 3 // 4)
     store.check()

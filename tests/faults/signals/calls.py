@@ -180,7 +180,7 @@ REFUSED: dict[str, tuple[type[Exception], Callable[[Store[Any]], Any]]] = {
     "read-only": (shmstore.ReadOnlyStore, lambda s: reopened(s, readonly=True).put("v", 1)),
     "pickle": (shmstore.CodecError, lambda s: _by_pickle(s)),
     "typed": (TypeError, lambda s: s.get("v", type=int)),
-    "other size": (ValueError, lambda s: reopened(s, size="2M")),
+    "other mode": (ValueError, lambda s: reopened(s, mode=0o644)),
     "no such store": (shmstore.StoreNotFound, lambda s: Store("shmstore-test-nobody", create=False)),
     "there already": (shmstore.StoreExists, lambda s: Store(s.info().name, create=True, backend=s.info().backend)),
     "copy": (TypeError, copy.copy),

@@ -22,19 +22,28 @@ pytestmark = [
 ]
 
 
+MORE_THAN_PINS = 300
+
+
 def numbered(calls: dict[str, list[Callable[..., Any]]]) -> list[tuple[str, Callable[..., Any]]]:
     """Each call with a name of its own: the method's, and a number from the second on."""
     return [(f"{name} {at}" if at else name, call) for name, of_one in calls.items() for at, call in enumerate(of_one)]
 
 
 def pins(store: Store[Any]) -> int:
-    """How many views can be had."""
-    views = []
+    """How many values can be viewed at once. Views of one value share a pin."""
+    names = [f"pin {number}" for number in range(MORE_THAN_PINS)]
+    store.put_many(dict.fromkeys(names, b"p"))
+    views: list[memoryview] = []
     try:
-        while True:
-            views.append(store.view("bytes"))
+        views.extend(map(store.view, names))
     except shmstore.StoreFull:
-        return len(views)
+        pass
+    count = len(views)
+    views.clear()
+    store.delete_many(names)
+    assert count < MORE_THAN_PINS
+    return count
 
 
 @contextlib.contextmanager

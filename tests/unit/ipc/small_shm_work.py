@@ -14,6 +14,7 @@ from segment_sizes import M, of_segment
 
 import shmstore
 from shmstore import PRIVATE, Store
+from shmstore._store import opening
 
 
 def free() -> int:
@@ -102,6 +103,7 @@ def another_takes_the_rest():
             assert len(list(handle)) == len(handle)
         # No place for one more writer beyond those whose entries are there; a reader needs none.
         handles = []
+        opening.SHARES_SLOT = False  # each of these handles stands for a process
         try:
             for _ in range(200):
                 handles.append(Store("small", backend="posix"))
@@ -109,6 +111,7 @@ def another_takes_the_rest():
             assert "no client slot for another writing process" in str(error) and "/dev/shm" in str(error)
         else:
             raise AssertionError("entries without pages")
+        opening.SHARES_SLOT = True
         Store("small", backend="posix", readonly=True).close()
         for handle in handles:
             handle.close()

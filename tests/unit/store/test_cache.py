@@ -41,7 +41,7 @@ def capacity(cache):
 # ---- room
 
 
-@pytest.mark.parametrize("size", [0, 1, 100, 3000, 4097, 9000, 70_000, 300_000, 500_000, 0.89 * M], ids=int)
+@pytest.mark.parametrize("size", [0, 1, 100, 3000, 4097, 9000, 70_000, 300_000, 500_000, 0.9 * M], ids=int)
 @pytest.mark.parametrize("backend", ["sysv", "posix"], indirect=True)
 def test_a_value_of_any_size_finds_room(create, size):
     cache, size = create(codec="raw"), int(size)
@@ -80,7 +80,7 @@ def test_only_a_value_that_does_not_fit_into_the_empty_cache_is_refused(create):
     assert cache.stats().evictions == 0
 
 
-@pytest.mark.parametrize("part", [0.12, 0.3, 0.5, 0.89])
+@pytest.mark.parametrize("part", [0.12, 0.3, 0.5, 0.9])
 @pytest.mark.parametrize("filled", [(50, 51), (3000, 3001), (20, 9000)])
 def test_a_large_newcomer_evicts_little_more_than_its_weight(create, part, filled):
     cache, rng = create(codec="raw", size="4M"), random.Random(5)
@@ -95,7 +95,7 @@ def test_a_large_newcomer_evicts_little_more_than_its_weight(create, part, fille
         after = cache.stats()
         weight = size + 4096  # of its block, in whole pages
         replaced = 0 if round == 0 or part < 0.5 else weight  # its predecessor, which had to go
-        assert before.bytes_used + weight - after.bytes_used <= 2.5 * weight + replaced
+        assert before.bytes_used + weight - after.bytes_used <= 2 * weight + replaced
         assert len(cache[f"large{round}"]) == size
         for more in range(n // 10):
             cache[f"m{round}.{more}"] = bytes(rng.randrange(*filled))
@@ -126,7 +126,7 @@ def test_what_is_read_in_place_stays(create, key):
     assert cache.check() == 0
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    cache["large"] = bytes(int(0.89 * M))
+    cache["large"] = bytes(int(0.9 * M))
 
 
 def test_counters_and_batches_in_a_full_cache(create):
