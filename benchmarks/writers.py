@@ -53,7 +53,9 @@ def _writers(setting: Setting, report: Report, values: Mapping[Any, Any], title:
     with resources() as stack:
         shared: dict[str, Shared] = {"shmstore": Ours(stack, values, size=size, max_entries=len(values))}
         if INSTALLED:
-            shared["lmdb"] = Lmdb(stack, values, size=SIZES[size])
+            lmdb = Lmdb(stack, values, size=SIZES[size])
+            lmdb.close()  # each process opens it for itself
+            shared["lmdb"] = lmdb
         for number in range(rounds := setting.rounds(11, quick=1)):
             report.progress(f"{title}: round {number + 1} of {rounds}")
             for name, store in shared.items():
