@@ -60,6 +60,8 @@ def _writers(setting: Setting, report: Report, values: Mapping[Any, Any], title:
             report.progress(f"{title}: round {number + 1} of {rounds}")
             for name, store in shared.items():
                 for which, theirs in writers.items():
+                    if name == "lmdb":  # its keys are bytes, before the clock starts
+                        theirs = [{key.encode(): value for key, value in mine.items()} for mine in theirs]
                     jobs = [(writing(store, mine), core) for mine, core in zip(theirs, setting.cores)]
                     if busy:
                         jobs.append((burning, setting.cores[0]))
