@@ -57,12 +57,15 @@ static bool run_is_in_a_record(struct shms_store *s, uint64_t number) {
 }
 
 /* A page that is being opened is in a record until the span is open; a page inside the span is found by its distance; a
- * closer states the span before it takes it. So three looks find every owner, or the word changes. */
+ * closer states the span before it takes it. So three looks find every owner, or the word changes. The distance is loaded
+ * after the first look: if the page is in no record any more, it has been written. */
 bool shms_page_is_owned(struct shms_store *s, uint64_t page, uint64_t word) {
-    uint64_t number = SHMS_PAGE_NUMBER(word), distance = shms_load_relaxed(&s->pages[page].info);
+    uint64_t number = SHMS_PAGE_NUMBER(word);
     struct shms_span span;
-    return run_is_in_a_record(s, number) ||
-           (distance <= page && shms_span_at(s, page - distance, &span) && span.number == number &&
+    if (run_is_in_a_record(s, number))
+        return true;
+    uint64_t distance = shms_load_relaxed(&s->pages[page].info);
+    return (distance <= page && shms_span_at(s, page - distance, &span) && span.number == number &&
             distance < span.pages) ||
            run_is_in_a_record(s, number);
 }
