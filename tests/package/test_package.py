@@ -56,7 +56,13 @@ def test_every_public_name_exists():
     for name in names:
         if name.rsplit(".", 1)[-1] in ("__main__", "_core"):
             continue
-        module = importlib.import_module(name)
+        try:
+            module = importlib.import_module(name)
+        except (
+            ModuleNotFoundError
+        ) as error:  # tests/integrations has the same question, where the framework is installed
+            assert name.startswith("shmstore.integrations.") and not str(error.name).startswith("shmstore"), name
+            continue
         missing = [public for public in getattr(module, "__all__", ()) if not hasattr(module, public)]
         assert not missing, (name, missing)
         assert module.__doc__, name
