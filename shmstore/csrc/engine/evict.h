@@ -4,10 +4,10 @@
  *   1 what has expired                            (expire.h)
  *   2 entries in the order of the policy (policy.h), until they had as many bytes as are wanted, at most eight
  *   3 a free block of a class up to one and a half times as large
- *   4 the emptiest of some windows, if half of it is free: a window is a run of spans on as many pages as a span of the
+ *   4 the window that is worth least of some (window.h), if half of it is free: a window is a run of spans on as many pages as a span of the
  *     class needs. It is emptied, and its pages are used
  *   5 the least used of some blocks of a class that fits
- *   6 the emptiest of some windows
+ *   6 the window that is worth least of some
  *   for a larger block: 1, 2, and then windows in steps (shms_evict_window), because that takes longer. Without 2 if it
  *   takes more than a tenth of the heap.
  * LIMITS  Bounded: 1 to 6 look at a few thousand hints and blocks. Processes do not wait for one another. What one frees,

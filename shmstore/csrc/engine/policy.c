@@ -125,6 +125,9 @@ void shms_policy_left(struct shms_store *s, uint8_t hint) {
 }
 
 void shms_policy_found(struct shms_store *s, uint64_t slot) {
+    uint64_t bucket = slot / SHMS_BUCKET_SLOTS; /* the number was read from the segment, so it is checked here (P6) */
+    if (bucket >= s->bucket_count || !shms_bucket_in_use(s, bucket))
+        return;
     uint8_t hint = shms_load_relaxed(&s->hints[slot]);
     if (!(hint & SHMS_HINT_USED))
         shms_cas_acq_rel(&s->hints[slot], &hint, SHMS_HINT_USED | SHMS_HINT_MAIN);

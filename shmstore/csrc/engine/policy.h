@@ -46,7 +46,7 @@ uint8_t shms_policy_leave(struct shms_store *s, uint64_t slot);
 /* It has left; or it stays after all. */
 void shms_policy_left(struct shms_store *s, uint8_t hint);
 void shms_policy_stay(struct shms_store *s, uint64_t slot, uint8_t hint);
-/* For recovery and repair: there is an entry in this slot. */
+/* For recovery and repair: there is an entry in this slot. Nothing happens if there can be no such slot. */
 void shms_policy_found(struct shms_store *s, uint64_t slot);
 /* The entry was used. */
 void shms_policy_raise(struct shms_store *s, uint64_t slot);
