@@ -186,8 +186,7 @@ static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const st
     if (acquire(slot) != w || word == 0 || word & ENDED) /* free, or a zombie that another reader has pinned */
         return AGAIN;
     uint64_t lengths = relaxed(block + LENGTHS), name_length = lengths >> 8 & 0xffff;
-    uint64_t version = lengths & MOVED ? 8 : 0, before = BODY + version;
-    uint64_t extension = lengths & EXTENDED ? relaxed32(block + before) : 0, name_at = at + before + extension;
+    uint64_t extension = lengths & EXTENDED ? relaxed32(block + BODY) : 0, name_at = at + BODY + extension;
     bool sound = !(lengths & EXTENDED) || (extension >= 8 && extension <= 4096 && extension % 8 == 0);
     at = name_at + name_length;
     v->length = lengths >> 24;
@@ -197,7 +196,7 @@ static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const st
         at = (at + head + 63) / 64 * 64 - head;
     }
     sound = sound && name_length <= 32768 && at <= s->heap_end && v->length <= s->heap_end - at;
-    bool match = sound && relaxed(block + HASH) == n->hash && name_length == n->length &&
+    bool match = sound && (relaxed(block + HASH) == n->hash || lengths & MOVED) && name_length == n->length &&
                  (lengths & BYTES_NAME) == n->flag && memcmp(s->base + name_at, n->bytes, name_length) == 0;
     if (ended(block, life))
         return AGAIN;

@@ -14,7 +14,7 @@
  * INVARIANTS (check.c and the tests cite the numbers)
  *   I1  An entry exists if and only if a slot refers to its block. All other statements about entries are derived.
  *   I2  A slot's word names a block of an open span; its tag is the tag of the block's hash.
- *   I3  The block's hash is the hash of its key, and its slot field names this slot.
+ *   I3  The block's hash is the hash of its key, unless the entry was moved; and its slot field names this slot.
  *   I4  The slot lies in a bucket from home to home + reach(home), and in no later one.
  *   I5  No key is in two slots.
  *   I6  A page's word is 0, or belongs to an open span, or names a number in the operation record of a client. The
@@ -123,15 +123,15 @@ static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line
 #define SHMS_WORD_LIFE(w) ((w) & ~SHMS_WORD_PINNED)
 #define SHMS_WORD_ALIVE(w) ((w) && !((w) & SHMS_WORD_ENDED))
 
-/* ---- block: header, version (if flagged), extension (if flagged), key, value
- *   0 word | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 reserved | 40 [version] [extension] key [padding] value
+/* ---- block: header, extension (if flagged), key, value
+ *   0 word | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 reserved | 40 [extension] key [padding] value
  * The version of an entry is the life of the block that it was put into. An entry that was moved since (move.h) has its
- * version in front of the key.
+ * version in place of the hash, so that it takes no more bytes than before, and fits into a block of the same class.
  * A value of SHMS_ALIGNED_FROM bytes or more begins on a cache line, so that it can be read in place. In msgpack the
  * byte after a head of five bytes (bin 32 and the like) is aligned instead. */
 struct shms_block {
     _Atomic uint64_t word;    /* [any] by compare-and-swap, see above */
-    _Atomic uint64_t hash;    /* [owner] before publishing */
+    _Atomic uint64_t hash;    /* [owner] before publishing: of the key; of an entry that was moved, its version */
     _Atomic uint64_t expiry;  /* [owner], then [home] by touch: ns since boot, 0 never */
     _Atomic uint64_t lengths; /* [owner]: value 40 | key 16 | codec 3, flags 5 */
     _Atomic uint32_t slot;    /* [owner]: bucket * 7 + index */
@@ -156,9 +156,8 @@ static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
 #define SHMS_CODEC_MASK 0x07u     /* enum shms_codec in codec.cdef.h */
 #define SHMS_FLAG_BYTES_KEY 0x08u /* the key was bytes, not str */
 #define SHMS_FLAG_EXTENDED 0x10u  /* an extension stands between header and key */
-#define SHMS_FLAG_MOVED 0x20u     /* the version stands behind the header: the block was not the entry's first */
-#define SHMS_VERSION_BYTES 8u
-#define SHMS_FLAG_KEPT 0x40u /* the store's own entry, of a lock: never evicted, and no key of a user finds it */
+#define SHMS_FLAG_MOVED 0x20u     /* the block was not the entry's first: `hash` is its version */
+#define SHMS_FLAG_KEPT 0x40u      /* the store's own entry, of a lock: never evicted, and no key of a user finds it */
 #define SHMS_KEY_FLAGS (SHMS_FLAG_BYTES_KEY | SHMS_FLAG_KEPT) /* part of the key */
 /* Extension: uint32 length of the whole (a multiple of 8), uint32 zero, then records: uint16 type, uint16 length,
  * bytes, padding to 8. Readers skip types that they do not know. */

@@ -200,7 +200,8 @@ static int check_entry(struct shms_store *s, struct shms_check *c, uint64_t buck
     if (!shms_entry_unchanged(&e))
         return SHMS_OK;
     shms_key_init(s, &k, c->key, length, e.kind & SHMS_KEY_FLAGS);
-    if ((shms_load_relaxed(&e.block->hash) != k.hash || shms_load_relaxed(&e.block->slot) != slot) && still_there(&e))
+    bool right = e.kind & SHMS_FLAG_MOVED || shms_load_relaxed(&e.block->hash) == k.hash;
+    if ((!right || shms_load_relaxed(&e.block->slot) != slot) && still_there(&e))
         return BROKEN(c, "I3: the block of slot %llu has another hash or slot", slot);
     if (SHMS_SLOT_TAG_OF(e.word) != SHMS_SLOT_TAG(k.hash, k.home) && still_there(&e))
         return BROKEN(c, "I2: slot %llu has the wrong tag", slot);

@@ -15,7 +15,7 @@ static int look(struct shms_store *s, uint64_t offset, struct shms_move *m, cons
     int rc = shms_peek(s, bucket, slot % SHMS_BUCKET_SLOTS, &m->x, key, length);
     if (rc != SHMS_OK || SHMS_SLOT_BLOCK(m->x.word) != offset)
         return SHMS_MISS;
-    m->home = shms_home_of(s, shms_load_relaxed(&m->x.block->hash));
+    m->home = shms_home_of(s, shms_block_hash(s, m->x.block));
     bool pinned = shms_load_relaxed(&m->x.block->word) & SHMS_WORD_PINNED;
     if (!shms_entry_unchanged(&m->x) || !shms_bucket_in_use(s, m->home))
         return SHMS_MISS;
@@ -25,7 +25,7 @@ static int look(struct shms_store *s, uint64_t offset, struct shms_move *m, cons
 /* Where the value begins in a block, from the block's first byte. Blocks of a page or more begin at a page or a multiple of
  * 512, so the alignment of a large value does not depend on the block. */
 static uint64_t value_at(const struct shms_entry *x, uint32_t key_length) {
-    uint64_t at = SHMS_BLOCK_HEADER + SHMS_VERSION_BYTES + x->extension_length + key_length;
+    uint64_t at = SHMS_BLOCK_HEADER + x->extension_length + key_length;
     return x->value_length >= SHMS_ALIGNED_FROM ? SHMS_ALIGN_VALUE(at, x->kind) : at;
 }
 
@@ -47,11 +47,10 @@ int shms_move_begin(struct shms_store *s, struct shms_record *record, uint64_t o
     m->value = m->block + value;
     m->copied = 0;
     struct shms_block *b = (struct shms_block *)(s->base + m->block);
-    shms_store_relaxed(&b->hash, shms_load_relaxed(&m->x.block->hash));
+    shms_store_relaxed(&b->hash, shms_entry_version(&m->x));
     shms_store_relaxed(&b->lengths, SHMS_LENGTHS(m->x.value_length, length, m->x.kind | SHMS_FLAG_MOVED));
     shms_store_relaxed(&b->slot, m->x.number);
-    shms_store_relaxed((_Atomic uint64_t *)b->body, shms_entry_version(&m->x));
-    shms_move_racy(b->body + SHMS_VERSION_BYTES, key - m->x.extension_length, m->x.extension_length + length);
+    shms_move_racy(b->body, key - m->x.extension_length, m->x.extension_length + length);
     return SHMS_OK;
 }
 

@@ -1,8 +1,8 @@
 /* move.h: moving an entry to another block, while others read and write it
  *
  * A move is an overwrite with the same bytes: the entry keeps its slot, key, value, expiry and version; only the block is
- * another. The new block has a life of its own, as every block has, so the entry's version is written into it
- * (layout.h, "block"). Eviction, compaction and whatever else needs memory in another place end here.
+ * another. The new block has a life of its own, as every block has, so the entry's version is written into it, in place of
+ * the hash (layout.h, "block"): the key says what the hash is. Eviction, compaction and whatever else needs memory in another place end here.
  *
  * WRITER
  *   1 look at the entry by the steps of a reader (table.h). It is pinned: it stays where it is

@@ -79,7 +79,8 @@ static enum state read_entry(struct shms_store *s, uint64_t bucket, uint32_t ind
     shms_key_init(s, &c->key, c->bytes, length, c->entry.kind & SHMS_KEY_FLAGS);
     uint64_t distance = (bucket + s->bucket_count - c->key.home) % s->bucket_count;
     c->entry.distance = (uint32_t)shms_min(distance, UINT32_MAX);
-    if (distance > SHMS_REACH_MAX || shms_load_relaxed(&c->entry.block->hash) != c->key.hash ||
+    bool right = c->entry.kind & SHMS_FLAG_MOVED || shms_load_relaxed(&c->entry.block->hash) == c->key.hash;
+    if (distance > SHMS_REACH_MAX || !right ||
         c->entry.value + c->entry.value_length > s->base + SHMS_SLOT_BLOCK(c->word) + span.bytes ||
         SHMS_SLOT_TAG_OF(c->word) != SHMS_SLOT_TAG(c->key.hash, c->key.home))
         return LOST;

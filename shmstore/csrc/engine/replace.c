@@ -68,7 +68,7 @@ bool shms_entry_in_slot(struct shms_store *s, _Atomic uint64_t *slot, struct shm
     if (shms_load_acquire(slot) != x->word || !SHMS_WORD_ALIVE(w))
         return false;
     x->expiry = shms_load_relaxed(&x->block->expiry);
-    *hash = shms_load_relaxed(&x->block->hash);
+    *hash = shms_block_hash(s, x->block);
     return shms_entry_unchanged(x); /* [block-life] */
 }
 

@@ -13,13 +13,10 @@ void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *b
     k->home = shms_home_of(s, k->hash);
 }
 
-/* What stands between header and key, from *at on: a version, an extension, or both. */
-static bool measure_before_key(const struct shms_store *s, struct shms_entry *e, uint64_t *at) {
+/* The extension stands between header and key, from *at on. An entry that was moved has its version in the header. */
+static bool measure_rare(const struct shms_store *s, struct shms_block *b, struct shms_entry *e, uint64_t *at) {
     uint32_t length;
-    if (e->kind & SHMS_FLAG_MOVED) {
-        e->version_moved = shms_load_relaxed((_Atomic uint64_t *)(s->base + *at));
-        *at += SHMS_VERSION_BYTES;
-    }
+    e->version_moved = shms_load_relaxed(&b->hash);
     if (!(e->kind & SHMS_FLAG_EXTENDED))
         return true;
     shms_copy_short(&length, s->base + *at, 4);
@@ -42,7 +39,7 @@ static inline bool measure(const struct shms_store *s, struct shms_block *b, str
     *key_length = SHMS_LENGTHS_KEY(lengths);
     e->extension = NULL;
     e->extension_length = 0;
-    if (SHMS_UNLIKELY(e->kind & (SHMS_FLAG_EXTENDED | SHMS_FLAG_MOVED)) && !measure_before_key(s, e, &at))
+    if (SHMS_UNLIKELY(e->kind & (SHMS_FLAG_EXTENDED | SHMS_FLAG_MOVED)) && !measure_rare(s, b, e, &at))
         return false;
     if (SHMS_UNLIKELY(*key_length > SHMS_KEY_MAX || at + *key_length > s->heap_end))
         return false;
@@ -54,6 +51,17 @@ static inline bool measure(const struct shms_store *s, struct shms_block *b, str
         return false;
     e->value = s->base + at;
     return true;
+}
+
+uint64_t shms_block_hash(const struct shms_store *s, struct shms_block *b) {
+    struct shms_entry e;
+    const uint8_t *key;
+    uint32_t length;
+    uint8_t bytes[SHMS_KEY_MAX];
+    if (SHMS_LIKELY(!(shms_load_relaxed(&b->lengths) & SHMS_FLAG_MOVED)) || !measure(s, b, &e, &key, &length))
+        return shms_load_relaxed(&b->hash);
+    shms_copy_short(bytes, key, length);
+    return shms_hash_of(s, bytes, length, e.kind & SHMS_KEY_FLAGS);
 }
 
 /* Steps 2 to 5 for the block that slot word w names. */
@@ -70,9 +78,10 @@ static inline int look(struct shms_store *s, _Atomic uint64_t *slot, uint64_t w,
     const uint8_t *key;
     uint32_t key_length;
     bool sound = true;
-    bool match = shms_load_relaxed(&b->hash) == k->hash && (sound = measure(s, b, e, &key, &key_length)) &&
-                 key_length == k->length && (e->kind & SHMS_KEY_FLAGS) == k->kind &&
-                 shms_equal_racy(key, k->bytes, key_length);
+    bool match =
+        (SHMS_LIKELY(shms_load_relaxed(&b->hash) == k->hash) || shms_load_relaxed(&b->lengths) & SHMS_FLAG_MOVED) &&
+        (sound = measure(s, b, e, &key, &key_length)) && key_length == k->length &&
+        (e->kind & SHMS_KEY_FLAGS) == k->kind && shms_equal_racy(key, k->bytes, key_length);
     e->expiry = shms_load_relaxed(&b->expiry);
     shms_fence_acquire(); /* [block-life] step 5: nothing above may be concluded before this */
     if (SHMS_UNLIKELY(SHMS_WORD_LIFE(shms_load_relaxed(&b->word)) != SHMS_WORD_LIFE(q)))

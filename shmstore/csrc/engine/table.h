@@ -81,6 +81,10 @@ int shms_find_locked(struct shms_store *s, const struct shms_key *k, struct shms
 int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms_entry *e, const uint8_t **key,
               uint32_t *key_length);
 
+/* The hash of the key of the entry in this block. Of an entry that was moved it is computed from the key. The caller must
+ * check shms_entry_unchanged before it believes it. */
+uint64_t shms_block_hash(const struct shms_store *s, struct shms_block *b);
+
 /* What `cas` and `wait` compare: the life of the block that the entry was put into. A move (move.h) does not change it. */
 static inline uint64_t shms_entry_version(const struct shms_entry *e) {
     return SHMS_LIKELY(!(e->kind & SHMS_FLAG_MOVED)) ? e->life : e->version_moved;

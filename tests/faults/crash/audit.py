@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import shmstore.sysv
+from shmstore._core import lib
 
 CLIENTS, CLIENT_COUNT, CLIENT_SIZE, SLOTS, BUCKETS, DUE = 184, 192, 196, 216, 224, 208
 PAGES, HEAP, HEAP_PAGES, CLIENTS_HIGH, NUMBERS, PAGES_HIGH = 256, 264, 272, 1032, 1088, 1096
 HINTS, GHOST_SETS, SHARES, USED_HINT = 232, 296, 1280, 0x80
+HASH_KEY, MOVED, KEY_FLAGS = 72, 0x20, 0x48
 RECORDS, RECORD_COUNT, PINS = 192, 9, 768
 CLAIMING, LIVE, DEAD = 1, 2, 3
 PINNED, ENDED, FREE = 1, 2, 3
@@ -180,6 +182,8 @@ class Audit:
 
     def _judge_entry(self, slot: int, word: int, block: int, size: int) -> None:
         hashed, expiry, lengths, own = struct.unpack_from("<QQQI", self.memory, block + 8)
+        if lengths & MOVED:
+            hashed = self._hash_of_key(block, lengths)
         home = (hashed >> 32) * self._buckets >> 32
         if own != slot:
             self.faults.append(f"the block in slot {slot} says that it is in slot {own}")
@@ -196,6 +200,12 @@ class Audit:
         if lengths >> 24 >= 4096:
             need += 63
         self.spare = max(self.spare, size - capacity_for(need + 16))  # a number reserves what its sum may need
+
+    def _hash_of_key(self, block: int, lengths: int) -> int:
+        k0, k1 = struct.unpack_from("<QQ", self.memory, HASH_KEY)
+        at = key_at(self.memory, block, lengths)
+        key = bytes(self.memory[at : at + (lengths >> 8 & 0xFFFF)])
+        return int(lib.shms_hash(key, len(key), k0 ^ lengths & KEY_FLAGS, k1))
 
     # ---- who owns what
 
@@ -239,8 +249,8 @@ class Audit:
 
 
 def key_at(memory: memoryview, block: int, lengths: int) -> int:
-    """Behind the header, the version of an entry that was moved, and the extension."""
-    at = block + 40 + (8 if lengths & 0x20 else 0)
+    """Behind the header and the extension."""
+    at = block + 40
     return at + (int(struct.unpack_from("<I", memory, at)[0]) if lengths & 0x10 else 0)
 
 

@@ -199,7 +199,7 @@ def test_entries_that_were_moved(make, key, read):
         for _, word in used_slots(memory):
             at = (word & 0xFFFFFFFFFF) * 16
             if memory[at + 24] & 0x20:
-                behind = at + 48 + (struct.unpack_from("<I", memory, at + 48)[0] if memory[at + 24] & 0x10 else 0)
+                behind = at + 40 + (struct.unpack_from("<I", memory, at + 40)[0] if memory[at + 24] & 0x10 else 0)
                 moved.append(bytes(memory[behind : behind + 9]).partition(b":")[0].decode())
     assert set(moved) == set(counts)
     for number in range(1, 40, 4):

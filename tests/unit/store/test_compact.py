@@ -237,6 +237,30 @@ def test_a_large_value_fits_into_holes(make, size):
     store.check()
 
 
+@pytest.mark.parametrize("block", [64, 256, 512, 1152, 8192, 5 * 4096])
+def test_entries_that_fill_their_blocks_move_to_blocks_of_the_same_size(make, block):
+    """To the last byte: header, key of eight bytes, value. There is no free page, and no free block of another size."""
+    store = make(size="4M", max_entries=40_000, codec="raw")
+    fill, count = block - 48 - (63 if block > 4096 else 0), 0  # a value that is aligned reserves 63 bytes
+    try:
+        while True:
+            store.put(f"{count:08}", bytes([count % 251]) * fill)
+            count += 1
+    except shmstore.StoreFull:
+        pass
+    assert store.stats().bytes_used == count * block
+    for n in range(0, count, 2):
+        store.delete(f"{n:08}")
+    left = {f"{n:08}": store.get_versioned(f"{n:08}") for n in range(1, count, 2)}
+    free = store.stats().bytes_free
+    store["large"] = bytes(free * 3 // 4)
+    assert store.stats().bytes_used == (count // 2) * block + (free * 3 // 4 + 40 + 5 + 63 + 4095) // 4096 * 4096
+    del store["large"]
+    expect(store, left)
+    compacted(store)
+    expect(store, left)
+
+
 def test_compact_packs_small_entries(make):
     store = make(size="4M", max_entries=40_000)
     left = holes(store, 100)
