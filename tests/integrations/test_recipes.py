@@ -24,6 +24,7 @@ SECTIONS = {
     "Flask-Session": ("flask_session", "sessions", ""),
     "dogpile.cache": ("dogpile.cache", "shop", ""),
     "cachetools": ("cachetools", "shop", ""),
+    "prometheus_client": ("prometheus_client", "shop-metrics", ""),
 }
 
 
