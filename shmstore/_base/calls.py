@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "DEPTH", "KeptBytes", "Memory", "NODES", "Sized", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "make_shm_open", "mmap", "pack",
-    "set_codec", "set_ttls", "set_result", "shmat", "unpack", "unpack_extension",
+    "DEPTH", "GuardCalls", "KeptBytes", "Memory", "NODES", "Sized", "StoreCalls", "check", "create", "forget_types", "is_plain", "kept", "make_shm_open", "mmap", "pack",
+    "set_codec", "set_ttls", "set_result", "shmat", "through", "unpack", "unpack_extension",
 ]  # fmt: skip
 
 
@@ -33,8 +33,8 @@ _module = _load()
 atexit.register(_module.leave)  # closes nothing: daemon threads may still be inside or about to be
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import final
+    from collections.abc import Callable, Coroutine
+    from typing import Literal, final
 
     from typing_extensions import Self, disjoint_base
 
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     forget_types: Callable[[], None]
     set_ttls: Callable[[object, object], None]
     set_result: Callable[[Any, Any], None]
+    through: Callable[..., Any]
     shmat: Callable[[int, int, int], Memory | tuple[str, int, Memory]]
     create: Callable[[int, int, int], Memory | tuple[str, int, Memory]]
     mmap: Callable[[int, int, int, int, int, int, bool], Memory | tuple[str, int, Memory]]
@@ -76,6 +77,15 @@ if TYPE_CHECKING:
         """The key of an entry of the store's own (csrc/python/lease.c)."""
 
         __slots__ = ()
+
+    class GuardCalls:
+        """What leaves a lock, in C (csrc/python/through.c)."""
+
+        __slots__ = ()
+
+        def release(self) -> None: ...
+        def __exit__(self, /, *exception: object) -> Literal[False]: ...
+        def __aexit__(self, /, *exception: object) -> Coroutine[Any, Any, Literal[False]]: ...
 
     class Sized:
         """Its length is that of its _sized, or self._count() if that is None."""
@@ -147,6 +157,7 @@ else:
     forget_types = _module.forget_types
     unpack, unpack_extension, check = _module.unpack, _module.unpack_extension, _module.check
     set_ttls = _module.set_ttls
-    set_result = _module.set_result
-    KeptBytes, Sized, make_shm_open = _module.KeptBytes, _module.Sized, _module.make_shm_open
+    set_result, through = _module.set_result, _module.through
+    GuardCalls, KeptBytes, Sized = _module.GuardCalls, _module.KeptBytes, _module.Sized
+    make_shm_open = _module.make_shm_open
     Memory, shmat, create, mmap = _module.Memory, _module.shmat, _module.create, _module.mmap

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from threading import BrokenBarrierError
 
+from shmstore._base.calls import through
 from shmstore._base.durations import timeout_ns
 from shmstore._base.sentinels import DEFAULT
 from shmstore._store import leases
@@ -85,19 +86,21 @@ class Barrier:
         """
         left, mine = self._left(timeout), unique_value(self._store)
         try:
-            return self._end(leases.run(self._store, self._steps(mine), left, self._action))
+            number = self._end(leases.run(self._store, self._steps(mine), left, self._action))
         except BaseException:
-            self._leave(mine)
+            through(self._leave, mine)
             raise
+        return number
 
     async def await_(self, timeout: Duration | None | Default = DEFAULT) -> int:
         """The same for a coroutine."""
         left, mine = self._left(timeout), unique_value(self._store)
         try:
-            return self._end(await leases.arun(self._store, self._steps(mine), left, self._action))
+            number = self._end(await leases.arun(self._store, self._steps(mine), left, self._action))
         except BaseException:
-            self._leave(mine)
+            through(self._leave, mine)
             raise
+        return number
 
     def _left(self, timeout: Any) -> int:
         return timeout_ns(self._timeout if timeout is DEFAULT else timeout, "timeout")

@@ -16,6 +16,7 @@ from _contextvars import ContextVar
 from math import log
 from random import random
 
+from shmstore._base.calls import through
 from shmstore._base.durations import FOREVER, check_ttl, ttl_ns
 from shmstore._base.sentinels import DEFAULT, KEEP, MISSING
 from shmstore._core import lib
@@ -92,19 +93,28 @@ def _look(store: Store[Any], key: EntryKey, plan: Plan) -> tuple[Any, int, bool]
     return (MISSING, 0, True) if found is None else (found[0], found[2], plan.is_due(store, key, found[1]))
 
 
-def _steps(store: Store[Any], key: EntryKey, plan: Plan) -> Steps:
-    value, version, due = _look(store, key, plan)
-    if value is not MISSING and not due:
-        yield Result(value)
-    lease = lease_key(store, key)
-    here = place(store, lease)
-    if here in _computing.get():
-        value = yield COMPUTE
-        store.put(key, value, ttl=plan.ttl)
-        yield Result(value)
-    held = leases.Held(store, lease, leases.unique_value(store))
-    try:
-        while (busy := leases.attempt(held)) is not None:
+class _Computation:
+    """What one caller holds while it computes, or waits for that."""
+
+    __slots__ = ("held", "here")
+
+    def __init__(self, store: Store[Any], key: EntryKey) -> None:
+        lease = lease_key(store, key)
+        self.here = place(store, lease)
+        self.held = leases.Held(store, lease, leases.unique_value(store))
+
+    def end(self) -> None:
+        leave(self.here)
+        self.held.release()
+
+    def _steps(self, store: Store[Any], key: EntryKey, plan: Plan, seen: tuple[Any, int, bool]) -> Steps:
+        """From what a look has *seen* on: no value, or one that is due."""
+        value, version, due = seen
+        if self.here in _computing.get():
+            value = yield COMPUTE
+            store.put(key, value, ttl=plan.ttl)
+            yield Result(value)
+        while (busy := leases.attempt(self.held)) is not None:
             if value is not MISSING:
                 yield Result(value)  # stale, while another one computes
             yield busy
@@ -114,7 +124,7 @@ def _steps(store: Store[Any], key: EntryKey, plan: Plan) -> Steps:
         found, now_version, _ = _look(store, key, plan)  # another one may have put it before this one had the lease
         if found is not MISSING and (plan.plain or now_version != version):
             yield Result(found)
-        enter(here)
+        enter(self.here)
         start = lib.shms_now()
         value = yield COMPUTE
         if plan.early:
@@ -122,19 +132,27 @@ def _steps(store: Store[Any], key: EntryKey, plan: Plan) -> Steps:
         else:
             store.put(key, value, ttl=plan.ttl)
         yield Result(value)
-    finally:
-        try:
-            leave(here)
-            held.release()
-        except BaseException:  # of a signal handler: once more
-            leave(here)
-            held.release()
-            raise
 
 
 def get_or_set(store: Store[Any], key: EntryKey, function: Callable[[], Any], plan: Plan) -> Any:
-    return leases.run(store, _steps(store, key, plan), FOREVER, function)
+    seen = _look(store, key, plan)
+    if seen[0] is not MISSING and not seen[2]:
+        return seen[0]
+    computation = _Computation(store, key)
+    try:
+        value = leases.run(store, computation._steps(store, key, plan, seen), FOREVER, function)
+    finally:
+        through(computation.end)
+    return value
 
 
 async def aget_or_set(store: Store[Any], key: EntryKey, function: Callable[[], Any], plan: Plan) -> Any:
-    return await leases.arun(store, _steps(store, key, plan), FOREVER, function)
+    seen = _look(store, key, plan)
+    if seen[0] is not MISSING and not seen[2]:
+        return seen[0]
+    computation = _Computation(store, key)
+    try:
+        value = await leases.arun(store, computation._steps(store, key, plan, seen), FOREVER, function)
+    finally:
+        through(computation.end)
+    return value

@@ -190,47 +190,44 @@ def _advance(steps: Steps, answer: Any = None) -> Any:
 
 
 def run(store: Store[Any], steps: Steps, left: int, function: Callable[[], Any] | None = None) -> Any:
-    """Go through the steps of a caller that may wait for *left* ns in all. None: that was not long enough."""
+    """Go through the steps of a caller that may wait for *left* ns in all. None: that was not long enough.
+
+    Steps hold nothing that has to be given up at their end: a generator would swallow a GeneratorExit of a signal handler then.
+    """
     end = 0
-    try:
-        request = _advance(steps)
-        while type(request) is not Result:
-            answer = None
-            if request is COMPUTE:
-                answer = function()  # type: ignore[misc]
-            elif left <= 0:
-                return None
-            else:
-                end = end or lib.shms_now() + left
-                await_change(store, request, left)
-                left = end - lib.shms_now()
-            request = _advance(steps, answer)
-        return request.value
-    finally:
-        steps.close()
+    request = _advance(steps)
+    while type(request) is not Result:
+        answer = None
+        if request is COMPUTE:
+            answer = function()  # type: ignore[misc]
+        elif left <= 0:
+            return None
+        else:
+            end = end or lib.shms_now() + left
+            await_change(store, request, left)
+            left = end - lib.shms_now()
+        request = _advance(steps, answer)
+    return request.value
 
 
 async def arun(store: Store[Any], steps: Steps, left: int, function: Callable[[], Any] | None = None) -> Any:
     """The same for a coroutine. *function* may return an awaitable."""
     end = 0
-    try:
-        request = _advance(steps)
-        while type(request) is not Result:
-            answer = None
-            if request is COMPUTE:
-                answer = function()  # type: ignore[misc]
-                if hasattr(type(answer), "__await__"):
-                    answer = await answer
-            elif left <= 0:
-                return None
-            else:
-                end = end or lib.shms_now() + left
-                await _watch(store, request, left)
-                left = end - lib.shms_now()
-            request = _advance(steps, answer)
-        return request.value
-    finally:
-        steps.close()
+    request = _advance(steps)
+    while type(request) is not Result:
+        answer = None
+        if request is COMPUTE:
+            answer = function()  # type: ignore[misc]
+            if hasattr(type(answer), "__await__"):
+                answer = await answer
+        elif left <= 0:
+            return None
+        else:
+            end = end or lib.shms_now() + left
+            await _watch(store, request, left)
+            left = end - lib.shms_now()
+        request = _advance(steps, answer)
+    return request.value
 
 
 _watches: dict[tuple[Any, ...], Any] = {}  # weak references to futures, by the loop and what they wait for

@@ -11,6 +11,7 @@ import sys
 from _thread import get_ident
 
 from shmstore import errors
+from shmstore._base.calls import GuardCalls, through
 from shmstore._base.durations import seconds, timeout_ns
 from shmstore._base.sentinels import DEFAULT
 from shmstore._store import computing, leases
@@ -31,14 +32,15 @@ if TYPE_CHECKING:
 __all__ = ["Lease", "Lock", "Semaphore"]
 
 
-class _Guard:
+class _Guard(GuardCalls):
     """What can be acquired and released, by hand or by `with` and `async with`.
 
-    An exception of a signal handler may come when the entry is there already. So each way in makes the value of the entry
-    first, and abandons whatever has it when an exception comes.
+    An exception of a signal handler may come anywhere, also when the entry is there already. So each way in makes the value of
+    the entry first, and abandons whatever has it when an exception comes. The ways out are in C: release(), __exit__ and
+    __aexit__ find what is to be left, and call _leave until it has ended (csrc/python/through.c).
     """
 
-    __slots__ = ("__weakref__", "_held", "_key", "_store", "_timeout", "_within", "name")
+    __slots__ = ("__weakref__", "_acquired", "_entered", "_key", "_store", "_timeout", "name")
 
     _WHAT = ""
     _HELD: type[Held] = Held
@@ -48,8 +50,9 @@ class _Guard:
         self._store = store
         self._timeout = timeout
         self._key = kept_key(self._WHAT, name, f"store {store._key.shown}")
-        self._held: list[Held] = []  # by acquire()
-        self._within: dict[Any, list[Held | None]] = {}  # what each thread or task is inside of
+        # What _new() made, and what is held by it: that, or what a reentrant lock holds already. One step adds or removes it.
+        self._acquired: dict[Held, Held] = {}
+        self._entered: dict[Held, tuple[Any, Held | None]] = {}  # with the thread or task
         self.name = name
 
     def _new(self) -> Held:
@@ -60,102 +63,100 @@ class _Guard:
 
     def acquire(self, blocking: bool = True, timeout: Duration | None | Default = DEFAULT) -> bool:
         """Whether it was acquired, within the time. The default is the timeout of the object; without *blocking*, 0."""
-        left, new = self._left(blocking, timeout), self._new()
+        left, new = self._left_of(blocking, timeout), self._new()
         try:
-            return self._keep(leases.run(self._store, self._steps(new), left))
+            acquired = self._acquire(new, leases.run(self._store, self._steps(new), left))
         except BaseException:
-            self._abandon(new)
+            through(self._abandon, new)
             raise
+        return acquired
 
     async def aacquire(self, blocking: bool = True, timeout: Duration | None | Default = DEFAULT) -> bool:
         """The same for a coroutine."""
-        left, new = self._left(blocking, timeout), self._new()
+        left, new = self._left_of(blocking, timeout), self._new()
         try:
-            return self._keep(await leases.arun(self._store, self._steps(new), left))
+            acquired = self._acquire(new, await leases.arun(self._store, self._steps(new), left))
         except BaseException:
-            self._abandon(new)
+            through(self._abandon, new)
             raise
+        return acquired
 
-    def release(self) -> None:
-        """Let the next one in, after acquire().
-
-        Raises: RuntimeError if this object holds nothing; LeaseLost if another process has taken it over.
-        """
-        if not self._held:
-            raise RuntimeError(f"store {self._store._key.shown}: {self._key!r} is not held by this object")
-        self._may_release(self._held[-1])
-        self._let_go(self._held.pop())
-
-    def _may_release(self, held: Held) -> None:
-        """Any thread may."""
-
-    def _let_go(self, held: Held) -> None:
-        if not held.release() and held.pid == os.getpid():
-            raise errors.LeaseLost(
-                f"store {self._store._key.shown}: {self._key!r} was taken over: this process was held for dead, or the entry was "
-                "overwritten; what was done meanwhile may have been done twice"
-            )
-
-    def _left(self, blocking: bool, timeout: Any) -> int:
-        return timeout_ns(self._timeout if timeout is DEFAULT else timeout, "timeout") if blocking else 0
-
-    def _keep(self, held: Held | None) -> bool:
+    def _acquire(self, new: Held, held: Held | None) -> bool:
         if held is not None:
-            self._held.append(held)
+            self._acquired[new] = held
         return held is not None
 
-    def _abandon(self, new: Held) -> None:
-        if new in self._held:
-            self._held.remove(new)
-        new.release()
+    def _left_of(self, blocking: bool, timeout: Any) -> int:
+        return timeout_ns(self._timeout if timeout is DEFAULT else timeout, "timeout") if blocking else 0
 
     # ---- with
 
     def __enter__(self) -> Held | None:
         new = self._new()
         try:
-            return self._enter(leases.run(self._store, self._steps(new), self._left(True, DEFAULT)))
+            held = self._enter(new, leases.run(self._store, self._steps(new), self._left_of(True, DEFAULT)))
         except BaseException:
-            self._abandon(new)
+            through(self._abandon, new)
             raise
+        return held
 
     async def __aenter__(self) -> Held | None:
         new = self._new()
         try:
-            return self._enter(await leases.arun(self._store, self._steps(new), self._left(True, DEFAULT)))
+            held = self._enter(new, await leases.arun(self._store, self._steps(new), self._left_of(True, DEFAULT)))
         except BaseException:
-            self._abandon(new)
+            through(self._abandon, new)
             raise
-
-    def _enter(self, held: Held | None) -> Held | None:
-        if held is None and self._left(True, DEFAULT):
-            raise TimeoutError(self._not_within())
-        self._within.setdefault(_me(), []).append(held)
         return held
 
-    def __exit__(self, *exception: object) -> Literal[False]:
-        self._leave()
+    def _enter(self, new: Held, held: Held | None) -> Held | None:
+        if held is None and self._left_of(True, DEFAULT):
+            raise TimeoutError(self._not_within())
+        self._entered[new] = _me(), held
+        return held
+
+    async def _left(self) -> Literal[False]:
+        """What __aexit__ returns."""
         return False
 
-    async def __aexit__(self, *exception: object) -> Literal[False]:
-        self._leave()
-        return False
+    # ---- the ways out. Each may be cut off anywhere, and called again.
 
-    def _leave(self) -> None:
+    def _acquired_last(self) -> tuple[Held, Held]:
+        if not self._acquired:
+            raise RuntimeError(f"store {self._store._key.shown}: {self._key!r} is not held by this object")
+        new, held = list(self._acquired.copy().items())[-1]
+        self._may_release(held)
+        return new, held
+
+    def _entered_last(self) -> tuple[Held, Held | None]:
         me = _me()
-        if me not in self._within:  # another task leaves than the one that entered
-            me = next(reversed(self._within))
-        held = self._within[me][-1]
+        entered = self._entered.copy()  # in one step: other threads enter and leave
+        mine = [new for new in entered if entered[new][0] == me]
+        new = mine[-1] if mine else next(reversed(entered))  # another task leaves than the one that entered
+        return new, entered[new][1]
+
+    def _leave(self, new: Held, held: Held | None) -> None:
         try:
-            self._within[me].pop()
-            if not self._within[me]:
-                del self._within[me]
             if held is not None:
-                self._let_go(held)
-        except BaseException:  # of a signal handler: once more
-            if held is not None:
-                held.release()
-            raise
+                self._let_go(new, held)
+        finally:
+            self._acquired.pop(new, None)
+            self._entered.pop(new, None)
+
+    def _may_release(self, held: Held) -> None:
+        """Any thread may."""
+
+    def _let_go(self, new: Held, held: Held) -> None:
+        if not held.release() and held.pid == os.getpid():
+            raise errors.LeaseLost(
+                f"store {self._store._key.shown}: {self._key!r} was taken over: this process was held for dead, or the entry was "
+                "overwritten; what was done meanwhile may have been done twice"
+            )
+
+    def _abandon(self, new: Held) -> None:
+        self._acquired.pop(new, None)
+        self._entered.pop(new, None)
+        new.release()
 
     # ---- what it tells
 
@@ -217,11 +218,11 @@ class Lock(_Guard):
         place = self._place()
         hold = _reentrant.get(place)
         if hold is not None and hold[0].is_held():
-            hold[1] += 1
+            hold[1][new] = None
             yield Result(hold[0])
         while (busy := leases.attempt(new)) is not None:
             yield busy
-        _reentrant[place] = [new, 1]
+        _reentrant[place] = new, {new: None}
         yield Result(new)
 
     def _place(self) -> tuple[Any, ...]:
@@ -232,23 +233,29 @@ class Lock(_Guard):
         if self._reentrant and (hold is None or hold[0] is not held):
             raise RuntimeError(f"store {self._store._key.shown}: {self._key!r} is held by another thread or task")
 
-    def _let_go(self, held: Held) -> None:
-        hold = _reentrant.get(self._place()) if self._reentrant else None
-        if hold is not None and hold[0] is held:
-            hold[1] -= 1
-            if hold[1]:
-                return
-            del _reentrant[self._place()]
-        super()._let_go(held)
+    def _let_go(self, new: Held, held: Held) -> None:
+        place = self._place() if self._reentrant else None
+        hold = _reentrant.get(place)
+        if hold is None or hold[0] is not held:
+            super()._let_go(new, held)
+            return
+        hold[1].pop(new, None)
+        if not hold[1]:
+            try:
+                super()._let_go(new, held)
+            finally:
+                _reentrant.pop(place, None)
 
     def _abandon(self, new: Held) -> None:
         for place, hold in list(_reentrant.items()):
+            hold[1].pop(new, None)
             if hold[0] is new:
-                del _reentrant[place]
+                _reentrant.pop(place, None)
         super()._abandon(new)
 
 
-_reentrant: dict[Any, list[Any]] = {}  # what this process holds, and how often, by store, lock, and thread or task
+# What this process holds, and what has entered it, by store, lock, and thread or task.
+_reentrant: dict[Any, tuple[Held, dict[Held, None]]] = {}
 
 
 class Lease(Lock):
@@ -258,14 +265,14 @@ class Lease(Lock):
 
     _WHAT = "lease"
 
-    def _enter(self, held: Held | None) -> Held | None:
-        if super()._enter(held) is not None:
+    def _enter(self, new: Held, held: Held | None) -> Held | None:
+        if super()._enter(new, held) is not None:
             computing.enter(computing.place(self._store, self._key))
         return held
 
-    def _leave(self) -> None:
+    def _leave(self, new: Held, held: Held | None) -> None:
         computing.leave(computing.place(self._store, self._key))
-        super()._leave()
+        super()._leave(new, held)
 
     def _abandon(self, new: Held) -> None:
         computing.leave(computing.place(self._store, self._key))

@@ -216,6 +216,8 @@ PyObject *shms_wait_slice(PyObject *self, PyObject *const *args, Py_ssize_t coun
 /* Is this instance of a subclass of bytes one of KeptBytes: the key of an entry of the store's own? */
 bool shms_is_kept(PyObject *bytes);
 PyObject *shms_make_kept_type(PyObject *module);
+PyObject *shms_through(PyObject *module, PyObject *arguments);
+PyObject *shms_make_guard_type(PyObject *module);
 PyObject *shms_owner(PyObject *self, PyObject *none);
 PyObject *shms_is_gone(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_value_and_life(PyObject *self, PyObject *key);

@@ -220,6 +220,8 @@ static PyMethodDef functions[] = {
     {"make_shm_open", shms_make_shm_open, METH_VARARGS, "make_shm_open(convert, failure) -> posix.shm_open"},
     {"set_result", set_result, METH_VARARGS,
      "set_result(future, result): set the result of a future, unless it is done"},
+    {"through", shms_through, METH_VARARGS,
+     "through(function, *arguments): call it until it has ended without an exception; raise the first one"},
     {"set_ttls", set_ttls, METH_VARARGS,
      "set_ttls(object, object): what stands for the ttl that a handle was opened with, and for the one that an entry "
      "has"},
@@ -254,8 +256,12 @@ static int execute(PyObject *module) {
     PyObject *kept_bytes = shms_make_kept_type(module);
     if (!kept_bytes || PyModule_AddObjectRef(module, "KeptBytes", kept_bytes) < 0)
         rc = -1;
+    PyObject *guard = shms_make_guard_type(module);
+    if (!guard || PyModule_AddObjectRef(module, "GuardCalls", guard) < 0)
+        rc = -1;
     Py_XDECREF(sized);
     Py_XDECREF(kept_bytes);
+    Py_XDECREF(guard);
     if (!state->memory_type || !state->walk_type || !state->keys_type ||
         PyModule_AddObjectRef(module, "Memory", state->memory_type) < 0)
         return -1;

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import threading
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
+from strikes import is_struck
+
 import shmstore
 from shmstore import Store
 
+KEPT = 0x40  # layout.h: SHMS_FLAG_KEPT
 BYTES = bytes(range(256)) * 8
 OLD = [{"t": (1, ("x", {2, 3})), "u": UUID(int=5), "f": Fraction(1, 3), "s": slice(1, 2)}]
 NEW = {"another": [(1, 2), frozenset({3})], "n": 2**70}
@@ -64,13 +68,13 @@ def fill(store: Store[Any]) -> None:
 
 ALLOWED: dict[str, list[Any]] = {
     "v": [OLD, NEW], "bytes": [BYTES, NEW], "n": [*range(4, 8), NEW], "temporary": [1, NEW], "absent": [OLD, NEW, 0, 1, -1],
-    "other": [OLD, NEW, bytearray(70_000)],
+    "other": [OLD, NEW, bytearray(70_000), 1],
 }  # fmt: skip
 
 
 def whole(store: Store[Any]) -> bool:
     """Every value is an old or a new one."""
-    return all(value in ALLOWED[name] for name, value in store.items())
+    return all(value in ALLOWED[name.partition("(")[0]] for name, value in store.items())
 
 
 def awaits(store: Store[Any], name: str, **options: Any) -> int:
@@ -79,6 +83,111 @@ def awaits(store: Store[Any], name: str, **options: Any) -> int:
         return loop.run_until_complete(store.wait_async(name, **options))
     finally:
         loop.close()
+
+
+def held(store: Store[Any]) -> list[bytes]:
+    """The locks, leases and semaphores that are held. A barrier that a strike broke stays broken."""
+    return [key for key in store._walk(b"", KEPT) if not key.startswith((b"barrier", b"tokens", b"generation"))]
+
+
+def runs(coroutine: Any) -> Any:
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        coroutine.close()
+        loop.close()
+
+
+def acquired(guard: Any) -> None:
+    """By hand, as safely as by hand is possible: what is acquired at the moment of a strike is not known to the caller."""
+    try:
+        guard.acquire()
+    finally:
+        quietly_released(guard)
+
+
+def quietly_released(guard: Any) -> None:
+    try:
+        guard.release()
+    except RuntimeError as error:
+        if "is not held" not in str(error):
+            raise
+
+
+def entered_twice(store: Store[Any]) -> None:
+    lock = store.lock("x", reentrant=True)
+    with lock, store.lock("x", reentrant=True) as inner:
+        assert inner
+        acquired(lock)
+
+
+def inside(guard: Any) -> None:
+    with guard as held:
+        assert held
+        assert held.token > 0
+
+
+async def inside_async(guard: Any) -> None:
+    async with guard as held:
+        assert held
+
+
+async def acquired_async(guard: Any) -> None:
+    try:
+        await guard.aacquire()
+    finally:
+        quietly_released(guard)
+
+
+def refused(guard: Any, other: Any) -> None:
+    with guard, other as held:
+        assert held is None
+
+
+def too_late(guard: Any, other: Any) -> None:
+    with guard:
+        try:
+            with other:
+                raise AssertionError("it is held")
+        except TimeoutError as error:
+            if is_struck(error):
+                raise
+
+
+async def computes(value: Any) -> Any:
+    return value
+
+
+def broken(store: Store[Any]) -> None:
+    barrier = store.barrier("b", 2)
+    try:
+        barrier.wait(0.001)
+    except threading.BrokenBarrierError as error:
+        if is_struck(error):
+            raise
+    barrier.abort()
+    barrier.reset()
+
+
+def of_two_threads(store: Store[Any]) -> None:
+    """The other party is gone before the next call, whatever strikes this one."""
+    other = threading.Thread(target=arrives, args=(store,))
+    other.start()
+    try:
+        store.barrier("b", 2).wait(60)
+    finally:
+        if other.is_alive():
+            store.barrier("b", 2).abort()
+        other.join()
+        store.barrier("b", 2).reset()
+
+
+def arrives(store: Store[Any]) -> None:
+    try:
+        store.barrier("b", 2).wait(60)
+    except threading.BrokenBarrierError:
+        pass
 
 
 def within(store: Store[Any]) -> None:
@@ -143,6 +252,19 @@ CALLS: dict[str, list[Callable[[Store[Any]], Any]]] = {
     "view": [viewed],
     "wait": [lambda s: s.wait("v"), lambda s: s.wait("v", after=1, timeout=1)],
     "wait_async": [lambda s: awaits(s, "v")],
+    "get_or_set": [lambda s: s.get_or_set("v", list), lambda s: s.get_or_set("absent", lambda: OLD, ttl=60, stale=60),
+                   lambda s: s.get_or_set("absent", lambda: s.get_or_set("absent", lambda: 1), ttl=60, early=1)],
+    "aget_or_set": [lambda s: runs(s.aget_or_set("v", list)), lambda s: runs(s.aget_or_set("absent", lambda: computes(OLD)))],
+    "memoize": [lambda s: s.memoize(name="other", key=lambda: "")(lambda: OLD)(),
+                lambda s: runs(s.memoize(name="other")(computes)(1))],
+    "lock": [lambda s: inside(s.lock("x")), lambda s: acquired(s.lock("x")), entered_twice, lambda s: runs(inside_async(s.lock("x"))),
+             lambda s: refused(s.lock("x"), s.lock("x", timeout=0)), lambda s: too_late(s.lock("x"), s.lock("x", timeout=0.001)),
+             lambda s: runs(acquired_async(s.lock("x"))), lambda s: runs(inside_async(s.lock("x", reentrant=True)))],
+    "lease": [lambda s: inside(s.lease("x")), lambda s: acquired(s.lease("x")), lambda s: runs(inside_async(s.lease("x")))],
+    "semaphore": [lambda s: inside(s.semaphore("x", 2)), lambda s: acquired(s.semaphore("x", 1)),
+                  lambda s: runs(inside_async(s.semaphore("x", 2))),
+                  lambda s: refused(s.semaphore("x", 1), s.semaphore("x", 1, timeout=0))],
+    "barrier": [lambda s: s.barrier("b", 1).wait(), broken, of_two_threads, lambda s: runs(s.barrier("b", 1).await_())],
     "keys": [lambda s: list(s.keys("v")), lambda s: len(s.keys("v")), lambda s: "v" in s.keys()],
     "items": [lambda s: list(s.items()), lambda s: ("n", 5) in s.items()],
     "values": [lambda s: list(s.values()), lambda s: OLD in s.values()],
@@ -205,4 +327,4 @@ def _by_pickle(store: Store[Any]) -> None:
         del store["other"]
 
 
-__all__ = ["ALLOWED", "CALLS", "REFUSED", "fill", "whole"]
+__all__ = ["ALLOWED", "CALLS", "REFUSED", "fill", "held", "whole"]

@@ -102,9 +102,6 @@ NO_CALLS = {
     "__match_args__",
 }  # fmt: skip
 ELSEWHERE = {"destroy", "__copy__", "__deepcopy__"}  # among the functions; among the refusals
-# Guards written in Python: an exception that strikes at the first instruction of __exit__ leaves them held until the process ends
-# (docs/coordination.md), and then the next call waits.
-ELSEWHERE |= {"get_or_set", "aget_or_set", "memoize", "lease", "lock", "semaphore", "barrier"}
 
 
 def public(kind: type) -> set[str]:

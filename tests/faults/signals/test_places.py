@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from calls import CALLS, REFUSED, fill, whole
+from calls import CALLS, REFUSED, fill, held, whole
 from strikes import CLASSES, Strike, every_place, is_struck
 from unharmed import numbered, pytestmark, store_unharmed  # noqa: F401
 
@@ -34,7 +34,7 @@ def strike(
             COUNTS[name] = COUNTS.get(name, 0) + 1
             if not strike.right:
                 wrong.append(strike)
-            assert whole(store), strike.told
+            assert whole(store) and held(store) == [], strike.told
         assert [strike.told for strike in wrong] == []
 
 

@@ -10,15 +10,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from calls import CALLS, Mine, Point, fill, reopened, whole
-from more_calls import MEMORY, Blocks
+from calls import CALLS, Mine, Point, fill, held, reopened, whole
+from more_calls import MEMORY, Blocks, quietly
 from strikes import CLASSES, Storm
 from unharmed import numbered, process_unharmed, pytestmark, store_unharmed  # noqa: F401
 
 from shmstore import CodecError, Store
 
-# asyncio logs what comes up in a callback of its own, and goes on without it
-CASES = numbered({name: calls for name, calls in CALLS.items() if name != "wait_async"})
+# asyncio logs what comes up in a callback of its own, and goes on without it. What is acquired by hand is lost if a signal
+# strikes between the return of acquire() and the next instruction, as it is of a lock of the module threading.
+LOST = {"runs", "awaits", "acquired", "entered_twice", "of_two_threads"}
+CASES = [
+    (name, call)
+    for name, call in numbered(CALLS)
+    if not LOST & {call.__name__, *getattr(call, "__code__", quietly.__code__).co_names}
+]
 OF_MEMORY = numbered(MEMORY)
 QUICK, FULL = 6, 150  # strikes on each call
 COUNTS = {"delivered": 0, "struck": 0, "calls": 0}
@@ -52,7 +58,7 @@ def storm(
 def strike(store: Store[Any], call: Callable[[Store[Any]], Any], strikes: int, seed: int) -> None:
     call(store)
     with store_unharmed(store):
-        storm(lambda: call(store), strikes, seed, lambda: fill(store), lambda: whole(store))
+        storm(lambda: call(store), strikes, seed, lambda: fill(store), lambda: whole(store) and held(store) == [])
 
 
 @pytest.mark.parametrize("name, call", CASES, ids=[name for name, _ in CASES])
