@@ -16,35 +16,41 @@ import pytest
 
 import shmstore
 
+PATIENCE = 60.0  # seconds: nothing here takes one of them on an idle machine
+
 
 @pytest.fixture
 def watching(script):
-    """Start to watch, and give a function that reads a line within ten seconds."""
+    """Start to watch, and give a function that reads a line. It passes over what a busy machine adds: lines about changes
+    that the command did not see, unless they are asked for."""
 
     def watching(*argv):
         process = script("watch", *argv)
 
-        def line(patience=10.0) -> str:
-            if not select.select([process.stdout], [], [], patience)[0]:
-                assert patience < 10.0, "no line came"
-                return ""
-            text = b""
-            while part := os.read(
-                process.stdout.fileno(), 1
-            ):  # readline reads on into a buffer that select does not know
-                text += part
-                if part == b"\n":
-                    break
-            return text.decode()
+        def line(patience=PATIENCE, unseen=False) -> str:
+            while True:
+                if not select.select([process.stdout], [], [], patience)[0]:
+                    assert patience < PATIENCE, "no line came"
+                    return ""
+                text = b""
+                while part := os.read(
+                    process.stdout.fileno(), 1
+                ):  # readline reads on into a buffer that select does not know
+                    text += part
+                    if part == b"\n":
+                        break
+                if unseen or b"unseen" not in text:
+                    return text.decode()
 
         return process, line
 
     return watching
 
 
-def until_watching(store, line, name="sign of life") -> None:
-    """Put until a change is seen, and read on to the last one: from here on every change is."""
-    deadline = time.monotonic() + 20
+def until_watching(store, line, name="sign of life") -> int:
+    """Put until a change is seen, and read on to the last one: from here on every change is seen or counted. Returns how many
+    puts that took: some of them may be counted later, as unseen."""
+    deadline = time.monotonic() + PATIENCE
     for number in itertools.count():
         assert time.monotonic() < deadline, "nothing was seen"
         store[name] = f"number {number}."
@@ -53,8 +59,7 @@ def until_watching(store, line, name="sign of life") -> None:
             break
     while f"number {number}." not in text:
         text = line()
-    while "unseen" in line(0.7):  # the others were overwritten too soon, and are counted within half a second
-        pass
+    return number + 1
 
 
 @pytest.mark.parametrize("options", [[], ["--wake"]])
@@ -69,7 +74,7 @@ def test_one_name(store, key, watching, options):
     del store["a"]
     assert line().endswith("  a  (gone)\n")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
@@ -90,18 +95,21 @@ def test_several_names_as_json(store, key, watching):
     store.delete("a")
     assert json.loads(line())["event"] == "gone"
     process.terminate()
-    assert process.wait(timeout=10) == -signal.SIGTERM
+    assert process.wait(timeout=PATIENCE) == -signal.SIGTERM
     assert process.stderr.read() == b""
 
 
 def test_it_ends_after_so_many(store, key, watching):
     process, line = watching(key, "--count", "3", "--interval", "1ms")
     seen = 0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while process.poll() is None and time.monotonic() < deadline:
         store[f"n{seen}"] = seen
-        seen += bool(line(0.02))
-    assert process.wait(timeout=10) == 0 and seen == 3
+        seen += bool(line(0.02, unseen=True))
+    assert process.wait(timeout=PATIENCE) == 0
+    while line(unseen=True):  # up to the end of the pipe
+        seen += 1
+    assert seen == 3
     assert process.stderr.read() == b""
 
 
@@ -113,11 +121,11 @@ def test_all_names(store, key, watching):
     assert line().endswith("  new  2\n")
     del store["old"]
     assert line().endswith("  old  (gone)\n")
-    store.put("brief", 1, ttl=0.5)
+    store.put("brief", 1, ttl=2)
     assert line().endswith("  brief  1\n")
     assert line().endswith("  brief  (gone)\n")
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=10) == 130
+    assert process.wait(timeout=PATIENCE) == 130
 
 
 @pytest.mark.parametrize("names", [["a"], ["a", "b"], []])
@@ -125,22 +133,21 @@ def test_the_store_is_removed_meanwhile(store, key, watching, names):
     process, line = watching(key, *names)
     until_watching(store, line, *names[:1])
     store.destroy()
-    out, err = process.communicate(timeout=10)
-    assert (process.returncode, out) == (3, b"")
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 3 and all(b"unseen" in text for text in out.splitlines())
     assert err.decode().startswith(f"shmstore: store '{key}': it was removed")
 
 
 def test_a_value_that_cannot_be_read_does_not_end_it(make, key, watching):
     store = make(codec="pickle")
     _, line = watching(key, "a")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while not (text := line(0.05)) and time.monotonic() < deadline:
         store["a"] = [1]  # an int is the same under every codec
     assert "(cannot be read: " in text
-    while line(0.3):
-        pass
     del store["a"]
-    assert line().endswith("(gone)\n")
+    while not (text := line()).endswith("(gone)\n"):
+        assert "(cannot be read: " in text  # one of the other puts
 
 
 def test_a_reader_that_goes_away(store, key, watching):
@@ -148,38 +155,37 @@ def test_a_reader_that_goes_away(store, key, watching):
     until_watching(store, line, "a")
     process.stdout.close()
     store["a"] = 2
-    assert process.wait(timeout=10) == 1
+    assert process.wait(timeout=PATIENCE) == 1
     assert process.stderr.read() == b""
 
 
 # ---- all names: what comes and goes is seen, or counted ----
 
 
-@pytest.mark.parametrize("seconds", [0.5, 0.1, 0.02])
-def test_put_and_delete_within_a_second_are_both_seen(store, key, watching, seconds):
+def test_put_and_delete_are_both_seen(store, key, watching):
     _, line = watching(key, "--json")
     until_watching(store, line)
     for number in range(3):
         store["brief"] = number
-        time.sleep(seconds)
+        put = json.loads(line())
         del store["brief"]
-        put, gone = json.loads(line()), json.loads(line())
+        gone = json.loads(line())
         assert (put["name"], put["event"], put["value"]) == ("brief", "put", number)
         assert (gone["name"], gone["event"]) == ("brief", "gone")
 
 
 def test_what_is_too_brief_to_be_seen_is_counted(store, key, watching):
     _, line = watching(key, "--json", "--interval", "300ms")
-    until_watching(store, line)
+    signs = until_watching(store, line)
     for number in range(100):
         store["brief"] = number
         del store["brief"]
     puts = deletes = 0
     while deletes < 100:
-        event = json.loads(line())
+        event = json.loads(line(unseen=True))
         puts += event.get("puts", event["event"] == "put")
         deletes += event.get("deletes", event["event"] == "gone")
-    assert (puts, deletes) == (100, 100)
+    assert deletes == 100 and 100 <= puts < 100 + signs
 
 
 def _write(name, backend, seed):
@@ -203,7 +209,7 @@ def _write(name, backend, seed):
 def test_every_put_and_delete_is_seen_or_counted(store, key, backend, watching):
     """While two processes write, expired entries among it: in the end all that the store has counted was told of."""
     _, line = watching(key, "--json")
-    until_watching(store, line)
+    signs = until_watching(store, line)
     before = store.stats()
     writers = [
         multiprocessing.get_context("fork").Process(target=_write, args=(key, backend, seed)) for seed in range(2)
@@ -212,13 +218,15 @@ def test_every_put_and_delete_is_seen_or_counted(store, key, backend, watching):
         writer.start()
     told = {"put": 0, "gone": 0}
     held = {}
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        text = line(0.2)
+        text = line(0.2, unseen=True)
         if not text and not any(writer.is_alive() for writer in writers):
             after = store.stats()
             counted = after.puts - before.puts, after.deletes - before.deletes
-            if (told["put"], told["gone"]) >= counted and not line(1.0):
+            kept = {name: value for name, value in store.items() if name != "sign of life"}
+            held.pop("sign of life", None)
+            if told["put"] >= counted[0] and told["gone"] >= counted[1] and held == kept:
                 break
         if not text:
             continue
@@ -235,9 +243,8 @@ def test_every_put_and_delete_is_seen_or_counted(store, key, backend, watching):
     for writer in writers:
         writer.join()
         assert writer.exitcode == 0
-    assert (told["put"], told["gone"]) == counted
-    held.pop("sign of life", None)
-    assert held == {name: value for name, value in store.items() if name != "sign of life"}
+    assert told["gone"] == counted[1] and counted[0] <= told["put"] < counted[0] + signs
+    assert held == kept
 
 
 def test_each_version_is_printed_once(store, key, watching):
@@ -268,8 +275,7 @@ def test_names_beyond_one_chunk_of_the_table(make, key, watching):
     gone = [json.loads(line()) for _ in expected]
     assert {event["name"] for event in gone} == expected and {event["event"] for event in gone} == {"gone"}
     store["name 1"] = "anew"
-    while (event := json.loads(line()))["event"] == "unseen":
-        pass
+    event = json.loads(line())
     assert (event["name"], event["value"]) == ("name 1", "anew")
 
 
@@ -285,5 +291,5 @@ def test_stats_end_with_the_store(make, key, script):
     process = script("stats", key, "--watch", "--interval", "10ms")
     process.stdout.readline()
     store.destroy()
-    process.communicate(timeout=10)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 3
