@@ -35,12 +35,19 @@ def program(pid):
         return file.read().strip()
 
 
+def fall_due(store, count):
+    """So many entries that have expired. A touch sweeps none of them, as a put would do on a busy machine."""
+    store.put_many({f"due{i}": i for i in range(count)}, ttl=600)
+    for i in range(count):
+        assert store.touch(f"due{i}", 0.001)
+    time.sleep(0.002)
+
+
 def test_expire_due_waits_for_a_stopped_holder(make, stopped_client):
     """What a stopped process holds is waited for, and the error says how many had been removed before."""
     number, _ = stopped_client
     store = make(timeout=0.1)
-    store.put_many({f"due{i}": i for i in range(100)}, ttl=0.001)
-    time.sleep(0.002)
+    fall_due(store, 100)
     memory = Memory(store)
     home = memory.home("due7")
     memory.set(home, memory.word(home) | number)
@@ -54,8 +61,7 @@ def test_expire_due_waits_for_a_stopped_holder(make, stopped_client):
 def test_expire_due_takes_over_what_a_dead_process_held(make, stopped_client):
     number, pid = stopped_client
     store = make()
-    store.put_many({f"due{i}": i for i in range(100)}, ttl=0.001)
-    time.sleep(0.002)
+    fall_due(store, 100)
     memory = Memory(store)
     memory.hold("due7", number)
     os.kill(pid, signal.SIGKILL)  # a zombie until the fixture collects it
@@ -111,24 +117,29 @@ def test_once_the_holder_is_dead_all_goes_on(make, stopped_client, recorded):
 
 
 def test_a_batch_has_the_timeout_for_each_lock(make, stopped_client):
+    """Four locks, each released a good while after the one before was had: in all more than the timeout, each far less."""
     number, _ = stopped_client
-    store = make(timeout=1.0)
+    store = make(timeout=3.0)
     memory = Memory(store)
-    store.put_many({"A": 0, "B": 0})
-    assert memory.home("A") != memory.home("B")
-
-    def release(name):
-        memory.set(memory.home(name), (memory.word(memory.home(name)) & ~0xFFFF) + (1 << 32))
-
-    timers = [threading.Timer(0.6, release, "A"), threading.Timer(1.2, release, "B")]
-    for name, timer in zip("AB", timers, strict=True):
+    by_home = {memory.home(name): name for name in (f"k{i}" for i in range(100))}
+    names = list(by_home.values())[:4]
+    store.put_many(dict.fromkeys(names, 0))
+    for name in names:
         memory.set(memory.home(name), memory.word(memory.home(name)) | number)
-        timer.start()
+
+    def release():
+        for before, name in zip([None, *names], names):
+            while before is not None and store.get(before) == 0:
+                time.sleep(0.001)
+            time.sleep(0.8)
+            memory.set(memory.home(name), (memory.word(memory.home(name)) & ~0xFFFF) + (1 << 32))
+
+    releaser = threading.Thread(target=release)
+    releaser.start()
     try:
-        assert store.put_many({"A": 1, "B": 2}) == 2
+        assert store.put_many(dict.fromkeys(names, 1)) == 4
     finally:
-        for timer in timers:
-            timer.join()
+        releaser.join()
 
 
 # ---- a format of another time ----
