@@ -324,8 +324,9 @@ os.kill(os.getpid(), 9)
     _, child = parent.stdout.readline().split()
     assert parent.wait() == -9
     locks = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-    inode = path_of(posix).stat().st_ino
-    mine = [(row[3], int(row[6])) for row in locks if row[1] == "OFDLCK" and int(row[5].split(":")[2]) == inode]
+    stat = path_of(posix).stat()  # another tmpfs may have a file of the same number
+    file = f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}:{stat.st_ino}"
+    mine = [(row[3], int(row[6])) for row in locks if row[1] == "OFDLCK" and row[5] == file]
     beacons = [byte for kind, byte in mine if byte >= 1 << 62]
     assert len(beacons) == 1 and beacons[0] >> 16 & 0xFFFF == 2, mine  # the child's, client 2; not its parent's
     with Store(posix, backend="posix") as store:

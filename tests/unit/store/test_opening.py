@@ -1,5 +1,6 @@
 """Keys, creation, trust, and what is refused."""
 
+import os
 import subprocess
 import sys
 
@@ -90,7 +91,7 @@ def test_collision(key):
 
 @pytest.mark.sysv
 def test_not_a_store():
-    number = 0x53484D31
+    number = 0x53000000 | os.getpid() & 0xFFFFFF
     id = sysv.shmget(number, 1 << 20, sysv.IPC_CREAT | sysv.IPC_EXCL | 0o600)
     try:
         attached = sysv.shmat(id)
