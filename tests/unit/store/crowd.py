@@ -35,7 +35,7 @@ class Crowd:
     def note(self, text):
         os.write(self._write, f"{os.getpid()} {text}\n".encode())  # short, so it is written as a whole
 
-    def next(self, seconds=60):
+    def next(self, seconds=300):
         """The next note: process id and text."""
         assert select.select([self._read], [], [], seconds)[0], "nothing happened"
         line = b""

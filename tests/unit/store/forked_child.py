@@ -29,7 +29,7 @@ class Child:
                 os._exit(0)
         os.close(write)
 
-    def answer(self, seconds=60):
+    def answer(self, seconds=300):
         text = b""
         try:
             while select.select([self.read], [], [], seconds)[0]:
@@ -61,7 +61,7 @@ def places(store):
     return sorted(client.pid for client in store.clients() if client.alive is not False)
 
 
-def elsewhere(function, uid=None, seconds=60):
+def elsewhere(function, uid=None, seconds=120):
     """Call a function in a forked child, as another user if need be: what it returned, or the exception."""
     out, into = os.pipe()
     pid = os.fork()

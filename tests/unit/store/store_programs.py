@@ -19,7 +19,7 @@ def elsewhere(store, program, **options):
 
 def finished(process):
     try:
-        output, errors = process.communicate(timeout=2 * LONG)
+        output, errors = process.communicate(timeout=10 * LONG)
     finally:
         process.kill()
         process.wait()

@@ -96,7 +96,7 @@ def test_fork_while_threads_are_inside(make, work):
             time.sleep(0.003 * tag)
             counted += Child(use_everything, store, tag).answer()
         before = list(done)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while any(now == then for now, then in zip(done, before, strict=True)) and time.monotonic() < deadline:
             time.sleep(0.001)
         assert all(now > then for now, then in zip(done, before, strict=True)) or faults  # the parent goes on
@@ -192,7 +192,7 @@ def note(name):
 
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.004, 0.004)
-deadline, after = time.monotonic() + 60, 0
+deadline, after = time.monotonic() + 300, 0
 try:
     while left and time.monotonic() < deadline and not child:
         for _ in range(20):
@@ -232,7 +232,7 @@ def test_fork_in_a_signal_handler(make, tmp_path):
         store.wait("busy", timeout=60)
         main = subprocess.run(
             [sys.executable, "-c", FORKING_HANDLER, name, tmp_path, "60"],
-            cwd="/", capture_output=True, text=True, timeout=120,
+            cwd="/", capture_output=True, text=True, timeout=600,
         )  # fmt: skip
     finally:
         busy.kill()

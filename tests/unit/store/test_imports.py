@@ -51,7 +51,7 @@ def said(key):
     def run(program, *arguments, first="import shmstore\n"):
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", "-c", START + first + program, key, *arguments],
-            capture_output=True, text=True, cwd="/", timeout=300,
+            capture_output=True, text=True, cwd="/", timeout=1200,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         # Python's own decimal says this in each sub-interpreter, up to 3.11.

@@ -77,7 +77,7 @@ def end_many(store, how, times):
         ]
         for process in pair:
             try:
-                output, _ = process.communicate(timeout=60)
+                output, _ = process.communicate(timeout=600)
             finally:
                 process.kill()
                 process.wait()

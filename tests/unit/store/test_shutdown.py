@@ -73,7 +73,7 @@ def end(key):
     def run(program, *arguments):
         done = subprocess.run(
             [sys.executable, "-X", "faulthandler", "-c", program, key, *arguments],
-            capture_output=True, text=True, cwd="/", timeout=120,
+            capture_output=True, text=True, cwd="/", timeout=600,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout.splitlines()
