@@ -169,6 +169,7 @@ def test_it_works_again_once_it_is_repaired(key, monkeypatch):
 
 def test_it_is_tried_again_once_in_a_while(key, monkeypatch):
     opened = []
+    monkeypatch.setattr(rescue, "_PAUSE", 600.0)
     monkeypatch.setattr(rescue, "open_handle", lambda *arguments: opened.append(1) or original(*arguments))
     Store(key, size="1M").close()
     with Cache(key, size="1M", on_error="miss") as cache:

@@ -51,7 +51,7 @@ def handler(*_):
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
 end, n = time.monotonic() + 2, 0
-while time.monotonic() < end:
+while time.monotonic() < end or ran < 6:  # a thousand on an idle machine
     n += 1
     store.put("value", ["main", n, [n] * (n % 300)])
     value = store.get("value")
@@ -86,7 +86,6 @@ def test_a_signal_handler_calls_the_store_during_calls(make):
     n, ran, nested = map(int, done.stdout.split())
     others = store["contender"]
     print(f"{n} rounds, {ran} handlers, {nested} of them within a handler, {others} rounds of another process")
-    assert ran > 5  # a thousand on an idle machine
     assert (store["main"], store["handler"], store["modified"]) == (n + others, ran + others, n + ran)
     store.check()
 

@@ -50,9 +50,9 @@ def test_it_acts_at_once(behind_a_stopped_holder, call):
     me = threading.main_thread().ident
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     alarm = threading.Timer(0.3, signal.pthread_kill, (me, signal.SIGINT))
-    alarm.start()
     try:
         with pytest.raises(KeyboardInterrupt):
+            alarm.start()  # here, should it go off before the call
             call(behind_a_stopped_holder)
     finally:
         alarm.join()

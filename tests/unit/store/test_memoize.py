@@ -360,7 +360,14 @@ def test_stampede(store):
 
 def test_stale(store):
     calls = []
-    function = store.memoize(name="f", ttl=0.05, stale=600)(lambda: calls.append(1) or len(calls))
-    assert function() == function() == 1
+
+    def compute():
+        calls.append(1)
+        return len(calls)
+
+    fresh = store.memoize(name="fresh", ttl=60, stale=600)(compute)
+    assert fresh() == fresh() == 1 and fresh.cache_info().misses == 1
+    function = store.memoize(name="f", ttl=0.05, stale=600)(compute)
+    assert function() == 2
     time.sleep(0.1)
-    assert function() == 2 and function.cache_info().misses == 2
+    assert function() == 3 and function.cache_info().misses == 2

@@ -1,6 +1,6 @@
-"""Calls that visit the whole store work in steps: other threads go on meanwhile, and no call begins again at the start."""
+"""Calls that visit the whole store work in steps, and no call begins again at the start. That other threads run between two
+steps is shown in test_gil_steps.py."""
 
-import sys
 import threading
 
 import pytest
@@ -15,38 +15,6 @@ def large(make):
     for first in range(0, 200_000, 20_000):
         store.put_many({f"k{n:06}": n for n in range(first, first + 20_000)}, ttl=3600)
     return store
-
-
-WHOLE = {
-    "len": len,
-    "keys with a prefix that no key has": lambda store: list(store.keys("none")),
-    "len of keys with a prefix": lambda store: len(store.keys("none")),
-    "clear": lambda store: store.clear(),
-}
-
-
-@pytest.mark.parametrize("what", WHOLE)
-def test_other_threads_go_on(large, what):
-    turns, stop, started = [0], threading.Event(), threading.Event()
-
-    def turn():
-        started.set()
-        while not stop.is_set():
-            turns[0] += 1
-
-    thread = threading.Thread(target=turn)
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)  # it asks for the GIL all the time, and gets it where this thread gives it up
-    thread.start()
-    try:
-        started.wait()
-        before = turns[0]
-        WHOLE[what](large)
-        assert turns[0] > before
-    finally:
-        sys.setswitchinterval(interval)
-        stop.set()
-        thread.join()
 
 
 def test_closing_while_another_thread_counts(large):

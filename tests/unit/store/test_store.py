@@ -79,12 +79,15 @@ def test_counters_refuse(store):
 
 
 def test_time_to_live(make):
-    store = make(ttl=0.05)
-    store["short"] = 1
-    store.put("long", 2, ttl=60)
+    store = make(ttl=60)
+    store["default"] = 1
+    store.put("long", 2, ttl=120)
     store.put("ever", 3, ttl=None)
+    assert 59 < store.ttl("default") <= 60 and 119 < store.ttl("long") <= 120 and store.ttl("ever") is None
+    assert store.delete("default")
+    store = make(create=False, ttl=0.05)
+    store["short"] = 1
     assert store.incr("count", initial=0) == 1
-    assert 0 < store.ttl("short") <= 0.05 and 59 < store.ttl("long") <= 60 and store.ttl("ever") is None
     time.sleep(0.06)
     assert set(store) == {"long", "ever"} and len(store) == 2
     assert store.add("short", 4)

@@ -135,8 +135,8 @@ def test_a_delete_does_not_wake_a_wait_for_a_missing_key(store, patient):
 
 
 def test_an_expiry_wakes(store, patient):
-    version = store.put("k", 1, ttl=0.1)
     began = time.monotonic()
+    version = store.put("k", 1, ttl=0.1)
     assert store.wait("k", after=version, timeout=LONG) == 0
     assert 0.05 < time.monotonic() - began
     version = store.put("k", 1, ttl=100)
@@ -252,35 +252,33 @@ def test_spin(store):
 # ---- what goes on meanwhile --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"spin": 10}], ids=["sleep", "spin"])
-def test_other_threads_run(store, options):
-    stop, count = threading.Event(), [0]
+@pytest.mark.parametrize("options", [{}, {"spin": LONG}], ids=["sleep", "spin"])
+def test_other_threads_run(store, patient, options):
+    """The wait ends when another thread has done its work."""
+    begin = threading.Event()
 
     def work():
-        while not stop.is_set():
-            count[0] += 1
-            store["busy"] = count[0]
+        begin.wait()
+        for n in range(20_000):
+            store["busy"] = n
+        store["done"] = True
 
     thread = threading.Thread(target=work)
     thread.start()
+    begin.set()
     try:
-        before = count[0]
-        with pytest.raises(TimeoutError):
-            store.wait("never", timeout=0.3, **options)
-        during = count[0] - before
+        assert store.wait("done", timeout=LONG, **options) == store.get_versioned("done")[1]
     finally:
-        stop.set()
         thread.join()
-    print(f"{during} puts during 0.3 s of waiting")
-    assert during > 100
+    assert store["busy"] == 19_999
 
 
 INTERRUPTED = """
 import signal
 for turn in range(6):
-    print("ready", flush=True)
     try:
-        store.wait("never", timeout=60, spin=SPIN)
+        print("ready", flush=True)
+        store.wait("never", timeout=600, spin=SPIN)
     except KeyboardInterrupt:
         print(time.monotonic(), flush=True)
     store["usable"] = turn
@@ -292,9 +290,9 @@ store.check()
 """
 
 
-@pytest.mark.parametrize("spin", [0, 60], ids=["sleep", "spin"])
+@pytest.mark.parametrize("spin", [0, 600], ids=["sleep", "spin"])
 def test_ctrl_c(store, spin):
-    """It acts at once, and nothing is lost."""
+    """It acts at once: the wait would go on for ten minutes. And nothing is lost."""
     process = elsewhere(store, INTERRUPTED.replace("SPIN", str(spin)))
     delays = []
     try:
@@ -312,7 +310,7 @@ def test_ctrl_c(store, spin):
         raise
     finished(process)
     print(f"Ctrl-C acted after {1e3 * statistics.median(delays):.2f} ms, at worst {1e3 * max(delays):.2f} ms")
-    assert statistics.median(delays) < 1
+    assert max(delays) < 5 * LONG
     assert store["usable"] == 5
 
 
