@@ -42,10 +42,10 @@ def run(*command: str) -> list[list[str]]:
 
 
 def ipcs() -> dict[int, tuple[object, ...]]:
-    """By id: key, owner, mode, size, attached, removed."""
+    """By id: key, owner, mode, size, removed. How often they are attached changes while tests beside this one look at them."""
     names = {"root": 0, "nobody": NOBODY}
     return {
-        int(row[1]): (row[0], names.get(row[2], row[2]), row[3].zfill(4), int(row[4]), int(row[5]), "dest" in row)
+        int(row[1]): (row[0], names.get(row[2], row[2]), row[3].zfill(4), int(row[4]), "dest" in row)
         for row in run("ipcs", "-m") if row and row[0].startswith("0x")
     }  # fmt: skip
 
@@ -75,8 +75,7 @@ def test_the_same_as_the_systems_own_commands(planted, cli, nobody, who):
         row = found[place] if isinstance(place, int) else files[place]
         ours = (row["uid"], row["mode"], row.get("segment_size", row["size"]))
         if isinstance(place, int):
-            forked = who == "nobody" and what != "segment"  # nobody is a child of this process, attached as it is
-            assert (row["key"], *ours, row["attached"] - forked, row["destroyed"]) == segments[place], what
+            assert (row["key"], *ours, row["destroyed"]) == segments[place], what
         else:
             assert ours == objects[place][:3], what
         (line,) = [

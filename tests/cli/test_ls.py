@@ -50,7 +50,7 @@ def ipcs() -> dict[int, list[str]]:
 
 
 def test_beside_ipcs(planted, cli):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:  # tests beside this one look at all stores, too, and are attached for that moment
         theirs, ours = ipcs(), cli("ls", "--json").ok().json
         rows = {row["id"]: row for row in ours["stores"] + ours["segments"]}
@@ -178,7 +178,7 @@ def test_blocks_have_their_names(blocks, cli, key, plant):
         "SharedMemory",
         [],
     )
-    assert (rows[shared.shm.name]["block"], rows[shared.shm.name]["attached"]) == ("ShareableList", 1)
+    assert rows[shared.shm.name]["block"] == "ShareableList" and rows[shared.shm.name]["attached"] >= 1
     assert "block" not in rows[None]
     lines = cli("ls").ok().lines
     (shown,) = [line for line in lines if line.startswith(f"{block.name} ")]

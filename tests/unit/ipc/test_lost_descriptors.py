@@ -86,7 +86,7 @@ def test_a_child_in_another_ipc_namespace(key):
 
 
 @pytest.mark.usefixtures("separate_clients")
-def test_a_descriptors_number_that_comes_again(key):
+def test_a_descriptors_number_that_comes_again(key, becomes_attached):
     """Closed by others, and given to the next attachment: the first one finds out, and gets another."""
     first = Store(key, backend="posix", size="4M")
     try:
@@ -95,7 +95,7 @@ def test_a_descriptors_number_that_comes_again(key):
             time.sleep(1.2)
             first["k"], second["l"] = 1, 2
             assert first._raw_info().descriptor != second._raw_info().descriptor
-            assert first.info().attached == 2
+            becomes_attached(first, 2)
             assert {client.alive for client in second.clients()} == {True}
             first.close()
             os.fstat(second._raw_info().descriptor)

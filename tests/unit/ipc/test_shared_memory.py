@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,9 @@ import shmstore
 from shmstore import KeyCollision, SharedMemory
 from shmstore.shared_memory import _block, _header
 from shmstore.sysv import IPC_CREAT, IPC_STAT, shmat, shmctl, shmget
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from eventually import comes_to
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 
@@ -124,10 +128,10 @@ def test_close_with_exported_buffers(block, export):
         block.close()
     assert 7 in bytes(view)
     assert block.buf[1] == 7
-    assert attached(block) == 1
+    comes_to(lambda: attached(block), 1)
     view.release()
     block.close()
-    assert attached(block) == 0
+    comes_to(lambda: attached(block), 0)
 
 
 def test_close_with_an_array(block):
@@ -145,11 +149,11 @@ def test_a_dropped_handle_goes_with_its_last_view(block, name):
     other = SharedMemory(name)
     view = other.buf[:3]
     del other
-    assert attached(block) == 2
+    comes_to(lambda: attached(block), 2)
     assert bytes(view) == bytes(3)
     view.release()
     del view
-    assert attached(block) == 1
+    comes_to(lambda: attached(block), 1)
 
 
 def test_as_a_context_manager(block, name):
@@ -222,7 +226,7 @@ def test_a_forked_child_has_the_handle(block, in_child):
 
     assert in_child(child) == 9
     assert block.buf[0] == 9
-    assert attached(block) == 1
+    comes_to(lambda: attached(block), 1)
 
 
 def test_it_is_imported_when_asked_for():
@@ -283,7 +287,7 @@ def test_two_names_of_one_key(one_key):
                 SharedMemory("two", **arguments)
         with pytest.raises(FileExistsError):
             SharedMemory("one", create=True, size=8)
-        assert attached(block) == 1
+        comes_to(lambda: attached(block), 1)
         block.unlink()
 
 
@@ -296,7 +300,7 @@ def test_a_segment_of_another_program(one_key, monkeypatch, content):
     for arguments in ({"create": True, "size": 8}, {}):
         with pytest.raises(KeyCollision, match=f"segment {shmid}.*ipcrm -m {shmid}"):
             SharedMemory("one", **arguments)
-    assert shmctl(shmid, IPC_STAT).nattch == 0
+    comes_to(lambda: shmctl(shmid, IPC_STAT).nattch, 0)
     with shmat(shmid) as memory:
         assert bytes(memory) == content.ljust(100, b"\0")
 
@@ -326,6 +330,7 @@ def test_a_damaged_header_is_not_believed(name, block, monkeypatch, at, value):
 
 def test_attaching_while_the_header_is_written_waits(name, monkeypatch):
     """And in whatever order the bytes of the header become visible."""
+    monkeypatch.setattr(_block, "PATIENCE", 60.0)
     with SharedMemory(name, create=True, size=8) as block:
         memory = block._attachment.memory
         header = bytes(memory[:128])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +23,9 @@ from shmstore.sysv import (
     shmdt,
     shmget,
 )
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from eventually import comes_to
 
 STRANGER = 54321
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -91,10 +96,14 @@ def table(ids):
 
 @pytest.fixture
 def expected(three):
-    """What is true of the three segments."""
+    """expected(found, readable): the rows of the three segments as they are now."""
     if os.geteuid() != 0:
         pytest.skip("only root sees one that nobody may read")
-    return [fields(shmctl(shmid, IPC_STAT)) for shmid in three]
+
+    def expected(found, readable):
+        return list(zip(found, readable, [fields(shmctl(shmid, IPC_STAT)) for shmid in three]))
+
+    return expected
 
 
 def in_order(rows, three):
@@ -102,28 +111,28 @@ def in_order(rows, three):
 
 
 def test_segments_of_another_user_are_listed(three, expected, in_child):
-    rows = in_order(in_child(lambda: table(three), uid=STRANGER), three)
-    assert rows == [(True, readable, stat) for readable, stat in zip([False, True, False], expected)]
+    look = lambda: in_order(in_child(lambda: table(three), uid=STRANGER), three)  # noqa: E731
+    comes_to(look, lambda: expected([True] * 3, [False, True, False]))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="of root, who may read everything")
 def test_root_reads_all(three, expected):
-    assert in_order(table(three), three) == [(True, True, stat) for stat in expected]
+    comes_to(lambda: in_order(table(three), three), lambda: expected([True] * 3, [True] * 3))
 
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.EPERM])
 def test_without_shm_stat_any_proc_tells(three, expected, in_child, forbid_shmctl, code):
     """EINVAL is what kernels before 4.17 say, EPERM what sandboxes do."""
-    rows = in_child(lambda: table(three), uid=STRANGER, before=lambda: forbid_shmctl(code, SHM_STAT_ANY))
-    rows = in_order(rows, three)
-    assert rows == [(found, found, stat) for found, stat in zip([False, True, False], expected)]
+    before = lambda: forbid_shmctl(code, SHM_STAT_ANY)  # noqa: E731
+    look = lambda: in_order(in_child(lambda: table(three), uid=STRANGER, before=before), three)  # noqa: E731
+    comes_to(look, lambda: expected([False, True, False], [False, True, False]))
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS])
 def test_without_the_table_proc_tells_all(three, expected, in_child, forbid_shmctl, code):
     before = lambda: forbid_shmctl(code, SHM_INFO, SHM_STAT, SHM_STAT_ANY)  # noqa: E731
-    rows = in_order(in_child(lambda: table(three), uid=STRANGER, before=before), three)
-    assert rows == [(False, readable, stat) for readable, stat in zip([False, True, False], expected)]
+    look = lambda: in_order(in_child(lambda: table(three), uid=STRANGER, before=before), three)  # noqa: E731
+    comes_to(look, lambda: expected([False] * 3, [False, True, False]))
 
 
 def test_with_neither_there_is_at_least_a_row(three, in_child, unshare_ipc, forbid_shmctl, hide_proc):
