@@ -65,7 +65,7 @@ def test_a_dead_holder_is_reported_once_on_stderr(held, key, script, command):
     pid = held(signal.SIGKILL)
     name, *options = command.split()
     out, err = script(name, key, *{"put": ["a", "2"], "incr": ["a"]}.get(name, []), *options, "--json").communicate(
-        timeout=20
+        timeout=60
     )
     (line,) = err.decode().splitlines()
     assert line.startswith(f"shmstore: store '{key}': process {pid} died") and out.startswith(b"{")

@@ -71,13 +71,13 @@ def test_the_dead_use_nothing_and_the_stopped_do(idle, key, pruned, backend):
     child = fork.Process(target=_hold, args=(key, backend, ready, end))
     child.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(60)
         os.kill(child.pid, signal.SIGSTOP)
         assert pruned("--yes") == []
         child.kill()
         child.join()
         assert pruned("--yes", "--older-than", "1ms") == []  # its death was noticed just now
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not (gone := pruned("--yes", "--older-than", "1ms")) and time.monotonic() < deadline:
             time.sleep(0.002)
         assert gone == [""]
@@ -168,9 +168,8 @@ def test_opening_at_the_last_moment_keeps_it(idle, key, pruned, cli, monkeypatch
 def _open_again_and_again(name, runs, wrong):
     """Until run 60. A run that began after a store was opened never removes it; the one under way then may."""
     while runs.value < 60:
-        began = runs.value
         with shmstore.Store(name, size="64K") as store:
-            states = []
+            began, states = runs.value, []
             for until in (began + 1, began + 3):
                 while runs.value < until:
                     time.sleep(0.0005)

@@ -214,7 +214,7 @@ def answered(key, *argv, answer):
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, key, *argv], stdin=end, stdout=end, stderr=end, cwd="/")
     os.close(end)
     written, said, interrupt_at = b"", False, 0.0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (now := time.monotonic()) < deadline:
         if not answer and b"[y/N] " in written and now > interrupt_at:
             process.send_signal(signal.SIGINT)
@@ -229,7 +229,7 @@ def answered(key, *argv, answer):
         if answer and b"[y/N] " in written and not said:
             said = True
             os.write(main, answer)
-    code = process.wait(timeout=20)
+    code = process.wait(timeout=60)
     os.close(main)
     return code, written.decode().replace("\r\n", "\n")
 
