@@ -25,6 +25,7 @@ SECTIONS = {
     "dogpile.cache": ("dogpile.cache", "shop", ""),
     "cachetools": ("cachetools", "shop", ""),
     "Flask-Limiter, slowapi and limits": ("flask_limiter", "shop-limits", ""),
+    "requests-cache": ("requests_cache", "responses", ""),
     "prometheus_client": ("prometheus_client", "shop-metrics", ""),
 }
 
