@@ -26,6 +26,7 @@ SECTIONS = {
     "cachetools": ("cachetools", "shop", ""),
     "Flask-Limiter, slowapi and limits": ("flask_limiter", "shop-limits", ""),
     "requests-cache": ("requests_cache", "responses", ""),
+    "aiocache": ("aiocache", "shop", ""),
     "prometheus_client": ("prometheus_client", "shop-metrics", ""),
 }
 
