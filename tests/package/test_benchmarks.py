@@ -47,7 +47,7 @@ def left_behind(pid: int) -> list[str]:
 
 def stays_behind(pid: int) -> list[str]:
     """What is left behind and does not go by itself, as multiprocessing's resource tracker does."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while (left := left_behind(pid)) and time.monotonic() < end:
         time.sleep(0.01)
     return left

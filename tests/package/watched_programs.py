@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-DEADLINE = 120.0  # of a watchdog: generous, since other tests share the machine
+DEADLINE = 900.0  # of a watchdog: generous, since other tests share the machine
 
 
 class Watched:

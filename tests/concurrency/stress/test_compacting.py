@@ -67,9 +67,9 @@ def test_entries_stay_as_they_are_while_they_move(key: str, make: Any) -> None:
     others = [start(READER, key, "readonly"), start(READER, key, "writable"), start(COMPACTOR, key)]
     writers = [start(WRITER, key, number, rounds) for number in range(2)]
     try:
-        assert [writer.wait(300) for writer in writers] == [0, 0]
+        assert [writer.wait(1200) for writer in writers] == [0, 0]
         store["end"] = True
-        assert [other.wait(60) for other in others] == [0, 0, 0]
+        assert [other.wait(600) for other in others] == [0, 0, 0]
     finally:
         for process in (*writers, *others):
             process.kill()

@@ -21,7 +21,7 @@ def others():
 
 
 def run(python, program, key, name):
-    done = subprocess.run([python, "-c", program, key, name], capture_output=True, text=True, cwd="/", timeout=60)
+    done = subprocess.run([python, "-c", program, key, name], capture_output=True, text=True, cwd="/", timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

@@ -53,7 +53,7 @@ def test_processes_and_threads_find_whole_values_and_exact_counts(big, work, con
             child.start()
         assert work.work(big, THREADS) == []
         for child in children:
-            child.join(60)
+            child.join(600)
         assert [child.exitcode for child in children] == [0] * len(children)
     finally:
         stop(children)
@@ -85,7 +85,7 @@ def test_executor(big, work, context):
     with ProcessPoolExecutor(2, mp_context=context, initializer=work.keep, initargs=(big,)) as executor:
         answers = list(executor.map(work.task, range(40), chunksize=2))
         brought = [executor.submit(work.task_with, big, number) for number in range(10)]
-        assert {future.result(60)[1] for future in brought} == {big.info().uuid}
+        assert {future.result(600)[1] for future in brought} == {big.info().uuid}
     assert [faults for _, faults in answers if faults] == []
     assert big["tasks"] == 50 and len(big.keys("task:")) == 40
 
@@ -101,7 +101,7 @@ def test_a_pool_started_while_threads_work(big, work, context):
         answers = pool.map(work.task, range(20), chunksize=1)
         pool.close()
         pool.join()
-    thread.join(60)
+    thread.join(600)
     assert faults == [] and [faults for _, faults in answers if faults] == []
     assert big["tasks"] == 20 and big["count"] == THREADS * work.ROUNDS
 
@@ -113,7 +113,7 @@ def test_a_pickled_handle_attaches_to_that_very_store(make, work, context, key):
     with context.Pool(1) as pool:
 
         def attach():
-            return pool.apply_async(work.attach, (text,)).get(60)
+            return pool.apply_async(work.attach, (text,)).get(600)
 
         assert attach() == "the first"
         store.destroy()

@@ -18,14 +18,14 @@ with shmstore.Store(key, size="4M") as store:
     store[f"value:{number}"] = {"worker": number}
     store.incr("arrived")
     while store.get("arrived", 0) < workers:
-        store.wait("arrived", after=store.get_versioned("arrived")[1], timeout=60)
+        store.wait("arrived", after=store.get_versioned("arrived")[1], timeout=300)
     for other in range(workers):
         assert store[f"value:{other}"] == {"worker": other}
     for _ in range(rounds):
         store.incr("count")
     store.incr("done")
     while store.get("done", 0) < workers:
-        store.wait("done", after=store.get_versioned("done")[1], timeout=60)
+        store.wait("done", after=store.get_versioned("done")[1], timeout=300)
     assert store["count"] == workers * rounds
 """
 ROUNDS = 20_000
@@ -37,10 +37,10 @@ def test_three_processes_meet(key):
     victim = subprocess.Popen([sys.executable, "-c", helper, key], cwd="/")
     parts = [subprocess.Popen([sys.executable, "-c", WORKER, key, str(i), "3", str(ROUNDS)], cwd="/") for i in range(3)]
     with shmstore.Store(key, size="4M") as store:
-        store.wait("noise", timeout=60)
+        store.wait("noise", timeout=300)
         victim.kill()
         victim.wait()
-        assert [part.wait(120) for part in parts] == [0, 0, 0]
+        assert [part.wait(600) for part in parts] == [0, 0, 0]
         store.check()
 
 
@@ -70,7 +70,7 @@ def test_processes_and_threads_count_exactly(make, method, tmp_path, monkeypatch
     for child in children:
         child.start()
     for child in children:
-        child.join(60)
+        child.join(600)
     assert [child.exitcode for child in children] == [0, 0, 0]
     assert store["n"] == 3 * 3 * 2000
     store.check()
@@ -99,15 +99,15 @@ def test_wait_is_woken(make):
     store = make()
     woken = []
     version = store.put("k", 1)
-    waiter = threading.Thread(target=lambda: woken.append(store.wait("k", after=version, timeout=30)))
+    waiter = threading.Thread(target=lambda: woken.append(store.wait("k", after=version, timeout=300)))
     waiter.start()
     newer = store.put("k", 2)
-    waiter.join(30)
+    waiter.join(300)
     assert woken == [newer]
-    gone = threading.Thread(target=lambda: woken.append(store.wait("k", after=newer, timeout=30)))
+    gone = threading.Thread(target=lambda: woken.append(store.wait("k", after=newer, timeout=300)))
     gone.start()
     store.delete("k")
-    gone.join(30)
+    gone.join(300)
     assert woken[1] == 0
     with pytest.raises(TimeoutError):
         store.wait("never", timeout=0.01)

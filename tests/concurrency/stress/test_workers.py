@@ -25,7 +25,7 @@ import pytest
 import shmstore
 
 ROUNDS = 300
-PATIENCE = 60.0
+PATIENCE = 300.0
 LEAST = 3  # processes; with fewer workers, the first one starts others
 CRASH = "SHMSTORE_TEST_CRASH"  # the number of one who dies in the middle, to see that nothing is left
 RESULT = pytest.StashKey[list[str]]()

@@ -59,7 +59,7 @@ class Processes:
         for process in (self._victim_server, self._observer):
             with contextlib.suppress(OSError):
                 process.stdin.close()  # type: ignore[union-attr]
-            process.wait(20)
+            process.wait(300)
             process.stdout.close()  # type: ignore[union-attr]
         os.close(self._gate)
         with contextlib.suppress(shmstore.ShmStoreError):

@@ -183,11 +183,11 @@ class Actor:
     def tell(self, name, *arguments):
         self.mine.send((name, arguments))
 
-    def ask(self, name, *arguments, seconds=60):
+    def ask(self, name, *arguments, seconds=300):
         self.tell(name, *arguments)
         return self.get(seconds)
 
-    def get(self, seconds=60):
+    def get(self, seconds=300):
         assert self.mine.poll(seconds), "no answer"
         good, answer = self.mine.recv()
         if not good:

@@ -98,7 +98,7 @@ def test_a_container_and_its_host(pair, observer, victim):
     observer, victim = pair(observer, victim)
     assert observer.ask("others") == [True, True]
     victim.kill()
-    assert observer.ask("recover_within", 30) >= UNMARKED - 0.1
+    assert observer.ask("recover_within", 200) >= UNMARKED - 0.1
     taken_over(observer)
 
 
@@ -112,7 +112,7 @@ def test_stopped_in_another_container(pair):
     finally:
         os.kill(victim.pid, signal.SIGCONT)
     victim.kill()
-    assert observer.ask("recover_within", 30)
+    assert observer.ask("recover_within", 200)
 
 
 def test_nothing_shared_but_ipc(pair):
@@ -249,7 +249,7 @@ def test_a_zombie(pair):
 def test_a_zombie_whose_threads_live(pair):
     observer, victim = pair(timeout=0.3)
     victim.ask("leader_exits")
-    for _ in range(100):
+    for _ in range(6000):
         with open(f"/proc/{victim.pid}/stat") as file:
             if file.read().rpartition(")")[2].split()[0] == "Z":
                 break
@@ -348,7 +348,7 @@ def test_expiry_in_a_time_namespace(make, actor, offset):
         began = time.monotonic()
         giver("k", 0.3) if giver else there.ask("call", "touch", "k", 0.3)
         while taker() == 1:
-            assert time.monotonic() - began < 30
+            assert time.monotonic() - began < 200
             time.sleep(0.005)
         assert 0.3 <= time.monotonic() - began
     here.check()
@@ -413,14 +413,14 @@ def test_a_process_that_closed_its_liveness_socket_opens_it_again(pair):
     assert observer.ask("recover_within", UNMARKED + 1.5) is None
     victim.get()
     assert observer.ask("others") == [True, True]
-    assert observer.ask("call", "get", "used") > 20
+    assert observer.ask("call", "get", "used") > 4  # forty, on an idle machine
 
 
 def test_a_process_that_closed_its_liveness_socket_and_sleeps_loses_its_slot(pair):
     """From where only beacons are seen it is dead. It finds out at its next call, and takes another place."""
     observer, victim = pair(("pid",), (), timeout=0.3)
     victim.ask("close_descriptors")
-    assert observer.ask("recover_within", 30) >= UNMARKED - 0.1
+    assert observer.ask("recover_within", 200) >= UNMARKED - 0.1
     assert observer.ask("timed", "incr", "k")[1] == 2
     time.sleep(1.1)  # it looks once a second
     assert victim.ask("call", "incr", "k") == 3
@@ -440,5 +440,5 @@ def test_a_child_that_the_c_library_did_not_make(pair):
         assert observer.ask("recover_within", UNMARKED + 1) is None
     finally:
         os.kill(child, signal.SIGKILL)
-    assert observer.ask("recover_within", 30)
+    assert observer.ask("recover_within", 200)
     taken_over(observer)

@@ -27,7 +27,7 @@ from documents import Block
 
 HERE = Path(__file__).resolve().parent
 TAKEOVER = "shmstore '"  # the logger's line about a takeover: a document cannot know what a killed process held
-DEADLINE = 120.0  # of a watchdog: generous, since other tests share the machine
+DEADLINE = 900.0  # of a watchdog: generous, since other tests share the machine
 
 VOLATILE = [
     (r"^(-{2,} *)+$", "---"),

@@ -87,7 +87,7 @@ def test_a_worker_is_killed_and_nothing_is_lost(start_demo, finish, assert_nothi
     assert row(output, "results computed by the survivors")[1] == 0
     assert row(output, "results found in the store")[1] == 2 * files
     shares = re.findall(r"(\d+) by worker \d", output)
-    assert sum(map(int, shares)) == files
+    assert sum(map(int, shares)) >= files  # a claim ends after two seconds: a busy machine may analyse a file twice
     assert row(output, "hits")[0] >= 3 * files
 
 
@@ -161,7 +161,7 @@ def test_interrupted_at_work(start_demo, finish, segments_of, assert_nothing_lef
     process.send_signal(signum)
     code, _, errors = finish(process)
     assert code == 128 + signum  # 130 for Ctrl-C
-    assert errors == f"stopped by {signal.Signals(signum).name}; nothing is left behind\n"
+    assert unexpected(errors) == f"stopped by {signal.Signals(signum).name}; nothing is left behind\n"
     assert_nothing_left(process.pid)
 
 
@@ -170,7 +170,7 @@ def test_workers_of_a_killed_parent_clean_up(start_demo, assert_nothing_left):
     assert "workers analyse" in process.stdout.readline()
     process.kill()
     process.wait()
-    assert_nothing_left(process.pid, patience=30.0)
+    assert_nothing_left(process.pid, patience=300.0)
 
 
 def test_a_reader_that_goes_away(start_demo, assert_nothing_left):

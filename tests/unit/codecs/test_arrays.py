@@ -207,7 +207,7 @@ assert "numpy" not in sys.modules
 print(codec.decode(bytes.fromhex(sys.argv[1])).tolist())
 """
     packed = codec.encode(np.array([1.5, -0.0])).hex()
-    run = subprocess.run([sys.executable, "-c", script, packed], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", script, packed], capture_output=True, text=True, timeout=600)
     assert (run.returncode, run.stdout) == (0, "[1.5, -0.0]\n"), run.stderr
 
 

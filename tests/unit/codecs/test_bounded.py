@@ -369,5 +369,5 @@ try:
 except CodecError as error:
     print(error)
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=1200)
     assert run.returncode == 0 and "more than 6 objects of pandas inside one another" in run.stdout, run.stderr

@@ -89,7 +89,7 @@ except shmstore.CodecError as error:
     print(error)
 """
     packed = codec.encode([Money(7)]).hex()
-    run = subprocess.run([sys.executable, "-c", script, packed], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", script, packed], capture_output=True, text=True, timeout=600)
     assert run.stdout.startswith("cannot decode: extension code 99 is unknown here: "), run.stderr
     assert "shmstore.register(99, ...)" in run.stdout
 

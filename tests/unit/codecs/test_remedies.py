@@ -240,5 +240,5 @@ from shmstore.codecs import msgpack as codec
 shmstore.register(121, io.StringIO, lambda x: x.getvalue().encode(), lambda data: io.StringIO(data.decode()))
 print(codec.decode(codec.encode([io.StringIO("text")]))[0].getvalue())
 """
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
     assert run.stdout == "text\n", run.stderr
