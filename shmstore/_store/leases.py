@@ -18,25 +18,19 @@ from itertools import count
 from time import time_ns
 
 from shmstore import errors
-from shmstore._base.calls import set_result
 from shmstore._base.foreign import is_foreign
-from shmstore._base.imports import late
 from shmstore._core import lib
-from shmstore._store.keys import KeptKey
+from shmstore._store.keys import KEPT_KEYS, KeptKey
+from shmstore._store.listening import wait_in_loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import asyncio
-    import threading
-    import weakref
     from collections.abc import Callable, Generator, Sequence
     from typing import Any
 
     from shmstore.store import Store
 
     Steps = Generator[Any, Any, None]  # yields a Busy, COMPUTE or a Result
-else:
-    asyncio, threading, weakref = late("asyncio"), late("threading"), late("weakref")
 
 __all__ = ["COMPUTE", "Busy", "Held", "Result", "arun", "attempt", "owner_of", "run", "take", "unique_value"]
 
@@ -165,13 +159,13 @@ def take(held: Held) -> Steps:
 # ---- waiting
 
 
-def await_change(store: Store[Any], busy: Busy, left: int, stop: Callable[[], bool] | None = None) -> None:
-    """Wait for at most *left* ns. *stop*: whether to give up, asked about ten times a second."""
+def await_change(store: Store[Any], busy: Busy, left: int) -> None:
+    """Wait for at most *left* ns."""
     end, nap, looks = lib.shms_now() + left, _FIRST_NAP, 0
     while left > 0 and not store._wait_slice(busy.key, busy.version, min(nap, left)):
         looks += 1
         closely = looks % _CLOSELY == 0
-        if any([store._is_gone(owner, closely) for owner in busy.owners]) or (stop is not None and stop()):
+        if any([store._is_gone(owner, closely) for owner in busy.owners]):
             return
         nap = min(2 * nap, _LONGEST_NAP)
         left = end - lib.shms_now()
@@ -224,45 +218,7 @@ async def arun(store: Store[Any], steps: Steps, left: int, function: Callable[[]
             return None
         else:
             end = end or lib.shms_now() + left
-            await _watch(store, request, left)
+            await wait_in_loop(store, request.key, KEPT_KEYS, request.version, left, request.owners)
             left = end - lib.shms_now()
         request = _advance(steps, answer)
     return request.value
-
-
-_watches: dict[tuple[Any, ...], Any] = {}  # weak references to futures, by the loop and what they wait for
-
-
-async def _watch(store: Store[Any], busy: Busy, left: int) -> None:
-    """Wait as await_change does. One thread waits for all coroutines of a loop that wait for the same."""
-    loop = asyncio.get_running_loop()
-    place = (id(loop), store._handle, busy.key, busy.version, os.getpid())
-    change = _watches[place]() if place in _watches else None
-    if change is None or change.get_loop() is not loop:
-        change = loop.create_future()
-        _watches[place] = weakref.ref(change, lambda _: _watches.pop(place, None))
-        _start_watch(store, busy, loop, _watches[place])
-    await asyncio.wait([change], timeout=left / 1e9)
-    if change.done() and change.result() is not None:
-        raise change.result()
-
-
-def _start_watch(store: Store[Any], busy: Busy, loop: asyncio.AbstractEventLoop, change: Any) -> None:
-    """*change*: a weak reference, for only coroutines that wait refer to the future. Without any, the thread ends."""
-
-    def watcher() -> None:
-        error = None
-        try:
-            await_change(store, busy, 2**62, lambda: change() is None)
-        except BaseException as e:
-            error = e
-        future = change()
-        try:
-            if future is not None:
-                loop.call_soon_threadsafe(set_result, future, error)
-        except RuntimeError as e:
-            if is_foreign(e):
-                raise
-            # the loop has ended, and with it the waiting tasks
-
-    threading.Thread(target=watcher, name="shmstore-lease", daemon=True).start()

@@ -69,6 +69,26 @@ int64_t shms_w_recover(int64_t handle);
 int shms_expire_due(int64_t handle, uint64_t *page, uint64_t *gone);
 int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version);
+/* Waiting for many keys in an event loop (hear.c). Opens a descriptor, unless *fd is one; -1: there is none to
+ * be had. */
+void shms_event_open(int *fd);
+void shms_event_close(int *fd);
+/* The descriptor becomes readable when a bucket has changed for which a waiter was announced, about once a second otherwise,
+ * and when the handle is closed, which ends the listening. SHMS_OK, SHMS_NO_MEMORY, or what makes the handle unusable. */
+int shms_listen(int64_t handle, int fd, uint32_t *rings);
+void shms_unlisten(int64_t handle, int fd);
+/* Fills buckets[64] with what has changed since *rings: how many. -1: anything may have changed, also the handle. */
+int shms_heard(int64_t handle, uint32_t *rings, uint32_t *buckets);
+struct shms_announced {
+    uint64_t version, left; /* left: look again after so many ns; 0: not without being told */
+    uint32_t bucket, count;
+};
+/* One look. SHMS_OK: the version. SHMS_AGAIN: the next change of the bucket is told. Otherwise what makes the handle
+ * unusable. */
+int shms_announce(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
+                  struct shms_announced *answer);
+/* Keeps those of the buckets whose count is another one: how many. -1: the handle is unusable. */
+int64_t shms_moved(int64_t handle, uint32_t *buckets, const uint32_t *counts, uint32_t count);
 /* Ends a view, also one of a handle that has been closed meanwhile. */
 void shms_view_end(int64_t handle, uint32_t pin, uint64_t owner);
 /* The client that held the lock for which an operation last waited in vain. 0: none is known. 2: it has left since, and

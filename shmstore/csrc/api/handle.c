@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "api/listen.h"
 #include "engine/recover.h"
 #include "segment/memory.h"
 
@@ -67,6 +68,7 @@ struct shms_handle *shms_handle_of_view(int64_t handle) {
 /* In a forked child, the parent's threads do not exist, so their calls are not in progress. Its Python objects do
  * exist, so their views are. */
 static void forget_parents_calls(void) {
+    shms_listen_forked();
     for (uint32_t i = 0; i < high; i++)
         if (shms_handles[i]) {
             uint64_t w = shms_load_relaxed(&shms_handles[i]->word);
@@ -207,6 +209,7 @@ void shms_handle_close(struct shms_handle *h) {
     uint64_t w = shms_load_acquire(&h->word);
     while (!shms_cas_acq_rel(&h->word, &w, w | SHMS_HANDLE_CLOSING))
         ;
+    shms_listen_ended((int64_t)(w >> 32 << 16 | h->index));
     if (w & (SHMS_HANDLE_CLOSING - 1))
         return;
     struct shms_store *shared = h->epoch != SHMS_FIRST_EPOCH && h->epoch == shms_fork_epoch ? h->s : NULL;

@@ -275,6 +275,19 @@ struct shms_policy {
     uint64_t reserved_hands[6];
 };
 
+/* ---- bell: tells processes that wait for many keys which bucket's waiters were woken (bell.h)
+ *   word  31..1 rings, modulo 2^31 | 0 somebody sleeps on this word
+ *   log   the ring 32 | its bucket 32, at ring % SHMS_BELL_LOG */
+#define SHMS_BELL_LOG 64u
+#define SHMS_BELL_SLEEPS 1u
+#define SHMS_BELL_RINGS(w) ((w) >> 1)
+#define SHMS_BELL_EVERY UINT32_MAX /* instead of a bucket: any may have changed */
+struct shms_bell {
+    _Atomic uint32_t word; /* [any] by compare-and-swap */
+    uint32_t reserved[15];
+    _Atomic uint64_t log[SHMS_BELL_LOG]; /* [any] a hint */
+};
+
 /* ---- header */
 #define SHMS_SUMMARY_TOP_WORDS 16u
 struct shms_header {
@@ -332,8 +345,10 @@ struct shms_header {
     uint64_t reserved_heap[2];
     _Atomic uint64_t summary_top[SHMS_SUMMARY_TOP_WORDS]; /* [any] a bit for each page of the summary */
     struct shms_policy policy;
+    struct shms_bell bell;
 };
 static_assert(offsetof(struct shms_header, has_expiry) == SHMS_PAGE / 4, "dynamic part");
+static_assert(offsetof(struct shms_header, bell) % SHMS_LINE == 0, "the bell has its own lines");
 static_assert(sizeof(struct shms_header) <= SHMS_NAME_OFFSET, "name page");
 
 #endif

@@ -14,8 +14,9 @@ static void wake_everybody(struct shms_store *s) {
         uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
         for (uint64_t b = page * SHMS_PAGE_BUCKETS; b < last; b++)
             if (shms_load_relaxed(&s->buckets[b].lock) & SHMS_LOCK_WAITERS)
-                shms_wake(&s->buckets[b].lock);
+                shms_wake(s, &s->buckets[b].lock);
     }
+    shms_bell_ring_all(s);
 }
 
 static void mark_destroyed(struct shms_store *s) {

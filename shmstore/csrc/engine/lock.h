@@ -26,13 +26,9 @@
 #ifndef SHMS_LOCK_H
 #define SHMS_LOCK_H
 
-#include "segment/segment.h"
+#include "engine/bell.h"
 
 #define SHMS_SPINS 300u /* about ten microseconds. A holder needs a tenth of that, unless it was descheduled */
-
-static inline _Atomic uint32_t *shms_lock_count(_Atomic uint64_t *lock) {
-    return (_Atomic uint32_t *)lock + 1; /* the upper half, on a little-endian machine */
-}
 
 /* REQUIRES: the exchange lock: w -> w + number was just made. L6: until the count moves, the word is this client's, whatever
  * flags others set in it. */
@@ -41,7 +37,7 @@ static inline void shms_lock_give_back(struct shms_store *s, _Atomic uint64_t *l
     for (w |= s->number; SHMS_LOCK_HOLDER(w) == s->number && SHMS_LOCK_COUNT(w) == count;)
         if (shms_cas_acq_rel(lock, &w, (w & ~(SHMS_LOCK_WAITERS | 0xffffull)) + SHMS_LOCK_ONE)) {
             if (w & SHMS_LOCK_WAITERS)
-                shms_os_futex_wake_all(shms_lock_count(lock));
+                shms_wake(s, lock);
             return;
         }
 }
@@ -66,8 +62,6 @@ static inline bool shms_lock_try(struct shms_store *s, _Atomic uint64_t *lock, u
     }
 }
 
-static inline void shms_wake(_Atomic uint64_t *lock) { shms_os_futex_wake_all(shms_lock_count(lock)); }
-
 /* REQUIRES: this client took the lock. Other processes may set the waiters flag and, for a bucket, move the count
  * meanwhile (L1), so the new word is computed from the word that the exchange replaces. [lock-release]
  *
@@ -82,7 +76,7 @@ static inline void shms_unlock_with_reach(struct shms_store *s, _Atomic uint64_t
         new = ((w & ~(SHMS_LOCK_WAITERS | 0xffffffull)) | (uint64_t)reach << 16) + SHMS_LOCK_ONE;
     } while (!shms_cas_acq_rel(lock, &w, new));
     if (SHMS_UNLIKELY(w & SHMS_LOCK_WAITERS))
-        shms_wake(lock);
+        shms_wake(s, lock);
 }
 /* The same, with the reach as it is. */
 static inline void shms_unlock(struct shms_store *s, _Atomic uint64_t *lock) {

@@ -118,7 +118,7 @@ static bool release_lock(struct shms_store *s, struct shms_client *c, uint64_t d
         return false;
     shms_stat(s, SHMS_TAKEOVERS, 1);
     if (seen & SHMS_LOCK_WAITERS)
-        shms_wake(lock);
+        shms_wake(s, lock);
     return true;
 }
 
@@ -224,10 +224,10 @@ int shms_client_claim(struct shms_store *s) {
 
 /* A lock whose holder's slot is free breaks I12, because a slot is freed after its locks. Only overwritten bytes can
  * cause it. The exchange of the whole word fails if a process changed the lock meanwhile. */
-static void release_orphan(_Atomic uint64_t *lock, uint64_t seen) {
+static void release_orphan(struct shms_store *s, _Atomic uint64_t *lock, uint64_t seen) {
     uint64_t new = (seen & ~(0xffffull | SHMS_LOCK_WAITERS)) + SHMS_LOCK_ONE;
     if (shms_cas_acq_rel(lock, &seen, new))
-        shms_wake(lock);
+        shms_wake(s, lock);
 }
 
 void shms_await(struct shms_store *s, _Atomic uint64_t *lock, uint64_t seen, uint64_t nanoseconds) {
@@ -243,7 +243,7 @@ void shms_await(struct shms_store *s, _Atomic uint64_t *lock, uint64_t seen, uin
         return;
     if (holder > s->client_count ||
         SHMS_OWNER_STATE(shms_load_acquire(&shms_client_at(s, holder - 1)->owner)) == SHMS_CLIENT_FREE) {
-        release_orphan(lock, w);
+        release_orphan(s, lock, w);
         return;
     }
     shms_recover_client(s, holder - 1);

@@ -50,6 +50,39 @@ int shms_wait_look(struct shms_store *s, const struct shms_key *k, bool has_afte
     return look(s, k, has_after, after, version, &expiry);
 }
 
+/* L4: other processes may set the flag or release the bucket meanwhile. Only the count must be the one in w. */
+static bool announce(_Atomic uint64_t *lock, uint64_t w) {
+    uint64_t seen = w;
+    bool announced = (w & SHMS_LOCK_WAITERS) != 0;
+    while (!announced && SHMS_LOCK_COUNT(seen) == SHMS_LOCK_COUNT(w))
+        announced = shms_cas_acq_rel(lock, &seen, seen | SHMS_LOCK_WAITERS);
+    return announced;
+}
+
+uint32_t shms_wait_count(struct shms_store *s, uint64_t bucket) {
+    return shms_bucket_in_use(s, bucket) ? SHMS_LOCK_COUNT(shms_load_acquire(&s->buckets[bucket].lock)) : 0;
+}
+
+int shms_wait_announce(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after,
+                       uint64_t *version, uint32_t *count, uint64_t *left) {
+    bool has_word = s->readonly ? shms_bucket_in_use(s, k->home) : shms_bucket_use(s, k->home);
+    _Atomic uint64_t *lock = &s->buckets[k->home].lock;
+    for (;;) {
+        uint64_t w = has_word ? shms_load_acquire(lock) : 0, expiry, now = shms_os_now();
+        if (SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
+            return SHMS_DESTROYED;
+        int rc = look(s, k, has_after, after, version, &expiry);
+        if (rc != SHMS_AGAIN)
+            return rc;
+        *count = SHMS_LOCK_COUNT(w);
+        *left = !expiry ? 0 : expiry > now ? expiry - now : 1;
+        if (!has_word && !s->readonly)
+            *left = *left ? shms_min(*left, NAP) : NAP; /* there is no memory for the bucket's word */
+        if (!has_word || s->readonly || announce(lock, w))
+            return SHMS_AGAIN;
+    }
+}
+
 int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after, uint64_t start,
               uint64_t nanoseconds, uint64_t spin, uint64_t *version) {
     uint64_t end = start + nanoseconds, now = start, expiry;
@@ -80,12 +113,7 @@ int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, ui
             may_sleep = shms_bucket_in_use(s, k->home);
             continue; /* and look a last time, if the time is up */
         }
-        /* L4: other processes may set the flag or release the bucket meanwhile. Only the count must be the same. */
-        uint64_t flagged = w | SHMS_LOCK_WAITERS, seen = w;
-        bool announced = w == flagged;
-        while (!announced && SHMS_LOCK_COUNT(seen) == SHMS_LOCK_COUNT(w))
-            announced = shms_cas_acq_rel(lock, &seen, seen | SHMS_LOCK_WAITERS);
-        if (announced && !shms_os_futex_wait(shms_lock_count(lock), SHMS_LOCK_COUNT(w), left))
+        if (announce(lock, w) && !shms_os_futex_wait(shms_lock_count(lock), SHMS_LOCK_COUNT(w), left))
             return SHMS_AGAIN; /* a signal: its handler must run first */
     }
 }

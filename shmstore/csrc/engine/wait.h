@@ -11,5 +11,12 @@ int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, ui
               uint64_t nanoseconds, uint64_t spin, uint64_t *version);
 /* The same without waiting: one look. */
 int shms_wait_look(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after, uint64_t *version);
+/* The same, and if the answer is SHMS_AGAIN, this process is told of the next change of the bucket by the bell (bell.h).
+ * *count: what the bucket's count was at the look. *left: ns until the entry expires, or until the next look if nobody can
+ * be told; 0: there is no such time. REQUIRES: the rings were noted before. */
+int shms_wait_announce(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after,
+                       uint64_t *version, uint32_t *count, uint64_t *left);
+/* The count of a bucket's word; 0: it was never used. */
+uint32_t shms_wait_count(struct shms_store *s, uint64_t bucket);
 
 #endif

@@ -13,10 +13,12 @@
 
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef FALLOC_FL_KEEP_SIZE
@@ -76,6 +78,9 @@
 #ifndef SYS_memfd_create
 #define SYS_memfd_create SHMS_NUMBER(319, 279) /* glibc's wrapper 2.27, Linux 3.17 */
 #endif
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449 /* Linux 5.16 */
+#endif
 #ifndef SYS_mlock2
 #define SYS_mlock2 SHMS_NUMBER(325, 284) /* glibc's wrapper 2.27, Linux 4.4 */
 #endif
@@ -83,6 +88,15 @@
 static inline ssize_t shms_getrandom(void *to, size_t bytes) { return syscall(SYS_getrandom, to, bytes, 0); }
 static inline int shms_memfd_create(const char *name, unsigned flags) {
     return (int)syscall(SYS_memfd_create, name, flags);
+}
+/* linux/futex.h */
+struct shms_futex_waitv {
+    uint64_t value, address;
+    uint32_t flags, reserved;
+};
+#define SHMS_FUTEX_32 2u
+static inline int shms_futex_waitv(const struct shms_futex_waitv *waits, unsigned count, const struct timespec *until) {
+    return (int)syscall(SYS_futex_waitv, waits, count, 0, until, CLOCK_MONOTONIC);
 }
 static inline int shms_mlock2(const void *from, size_t bytes, unsigned flags) {
     return (int)syscall(SYS_mlock2, from, bytes, flags);

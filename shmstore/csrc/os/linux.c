@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -267,6 +269,44 @@ void shms_os_close(int fd) {
 bool shms_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds) {
     struct timespec t = {(time_t)(nanoseconds / NS), (long)(nanoseconds % NS)};
     return syscall(SYS_futex, word, FUTEX_WAIT, value, &t, NULL, 0) == 0 || errno != EINTR;
+}
+
+/* A kernel that knows the call refuses an empty list; a filter of system calls may refuse every list. */
+bool shms_os_waits_for_several(void) { return shms_futex_waitv(NULL, 0, NULL) < 0 && errno == EINVAL; }
+
+/* EFAULT, too, ends the sleep: the memory of a word may be unmapped meanwhile. */
+void shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *values, uint32_t count,
+                            uint64_t nanoseconds) {
+    struct shms_futex_waitv waits[SHMS_OS_WORDS_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        waits[i] = (struct shms_futex_waitv){values[i], (uint64_t)(uintptr_t)words[i], SHMS_FUTEX_32, 0};
+    uint64_t until = clock_ns(CLOCK_MONOTONIC) + nanoseconds;
+    struct timespec t = {(time_t)(until / NS), (long)(until % NS)};
+    shms_futex_waitv(waits, count, &t);
+}
+
+int shms_os_event_open(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
+/* It fails only if 2^64 sets were not read. */
+void shms_os_event_set(int fd) {
+    uint64_t one = 1;
+    if (write(fd, &one, sizeof one) < 0)
+        return;
+}
+
+bool shms_os_thread(void *(*run)(void *), void *argument) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, before;
+    if (pthread_attr_init(&attributes) != 0)
+        return false;
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, 256 << 10);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread inherits it */
+    bool made = pthread_create(&thread, &attributes, run, argument) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return made;
 }
 
 void shms_os_futex_wake_all(_Atomic uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0); }

@@ -53,9 +53,22 @@ void shms_os_close(int fd);
 
 /* Sleeps while *word == value, for at most `nanoseconds`. A wake ends the sleep early. False: a signal ended it. */
 bool shms_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t nanoseconds);
+/* The same for several words: until one of them is woken or has another value than given. SHMS_OS_WORDS_MAX at most.
+ * Only if shms_os_waits_for_several(). */
+#define SHMS_OS_WORDS_MAX 128u
+void shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *values, uint32_t count,
+                            uint64_t nanoseconds);
+bool shms_os_waits_for_several(void);
 void shms_os_futex_wake_all(_Atomic uint32_t *word);
 void shms_os_yield(void);
 void shms_os_nap(uint64_t nanoseconds);
+
+/* A descriptor that an event loop can wait for, readable after each shms_os_event_set until it is read: 8 bytes. -1: there
+ * is none to be had. */
+int shms_os_event_open(void);
+void shms_os_event_set(int fd);
+/* A thread that no signal handler runs in, and that nobody joins. False: there is none to be had. */
+bool shms_os_thread(void *(*run)(void *), void *argument);
 
 /* Gives whole pages back to the system. They read as zero afterwards. */
 void shms_os_give_back(void *from, uint64_t bytes);

@@ -5,7 +5,7 @@
  *   _decode(codec, bytes, key) -> object
  *   _encode_parts(object, key) -> bytes, or (head, memory): memory that is copied from where it lies
  *   _unencodable(key, object, exception), _undecodable(key, ...) -> exception      _ttl_ns(duration, argument) -> int
- *   _wait(key, after, timeout, spin, stop, passed) -> int
+ *   _wait(key, after, timeout, spin, passed) -> int
  *   _get_typed(key, default, type, touch) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(key, buffer, length, room) -> exception     for get_into
  *   _hand_over(key) -> (object,) or None   for copies  _view_failure(key, status) -> exception

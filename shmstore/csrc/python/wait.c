@@ -82,8 +82,8 @@ PyObject *shms_wait_for(PyObject *self, PyObject *key, PyObject *after, PyObject
     PyObject *none = spin ? NULL : PyFloat_FromDouble(0);
     PyObject *version = !spin && !none
                             ? NULL
-                            : PyObject_CallMethod(self, "_wait", "OOOOOK", key, after, timeout, spin ? spin : none,
-                                                  Py_None, (unsigned long long)(w.start ? shms_os_now() - w.start : 0));
+                            : PyObject_CallMethod(self, "_wait", "OOOOK", key, after, timeout, spin ? spin : none,
+                                                  (unsigned long long)(w.start ? shms_os_now() - w.start : 0));
     Py_XDECREF(none);
     return version;
 }

@@ -24,7 +24,7 @@ TEXT = (ROOT / "docs" / "format.md").read_text()
 STRUCTS = {  # the section that describes it, and what it is called in layout.h
     "Header": "shms_header", "Bucket": "shms_bucket", "Block": "shms_block", "Client": "shms_client",
     "Operation record": "shms_record", "Client pin": "shms_client_pin", "Page table": "shms_page",
-    "Size classes": "shms_class", "Policy of a cache": "shms_policy",
+    "Size classes": "shms_class", "Policy of a cache": "shms_policy", "Bell": "shms_bell",
 }  # fmt: skip
 
 

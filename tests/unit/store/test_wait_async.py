@@ -12,23 +12,18 @@ import pytest
 
 import shmstore
 import shmstore.store
+from shmstore._store import listening
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 from store_programs import LONG, elsewhere, finished  # noqa: E402
 
 
-def sleeping_threads():
-    return [thread for thread in threading.enumerate() if thread.name == "shmstore-wait"]
-
-
 @pytest.fixture
 def no_thread_stays():
+    before = threading.active_count()
     yield
-    deadline = time.monotonic() + LONG
-    while sleeping_threads() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    assert sleeping_threads() == []
+    assert threading.active_count() == before and listening.ears == {}
 
 
 def test_async_results(store, no_thread_stays):
@@ -122,7 +117,7 @@ def test_async_end_of_the_store(store, make, no_thread_stays):
 
 
 def test_a_loop_that_ends_before_its_waits(store, no_thread_stays):
-    """asyncio.run cancels what is left; the sleeping threads find the loop gone, and say nothing."""
+    """asyncio.run cancels what is left; and nothing is said."""
 
     async def main():
         for _ in range(3):
