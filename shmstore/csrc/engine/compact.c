@@ -6,30 +6,66 @@
 
 static_assert(sizeof(struct shms_compact) <= sizeof(struct shms_compaction), "callers have room for it");
 
-#define BEFORE_FULL 150u /* steps. A bound in time would make a loaded machine refuse more */
-#define WIDE_FOR 50u     /* of them */
+#define ASKS 3u           /* lengths that are asked for, each for a third of the steps at most */
+#define MORE_LEAST 32u    /* pages, if that is a small part of the heap */
+#define PART_LEAST 65536u /* pages of the heap that are looked at */
+#define PART_OF_WANTED 64u
 #define PAGES_AT_ONCE 16384u
 #define BLOCKS_AT_ONCE 16384u
 
 /* ---- for a put */
 
-/* Twice the length first: what is left over keeps free memory in few pieces, so that later puts find room. */
-int shms_hunt_step(struct shms_store *s, struct shms_hunt *h, uint64_t bytes) {
-    uint64_t wanted = (bytes + SHMS_PAGE - 1) / SHMS_PAGE;
-    if (h->steps++ == BEFORE_FULL)
-        return SHMS_FULL;
-    if (!h->search.count) { /* at first, and if another process was faster */
-        h->narrow = h->steps > WIDE_FOR;
-        return shms_search_begin(s, h->narrow ? wanted : 2 * wanted, &h->search) ? SHMS_AGAIN : SHMS_FULL;
+/* Begins to look for the next length: three times what is needed, twice, just that. False: less than that is free. */
+static bool ask(const struct shms_store *s, struct shms_hunt *h, uint64_t wanted) {
+    uint64_t more = shms_max(wanted, shms_min(MORE_LEAST, s->heap_pages / 512));
+    for (; h->asked < ASKS; h->asked++) {
+        uint64_t length = wanted + (ASKS - 1 - h->asked) * more;
+        if (length > h->search.free_pages + h->search.free_blocks / SHMS_PAGE)
+            continue;
+        shms_search_run(&h->search, length);
+        return true;
     }
-    int rc = shms_search_step(s, &h->search);
-    if (h->narrow ? rc != SHMS_OK : rc == SHMS_AGAIN && h->steps <= WIDE_FOR)
+    return false;
+}
+
+/* Begins with the next part of the heap, which is all of it if the heap is small. False: there is no other part. */
+static bool aim(struct shms_store *s, struct shms_hunt *h, uint64_t wanted) {
+    uint64_t part = shms_min(shms_max(PART_LEAST, PART_OF_WANTED * wanted), s->heap_pages);
+    if (h->looked >= s->heap_pages || !shms_search_begin(s, wanted, &h->search))
+        return false;
+    uint64_t first = shms_min(s->hunt_page, s->heap_pages - part);
+    shms_search_within(&h->search, first, first + part);
+    h->counting = true;
+    return true;
+}
+
+int shms_hunt_step(struct shms_store *s, struct shms_hunt *h, uint64_t bytes) {
+    uint64_t wanted = (bytes + SHMS_PAGE - 1) / SHMS_PAGE, most = SHMS_HUNT_STEPS(wanted);
+    if (h->steps++ == most)
+        return SHMS_FULL;
+    if (!h->search.count) /* at first, and if another process was faster */
+        return aim(s, h, wanted) ? SHMS_AGAIN : SHMS_FULL;
+    int rc = SHMS_AGAIN;
+    if (!h->counting)
+        rc = shms_search_step(s, &h->search);
+    else if (shms_search_count(s, &h->search)) {
+        h->counting = false;
+        rc = ask(s, h, wanted) ? SHMS_AGAIN : SHMS_FULL;
+    }
+    if (rc == SHMS_OK)
+        s->run_found = h->search.levels[0].best + 1;
+    else if (rc == SHMS_FULL && h->search.count && ++h->asked < ASKS && ask(s, h, wanted))
+        return SHMS_AGAIN;
+    else if (rc == SHMS_FULL) {
+        h->looked += h->search.end - h->search.first;
+        s->hunt_page = h->search.end < s->heap_pages ? h->search.end : 0;
+        h->asked = 0;
+    } else if (h->asked + 1 < ASKS && h->steps > most / ASKS * (h->asked + 1))
+        h->asked++; /* and begin again */
+    else
         return rc;
     shms_search_end(s, &h->search);
-    if (rc == SHMS_OK)
-        return rc;
-    h->narrow = shms_search_begin(s, wanted, &h->search);
-    return h->narrow ? SHMS_AGAIN : SHMS_FULL;
+    return rc == SHMS_OK ? rc : SHMS_AGAIN;
 }
 
 void shms_hunt_end(struct shms_store *s, struct shms_hunt *h) { shms_search_end(s, &h->search); }
@@ -81,7 +117,7 @@ static void conclude(struct shms_compact *c, int rc) {
 }
 
 static void part_done(struct shms_compact *c) {
-    c->page = c->search.page = 0;
+    c->page = c->search.page = c->search.first;
     c->part++;
     if (c->part == PAGES && ++c->share <= 4)
         c->part = PACK; /* the next passes take spans that are fuller */

@@ -3,7 +3,10 @@
  * Free memory is in pieces: pages between spans, and blocks inside of spans that are hardly used. A large value and a new
  * span need pages in a row. All of this is done by emptying runs of pages (search.h, clear.h, move.h).
  *
- * A PUT      that finds no room wants one run, and tries for BEFORE_FULL steps at most. It first tries to get twice as much.
+ * A PUT      that finds no room wants one run. It first tries to get more, so that what is left over keeps free memory in few
+ *            pieces, and the next puts find room at once. It makes SHMS_HUNT_STEPS steps at most: more for a larger value, which
+ *            takes longer to write, too. For a small value it looks at one part of a large heap after the other, and the next put
+ *            begins where the last one found something, or gave up.
  * COMPACT()  wants as much as it can get:
  *   1 tidy the heap: hints are right, empty spans are closed
  *   2 pack: of each class empty the spans that the free blocks of its other spans can hold. The emptiest come first
@@ -17,9 +20,11 @@
 #include "engine/search.h"
 
 /* For a put that finds no block of so many bytes. Zero at first. */
+#define SHMS_HUNT_STEPS(pages) (20 + (pages))
 struct shms_hunt {
-    uint32_t steps;
-    bool narrow; /* looking for no more than is needed */
+    uint64_t steps, looked; /* pages */
+    uint32_t asked;         /* the length that is looked for */
+    bool counting;
     struct shms_search search;
 };
 /* SHMS_AGAIN, SHMS_OK: as shms_search_step. SHMS_FULL: there is no run, or it took too many steps. */

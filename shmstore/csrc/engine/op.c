@@ -97,30 +97,79 @@ void shms_op_end(struct shms_op *op) {
 
 #define SECOND 1000000000ull
 #define CLIENTS_AT_ONCE 8u
+#define CLIENT_STEPS 16u
 #define GROUPS_AT_ONCE 32u /* swept, with 56 entries each */
+#define GROUP_STEPS 64u    /* in which nothing has expired */
 #define BLOCKS_AT_ONCE 4096u
+#define TIDY_STEPS 16u
+static_assert(CLIENT_STEPS + GROUP_STEPS + TIDY_STEPS + 3 < SHMS_ROOM_STEPS, "as op.h says");
+
+/* Each part: true when it is done. */
+
+/* Proving that a client is alive takes some system calls. So all clients are looked at once in a second. */
+static bool recover_dead(struct shms_store *s, struct shms_room *room) {
+    uint64_t now = shms_os_now_coarse();
+    if (s->recovered_at && now - s->recovered_at < SECOND)
+        return true;
+    if (shms_recover_some(s, &s->recover_cursor, CLIENTS_AT_ONCE))
+        return room->steps >= CLIENT_STEPS;
+    s->recover_cursor = 0;
+    s->recovered_at = now;
+    return true;
+}
+
+static bool sweep_due(struct shms_store *s, struct shms_room *room, uint64_t *gone) {
+    if (!shms_any_expiry(s))
+        return true;
+    if (!room->started)
+        room->group = s->room_group < s->group_count ? s->room_group : 0;
+    int index = shms_record_take(s); /* the caller's may name a block that is not published yet */
+    if (index < 0) {
+        room->passed_over = true;
+        return true;
+    }
+    bool end = shms_expire_all(s, &s->me->records[index], &room->group, GROUPS_AT_ONCE, gone, &room->passed_over);
+    shms_record_put(s, index);
+    room->started = true;
+    bool all = end && s->room_group == 0;
+    if (end)
+        room->group = s->room_group = 0; /* once more from the beginning, if it began in the middle */
+    room->steps -= *gone != 0;
+    if (all || room->steps < GROUP_STEPS)
+        return all;
+    s->room_group = room->group;
+    return true;
+}
+
+static bool tidy_some(struct shms_store *s, struct shms_room *room) {
+    if (room->bytes == SHMS_ROOM_IN_TABLE)
+        return true;
+    if (!room->started)
+        room->page = s->tidy_page < shms_pages_high(s) ? s->tidy_page : 0;
+    bool end = shms_heap_tidy_for(s, room->bytes, &room->page, BLOCKS_AT_ONCE);
+    room->started = true;
+    bool all = end && s->tidy_page == 0;
+    if (end)
+        room->page = s->tidy_page = 0;
+    if (all || room->steps < TIDY_STEPS || room->bytes == 0)
+        return all;
+    s->tidy_page = room->page;
+    return true;
+}
 
 int shms_make_room(struct shms_store *s, struct shms_room *room) {
-    /* Proving that a client is alive takes some system calls. So all clients are looked at once in a second. */
-    if (!room->recovered) {
-        uint64_t now = shms_os_now_coarse();
-        room->recovered = s->recovered_at && now - s->recovered_at < SECOND;
-        if (!room->recovered && !shms_recover_some(s, &room->client, CLIENTS_AT_ONCE)) {
-            s->recovered_at = now;
-            room->recovered = true;
-        }
-        return SHMS_AGAIN;
+    uint64_t gone = 0;
+    room->steps++;
+    bool is_done = room->part == SHMS_ROOM_OF_DEAD      ? recover_dead(s, room)
+                   : room->part == SHMS_ROOM_OF_EXPIRED ? sweep_due(s, room, &gone)
+                                                        : tidy_some(s, room);
+    room->done = is_done && room->part == SHMS_ROOM_OF_HINTS;
+    if (is_done && !room->done) {
+        room->part++;
+        room->steps = 0;
+        room->started = false;
     }
-    if (shms_any_expiry(s) && room->group < s->group_count) {
-        int index = shms_record_take(s); /* the caller's may name a block that is not published yet */
-        if (index < 0)
-            return SHMS_BUSY;
-        uint64_t gone = 0;
-        shms_expire_all(s, &s->me->records[index], &room->group, GROUPS_AT_ONCE, &gone, &room->passed_over);
-        shms_record_put(s, index);
-        return SHMS_AGAIN;
-    }
-    if (!shms_heap_tidy_for(s, room->bytes, &room->page, BLOCKS_AT_ONCE))
-        return SHMS_AGAIN;
+    if (!room->done)
+        return gone ? SHMS_OK : SHMS_AGAIN;
     return room->passed_over ? SHMS_BUSY : SHMS_OK;
 }

@@ -79,15 +79,24 @@ int shms_op_remove(struct shms_op *op, uint64_t expected);
 int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected);
 void shms_op_end(struct shms_op *op);
 
-/* After FULL or TABLE_FULL, in steps: recovers all dead clients, sweeps everything that is due, tidies the heap.
- * REQUIRES: no lock is held; it may call the kernel. SHMS_AGAIN: there are steps left, call again. SHMS_BUSY: all is
- * done, and something was passed over because a lock was busy, so a later try may find room. SHMS_OK: all is done. */
+/* After FULL or TABLE_FULL, in steps of less than a millisecond: recovers dead clients, sweeps what is due, tidies the heap.
+ * BOUND  SHMS_ROOM_STEPS steps, and those that remove expired entries. Each part looks at so much and no more, and the next
+ *   call of this process goes on where it ended: deaths in a table of thousands of clients, a wrong hint in a heap of
+ *   gigabytes. Up to some thousand clients, some million slots and 256 MiB of heap it looks at everything.
+ * REQUIRES: no lock is held; it may call the kernel. SHMS_AGAIN: there are steps left, call again. SHMS_OK: try again;
+ * room->done tells whether calling this again makes more room. SHMS_BUSY: all is done, and something was passed over because
+ * a lock was busy, so a later try may find room. */
+#define SHMS_ROOM_STEPS 100u
 struct shms_room {
-    uint64_t bytes; /* that are wanted. 0: the hints of all blocks are to be right */
+    uint64_t
+        bytes; /* that are wanted. 0: the hints of all blocks are to be right; SHMS_ROOM_IN_TABLE: a slot is wanted */
+    enum { SHMS_ROOM_OF_DEAD, SHMS_ROOM_OF_EXPIRED, SHMS_ROOM_OF_HINTS } part;
+    uint32_t steps; /* of this part */
     uint64_t page, group;
-    uint32_t client;
-    bool recovered, passed_over;
+    bool started; /* this part */
+    bool passed_over, done;
 };
+#define SHMS_ROOM_IN_TABLE UINT64_MAX
 int shms_make_room(struct shms_store *s, struct shms_room *room);
 
 #endif

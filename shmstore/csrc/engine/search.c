@@ -4,7 +4,7 @@
 #include "engine/clients.h"
 #include "segment/attachments.h"
 
-#define LOOKS_AT_ONCE 65536u
+#define LOOKS_AT_ONCE 32768u
 #define PER_BLOCK 64u /* what moving an entry costs beside its bytes, in bytes */
 
 /* ---- the cheapest window */
@@ -40,7 +40,7 @@ static struct unit unit_at(const struct shms_store *s, const struct shms_search 
                            uint64_t page) {
     struct shms_span span;
     if (page >= shms_pages_high(s))
-        return (struct unit){s->heap_pages - page, 0};
+        return (struct unit){f->end - page, 0};
     uint64_t word = shms_load_acquire(&s->pages[page].word);
     if (f->count > 1 && is_elsewhere(f, page))
         return (struct unit){1, UINT64_MAX};
@@ -58,8 +58,9 @@ static struct unit unit_at(const struct shms_store *s, const struct shms_search 
                                                                        : UINT64_MAX};
 }
 
-static void look_begin(struct shms_store *s, struct shms_level *l) {
-    l->low = l->high = l->cost = 0;
+static void look_begin(struct shms_store *s, const struct shms_search *f, struct shms_level *l) {
+    l->low = l->high = f->first;
+    l->cost = 0;
     l->best_cost = UINT64_MAX;
     l->longest = shms_span_longest_free(s);
     l->looking = true;
@@ -75,7 +76,7 @@ static bool look_some(const struct shms_store *s, const struct shms_search *f, s
             l->best_cost = l->cost;
         }
         uint64_t at = full ? l->low : l->high;
-        if (at >= s->heap_pages || l->best_cost == 0)
+        if (at >= f->end || l->best_cost == 0)
             return true;
         struct unit u = unit_at(s, f, l, at);
         if (full) { /* what it cost when it came in may have changed: then the sum is about right */
@@ -94,16 +95,20 @@ static bool look_some(const struct shms_store *s, const struct shms_search *f, s
 }
 
 bool shms_search_count(struct shms_store *s, struct shms_search *f) {
-    uint64_t high = shms_pages_high(s);
-    if (f->page == 0) {
+    uint64_t high = shms_min(shms_pages_high(s), f->end);
+    if (f->page == f->first) {
         memset(f->spare, 0, sizeof f->spare);
-        f->free_pages = s->heap_pages - high;
+        f->free_pages = f->end - high;
+        f->free_blocks = 0;
     }
     for (uint32_t looks = 0; looks < LOOKS_AT_ONCE && f->page < high; looks++) {
         struct shms_span span;
         bool open = shms_span_at(s, f->page, &span);
-        if (open && span.kind != SHMS_CLASS_LARGE)
-            f->spare[span.kind] += shms_search_free(s, &span);
+        if (open && span.kind != SHMS_CLASS_LARGE) {
+            uint32_t free = shms_search_free(s, &span);
+            f->spare[span.kind] += free;
+            f->free_blocks += free * span.bytes;
+        }
         f->free_pages += !open && shms_load_relaxed(&s->pages[f->page].word) == 0;
         f->page += open ? span.pages : 1;
     }
@@ -143,12 +148,12 @@ static int level_step(struct shms_store *s, struct shms_search *f, struct shms_l
             return SHMS_AGAIN;
         return give_up_window(s, f, l);
     }
-    if (f->page < shms_pages_high(s) && !l->looking) {
+    if (f->page < shms_min(shms_pages_high(s), f->end) && !l->looking) {
         shms_search_count(s, f);
         return SHMS_AGAIN;
     }
     if (!l->looking)
-        look_begin(s, l);
+        look_begin(s, f, l);
     if (!look_some(s, f, l))
         return SHMS_AGAIN;
     l->looking = false;
@@ -185,7 +190,7 @@ int shms_search_step(struct shms_store *s, struct shms_search *f) {
 
 bool shms_search_begin(struct shms_store *s, uint64_t wanted, struct shms_search *f) {
     f->count = 0;
-    f->page = 0;
+    shms_search_within(f, 0, s->heap_pages);
     f->epoch = shms_fork_epoch;
     f->owner = s->owner;
     f->record = shms_record_take(s);

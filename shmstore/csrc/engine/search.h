@@ -11,7 +11,8 @@
  *     ....AAAAAA.....BB.   the inner search empties a window of six pages outside: B moves
  *     ..........AAAAAABB   then A has moved, too
  * INVARIANTS and CRASH are those of clear.h and move.h. One operation record serves all moves.
- * LIMITS  A step takes less than a millisecond. Each level gives up after SHMS_STUCK spans. */
+ * LIMITS  A step takes less than a millisecond. Each level gives up after SHMS_STUCK spans. The search looks at the whole heap,
+ *   or at a part of it: then the other spans of a class count only so far as they lie in that part. */
 #ifndef SHMS_SEARCH_H
 #define SHMS_SEARCH_H
 
@@ -36,8 +37,10 @@ struct shms_search {
     uint64_t owner; /* the client that this process was when it took the record */
     uint32_t epoch;
     int record;                   /* of the moves */
+    uint64_t first, end;          /* pages that are looked at */
     uint64_t page;                /* up to here has been counted: */
-    uint64_t free_pages;          /* and */
+    uint64_t free_pages;          /* and bytes in */
+    uint64_t free_blocks;         /* and */
     uint64_t spare[SHMS_CLASSES]; /* free blocks of each class */
     uint32_t count;
     struct shms_level levels[SHMS_LEVELS];
@@ -45,11 +48,16 @@ struct shms_search {
 
 /* REQUIRES, like all of these: the GIL. False: this client has no operation record to spare. */
 bool shms_search_begin(struct shms_store *s, uint64_t wanted, struct shms_search *f);
+/* Looks at these pages only. REQUIRES: no step was made. */
+static inline void shms_search_within(struct shms_search *f, uint64_t first, uint64_t end) {
+    f->first = f->page = first;
+    f->end = end;
+}
 /* Begins again with the same record: for another run, or to empty these pages alone, without opening a span elsewhere.
  * REQUIRES: shms_search_begin, and no step that returned SHMS_AGAIN was the last. */
 void shms_search_run(struct shms_search *f, uint64_t wanted);
 void shms_search_span(struct shms_store *s, struct shms_search *f, uint64_t first, uint64_t end);
-/* Counts free pages, and free blocks by the hints. True: all pages have been looked at. f->page 0: begins anew. */
+/* Counts free pages, and free blocks by the hints. True: all pages have been looked at. f->page := f->first begins anew. */
 bool shms_search_count(struct shms_store *s, struct shms_search *f);
 /* The next step. SHMS_AGAIN: there are steps left. SHMS_OK: there is a run of so many free pages, unless another process has
  * taken it already. SHMS_FULL: none could be made. */

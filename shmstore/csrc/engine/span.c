@@ -24,7 +24,8 @@
 #define SMALL_PAGES 8u         /* runs up to here are looked for from below */
 #define OPEN_TRIES 64u
 #define RUNS_COMPARED 16u
-#define LONG_RUN (1u << 16) /* pages */
+#define RUNS_LOOKED_AT 4096u /* that are too short; then a hunt finds one (compact.h) */
+#define LONG_RUN (1u << 16)  /* pages */
 
 /* ---- views */
 
@@ -109,24 +110,31 @@ static uint64_t last_bit(const _Atomic uint64_t *bits, uint64_t from, uint64_t t
     return from;
 }
 
-/* The first run of so many free pages in [from, to), by the bits; UINT64_MAX if there is none. */
-static uint64_t run_above(const struct shms_store *s, uint64_t from, uint64_t to, uint64_t pages) {
+/* The first run of so many free pages in [from, to), by the bits; UINT64_MAX if there is none among the first *looks runs. */
+static uint64_t run_above(struct shms_store *s, uint64_t from, uint64_t to, uint64_t pages, uint32_t *looks) {
     while ((from = next_bit(s->taken, from, to, false)) + pages <= to) {
         uint64_t end = next_bit(s->taken, from, from + pages, true);
         if (end == from + pages)
             return from;
         from = end;
+        if (--*looks == 0) {
+            s->run_cursor = from;
+            break;
+        }
     }
     return UINT64_MAX;
 }
 /* From above: the shortest of the first few that are long enough, so that few short ones are left over. A very long one
  * ends the search. */
-static uint64_t run_below(const struct shms_store *s, uint64_t high, uint64_t pages) {
+static uint64_t run_below(const struct shms_store *s, uint64_t high, uint64_t pages, uint32_t *looks) {
     uint64_t best = UINT64_MAX, least = UINT64_MAX, most = pages + LONG_RUN, to = high, begin;
     for (uint32_t fits = 0; fits < RUNS_COMPARED && (to = last_bit(s->taken, 0, to, false)) >= pages; to = begin) {
         begin = last_bit(s->taken, to > most ? to - most : 0, to, true);
-        if (to - begin < pages)
+        if (to - begin < pages) {
+            if (--*looks == 0)
+                break;
             continue;
+        }
         fits++;
         if (to - begin < least) {
             least = to - begin;
@@ -138,20 +146,24 @@ static uint64_t run_below(const struct shms_store *s, uint64_t high, uint64_t pa
     return best;
 }
 
-static uint64_t find_run(struct shms_store *s, uint64_t pages) {
-    uint64_t high = shms_pages_high(s), at;
+/* *looks: so many runs that are too short may be looked at. 0 afterwards: there may be one that was not found. */
+static uint64_t find_run(struct shms_store *s, uint64_t pages, uint32_t *looks) {
+    uint64_t high = shms_pages_high(s), at, found = s->run_found;
+    s->run_found = 0;
     if (high < pages)
         return UINT64_MAX;
-    uint64_t cursor = high < CURSOR_FROM ? 0 : s->run_cursor % high;
-    if (pages <= SMALL_PAGES) {
-        at = run_above(s, cursor, high, pages);
-        if (at == UINT64_MAX && cursor)
-            at = run_above(s, 0, shms_min(cursor + pages, high), pages);
-        if (at != UINT64_MAX)
-            s->run_cursor = at;
-        return at;
-    }
-    return run_below(s, high, pages);
+    if (found && found - 1 + pages <= high &&
+        next_bit(s->taken, found - 1, found - 1 + pages, true) == found - 1 + pages)
+        return found - 1;
+    if (pages > SMALL_PAGES)
+        return run_below(s, high, pages, looks);
+    uint64_t cursor = s->run_cursor < high ? s->run_cursor : 0;
+    at = run_above(s, cursor, high, pages, looks);
+    if (at == UINT64_MAX && cursor && *looks)
+        at = run_above(s, 0, shms_min(cursor + pages, high), pages, looks);
+    if (*looks) /* else the next search goes on there */
+        s->run_cursor = at == UINT64_MAX || high < CURSOR_FROM ? 0 : at;
+    return at;
 }
 
 /* The first run of so many free pages that all have memory; UINT64_MAX if there is none. */
@@ -284,15 +296,16 @@ static int take_run(struct shms_store *s, struct shms_record *record, uint64_t p
                     uint64_t *number) {
     for (uint32_t tries = 0; tries < OPEN_TRIES;) {
         uint64_t closed = shms_load_acquire(&s->header->closed);
+        uint32_t looks = RUNS_LOOKED_AT;
         s->short_of = 0;
         if (closed == s->closed_seen && pages >= s->pages_missed)
             return SHMS_FULL; /* a full cache comes here with every put */
-        uint64_t at = with_memory ? find_run_with_memory(s, pages) : find_run(s, pages);
+        uint64_t at = with_memory ? find_run_with_memory(s, pages) : find_run(s, pages, &looks);
         if (at == UINT64_MAX && with_memory)
             return SHMS_FULL;
         if (at == UINT64_MAX) {
             if (!raise_high(s, pages)) {
-                if (s->short_of == 0) {
+                if (s->short_of == 0 && looks) {
                     s->pages_missed = closed == s->closed_seen ? shms_min(pages, s->pages_missed) : pages;
                     s->closed_seen = closed;
                 }

@@ -46,16 +46,17 @@ static int write_value(struct shms_call *c, struct shms_op *op, const struct shm
     return SHMS_OK;
 }
 
-/* After FULL or TABLE_FULL: makes what room can be made, in steps, between which the GIL is given up. SHMS_OK: try again.
- * *all: what is left needs no second try. SHMS_TIMEOUT: some entries that are due stay locked. */
-static int make_room(struct shms_call *c, uint64_t bytes, bool *all) {
-    struct shms_room room = {.bytes = bytes};
+/* After FULL or TABLE_FULL: makes what room can be made, in steps, between which the GIL is given up. SHMS_OK: try again,
+ * and if room->done for the last time. SHMS_TIMEOUT: some entries that are due stay locked. */
+static int make_room(struct shms_call *c, struct shms_room *room) {
     int rc;
-    while ((rc = shms_make_room(c->h->s, &room)) == SHMS_AGAIN)
+    while ((rc = shms_make_room(c->h->s, room)) == SHMS_AGAIN)
         if ((rc = shms_call_pause(c)) != SHMS_OK)
             return rc;
-    *all = rc == SHMS_OK;
-    return *all ? SHMS_OK : shms_call_wait(c, NULL, 0);
+    if (rc == SHMS_OK)
+        return rc;
+    *room = (struct shms_room){.bytes = room->bytes};
+    return shms_call_wait(c, NULL, 0);
 }
 
 /* The same in a cache, for one block: empties windows. SHMS_OK: try again; SHMS_FULL: nothing can be evicted. */
@@ -89,12 +90,13 @@ static int reserve_again(struct shms_call *c, struct shms_op *op, const struct s
     struct shms_window window = {.spared = op->key.hash};
     struct shms_hunt hunt = {0};
     uint64_t bytes = shms_op_bytes(op, put->extension_length);
-    bool evicts = shms_evicts(c->h->s), all = false; /* all: there is no more room to be made, but by moving */
+    struct shms_room room = {.bytes = bytes};
+    bool evicts = shms_evicts(c->h->s);
     int rc;
     do {
-        rc = evicts ? evict_window(c, &window, bytes) : all ? make_run(c, &hunt, bytes) : SHMS_FULL;
-        if (rc == SHMS_FULL && !all) {
-            rc = make_room(c, bytes, &all);
+        rc = evicts ? evict_window(c, &window, bytes) : room.done ? make_run(c, &hunt, bytes) : SHMS_FULL;
+        if (rc == SHMS_FULL && !room.done) {
+            rc = make_room(c, &room);
             window = (struct shms_window){.spared = op->key.hash}; /* once more: views of the dead have ended */
         } else if (rc == SHMS_FULL && window.spared && takes_much(c->h->s, op, bytes)) {
             window = (struct shms_window){0};
@@ -124,7 +126,7 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
     rc = reserve(c, &op, put);
     if (SHMS_LIKELY(rc == SHMS_OK))
         rc = write_value(c, &op, put);
-    bool all = false;
+    struct shms_room room = {.bytes = SHMS_ROOM_IN_TABLE};
     while (rc == SHMS_OK) {
         op.number = put->by;
         op.initial = put->initial;
@@ -135,8 +137,8 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
             break;
         if (rc == SHMS_TABLE_FULL && shms_evicts(s) && shms_evict_near(s, op.key.home))
             rc = SHMS_OK;
-        else if (rc == SHMS_TABLE_FULL && !all) {
-            rc = make_room(c, UINT64_MAX, &all);
+        else if (rc == SHMS_TABLE_FULL && !room.done) {
+            rc = make_room(c, &room);
             rc = rc == SHMS_TIMEOUT ? SHMS_TABLE_FULL : rc;
         } else if (rc == SHMS_BUSY)
             rc = shms_call_wait(c, op.busy, op.seen);

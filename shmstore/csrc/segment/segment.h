@@ -89,8 +89,12 @@ struct shms_store {
     _Atomic uint32_t is_closing;       /* the closer record is in use */
     _Atomic uint64_t validated_at;     /* coarse clock when the kernel was last asked about the segment */
     uint64_t recovered_at;             /* coarse clock when all clients were looked at for want of room (op.c) */
-    uint64_t sweep_cursor;             /* next group of buckets to sweep (expire.c) */
-    _Atomic uint64_t seen_at;          /* slot in which the last entry was found (walk.c) */
+    uint32_t recover_cursor;           /* and where the next look at clients, due words, pages begins */
+    uint64_t room_group, tidy_page;
+    uint64_t hunt_page;       /* where the next hunt for free pages looks (compact.c), */
+    uint64_t run_found;       /* and what the last one has found, + 1 (span.c) */
+    uint64_t sweep_cursor;    /* next group of buckets to sweep (expire.c) */
+    _Atomic uint64_t seen_at; /* slot in which the last entry was found (walk.c) */
     _Atomic uint64_t
         unmarked[SHMS_UNMARKED_REMEMBERED]; /* clients without liveness mark, and since when (liveness.c) */
     _Atomic uint64_t own_counters[SHMS_CLIENT_COUNTERS]; /* read-only attachments count here */

@@ -5,7 +5,7 @@
 enum { SMALL = 40000 };
 
 static uint64_t steps(struct shms_store *s, uint64_t bytes) {
-    struct shms_room room = {.bytes = bytes, .recovered = true};
+    struct shms_room room = {.bytes = bytes, .part = SHMS_ROOM_OF_HINTS};
     uint64_t count = 1;
     while (shms_make_room(s, &room) == SHMS_AGAIN)
         count++;
