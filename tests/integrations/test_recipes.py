@@ -27,6 +27,8 @@ SECTIONS = {
     "Flask-Limiter, slowapi and limits": ("flask_limiter", "shop-limits", ""),
     "requests-cache": ("requests_cache", "responses", ""),
     "aiocache": ("aiocache", "shop", ""),
+    "joblib.Memory": ("joblib", "results", ""),
+    "Litestar": ("litestar", "shop", ""),
     "prometheus_client": ("prometheus_client", "shop-metrics", ""),
 }
 
