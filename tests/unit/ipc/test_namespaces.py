@@ -50,6 +50,10 @@ class Places:
             bucket for bucket in range(buckets) if any(self.memory[slots + 64 * bucket + 8 : slots + 64 * bucket + 64])
         }
 
+    def table(self):
+        slots, buckets = struct.unpack_from("<QQ", self.memory, 216)
+        return bytes(self.memory[slots : slots + 64 * buckets])
+
     def hold(self, number, bucket):
         """The lock of a bucket for a client, which says so in its first record."""
         (slots,) = struct.unpack_from("<Q", self.memory, 216)
@@ -92,14 +96,17 @@ def test_closing_without_a_slot_waits_for_threads_inside(key):
     store = Store(key, size="512K")
     store["k"] = 1
     others = [Store(key, create=False) for _ in range(store.info().max_clients - 1)]
-    Places(store).take_away(0)
+    places = Places(store)
+    places.take_away(0)
     others.append(Store(key, create=False))
     time.sleep(1.2)
     store_handle, answers = store._handle, []
     waiter = threading.Thread(target=lambda: answers.append(
         lib.shms_w_wait(store_handle, b"never", 5, 0, 0, 0, 2 * 10**9, 0, ffi.new("uint64_t *"))))  # fmt: skip
+    before = places.table()
     waiter.start()
-    time.sleep(0.05)
+    while places.table() == before:  # until it has announced itself in its bucket
+        time.sleep(0.001)
     with pytest.raises(shmstore.TooManyClients, match="every slot"):
         store["k"]
     store.close()
