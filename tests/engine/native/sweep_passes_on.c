@@ -13,13 +13,18 @@ static void sweep_once(struct shms_store *s) {
 int main(int argc, char **argv) {
     begin_scenario(argc, argv);
     struct shms_store *s = open_store(4 << 20), *stopped = open_store(0);
-    uint64_t soon = shms_os_now() + 50 * MS, seen;
+    uint64_t later = shms_os_now() + 3600 * SECOND, soon = 0, seen;
     char key[16];
     for (int i = 0; i < ENTRIES; i++) {
         struct shms_op op;
         snprintf(key, sizeof key, "k%d", i);
-        EXPECT(reserve(s, &op, key, 1, 50, soon) == SHMS_OK && shms_op_publish(&op, SHMS_SET, 0) == SHMS_OK);
+        EXPECT(reserve(s, &op, key, 1, 50, later) == SHMS_OK && shms_op_publish(&op, SHMS_SET, 0) == SHMS_OK);
         shms_op_end(&op);
+    }
+    for (int i = 0; i < ENTRIES; i++) { /* sweeps nothing, however long it takes */
+        snprintf(key, sizeof key, "k%d", i);
+        soon = shms_os_now() + 1;
+        EXPECT(touch(s, key, soon) == SHMS_OK);
     }
     for (int i = 0; i < 20; i++) { /* twenty homes, in twenty groups or nearly so */
         snprintf(key, sizeof key, "k%d", i * 97);
