@@ -16,7 +16,7 @@ import shmstore
 
 WORK = Path(__file__).resolve().parent / "work.py"
 SEED = int(os.environ.get("SHMSTORE_SEED") or random.SystemRandom().randrange(1 << 60))
-WATCHDOG = 120
+WATCHDOG = 900
 
 sys.path.insert(0, str(WORK.parent))
 import work  # noqa: E402

@@ -139,7 +139,7 @@ def test_the_kernels_limits_are_named(key, limits, code, said):
     if not unshare or subprocess.run([unshare, "--ipc", "true"], capture_output=True).returncode:
         pytest.skip("a new IPC namespace is not allowed here")
     command = [unshare, "--ipc", sys.executable, "-c", LIMITED, key, *limits]
-    done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=900)
     if "PermissionError" in done.stderr:
         pytest.skip("the limits of an IPC namespace may not be changed here")
     assert done.returncode == 0, done.stderr

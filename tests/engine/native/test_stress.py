@@ -46,7 +46,7 @@ def stress(directory, build, mode, seconds):
     program = engine_build.build(directory, f"stress-{build}", [*engine_build.engine(), HERE / "stress.c"], flags, cc)
     key = engine_build.fresh_key()
     try:
-        done = engine_build.call(program, mode, "5", str(seconds), str(key), str(SEED), timeout=seconds * 3 + 180)
+        done = engine_build.call(program, mode, "5", str(seconds), str(key), str(SEED), timeout=seconds * 3 + 900)
     finally:
         try:
             sysv.shmctl(sysv.shmget(key, 0, 0), sysv.IPC_RMID)
@@ -66,7 +66,7 @@ def test_handles_under_threads(directory):
     cc = engine_build.compiler("cc", "gcc")
     program = engine_build.build(directory, "handles-thread", [*engine_build.engine(), HERE / "handles.c"],
                                  [*BUILDS["thread"], f"-I{HERE}"], cc)  # fmt: skip
-    done = engine_build.call(program, str(engine_build.fresh_key()), timeout=180)
+    done = engine_build.call(program, str(engine_build.fresh_key()), timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr[:10000]
 
 

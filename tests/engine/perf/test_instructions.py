@@ -109,7 +109,7 @@ def count(directory: Path, key: int) -> dict[str, dict[str, float]]:
     done = subprocess.run(
         [tool, "-q", "--tool=callgrind", "--instr-atstart=no", "--compress-strings=no", "--compress-pos=no",
          f"--callgrind-out-file={out}", sys.executable, str(HERE / "operations.py"), str(phases), str(key)],
-        capture_output=True, text=True, timeout=300,
+        capture_output=True, text=True, timeout=1800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return dict(parse(dump.read_text(errors="replace")) for dump in directory.glob("callgrind.out.*"))
