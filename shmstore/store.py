@@ -130,7 +130,8 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         backend: "sysv" or "posix", a file in /dev/shm. The same name means two different stores.
         create: None opens or creates, True must create, False must not create.
         size: memory for entries and their table, in bytes or as "64M". An empty store accepts one value of nine tenths
-            of it. Memory is allocated as it is used. The segment is larger, by 12 to 20 KiB and 4 KiB for each of max_clients.
+            of it. Memory is allocated as it is used. The segment is larger, by 12 to 20 KiB, 4 KiB for each of max_clients,
+            and what a table of more than a tenth of the size needs.
         max_entries: the minimum number of entries, if their bytes fit. None: derived from the size.
         max_clients: how many processes may be attached for writing at once, up to 65,000. None: 1,024. A client uses 4 KiB
             while it is attached.

@@ -2,8 +2,9 @@
  *
  * Planning places one region after the other (layout.h has the drawing). The plan is used only by the creator. Every
  * other process reads sizes and offsets from the header, so a later version may plan differently without a new format.
- * What does not depend on the size lies beside the size that was asked for. So a store of any size accepts one value of
- * nine tenths of its size, and unused client slots, which use no memory, cost no room. */
+ * What does not depend on the size lies beside the size that was asked for, so unused client slots, which use no memory,
+ * cost no room. A store of any size accepts one value of nine tenths of its size: what its tables need beyond the rest comes
+ * on top of the size. That is a few pages of a small store, and more with many entries for the size. */
 #include "segment/segment.h"
 
 /* Places a region of `bytes` bytes at or after *at, and moves *at behind it. */
@@ -13,9 +14,21 @@ static uint64_t next_region(uint64_t *at, uint64_t bytes, uint64_t align) {
     return offset;
 }
 
+#define VALUE_HEAD 1024u /* a block's header, padding and key, beside a value */
 #define CLIENTS_DEFAULT 1024u
 #define CLIENTS_IN_HUGE_PAGES 128u /* huge pages are reserved for all of the segment */
 #define CLIENT_SIZE 4096u          /* a page, so that a client slot is committed by its owner alone */
+
+/* Places what depends on the number of pages of the heap, from g->page_bits on. Returns where the heap ends. */
+static uint64_t place_heap(struct shms_geometry *g, uint64_t pages) {
+    uint64_t at = g->page_bits;
+    next_region(&at, (pages + 63) / 64 * 16, SHMS_LINE);
+    g->pages = next_region(&at, pages * sizeof(struct shms_page), SHMS_LINE);
+    g->slots = next_region(&at, g->bucket_count * SHMS_LINE, SHMS_PAGE);
+    g->heap = next_region(&at, 0, SHMS_PAGE);
+    g->heap_pages = pages;
+    return g->heap + pages * SHMS_PAGE;
+}
 
 int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients, bool evicts, uint64_t unit,
                        struct shms_geometry *g) {
@@ -54,19 +67,14 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients
         return SHMS_TOO_SMALL;
     /* A page of the heap costs 4096 bytes, 32 of its struct shms_page and a quarter of a byte of bits. What alignment
      * takes is found by trying. */
-    for (uint64_t pages = (g->segment_size - fixed) * 4 / 16513 + 1; pages; pages--) {
-        at = g->page_bits;
-        next_region(&at, (pages + 63) / 64 * 16, SHMS_LINE);
-        g->pages = next_region(&at, pages * sizeof(struct shms_page), SHMS_LINE);
-        g->slots = next_region(&at, g->bucket_count * SHMS_LINE, SHMS_PAGE);
-        g->heap = next_region(&at, 0, SHMS_PAGE);
-        g->heap_pages = pages;
-        if (g->heap + pages * SHMS_PAGE <= g->segment_size)
-            break;
-    }
-    if (g->heap_pages * SHMS_PAGE < size / 5 * 2 || g->heap_pages == 0 ||
-        g->heap + g->heap_pages * SHMS_PAGE > g->segment_size)
+    uint64_t pages = (g->segment_size - fixed) * 4 / 16513 + 1;
+    while (place_heap(g, pages) > g->segment_size && pages)
+        pages--;
+    if (pages * SHMS_PAGE < size / 5 * 2 || pages == 0)
         return SHMS_TOO_SMALL;
+    uint64_t least = (g->size / 10 * 9 + VALUE_HEAD + SHMS_PAGE - 1) / SHMS_PAGE;
+    if (pages < least)
+        g->segment_size = SHMS_ALIGN_UP(place_heap(g, least), unit);
     return SHMS_OK;
 }
 
