@@ -36,6 +36,7 @@ class _Lib:
     SHMS_MISMATCH: Final[int]
     SHMS_TOO_SMALL: Final[int]
     SHMS_FORKED: Final[int]
+    SHMS_NO_COUNTER: Final[int]
     SHMS_CONTENDED: Final[int]
     SHMS_BACKEND_SYSV: Final[int]
     SHMS_BACKEND_POSIX: Final[int]

@@ -198,22 +198,22 @@ class Cache(Store[_V]):
             self._unreadable(error)
             return MISSING, version
 
-    def _add_many_over_unreadable(self, pairs: dict[Any, Any], ttl: Any, done: int) -> int:
+    def _add_many_over_unreadable(self, pairs: dict[Any, Any], ttl: Any, tags: Any, done: int) -> int:
         """For add_many, which has found some entries, if it has not *done* all: replace those that cannot be read."""
         if done >= len(pairs):
             return 0
         found = [self._value_and_version(key) for key in pairs]
         unreadable = [key for key, one in zip(pairs, found) if one is not None and one[0] is MISSING]
-        return sum([self._add_over_unreadable(key, pairs[key], ttl) for key in unreadable])
+        return sum([self._add_over_unreadable(key, pairs[key], ttl, tags) for key in unreadable])
 
-    def _add_over_unreadable(self, key: EntryKey, value: _V, ttl: Any) -> bool:
+    def _add_over_unreadable(self, key: EntryKey, value: _V, ttl: Any, tags: Any) -> bool:
         """For add, which has found an entry: replace it if its value cannot be read."""
         found = self._value_and_version(key)
         while found is not None and found[0] is MISSING:
-            if self._cas(key, value, found[1], ttl=ttl):
+            if self._cas(key, value, found[1], ttl=ttl, tags=tags):
                 return True
             found = self._value_and_version(key)
-        return found is None and self._add(key, value, ttl=ttl)
+        return found is None and self._add(key, value, ttl=ttl, tags=tags)
 
 
 for _name in (

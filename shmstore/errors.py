@@ -15,6 +15,7 @@ __all__ = [
     "CodecError",
     "FormatMismatch",
     "InvalidKey",
+    "InvalidTag",
     "KeyCollision",
     "LeaseLost",
     "LockTimeout",
@@ -31,6 +32,7 @@ __all__ = [
     "StoreNotFound",
     "StoreSystemError",
     "TooManyClients",
+    "TooManyNamespaces",
     "UnencodableKey",
     "ValueTooLarge",
 ]
@@ -97,6 +99,11 @@ class TooManyClients(ShmStoreError):
 
 
 @once
+class TooManyNamespaces(ShmStoreError):
+    """The store has as many namespaces as it can have."""
+
+
+@once
 class LeaseLost(ShmStoreError):
     """The lock or lease is not held any more: it was released, or its client lost its place in the store."""
 
@@ -134,6 +141,11 @@ class CodecError(ShmStoreError):
 @once
 class InvalidKey(ShmStoreError, ValueError):
     """A str or bytes that cannot be a key: it is too long, or UTF-8 cannot encode it."""
+
+
+@once
+class InvalidTag(ShmStoreError, ValueError):
+    """What cannot be a tag, or more tags than an entry can have."""
 
 
 @once

@@ -102,8 +102,8 @@ def describe(store: Store[Any], key: EntryKey) -> EntryInfo:
     found = store._describe(key)
     if found is None:
         raise KeyError(key)
-    size, codec, version, left, frequency = found
-    return EntryInfo(size=size, codec=_name_of(codec), version=version, ttl=left, frequency=frequency)
+    size, codec, version, left, frequency, tags = found
+    return EntryInfo(size=size, codec=_name_of(codec), version=version, ttl=left, frequency=frequency, tags=tags)
 
 
 def unencodable(store: Store[Any], key: EntryKey, value: object, cause: Exception) -> Exception:

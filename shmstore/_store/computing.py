@@ -39,11 +39,13 @@ _computing: ContextVar[frozenset[Any]] = ContextVar("shmstore_computing", defaul
 
 
 class Plan:
-    """When a value is due: *ttl* is that of put(), *stale* in seconds, *early* a factor, 0: never before the time."""
+    """When a value is due: *ttl* is that of put(), *stale* in seconds, *early* a factor, 0: never before the time. *tags*: those
+    of the entry."""
 
-    __slots__ = ("early", "plain", "stale", "ttl")
+    __slots__ = ("early", "plain", "stale", "tags", "ttl")
 
-    def __init__(self, store: Store[Any], ttl: Any, stale: Any, early: Any) -> None:
+    def __init__(self, store: Store[Any], ttl: Any, stale: Any, early: Any, tags: Any = ()) -> None:
+        self.tags = tags
         check_ttl(ttl)
         if ttl is KEEP:
             raise TypeError("ttl is that of a new value; there is none to keep")
@@ -59,6 +61,11 @@ class Plan:
             ttl = ttl_ns(ttl) / 1e9 + self.stale
         self.ttl = ttl
 
+    def with_tags(self, tags: Any) -> Plan:
+        plan = Plan.__new__(Plan)
+        plan.early, plan.plain, plan.stale, plan.tags, plan.ttl = self.early, self.plain, self.stale, tags, self.ttl
+        return plan
+
     def is_due(self, store: Store[Any], key: EntryKey, left: float | None) -> bool:
         """XFetch (Vattani, Chierichetti, Lowenstein: Optimal probabilistic cache stampede prevention, 2015): the longer a
         computation takes, the earlier some process is likely to do it."""
@@ -69,7 +76,7 @@ class Plan:
 
 
 def place(store: Store[Any], lease: KeptKey) -> tuple[Any, ...]:
-    return os.getpid(), store._uuid, lease
+    return os.getpid(), store._uuid, store._options.namespace, lease
 
 
 def enter(here: tuple[Any, ...]) -> None:
@@ -111,8 +118,9 @@ class _Computation:
         """From what a look has *seen* on: no value, or one that is due."""
         value, version, due = seen
         if self.here in _computing.get():
+            taken = store._generations(plan.tags)
             value = yield COMPUTE
-            store.put(key, value, ttl=plan.ttl)
+            store.put(key, value, ttl=plan.ttl, tags=taken)
             yield Result(value)
         while (busy := leases.attempt(self.held)) is not None:
             if value is not MISSING:
@@ -124,13 +132,14 @@ class _Computation:
         found, now_version, _ = _look(store, key, plan)  # another one may have put it before this one had the lease
         if found is not MISSING and (plan.plain or now_version != version):
             yield Result(found)
+        taken = store._generations(plan.tags)  # what is evicted while the function runs is evicted
         enter(self.here)
         start = lib.shms_now()
         value = yield COMPUTE
         if plan.early:
-            store._put_with_cost(key, value, plan.ttl, lib.shms_now() - start)
+            store._put_with_cost(key, value, plan.ttl, lib.shms_now() - start, taken)
         else:
-            store.put(key, value, ttl=plan.ttl)
+            store.put(key, value, ttl=plan.ttl, tags=taken)
         yield Result(value)
 
 

@@ -166,6 +166,15 @@ def failure(status: int, store: str, handle: int, timeout: str = "", asked: int 
             f"{store}: the client table is full: every slot belongs to a live process; this process can read, and needs "
             "a slot to write; close handles of other processes (clients() lists them), or create the store with a larger max_clients"
         )
+    if status == lib.SHMS_NO_COUNTER:
+        return errors.TooManyNamespaces(
+            f"{store}: it has as many namespaces as it can have (8,191); use keys with a prefix where nothing has to be cleared "
+            "at once, or tags, of which there may be any number"
+        )
+    if status == lib.SHMS_FORMAT:
+        return errors.FormatMismatch(
+            f"{store}: it was created by a version without tags and namespaces; remove it, and create it again"
+        )
     return errors.ShmStoreError(f"{store}: the engine failed with status {status}")
 
 
@@ -268,7 +277,23 @@ def no_create(store: Store[Any], method: str, key: object, create: object) -> Ex
 
 
 def no_key(store: Store[Any], key: object) -> Exception:
-    return keys.no_key(f"store {store._key.shown}", key)
+    most = keys.KEY_MAX - 9 * bool(store._options.namespace)  # SHMS_KEY_INSIDE_MAX in csrc/python/call.h
+    return keys.no_key(f"store {store._key.shown}", key, most)
+
+
+def no_tags(store: Store[Any], tags: Any, count: int) -> Exception:
+    """For what are no tags, or too many: *count* of them."""
+    where = f"store {store._key.shown}"
+    if count >= 0:
+        return errors.InvalidTag(f"{where}: an entry has at most 256 tags, not {count}; use fewer, broader ones")
+    if isinstance(tags, (str, bytes)):
+        return TypeError(
+            f"{where}: tags are several, and {tags!r:.60} is a single {type(tags).__name__}; write tags=[{tags!r:.60}]"
+        )
+    wrong = [tag for tag in tags if not isinstance(tag, (str, bytes))] if isinstance(tags, tuple) else [tags]
+    if wrong:
+        return TypeError(f"{where}: a tag is str or bytes, not {type(wrong[0]).__name__} ({wrong[0]!r:.60})")
+    return errors.InvalidTag(f"{where}: of the tags {tags!r:.120} one has more than 32768 bytes or a lone surrogate")
 
 
 def view_failure(store: Store[Any], key: EntryKey, status: int) -> Exception:

@@ -70,8 +70,8 @@ def raw_key(store: str, key: EntryKey) -> tuple[bytes, int]:
     return raw, kind
 
 
-def no_key(store: str, key: object) -> Exception:
-    """Why nothing can be stored under *key*, and what to do."""
+def no_key(store: str, key: object, most: int = KEY_MAX) -> Exception:
+    """Why nothing can be stored under *key*, and what to do. *most*: how many bytes it may have."""
     if not isinstance(key, (str, bytes)):
         return TypeError(f"{store}: a key is str or bytes, not {type(key).__name__} ({key!r:.60}); use str() of it")
     shown = f"{key!r}" if len(key) <= 60 else f"{key[:60]!r}..."
@@ -86,6 +86,6 @@ def no_key(store: str, key: object) -> Exception:
             'key.encode("utf-8", "surrogatepass"), or os.fsencode(key) for the name of a file',
         )  # fmt: skip
     return errors.InvalidKey(
-        f"{store}: the key {shown} has {length} bytes, and a key at most {KEY_MAX}; use a hash of it: "
+        f"{store}: the key {shown} has {length} bytes, and a key at most {most}; use a hash of it: "
         f"hashlib.sha256(key{'.encode()' * isinstance(key, str)}).hexdigest()"
     )

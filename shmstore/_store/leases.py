@@ -20,7 +20,7 @@ from time import time_ns
 from shmstore import errors
 from shmstore._base.foreign import is_foreign
 from shmstore._core import lib
-from shmstore._store.keys import KEPT_KEYS, KeptKey
+from shmstore._store.keys import KeptKey
 from shmstore._store.listening import wait_in_loop
 
 TYPE_CHECKING = False
@@ -218,7 +218,7 @@ async def arun(store: Store[Any], steps: Steps, left: int, function: Callable[[]
             return None
         else:
             end = end or lib.shms_now() + left
-            await wait_in_loop(store, request.key, KEPT_KEYS, request.version, left, request.owners)
+            await wait_in_loop(store, request.key, request.version, left, request.owners)
             left = end - lib.shms_now()
         request = _advance(steps, answer)
     return request.value

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
+    from shmstore._store.keys import EntryKey
     from shmstore.store import Store
 else:
     asyncio = late("asyncio")
@@ -49,6 +50,7 @@ class Waiter:
         "bucket",
         "expiry",
         "future",
+        "key",
         "kind",
         "listening",
         "owners",
@@ -59,11 +61,11 @@ class Waiter:
     )
 
     def __init__(
-        self, store: Store[Any], raw: bytes, kind: int, after: int | None, future: Any, owners: Sequence[bytes] = ()
+        self, store: Store[Any], key: EntryKey, after: int | None, future: Any, owners: Sequence[bytes] = ()
     ) -> None:
         self.store = store
-        self.raw = raw
-        self.kind = kind
+        self.key = key
+        self.raw, self.kind = store._raw_key(key)
         self.after = after
         self.owners = {*owners}
         self.places: list[tuple[int, bytes]] = []  # of these in Ear.owners
@@ -218,6 +220,7 @@ class Ear:
             if status in (lib.SHMS_DESTROYED, lib.SHMS_CLOSED):
                 self._leave(waiter)
                 store._reopen(status)
+                waiter.raw, waiter.kind = store._raw_key(waiter.key)  # of a namespace it is another one now
             elif status != lib.SHMS_AGAIN:
                 if status:
                     raise store._fail(status)
@@ -368,17 +371,18 @@ def ear_of(loop: asyncio.AbstractEventLoop) -> Ear:
 
 
 async def wait_in_loop(
-    store: Store[Any], raw: bytes, kind: int, after: int | None, left: int, owners: Sequence[bytes] = ()
+    store: Store[Any], key: EntryKey, after: int | None, left: int, owners: Sequence[bytes] = ()
 ) -> int:
     """The version that is not *after*, TIME_IS_UP, or another negative number: one of the owners is gone."""
     answer = ffi.new("struct shms_announced *")
+    raw, kind = store._raw_key(key)
     status = lib.shms_announce(store._handle, raw, len(raw), kind, after is not None, after or 0, answer)
     if status == lib.SHMS_OK:
         return int(answer.version)
     if status == lib.SHMS_AGAIN and left <= 0:
         return TIME_IS_UP
     loop = asyncio.get_running_loop()
-    waiter = Waiter(store, raw, kind, after, loop.create_future(), owners)
+    waiter = Waiter(store, key, after, loop.create_future(), owners)
     ear = ear_of(loop)
     try:
         ear.add(waiter, left)

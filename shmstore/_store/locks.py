@@ -226,7 +226,7 @@ class Lock(_Guard):
         yield Result(new)
 
     def _place(self) -> tuple[Any, ...]:
-        return os.getpid(), self._store._uuid, self._key, _me()
+        return os.getpid(), self._store._uuid, self._store._options.namespace, self._key, _me()
 
     def _may_release(self, held: Held) -> None:
         hold = _reentrant.get(self._place())

@@ -62,29 +62,32 @@ def get_many(
     return readable if on_error == "skip" else dict(readable)
 
 
-def put_many(store: Store[Any], items: Any, ttl: Any, mode: int, on_error: _OnError) -> int:
+def put_many(store: Store[Any], items: Any, ttl: Any, tags: Any, mode: int, on_error: _OnError) -> int:
     check_on_error(on_error)
+    if tags and not isinstance(tags, (str, bytes)):
+        tags = tuple(tags)  # an iterator is used more than once
     pairs = pairs_of(store, "put_many" if mode == SET else "add_many", items)
     if on_error == "skip":
-        return _put_what_can_be(store, pairs, ttl, mode)
+        return _put_what_can_be(store, pairs, ttl, tags, mode)
     keys = tuple(pairs)
-    result = store._put_many(keys, tuple(pairs.values()), ttl, mode)
+    result = store._put_many(keys, tuple(pairs.values()), ttl, mode, tags)
     if type(result) is int:
-        return result if mode == SET else result + store._add_many_over_unreadable(pairs, ttl, result)
+        return result if mode == SET else result + store._add_many_over_unreadable(pairs, ttl, tags, result)
     status, stored, at, asked = result
     raise partly(store._fail(status, asked, keys[at] if keys else None), "stored", stored, keys, at)
 
 
-def _put_what_can_be(store: Store[Any], pairs: dict[Any, Any], ttl: Any, mode: int) -> Stored:
+def _put_what_can_be(store: Store[Any], pairs: dict[Any, Any], ttl: Any, tags: Any, mode: int) -> Stored:
     """All in one call; after a key or value that is none, one by one. Want of room ends a call at that item only."""
     check_ttl(ttl)
     require_writing(store)
+    taken = store._generations(tags)  # of one moment, before the first value is encoded
     keys, begin, step, stored = tuple(pairs), 0, len(pairs), 0
     failed: dict[Any, Exception] = {}
     while begin < len(keys):
         part = keys[begin : begin + step]
         try:
-            result = store._put_many(part, tuple([pairs[key] for key in part]), ttl, mode)
+            result = store._put_many(part, tuple([pairs[key] for key in part]), ttl, mode, taken)
         except (errors.CodecError, errors.InvalidKey, TypeError) as error:
             if is_foreign(error) or (type(error) is TypeError and isinstance(part[0], (str, bytes)) and step == 1):
                 raise
@@ -108,7 +111,7 @@ def _put_what_can_be(store: Store[Any], pairs: dict[Any, Any], ttl: Any, mode: i
         failed[keys[begin]] = failure
         begin += 1
     if mode == ADD:
-        stored += store._add_many_over_unreadable(pairs, ttl, stored + len(failed))
+        stored += store._add_many_over_unreadable(pairs, ttl, taken, stored + len(failed))
     return Stored.of(stored, failed)
 
 
@@ -164,6 +167,9 @@ def delete_many(store: Store[Any], keys: Iterable[EntryKey], on_error: _OnError)
 
 def clear(store: Store[Any]) -> int:
     require_writing(store)
+    store._clear_inside()  # of a namespace that is all
+    if store._options.namespace:
+        return 0
     removed, walk = 0, store._walk(b"", ALL_KEYS)
     while batch := tuple(islice(walk, AT_ONCE)):  # below a millisecond, in which no other thread of this process runs
         result = store._delete_many(batch)

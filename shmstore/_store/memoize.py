@@ -53,16 +53,23 @@ class CacheInfo(Record):
 class _Memo:
     """What a memoized function has beside it."""
 
-    __slots__ = ("arguments", "generation", "hits", "identity", "misses", "plan", "store")
+    __slots__ = ("arguments", "generation", "hits", "identity", "misses", "plan", "store", "tags")
 
     def __init__(
-        self, store: Store[Any], arguments: Callable[..., str], identity: str, generation: KeptKey, plan: computing.Plan
+        self,
+        store: Store[Any],
+        arguments: Callable[..., str],
+        identity: str,
+        generation: KeptKey,
+        plan: computing.Plan,
+        tags: Any,
     ) -> None:
         self.store = store
         self.arguments = arguments
         self.identity = identity
         self.generation = generation
-        self.plan = plan
+        self.tags = tags if callable(tags) else None
+        self.plan = plan if callable(tags) else plan.with_tags(tags if isinstance(tags, (str, bytes)) else tuple(tags))
         self.hits = self.misses = 0
 
     def prefix(self) -> str:
@@ -87,6 +94,10 @@ class _Memo:
         if not self.store._EVICTS:
             self.store.delete_many([*self.store.keys(former + "("), *self.store.keys(former + "blake2b:")])
 
+    def plan_of(self, args: Any, kwargs: Any) -> computing.Plan:
+        """For one computation."""
+        return self.plan if self.tags is None else self.plan.with_tags(self.tags(*args, **kwargs))
+
     def look(self) -> Callable[[str, Any], Any]:
         """What returns the value of a key, if there is one that is not due, or else its second argument."""
         store, plan = self.store, self.plan
@@ -108,6 +119,7 @@ def memoize(
     ignore: Any,
     typed: bool,
     name: str | None,
+    tags: Any,
 ) -> Any:
     flags = getattr(getattr(function, "__code__", None), "co_flags", 0)
     if not callable(function):
@@ -120,7 +132,7 @@ def memoize(
     how = MUTABLE | (TYPED if typed else 0)
     arguments = _by_key(key, how) if key is not None else _by_signature(function, ignore, how)
     generation = kept_key("generation", identity, f"store {store._key.shown}")
-    memo = _Memo(store, arguments, identity, generation, plan)
+    memo = _Memo(store, arguments, identity, generation, plan, tags)
     wrapper = _coroutine(function, memo) if flags & _COROUTINE else _plain(function, memo)
     functools.update_wrapper(wrapper, function)
     wrapper.cache_info, wrapper.cache_clear = memo.cache_info, memo.cache_clear
@@ -129,7 +141,7 @@ def memoize(
 
 
 def _plain(function: Callable[..., Any], memo: _Memo) -> Any:
-    store, plan, look, arguments = memo.store, memo.plan, memo.look(), memo.arguments
+    store, look, arguments = memo.store, memo.look(), memo.arguments
     get, identity, generation_key = store.get, memo.identity, memo.generation
 
     def memoized(*args: Any, **kwargs: Any) -> Any:
@@ -140,13 +152,13 @@ def _plain(function: Callable[..., Any], memo: _Memo) -> Any:
             memo.hits += 1
             return value
         memo.misses += 1
-        return store._compute(key, lambda: function(*args, **kwargs), plan)
+        return store._compute(key, lambda: function(*args, **kwargs), memo.plan_of(args, kwargs))
 
     return memoized
 
 
 def _coroutine(function: Callable[..., Any], memo: _Memo) -> Any:
-    store, plan, look, cache_key = memo.store, memo.plan, memo.look(), memo.cache_key
+    store, look, cache_key = memo.store, memo.look(), memo.cache_key
 
     async def memoized(*args: Any, **kwargs: Any) -> Any:
         key = cache_key(*args, **kwargs)
@@ -155,7 +167,7 @@ def _coroutine(function: Callable[..., Any], memo: _Memo) -> Any:
             memo.hits += 1
             return value
         memo.misses += 1
-        return await store._acompute(key, lambda: function(*args, **kwargs), plan)
+        return await store._acompute(key, lambda: function(*args, **kwargs), memo.plan_of(args, kwargs))
 
     return memoized
 

@@ -23,11 +23,12 @@ CLIENTS_MAX = 65_000
 @once
 class Options(Record):
     """The options of ``Store()``. *size_given*, *mode_given*: whether the caller gave it; *huge_page*: bytes, 0: ordinary
-    pages; *uuid*: of the only store to attach to."""
+    pages; *uuid*: of the only store to attach to; *namespace*: the names of those that the handle is within, each b"s" (str) or
+    b"b" (bytes) and the name."""
 
     __slots__ = (
         "codec", "create", "decoders", "evicts", "huge_page", "lock_memory", "max_clients", "max_entries", "mode", "mode_given",
-        "on_error", "owner", "prefault", "readonly", "size", "size_given", "timeout", "ttl", "uuid",
+        "namespace", "on_error", "owner", "prefault", "readonly", "size", "size_given", "timeout", "ttl", "uuid",
     )  # fmt: skip
     create: bool | None
     size: int
@@ -36,6 +37,7 @@ class Options(Record):
     max_clients: int | None
     mode: int
     mode_given: bool
+    namespace: tuple[bytes, ...]
     on_error: str
     owner: int | str | None
     readonly: bool
@@ -97,7 +99,7 @@ def parse(
         decoders = tuple(decoders)
     return parsed, Options(
         create=None if create is None else bool(create), size=parse_size(size), size_given=type(size) is not DefaultStr,
-        max_entries=max_entries, max_clients=max_clients, mode=mode, mode_given=mode_given, on_error=on_error, owner=owner, readonly=bool(readonly), ttl=ttl,
+        max_entries=max_entries, max_clients=max_clients, mode=mode, mode_given=mode_given, namespace=(), on_error=on_error, owner=owner, readonly=bool(readonly), ttl=ttl,
         codec=codec, decoders=decoders, evicts=evicts, timeout=timeout, huge_page=huge_page, prefault=bool(prefault),
         lock_memory=bool(lock_memory), uuid=None,
     )  # fmt: skip

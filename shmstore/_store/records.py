@@ -133,16 +133,18 @@ class EntryInfo(Record):
     ttl: the number of seconds left; None: no limit.
     frequency: how often the entry was used lately, as a cache counts it to choose what it evicts: 0 to 3; None in a store that
         is no cache.
+    tags: how many tags it was put with. Tags that share a counter are counted once.
 
     An entry has no time of creation. Each entry would need eight bytes more, and each put a look at the clock.
     """
 
-    __slots__ = ("size", "codec", "version", "ttl", "frequency")
+    __slots__ = ("size", "codec", "version", "ttl", "frequency", "tags")
     size: int
     codec: str
     version: int
     ttl: float | None
     frequency: int | None
+    tags: int
 
 
 @once

@@ -160,8 +160,11 @@ def open_or_lose(cache: Cache[Any], key: Key, options: Options) -> None:
 
 def attach(cache: Cache[Any], key: Key, options: Options, uuid: bytes) -> None:
     """Open a cache that was pickled: that very cache, if it is still there, else the one that has its name by now."""
+    if not uuid:  # it was never open
+        open_or_lose(cache, key, options)
+        return
     try:
-        _open(cache, key, options.replaced(**ATTACHING, uuid=uuid or None))
+        _open(cache, key, options.replaced(**ATTACHING, uuid=uuid))
         cache._options = options
     except errors.ShmStoreError as error:
         if is_foreign(error) or key.kind == _PRIVATE:
@@ -315,7 +318,7 @@ _MISSES: dict[str, Callable[[_Arguments, _Keywords, Exception], Any]] = {
     ),
     **dict.fromkeys(("__contains__", "__bool__", "add", "replace", "cas", "delete", "touch", "expire"), _nothing(False)),
     **dict.fromkeys(("put", "__setitem__", "__len__", "clear", "expire_due"), _nothing(0)),
-    **dict.fromkeys(("update", "__next__"), _nothing(None)),
+    **dict.fromkeys(("update", "__next__", "evict_tag", "_generations", "_inside"), _nothing(None)),
     "pop": _popped,
     "popitem": _absent,
     "modify": _modified,

@@ -30,7 +30,7 @@ def wait(
     passed: int = 0,
 ) -> int:
     """Wait in slices. *passed*: ns that wait() has waited already."""
-    raw, kind = _checked(store, key, after)
+    _check(store, key, after)
     left = max(0, timeout_ns(timeout, "timeout") - passed)
     spinning = max(0, timeout_ns(spin, "spin") - passed)
     end = lib.shms_now() + left
@@ -41,6 +41,7 @@ def wait(
         if status:
             store._reopen(status)
             continue
+        raw, kind = store._raw_key(key)  # of a namespace it depends on the store, which a cache may have opened anew
         nap = max(1, min(_SPINNING_SLICE if spinning else long, left))
         long = min(2 * long, _LONGEST_SLICE)
         status = lib.shms_w_wait(
@@ -65,19 +66,19 @@ def wait(
 async def wait_async(
     store: Store[Any], key: EntryKey, *, after: int | None = None, timeout: Duration | None = None, spin: Duration = 0.0
 ) -> int:
-    raw, kind = _checked(store, key, after)
+    _check(store, key, after)
     left = timeout_ns(timeout, "timeout")
     timeout_ns(spin, "spin")  # a loop that spins would run nothing else
-    version = await wait_in_loop(store, raw, kind, after, left)
+    version = await wait_in_loop(store, key, after, left)
     if version == TIME_IS_UP:
         raise _too_late(store, key, after, timeout)
     return version
 
 
-def _checked(store: Store[Any], key: EntryKey, after: Any) -> tuple[bytes, int]:
+def _check(store: Store[Any], key: EntryKey, after: Any) -> None:
     if after is not None and (type(after) is bool or not isinstance(after, int) or not 0 <= after < 2**64):
         raise no_version(store, "wait", key, after)
-    return raw_key(f"store {store._key.shown}", key)
+    raw_key(f"store {store._key.shown}", key)  # is it a key at all?
 
 
 def _too_late(store: Store[Any], key: EntryKey, after: int | None, timeout: Duration | None) -> TimeoutError:

@@ -291,7 +291,7 @@ def test_describe(store, key, cli):
     assert (rows["key"], rows["codec"], rows["version"]) == ("a", "msgpack", f"{version}")
     found = cli("describe", key, "a", "--json").ok().json
     assert 5390 < found.pop("ttl") <= 5400
-    assert found == {"name": "a", "size": 3, "codec": "msgpack", "version": f"{version}", "frequency": None}
+    assert found == {"name": "a", "size": 3, "codec": "msgpack", "version": f"{version}", "frequency": None, "tags": 0}
     with shmstore.open(key, codec="pickle", backend=store.info().backend) as pickles:
         pickles["p"] = {1}
     assert cli("describe", key, "p", "--json").ok().json["codec"] == "pickle"

@@ -46,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         print_json({"name": key_to_json(key), **entry.as_dict(), "version": str(entry.version)})
         return 0
     used = [] if entry.frequency is None else [("used lately", f"{entry.frequency} of 3, as the cache counts it")]
+    if entry.tags:
+        used.append(("tags", f"{entry.tags}"))
     expires = "never" if entry.ttl is None else f"in {duration(entry.ttl)}"
     choose_output().table("", ["", ""], [[Cell(about, "quiet"), text] for about, text in [
         ("key", Cell(show_entry_key(key), "name")), ("size", amount(entry.size)), ("codec", entry.codec),

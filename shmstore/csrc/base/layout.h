@@ -2,11 +2,11 @@
  * describes the same in prose. Version 1, little-endian, 64-bit. It contains no pointer and no libc type.
  *
  * LAYOUT
- *   +--------+----------+---------+---------+--------+---------+-----+-------+-----------+-------+------------+------+
- *   | header | pin bits | classes | client  | ghosts | summary | due | hints | page bits | pages | slot table | heap |
- *   | 8 KiB  |          |         | table   |        | (page)  |     |       |           |       | (page)     |      |
- *   +--------+----------+---------+---------+--------+---------+-----+-------+-----------+-------+------------+------+
- *   |<----- beside the size that was asked for ------>|<----------------- the size that was asked for ------------->|
+ *   +--------+----------+---------+---------+---------+--------+---------+-----+-------+------+-------+--------+------+
+ *   | header | pin bits | classes | client  | gene-   | ghosts | summary | due | hints | page | pages | slot   | heap |
+ *   | 8 KiB  |          |         | table   | rations |        | (page)  |     |       | bits |       | table  |      |
+ *   +--------+----------+---------+---------+---------+--------+---------+-----+-------+------+-------+--------+------+
+ *   |<---------- beside the size that was asked for ---------->|<----------- the size that was asked for ------------>|
  *   The header says where each region begins and how much it holds. Every region begins on a cache line; the slot
  *   table and the heap begin on a page. The segment starts as zero bytes, and zero is a valid state of everything
  *   but the header. So a region that no process touches uses no memory.
@@ -24,7 +24,8 @@
  *   I9  A block that is alive is in a slot or in an operation record. A zombie is pinned, was the
  *       last one of a pin, or is in an operation record.
  *   I10 A page of the slot table that holds a lock or an entry has its bit in the summary.
- *   I11 An entry with an expiry lies in a group whose due time is not later.
+ *   I11 An entry with an expiry lies in a group whose due time is not later; one with generations, in a group that is
+ *       marked.
  *   I12 A lock's holder is a client: live, or dead and not yet recovered.
  *   I13 In a cache, the hint of an entry's slot has the bit `used`, or the entry is in an operation record.
  *
@@ -103,10 +104,25 @@ struct shms_bucket {
 };
 static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line");
 
-/* ---- due word of a group of buckets: 63..24 earliest expiry in ms since boot, 0 = none; 23..0 count of changes */
+/* ---- due word of a group of buckets: 63..24 earliest expiry in ms since boot, 0 = none; 23 there may be entries with
+ * generations; 22..0 count of changes */
 #define SHMS_DUE_MS(w) ((w) >> 24)
+#define SHMS_DUE_MARK (1ull << 23)
 #define SHMS_DUE_MAX 0xffffffffffull /* 34 years: a later expiry is noted as this; the sweep then finds it unexpired */
-#define SHMS_DUE(ms, count) ((shms_min((ms), SHMS_DUE_MAX) << 24) | ((count) & 0xffffffull))
+#define SHMS_DUE(ms, mark, count) ((shms_min((ms), SHMS_DUE_MAX) << 24) | (mark) | ((count) & 0x7fffffull))
+
+/* ---- generations: counters, each of a namespace, or of all tags with one hash (generations.h)
+ *   counter  63..48 the namespace that this one is in, 0 = none; 47..0 its generation, which an eviction moves on
+ *   word     63..48 the counter's index; 47..0 its generation when the entry was put. In the extension of an entry */
+#define SHMS_GENERATION 0xffffffffffffull
+#define SHMS_GENERATION_INDEX(w) ((uint32_t)((w) >> 48))
+#define SHMS_GENERATION_WORD(index, counter) ((uint64_t)(index) << 48 | ((counter) & SHMS_GENERATION))
+#define SHMS_COUNTERS 16384u              /* in a new store */
+#define SHMS_COUNTERS_OF_NAMESPACES 8192u /* those below, but for 0, which is none; the others are for tags */
+#define SHMS_COUNTERS_MAX 32768u
+#define SHMS_TAGS_MAX 256u      /* of an entry */
+#define SHMS_NAMESPACE_MAX 255u /* bytes of a name */
+#define SHMS_DEPTH_MAX 16u      /* of namespaces inside one another */
 
 /* ---- numbers and words
  * A number is given out once in the life of the store (header.numbers). Scrambled by a bijection of the store and moved
@@ -158,11 +174,13 @@ static_assert(sizeof(struct shms_block) == 40, "every header byte counts");
 #define SHMS_FLAG_EXTENDED 0x10u  /* an extension stands between header and key */
 #define SHMS_FLAG_MOVED 0x20u     /* the block was not the entry's first: `hash` is its version */
 #define SHMS_FLAG_KEPT 0x40u      /* the store's own entry, of a lock: never evicted, and no key of a user finds it */
-#define SHMS_KEY_FLAGS (SHMS_FLAG_BYTES_KEY | SHMS_FLAG_KEPT) /* part of the key */
+#define SHMS_FLAG_INSIDE 0x80u    /* an entry of a namespace, whose id its key begins with */
+#define SHMS_KEY_FLAGS (SHMS_FLAG_BYTES_KEY | SHMS_FLAG_KEPT | SHMS_FLAG_INSIDE) /* part of the key */
 /* Extension: uint32 length of the whole (a multiple of 8), uint32 zero, then records: uint16 type, uint16 length,
- * bytes, padding to 8. Readers skip types that they do not know. */
-enum { SHMS_EXT_CODEC = 1, SHMS_EXT_NAMESPACE = 2, SHMS_EXT_TAGS = 3, SHMS_EXT_BUFFERS = 4, SHMS_EXT_COST = 5 };
+ * bytes, padding to 8. Readers skip types that they do not know. Generations come first: uint32 n, n words. */
+enum { SHMS_EXT_CODEC = 1, SHMS_EXT_GENERATIONS = 3, SHMS_EXT_BUFFERS = 4, SHMS_EXT_COST = 5 };
 #define SHMS_EXT_MAX 4096u
+#define SHMS_EXT_WORDS 16u /* where the words begin */
 
 /* ---- operation record: one write in progress. It counts only while its client is live or dead (clients.h). The words
  * from `other` on belong to `page` while that is set, else to `old` and `block`. */
@@ -325,9 +343,11 @@ struct shms_header {
     uint64_t page_bits_offset;
     uint64_t ghosts_offset;
     uint64_t ghost_sets; /* 0: a full store refuses entries; else it is a cache, which evicts (policy.h) */
-    uint8_t reserved_create[SHMS_PAGE / 4 - 304];
+    uint64_t generations_offset;
+    uint32_t counters, counters_of_namespaces; /* how many there are, and of them for namespaces */
+    uint8_t reserved_create[SHMS_PAGE / 4 - 320];
     /* dynamic, on their own cache lines */
-    _Atomic uint64_t has_expiry;   /* [any] 1 since the first entry with an expiry */
+    _Atomic uint64_t has_expiry;   /* [any] 1 since the first entry with an expiry; 2 since that with generations */
     _Atomic uint64_t clients_high; /* [any] client slots below this index may have been used; only grows */
     _Atomic uint64_t first_due;    /* [any] the due word of the whole store (expire.h) */
     _Atomic uint64_t has_kept;     /* [any] 1 since the first entry with SHMS_FLAG_KEPT */
@@ -346,7 +366,13 @@ struct shms_header {
     _Atomic uint64_t summary_top[SHMS_SUMMARY_TOP_WORDS]; /* [any] a bit for each page of the summary */
     struct shms_policy policy;
     struct shms_bell bell;
+    _Atomic uint64_t namespaces; /* [any] counters given to namespaces */
+    _Atomic uint64_t outdated;   /* [any] hint: how often a counter was moved on */
+    _Atomic uint64_t swept;      /* [any] hint: what was outdated by so many moves has been swept */
+    uint64_t reserved_generations[5];
 };
+#define SHMS_HAS_EXPIRY 1ull
+#define SHMS_HAS_GENERATIONS 2ull
 static_assert(offsetof(struct shms_header, has_expiry) == SHMS_PAGE / 4, "dynamic part");
 static_assert(offsetof(struct shms_header, bell) % SHMS_LINE == 0, "the bell has its own lines");
 static_assert(sizeof(struct shms_header) <= SHMS_NAME_OFFSET, "name page");

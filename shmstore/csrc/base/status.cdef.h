@@ -27,5 +27,6 @@ enum shms_status {
     SHMS_MISMATCH = -20,  /* the mode differs from the creator's; or it is no cache */
     SHMS_TOO_SMALL = -21, /* the size does not hold the tables and a heap */
     SHMS_CONTENDED = -22, /* writers overtook the read until its time was up */
-    SHMS_FORKED = -23     /* this process was forked while the call waited: begin again as a new client */
+    SHMS_FORKED = -23,    /* this process was forked while the call waited: begin again as a new client */
+    SHMS_NO_COUNTER = -24 /* every counter for namespaces was given to one */
 };

@@ -147,12 +147,12 @@ static int check_heap(struct shms_store *s, struct shms_check *c) {
 
 /* A writer notes the due time after publishing and before it releases the home bucket. So the entry is judged only
  * while the bucket is not held, and the due word is read again after that was seen. */
-static bool due_in_time(struct shms_store *s, uint64_t bucket, uint64_t home, uint64_t expiry) {
-    if (!expiry)
+static bool due_in_time(struct shms_store *s, uint64_t bucket, uint64_t home, uint64_t expiry, bool tagged) {
+    if (!expiry && !tagged)
         return true; /* the due word is not read: its page may never have been committed */
     for (int look = 0; look < 2; look++) {
-        uint64_t ms = SHMS_DUE_MS(shms_load_acquire(&s->due[bucket / SHMS_GROUP_BUCKETS]));
-        if (ms && ms <= expiry / 1000000 + 1)
+        uint64_t due = shms_load_acquire(&s->due[bucket / SHMS_GROUP_BUCKETS]), ms = SHMS_DUE_MS(due);
+        if ((!expiry || (ms && ms <= expiry / 1000000 + 1)) && (!tagged || due & SHMS_DUE_MARK))
             return true;
         if (SHMS_LOCK_HOLDER(shms_load_acquire(&s->buckets[home].lock)))
             return true;
@@ -211,8 +211,10 @@ static int check_entry(struct shms_store *s, struct shms_check *c, uint64_t buck
     if (shms_find_locked(s, &k, &first, &others) == SHMS_OK && first.number != slot && still_there(&e) &&
         still_there(&first))
         return BROKEN(c, "I5: slots %llu and %u hold the same key", slot, first.number);
-    if (!due_in_time(s, bucket, k.home, shms_load_acquire(&e.block->expiry)) && still_there(&e))
-        return BROKEN(c, "I11: the entry in slot %llu expires before its group is due", slot);
+    if (!due_in_time(s, bucket, k.home, shms_load_acquire(&e.block->expiry),
+                     shms_has_generations(e.extension, e.extension_length)) &&
+        still_there(&e))
+        return BROKEN(c, "I11: the entry in slot %llu ends before its group is due", slot);
     if (shms_evicts(s) && !has_hint(s, slot, offset, e.life) && still_there(&e))
         return BROKEN(c, "I13: the entry in slot %llu has no hint, so it is never evicted", slot);
     c->entries++;

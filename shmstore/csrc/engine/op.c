@@ -14,7 +14,7 @@ int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uin
     op->busy = NULL;
     op->block = 0;
     op->version = 0;
-    op->keep_expiry = op->only_replaces = false;
+    op->keep_expiry = op->only_replaces = op->same_generations = false;
     op->index = shms_record_take(s);
     if (SHMS_UNLIKELY(op->index < 0))
         return SHMS_BUSY;
@@ -61,10 +61,9 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
     uint64_t bytes = shms_op_bytes(op, extension_length);
     if (value_length > SHMS_VALUE_MAX || bytes > shms_heap_largest(s))
         return SHMS_TOO_LARGE;
-    /* The flag is set before any entry with an expiry can be published, so no process that sees such an entry misses
-     * the flag. It is never reset. */
-    if (expiry && !shms_any_expiry(s))
-        shms_store_release(&s->header->has_expiry, 1);
+    op->tagged = SHMS_UNLIKELY(extension != NULL) && shms_has_generations(extension, extension_length);
+    if (expiry || op->tagged)
+        shms_expire_announce(s, (expiry ? SHMS_HAS_EXPIRY : 0) | (op->tagged ? SHMS_HAS_GENERATIONS : 0));
     if (SHMS_UNLIKELY(shms_any_expiry(s)))
         shms_expire_some(s, op->record);
     if (SHMS_UNLIKELY(op->kind & SHMS_FLAG_KEPT) && !shms_load_relaxed(&s->header->has_kept))

@@ -23,7 +23,7 @@
  *   4 slot: X -> new block; or raise the reach of the home bucket, then slot: 0 -> new block
  *   5 used counters := record.blocks, record.bytes;  record.block := 0
  *   6 end the life of X;  record.old := 0
- *   7 note the expiry, if there is one
+ *   7 note the expiry and the generations, if there are any
  *   8 unlock the home bucket, with the reach that the probe saw
  *   9 record.bucket := 0
  * CRASH
@@ -54,6 +54,8 @@ struct shms_op {
     uint64_t wanted; /* the expiry asked for. With keep_expiry, `expiry` may become the old entry's */
     uint32_t kind;
     bool keep_expiry;       /* keep the expiry of the old entry, if there is one */
+    bool tagged;            /* the new block has generations */
+    bool same_generations;  /* they are those of the entry that is replaced: an absent one is something else */
     bool only_replaces;     /* an absent key stays absent, so a cache evicts nothing for it */
     _Atomic uint64_t *busy; /* after SHMS_BUSY: the lock to await; NULL = there is none, try again */
     uint64_t seen;
@@ -71,6 +73,7 @@ static inline uint64_t shms_op_bytes(const struct shms_op *op, uint32_t extensio
     return SHMS_BLOCK_HEADER + extension_length + op->key.length + op->value_length +
            (op->value_length >= SHMS_ALIGNED_FROM ? SHMS_LINE - 1 : 0);
 }
+/* SHMS_AGAIN, of incr alone: the entry has other generations than the new block. */
 int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected);
 /* expected: the version to remove; 0 = any. SHMS_OK, SHMS_MISS, SHMS_UNMET, SHMS_BUSY, SHMS_CORRUPT. */
 int shms_op_remove(struct shms_op *op, uint64_t expected);

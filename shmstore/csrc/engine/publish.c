@@ -32,7 +32,20 @@ static int leave(struct shms_op *op, int rc) {
     return rc;
 }
 
-static bool expired(const struct shms_entry *x) { return x->expiry && x->expiry <= shms_os_now(); }
+/* REQUIRES: the home bucket's lock. */
+static bool gone(const struct shms_store *s, const struct shms_entry *x) {
+    return SHMS_UNLIKELY(x->expiry | (uintptr_t)x->extension) && shms_entry_gone(s, x, shms_os_now());
+}
+
+/* Has the new block the generations that the counter is to have? A counter keeps those that it has. */
+static bool keeps_generations(const struct shms_op *op, const struct shms_entry *x) {
+    if (SHMS_LIKELY(!op->tagged && !(x && x->extension)))
+        return x || !op->same_generations;
+    if (!x)
+        return !op->same_generations;
+    const uint8_t *mine = op->tagged ? op->s->base + op->block + SHMS_BLOCK_HEADER : NULL;
+    return shms_generations_equal(mine, mine ? SHMS_EXT_MAX : 0, x->extension, x->extension_length);
+}
 
 /* Publishes the new block in the first empty slot from the home bucket on. Returns the distance; -1: no empty slot
  * within reach; -2: no memory for a page of the table. */
@@ -122,12 +135,16 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
     int rc = shms_find_locked(s, &op->key, &x, &others);
     if (rc < 0 || rc == SHMS_BUSY)
         return leave(op, rc);
-    bool there = rc == SHMS_OK, present = there && !expired(&x);
+    bool there = rc == SHMS_OK, present = there && !gone(s, &x);
     uint32_t reach = there && x.distance > others ? x.distance : others;
     op->version = present ? shms_entry_version(&x) : 0;
     if (!condition_holds(mode, expected, present, &x)) {
         home_unlock(op, reach);
         return SHMS_UNMET;
+    }
+    if (counts(mode) && SHMS_UNLIKELY(!keeps_generations(op, present ? &x : NULL))) {
+        home_unlock(op, reach);
+        return SHMS_AGAIN;
     }
     if (counts(mode) && (rc = count(op, present ? &x : NULL, &result)) != SHMS_OK) {
         home_unlock(op, reach);
@@ -151,8 +168,10 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
             return leave(op, d == -1 ? SHMS_TABLE_FULL : SHMS_FULL);
         distance = (uint32_t)d;
     }
-    if (SHMS_UNLIKELY(op->expiry))
-        shms_expire_note(s, number / SHMS_BUCKET_SLOTS, op->expiry); /* [publish-then-due] before the unlock */
+    if (SHMS_UNLIKELY(op->expiry || op->tagged)) /* [publish-then-due] before the unlock */
+        shms_expire_note(s, number / SHMS_BUCKET_SLOTS, op->expiry, op->tagged);
+    if (SHMS_UNLIKELY(op->tagged))
+        shms_published(s, b->body); /* the sweep may have been here between the eviction and this entry */
     home_unlock(op, distance > others ? distance : others);
     op->version = op->life;
     op->number = result;
@@ -176,7 +195,7 @@ int shms_op_remove(struct shms_op *op, uint64_t expected) {
         home_unlock(op, others);
         return SHMS_MISS;
     }
-    bool present = !expired(&x);
+    bool present = !gone(s, &x);
     op->version = shms_entry_version(&x);
     if (present && expected && op->version != expected) {
         home_unlock(op, x.distance > others ? x.distance : others);
@@ -194,8 +213,8 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected) {
     op->busy = NULL;
     if (!shms_bucket_in_use(s, op->key.home))
         return SHMS_MISS;
-    if (expiry && !shms_any_expiry(s))
-        shms_store_release(&s->header->has_expiry, 1);
+    if (expiry)
+        shms_expire_announce(s, SHMS_HAS_EXPIRY);
     if (!home_lock(op))
         return SHMS_BUSY;
     struct shms_entry x;
@@ -203,11 +222,11 @@ int shms_op_touch(struct shms_op *op, uint64_t expiry, uint64_t expected) {
     int rc = shms_find_locked(s, &op->key, &x, &others);
     if (rc != SHMS_OK)
         return leave(op, rc);
-    bool present = !expired(&x), met = !expected || shms_entry_version(&x) == expected;
+    bool present = !gone(s, &x), met = !expected || shms_entry_version(&x) == expected;
     if (present && met) {
         shms_store_release(&x.block->expiry, expiry); /* O3: this process holds the home, so X stays in its slot */
         if (expiry)
-            shms_expire_note(s, x.number / SHMS_BUCKET_SLOTS, expiry);
+            shms_expire_note(s, x.number / SHMS_BUCKET_SLOTS, expiry, false);
         shms_policy_hit(s, x.number);
     }
     op->version = present ? shms_entry_version(&x) : 0;

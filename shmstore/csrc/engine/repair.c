@@ -148,9 +148,10 @@ static int repair_entry(struct shms_store *s, struct candidate *c, enum state st
     if (shms_evicts(s))
         shms_policy_found(s, c->number);
     uint64_t expiry = shms_load_acquire(&c->entry.block->expiry);
-    if (expiry) {
-        shms_store_release(&s->header->has_expiry, 1);
-        shms_expire_note(s, c->bucket, expiry);
+    bool tagged = shms_has_generations(c->entry.extension, c->entry.extension_length);
+    if (expiry || tagged) {
+        shms_expire_announce(s, (expiry ? SHMS_HAS_EXPIRY : 0) | (tagged ? SHMS_HAS_GENERATIONS : 0));
+        shms_expire_note(s, c->bucket, expiry, tagged);
     }
     return SHMS_OK;
 }

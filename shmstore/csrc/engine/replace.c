@@ -68,7 +68,10 @@ bool shms_entry_in_slot(struct shms_store *s, _Atomic uint64_t *slot, struct shm
     if (shms_load_acquire(slot) != x->word || !SHMS_WORD_ALIVE(w))
         return false;
     x->expiry = shms_load_relaxed(&x->block->expiry);
+    x->kind = SHMS_LENGTHS_KIND(shms_load_relaxed(&x->block->lengths));
     *hash = shms_block_hash(s, x->block);
+    if (!shms_entry_extension(s, x)) /* damaged: check finds it */
+        x->extension = NULL;
     return shms_entry_unchanged(x); /* [block-life] */
 }
 

@@ -28,6 +28,13 @@ static bool measure_rare(const struct shms_store *s, struct shms_block *b, struc
     return true;
 }
 
+bool shms_entry_extension(const struct shms_store *s, struct shms_entry *e) {
+    uint64_t at = (uint64_t)((uint8_t *)e->block - s->base) + SHMS_BLOCK_HEADER;
+    e->extension = NULL;
+    e->extension_length = 0;
+    return SHMS_LIKELY(!(e->kind & SHMS_FLAG_EXTENDED)) || measure_rare(s, e->block, e, &at);
+}
+
 /* Fills *e from the block's header. Every length is checked against the heap. False: the lengths are impossible. The
  * block may be reused meanwhile, so they may be wrong without damage: only step 5 tells. */
 static inline bool measure(const struct shms_store *s, struct shms_block *b, struct shms_entry *e, const uint8_t **key,
@@ -153,10 +160,22 @@ static inline int probe(struct shms_store *s, const struct shms_key *k, struct s
     return SHMS_OK;
 }
 
+int shms_entry_judge(const struct shms_store *s, const struct shms_entry *e) {
+    if (SHMS_LIKELY(!e->extension))
+        return SHMS_OK;
+    enum shms_generation found = shms_generation_of(s, e->extension, e->extension_length);
+    bool there = found != SHMS_OUTDATED || shms_load_acquire(e->slot) == e->word;
+    return !there || !shms_entry_unchanged(e) ? SHMS_AGAIN : found == SHMS_OUTDATED ? SHMS_MISS : SHMS_OK;
+}
+
 int shms_find(struct shms_store *s, const struct shms_key *k, struct shms_entry *e) {
     for (uint32_t tries = 0; tries < SHMS_FIND_TRIES; tries++) {
         int rc = probe(s, k, e, NULL);
-        if (SHMS_LIKELY(rc != SHMS_OK || e->expiry == 0))
+        if (SHMS_LIKELY(rc != SHMS_OK || (e->expiry | (uintptr_t)e->extension) == 0))
+            return rc;
+        if ((rc = shms_entry_judge(s, e)) == SHMS_AGAIN)
+            continue;
+        if (rc == SHMS_MISS || e->expiry == 0)
             return rc;
         /* [clock-then-expiry]  The clock first, then the expiry. In the other order, a touch between the two that
          * extended the entry in time would not be seen. */

@@ -37,7 +37,7 @@
 #ifndef SHMS_TABLE_H
 #define SHMS_TABLE_H
 
-#include "segment/segment.h"
+#include "engine/generations.h"
 
 #define SHMS_FIND_TRIES 64u
 
@@ -69,11 +69,11 @@ struct shms_key {
 
 void shms_key_init(const struct shms_store *s, struct shms_key *k, const void *bytes, uint32_t length, uint32_t kind);
 
-/* SHMS_OK; SHMS_MISS, also for an expired entry; SHMS_BUSY: contended, pin the block or try later; SHMS_CORRUPT.
+/* SHMS_OK; SHMS_MISS, also for an expired or outdated entry; SHMS_BUSY: contended, pin the block or try later; SHMS_CORRUPT.
  * Bounded. */
 int shms_find(struct shms_store *s, const struct shms_key *k, struct shms_entry *e);
 
-/* REQUIRES: the home bucket's lock. Also finds expired entries (e->expiry tells). *others: the reach that the other
+/* REQUIRES: the home bucket's lock. Also finds entries that are gone (shms_entry_gone tells). *others: the reach that the other
  * entries of this home need. */
 int shms_find_locked(struct shms_store *s, const struct shms_key *k, struct shms_entry *e, uint32_t *others);
 
@@ -88,6 +88,18 @@ uint64_t shms_block_hash(const struct shms_store *s, struct shms_block *b);
 /* What `cas` and `wait` compare: the life of the block that the entry was put into. A move (move.h) does not change it. */
 static inline uint64_t shms_entry_version(const struct shms_entry *e) {
     return SHMS_LIKELY(!(e->kind & SHMS_FLAG_MOVED)) ? e->life : e->version_moved;
+}
+
+/* Fills extension and extension_length of *e, whose block and kind are known. False: the length is impossible. */
+bool shms_entry_extension(const struct shms_store *s, struct shms_entry *e);
+/* Whether the entry, which was in its slot, is outdated: SHMS_MISS, it was so at a moment at which it was there;
+ * SHMS_AGAIN, it is not there any more; SHMS_OK. For one without an extension that is settled. */
+int shms_entry_judge(const struct shms_store *s, const struct shms_entry *e);
+/* Whether the entry is gone at this time: it has expired, or is outdated. The two ends that an entry has without a process
+ * that takes it out. For one that cannot change meanwhile, or that is looked at again. */
+static inline bool shms_entry_gone(const struct shms_store *s, const struct shms_entry *e, uint64_t now) {
+    return (e->expiry && e->expiry <= now) ||
+           (e->extension && shms_generation_of(s, e->extension, e->extension_length) == SHMS_OUTDATED);
 }
 
 /* To be called after copying: did the bytes belong to this entry all the time? */

@@ -8,7 +8,7 @@
  * ORDERING  Flag and count are in one word (L4). A writer that moves the count either sees the flag, and wakes; or it
  *   came before step 3, and then step 3 fails or the sleep of step 4 does not begin. A change before step 1 is seen in
  *   step 2.
- * CRASH  of a writer before its wake: no process is woken. No process announces an expiry either. So every sleep is
+ * CRASH  of a writer before its wake: no process is woken. No process announces an expiry or an eviction of a tag either. So every sleep is
  *   bounded by the caller and by the entry's expiry, and ends in another look.
  * LIMITS  A read-only attachment cannot set the flag. It looks again every two milliseconds. */
 #include "engine/wait.h"
@@ -16,17 +16,19 @@
 #include "engine/lock.h"
 
 #define NAP 2000000ull
+#define OUTDATED_WITHIN 100000000ull /* an eviction of a tag wakes nobody: those that wait look so often */
 #define LOOKS_BETWEEN_CLOCKS 64
 #define LOOKS_PER_YIELD 32 /* about 50 microseconds */
 
 static int look(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after, uint64_t *version,
-                uint64_t *expiry) {
+                uint64_t *expiry, bool *tagged) {
     struct shms_entry e;
     int rc = shms_find(s, k, &e);
     if (rc < 0)
         return rc;
     uint64_t now_version = rc == SHMS_OK ? shms_entry_version(&e) : 0;
     *expiry = rc == SHMS_OK ? e.expiry : 0;
+    *tagged = rc == SHMS_OK && e.extension; /* it may end without anybody that writes its bucket */
     if (rc == SHMS_BUSY || (now_version == 0 && !has_after) || (has_after && now_version == after))
         return SHMS_AGAIN;
     *version = now_version;
@@ -47,7 +49,8 @@ static bool watch(_Atomic uint64_t *lock, uint64_t was) {
 
 int shms_wait_look(struct shms_store *s, const struct shms_key *k, bool has_after, uint64_t after, uint64_t *version) {
     uint64_t expiry;
-    return look(s, k, has_after, after, version, &expiry);
+    bool tagged;
+    return look(s, k, has_after, after, version, &expiry, &tagged);
 }
 
 /* L4: other processes may set the flag or release the bucket meanwhile. Only the count must be the one in w. */
@@ -69,13 +72,16 @@ int shms_wait_announce(struct shms_store *s, const struct shms_key *k, bool has_
     _Atomic uint64_t *lock = &s->buckets[k->home].lock;
     for (;;) {
         uint64_t w = has_word ? shms_load_acquire(lock) : 0, expiry, now = shms_os_now();
+        bool tagged;
         if (SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
             return SHMS_DESTROYED;
-        int rc = look(s, k, has_after, after, version, &expiry);
+        int rc = look(s, k, has_after, after, version, &expiry, &tagged);
         if (rc != SHMS_AGAIN)
             return rc;
         *count = SHMS_LOCK_COUNT(w);
         *left = !expiry ? 0 : expiry > now ? expiry - now : 1;
+        if (tagged)
+            *left = *left ? shms_min(*left, OUTDATED_WITHIN) : OUTDATED_WITHIN;
         if (!has_word && !s->readonly)
             *left = *left ? shms_min(*left, NAP) : NAP; /* there is no memory for the bucket's word */
         if (!has_word || s->readonly || announce(lock, w))
@@ -88,11 +94,12 @@ int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, ui
     uint64_t end = start + nanoseconds, now = start, expiry;
     bool may_sleep = s->readonly ? shms_bucket_in_use(s, k->home) : shms_bucket_use(s, k->home);
     _Atomic uint64_t *lock = &s->buckets[k->home].lock;
+    bool tagged;
     for (uint64_t changes = 0, looks = 0;;) {
         uint64_t w = may_sleep ? shms_load_acquire(lock) : 0;
         if (SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
             return SHMS_DESTROYED;
-        int rc = look(s, k, has_after, after, version, &expiry);
+        int rc = look(s, k, has_after, after, version, &expiry, &tagged);
         if (rc != SHMS_AGAIN)
             return rc;
         if (spin && watch(may_sleep ? lock : NULL, w) && ++changes % LOOKS_BETWEEN_CLOCKS)
@@ -108,6 +115,8 @@ int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, ui
         uint64_t left = end - now;
         if (expiry)
             left = shms_min(left, expiry > now ? expiry - now : 1);
+        if (tagged)
+            left = shms_min(left, OUTDATED_WITHIN);
         if (s->readonly || !may_sleep) {
             shms_os_nap(shms_min(left, NAP));
             may_sleep = shms_bucket_in_use(s, k->home);

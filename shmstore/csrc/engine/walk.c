@@ -3,7 +3,8 @@
 
 #include "engine/expire.h"
 
-#define RETRIES_MAX 100000u /* how often one call may be overtaken by writers */
+#define SHMS_NOT_OF_USERS (SHMS_FLAG_KEPT | SHMS_FLAG_INSIDE) /* what a walk through all does not visit */
+#define RETRIES_MAX 100000u                                   /* how often one call may be overtaken by writers */
 
 /* The first slot at or after `slot` in a used page; UINT64_MAX at the end. */
 static uint64_t next_used(struct shms_store *s, uint64_t slot) {
@@ -34,7 +35,10 @@ static bool next_full(struct shms_store *s, uint64_t *slot, uint64_t end, uint64
     return false;
 }
 
-static inline bool gone(const struct shms_entry *e, uint64_t now) { return e->expiry && e->expiry <= now; }
+/* SHMS_MISS: it has expired, or is outdated. SHMS_AGAIN: the slot has changed meanwhile. */
+static inline int judge(const struct shms_store *s, const struct shms_entry *e, uint64_t now) {
+    return e->expiry && e->expiry <= now ? SHMS_MISS : shms_entry_judge(s, e);
+}
 
 /* Is there a block behind each slot that must be read to know whether its entry counts? */
 static bool some_do_not_count(struct shms_store *s) {
@@ -52,14 +56,15 @@ static int copy_keys(struct shms_store *s, struct shms_walk *walk, uint64_t slot
         const uint8_t *key;
         uint32_t length;
         int rc;
-        do
+        do {
             rc = shms_peek(s, slot / SHMS_BUCKET_SLOTS, slot % SHMS_BUCKET_SLOTS, &e, &key, &length);
-        while (rc == SHMS_BUSY && ++overtaken < RETRIES_MAX);
-        if (rc < 0 || rc == SHMS_BUSY)
+            rc = rc == SHMS_OK ? judge(s, &e, now) : rc;
+        } while ((rc == SHMS_BUSY || rc == SHMS_AGAIN) && ++overtaken < RETRIES_MAX);
+        if (rc < 0 || rc == SHMS_BUSY || rc == SHMS_AGAIN)
             return rc < 0 ? rc : SHMS_CONTENDED;
-        if (rc == SHMS_MISS || gone(&e, now))
+        if (rc == SHMS_MISS)
             continue;
-        if (kind == SHMS_WALK_ALL ? e.kind & SHMS_FLAG_KEPT
+        if (kind == SHMS_WALK_ALL ? e.kind & SHMS_NOT_OF_USERS
                                   : (e.kind & SHMS_KEY_FLAGS) != kind || length < prefix_length)
             continue;
         if (*filled + head + length > capacity)
@@ -120,8 +125,13 @@ bool shms_count_some(struct shms_store *s, struct shms_count *n, uint64_t slots)
         uint32_t length;
         uint64_t bucket = n->slot / SHMS_BUCKET_SLOTS;
         uint32_t index = n->slot % SHMS_BUCKET_SLOTS;
-        if (look && shms_peek(s, bucket, index, &e, &key, &length) == SHMS_OK &&
-            (gone(&e, now) || e.kind & SHMS_FLAG_KEPT))
+        int rc = SHMS_OK;
+        for (uint32_t tries = 0; look && tries < SHMS_FIND_TRIES; tries++) {
+            rc = shms_peek(s, bucket, index, &e, &key, &length);
+            if (rc != SHMS_OK || (rc = e.kind & SHMS_NOT_OF_USERS ? SHMS_MISS : judge(s, &e, now)) != SHMS_AGAIN)
+                break;
+        }
+        if (rc == SHMS_MISS)
             continue;
         n->count++;
         if (n->any) {

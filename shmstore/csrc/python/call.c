@@ -6,7 +6,7 @@
 #define SLICE 20000000ull /* Ctrl-C acts within this */
 #define NAP 100000ull
 
-int shms_call_begin(struct shms_call *c, PyObject *store) {
+int shms_call_enter(struct shms_call *c, PyObject *store) {
     c->store = store;
     c->deadline = 0;
     c->counted = false;
@@ -26,6 +26,8 @@ void shms_call_count(struct shms_call *c) {
 }
 
 void shms_call_end(struct shms_call *c) {
+    if (SHMS_UNLIKELY(c->name != NULL))
+        Py_CLEAR(c->name);
     if (c->counted && c->epoch == shms_fork_epoch)
         shms_handle_leave(c->h);
     c->counted = false;
@@ -97,7 +99,7 @@ void shms_type_error(const char *wanted, PyObject *got) {
     Py_XDECREF(name);
 }
 
-int shms_call_key(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind) {
+int shms_object_key(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind) {
     Py_ssize_t n;
     if (SHMS_LIKELY(PyUnicode_Check(object))) {
         *bytes = PyUnicode_AsUTF8AndSize(object, &n);

@@ -16,6 +16,7 @@
 #include <Python.h>
 
 #include "api/handle.h"
+#include "engine/generations.h"
 #include "engine/op.h"
 #include "python/pack.h"
 
@@ -47,6 +48,9 @@ struct shms_store_object {
     struct shms_module *state;              /* never NULL, and immutable */
     struct shms_store_object *next, **link; /* in state->stores; *link is what points here */
     char rescues;                           /* whether it is a Cache (rescue.h) */
+    PyObject *path;  /* of a namespace: a tuple of its names, each b"s" or b"b" and the name; else NULL (inside.c) */
+    uint64_t inside; /* the namespace's id in the store of the handle `inside_of` */
+    long long inside_of; /* 0: it is not known yet */
     PyObject *copies; /* a dict of what is being copied (shmstore/_store/copying.py); NULL before the handle is open */
 };
 static inline int64_t shms_handle_of(PyObject *self) { return ((struct shms_store_object *)self)->handle; }
@@ -56,13 +60,20 @@ static inline struct shms_module *shms_module_of(PyObject *self) { return ((stru
 struct shms_call {
     struct shms_handle *h;
     PyObject *store;   /* borrowed from the caller */
+    PyObject *name;    /* owns the key in the store of an entry of a namespace, else NULL */
     uint64_t deadline; /* 0: nothing was waited for yet */
     uint32_t epoch;    /* the process that the call began in: a signal handler may fork during a wait */
     bool counted;
 };
 
-/* The last thing before the engine: argument conversions run Python code, which may close the handle or fork. */
-int shms_call_begin(struct shms_call *c, PyObject *store);
+/* The last thing before the engine: argument conversions run Python code, which may close the handle or fork. After
+ * shms_call_key, which was the first thing. */
+int shms_call_enter(struct shms_call *c, PyObject *store);
+/* The same for a call without a key. */
+static inline int shms_call_begin(struct shms_call *c, PyObject *store) {
+    c->name = NULL;
+    return shms_call_enter(c, store);
+}
 /* Before giving the GIL up: SHMS_OK; from now on nobody detaches the store under this call. */
 void shms_call_count(struct shms_call *c);
 void shms_call_end(struct shms_call *c);
@@ -72,16 +83,29 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 /* Gives up the GIL for a moment, between the steps of a long call. Returns what shms_call_wait does. */
 int shms_call_pause(struct shms_call *c);
 
-/* A str or bytes object as a key of an entry: SHMS_OK, SHMS_NO_KEY or SHMS_RAISED. Calls that store something make an error of
- * SHMS_NO_KEY (store._no_key); to those that look for an entry or remove one, it is absent. */
-int shms_call_key(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
+/* A str or bytes object as a key of an entry of this store, which is in use until shms_call_end: SHMS_OK, SHMS_NO_KEY,
+ * SHMS_RAISED; of a namespace also what shms_call_enter returns. Calls that store something make an error of SHMS_NO_KEY
+ * (store._no_key); to those that look for an entry or remove one, it is absent. */
+int shms_object_key(PyObject *object, const char **bytes, uint32_t *length, uint32_t *kind);
+int shms_inside_key(struct shms_call *c, PyObject *store, const char **bytes, uint32_t *length, uint32_t *kind);
+#define SHMS_KEY_INSIDE_MAX (SHMS_KEY_MAX - 9) /* bytes of a key in a namespace */
+static inline bool shms_is_inside(PyObject *store) { return ((struct shms_store_object *)store)->path != NULL; }
+static inline int shms_call_key(struct shms_call *c, PyObject *store, PyObject *object, const char **bytes,
+                                uint32_t *length, uint32_t *kind) {
+    c->counted = false;
+    c->name = NULL;
+    int rc = shms_object_key(object, bytes, length, kind);
+    return SHMS_LIKELY(rc != SHMS_OK || !shms_is_inside(store)) ? rc : shms_inside_key(c, store, bytes, length, kind);
+}
 /* What most calls begin with. SHMS_OK: *n is the key in the store, and shms_call_end is due. */
 static inline int shms_call_begin_keyed(struct shms_call *c, PyObject *store, PyObject *key, struct shms_key *n) {
     const char *bytes;
     uint32_t length, kind;
-    int rc = shms_call_key(key, &bytes, &length, &kind);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(c, store)) == SHMS_OK))
+    int rc = shms_call_key(c, store, key, &bytes, &length, &kind);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_enter(c, store)) == SHMS_OK))
         shms_key_init(c->h->s, n, bytes, length, kind);
+    else
+        Py_CLEAR(c->name);
     return rc;
 }
 
@@ -148,7 +172,10 @@ struct shms_put {
     enum shms_mode mode;
     uint64_t expected;
     bool keep_expiry;
-    int64_t by, initial; /* SHMS_INCR, SHMS_INCR_PRESENT */
+    const struct shms_generations *generations; /* of a new entry; NULL: none */
+    bool keep_generations;                      /* cas: those of the entry that is replaced. incr does that anyway */
+    bool same_generations;                      /* for shms_put_one alone */
+    int64_t by, initial;                        /* SHMS_INCR, SHMS_INCR_PRESENT */
     int64_t number;
     uint64_t version;
 };
@@ -162,7 +189,8 @@ static inline void shms_put_init(struct shms_put *p, enum shms_mode mode) {
     p->expiry = 0;
     p->mode = mode;
     p->expected = 0;
-    p->keep_expiry = false;
+    p->keep_expiry = p->keep_generations = p->same_generations = false;
+    p->generations = NULL;
     p->by = p->initial = p->number = 0;
     p->version = 0;
 }
@@ -184,6 +212,23 @@ static inline uint64_t shms_call_expiry(const struct shms_call *c, uint64_t ttl)
         ttl = c->h->ttl;
     return SHMS_UNLIKELY(ttl) ? shms_os_now() + ttl : 0;
 }
+
+/* The generations of an entry that is put with these tags (NULL or None: without any) into this store, or namespace: *g,
+ * or NULL if there are none. Before the value is made. A whole call, which may run Python code: SHMS_OK, SHMS_RAISED or
+ * what ended the call. tags: an iterable of str and bytes, or what _generations() returned. */
+int shms_generations_now(PyObject *store, PyObject *tags, struct shms_generations *g,
+                         const struct shms_generations **now);
+/* The same for an entry with a key of this kind: for most calls, nothing to do. The store's own entries have none. */
+static inline int shms_call_generations(PyObject *store, uint32_t kind, PyObject *tags, struct shms_generations *g,
+                                        const struct shms_generations **now) {
+    *now = NULL;
+    if (SHMS_LIKELY(!shms_is_inside(store) && (!tags || tags == Py_None)))
+        return SHMS_OK;
+    return kind == SHMS_FLAG_KEPT ? SHMS_OK : shms_generations_now(store, tags, g, now);
+}
+/* Within a call: the id of the namespace, which is made if it is not there and the handle may write. SHMS_OK, or what ends
+ * the call. The lower half is its counter. */
+int shms_inside_id(struct shms_call *c, uint64_t *id);
 
 /* Raises an exception that Python made, NULL: it raised itself. Takes the reference; NULL. */
 PyObject *shms_raise(PyObject *error);
@@ -226,8 +271,16 @@ PyObject *shms_get_into(PyObject *self, PyObject *const *args, Py_ssize_t count)
 PyObject *shms_get_many(PyObject *self, PyObject *keys);
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *shms_delete_many(PyObject *self, PyObject *keys);
+PyObject *shms_evict_tag(PyObject *self, PyObject *tag);
+PyObject *shms_generations(PyObject *self, PyObject *tags);
+PyObject *shms_confine(PyObject *self, PyObject *path);
+PyObject *shms_raw_key(PyObject *self, PyObject *key);
+PyObject *shms_inside(PyObject *self, PyObject *none);
+PyObject *shms_clear_inside(PyObject *self, PyObject *none);
 PyObject *shms_walk_keys(PyObject *self, PyObject *args);
 PyObject *shms_keys_of(PyObject *self, PyObject *args);
+/* How many keys a walk through all finds; or whether there are any, 0 or 1. -1: an exception. */
+Py_ssize_t shms_walk_length(PyObject *self, bool any);
 Py_ssize_t shms_store_length(PyObject *self);
 int shms_store_is_true(PyObject *self);
 PyObject *shms_open_store(PyObject *self, PyObject *args);
@@ -251,6 +304,9 @@ struct shms_encoded {
 uint32_t shms_codec_extension(uint8_t extension[SHMS_CODEC_EXTENSION], const char *name, Py_ssize_t length);
 /* Adds a record to the extension of *p, which lies in *e: what computing the value took, in ns. */
 void shms_cost_extension(struct shms_encoded *e, struct shms_put *p, uint64_t cost);
+/* The extension with these generations first, and then the records of another one: its length. */
+uint32_t shms_generations_extension(uint8_t extension[SHMS_EXT_MAX], const struct shms_generations *g,
+                                    const void *others, uint32_t others_length);
 /* The record with this type in an extension, and its length; NULL: there is none. */
 const uint8_t *shms_extension_record(const struct shms_value *v, uint16_t type, uint16_t *length);
 /* What an object could not be packed for, or bytes not be unpacked, as an exception that is raised: *result is REFUSED or

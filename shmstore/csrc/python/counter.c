@@ -11,6 +11,7 @@ struct count {
     long long by, initial;
     enum shms_mode mode; /* INCR, or INCR_PRESENT */
     uint64_t ttl;        /* of an entry that is created */
+    PyObject *tags;      /* the same; NULL: none */
 };
 
 static PyObject *count_up(PyObject *self, const struct count *n) {
@@ -18,17 +19,20 @@ static PyObject *count_up(PyObject *self, const struct count *n) {
     struct shms_put p;
     const char *bytes;
     uint32_t length, kind;
+    struct shms_generations g;
     shms_put_init(&p, n->mode);
-    int rc = shms_call_key(n->key, &bytes, &length, &kind);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
+    int rc = shms_call_key(&c, self, n->key, &bytes, &length, &kind);
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        rc = shms_call_generations(self, kind, n->tags, &g, &p.generations);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_enter(&c, self)) == SHMS_OK)) {
         p.length = SHMS_NUMBER_MAX;
         p.keep_expiry = true;
         p.by = n->by;
         p.initial = n->initial;
         p.expiry = shms_call_expiry(&c, n->ttl);
         rc = shms_put_one(&c, bytes, length, kind, &p);
-        shms_call_end(&c);
     }
+    shms_call_end(&c);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromLongLong(p.number);
     if (rc == SHMS_UNMET)
@@ -67,13 +71,14 @@ static bool mode_of(PyObject *self, const char *method, PyObject *key, PyObject 
 
 static bool count_arguments(PyObject *self, const char *method, PyObject *const *args, Py_ssize_t count,
                             PyObject *keywords, struct count *n) {
-    static const char *const names[] = {"key", "by", "initial", "create", "ttl"};
-    struct shms_signature signature = {method, names, 5, 1, 2};
-    PyObject *a[5] = {NULL, NULL, NULL, NULL, NULL};
-    *n = (struct count){NULL, 1, 0, SHMS_INCR, SHMS_TTL_OF_HANDLE};
+    static const char *const names[] = {"key", "by", "initial", "create", "ttl", "tags"};
+    struct shms_signature signature = {method, names, 6, 1, 2};
+    PyObject *a[6] = {NULL, NULL, NULL, NULL, NULL, NULL};
+    *n = (struct count){NULL, 1, 0, SHMS_INCR, SHMS_TTL_OF_HANDLE, NULL};
     if (!shms_parse(&signature, args, count, keywords, a))
         return false;
     n->key = a[0];
+    n->tags = a[5];
     return integer(self, method, a[0], "by", a[1], &n->by) &&
            integer(self, method, a[0], "initial", a[2], &n->initial) && mode_of(self, method, a[0], a[3], &n->mode) &&
            (!a[4] || shms_call_ttl(self, a[4], "ttl", &n->ttl) == SHMS_OK);

@@ -75,15 +75,17 @@ PyDoc_STRVAR(get_with_ttl_doc,
 
 PyDoc_STRVAR(
     put_doc,
-    "put($self, key, value, *, ttl=...)\n--\n\n"
+    "put($self, key, value, *, ttl=..., tags=())\n--\n\n"
     "Store a copy of *value* under *key*, and return its version. An existing entry is replaced.\n"
     "\n"
     "Atomic: others see the complete old or new value. A put that raises has changed nothing.\n"
     "\n"
     "ttl: the time to live in seconds; None: no limit. The default is the handle's ttl. KEEP: an existing entry keeps\n"
     "its time to live.\n"
+    "tags: str or bytes, at most 256. evict_tag() of one of them removes the entry. A put without tags makes one "
+    "without.\n"
     "\n"
-    "Cost: about 250 ns, and encoding.\n"
+    "Cost: about 250 ns, and encoding; with tags 300 ns more.\n"
     "\n"
     ">>> version = store.put(\"token\", b\"secret\", ttl=30)\n"
     ">>> store[\"token\"]\n"
@@ -92,7 +94,7 @@ PyDoc_STRVAR(
     "Raises: CodecError, StoreFull (ValueTooLarge if the value does not fit even into the empty store),\n"
     "ReadOnlyStore, LockTimeout; TypeError and InvalidKey for what cannot be a key.");
 
-PyDoc_STRVAR(add_doc, "add($self, key, value, *, ttl=...)\n--\n\n"
+PyDoc_STRVAR(add_doc, "add($self, key, value, *, ttl=..., tags=())\n--\n\n"
                       "Store *value* if the key is absent. Return whether it was.\n"
                       "\n"
                       "Atomic: if several processes try at once, one of them succeeds.\n"
@@ -102,7 +104,7 @@ PyDoc_STRVAR(add_doc, "add($self, key, value, *, ttl=...)\n--\n\n"
                       "\n"
                       "Cost and errors: as put().");
 
-PyDoc_STRVAR(replace_doc, "replace($self, key, value, *, ttl=...)\n--\n\n"
+PyDoc_STRVAR(replace_doc, "replace($self, key, value, *, ttl=..., tags=())\n--\n\n"
                           "Store *value* if the key is present. Return whether it was. Atomic.\n"
                           "\n"
                           ">>> store.replace(\"config\", {})\n"
@@ -111,7 +113,7 @@ PyDoc_STRVAR(replace_doc, "replace($self, key, value, *, ttl=...)\n--\n\n"
                           "Cost and errors: as put().");
 
 PyDoc_STRVAR(cas_doc,
-             "cas($self, key, value, version, *, ttl=...)\n--\n\n"
+             "cas($self, key, value, version, *, ttl=..., tags=())\n--\n\n"
              "Store *value* if the entry has this *version* (0: if the key is absent). Return whether it had. Atomic.\n"
              "\n"
              ">>> version = store.put(\"state\", \"new\")\n"
@@ -136,14 +138,16 @@ PyDoc_STRVAR(delete_doc,
 
 PyDoc_STRVAR(
     incr_doc,
-    "incr($self, key, by=1, *, initial=0, create=True, ttl=...)\n--\n\n"
+    "incr($self, key, by=1, *, initial=0, create=True, ttl=..., tags=())\n--\n\n"
     "Add *by* to an int, and return the sum. An absent key starts at *initial*.\n"
     "\n"
-    "Atomic: no addition is lost. Ints have 64 bits with a sign. An existing entry keeps its time to live.\n"
+    "Atomic: no addition is lost. Ints have 64 bits with a sign. An existing entry keeps its time to live\n"
+    "and its tags.\n"
     "\n"
     "create: False raises KeyError if the key is absent.\n"
     "ttl: the time to live in seconds of an entry that this call creates; None: no limit. The default is the handle's\n"
     "ttl.\n"
+    "tags: as in put(), of an entry that this call creates.\n"
     "\n"
     "Cost: about 150 ns.\n"
     "\n"
@@ -155,11 +159,31 @@ PyDoc_STRVAR(
     "Raises: TypeError if the value is not an int, OverflowError if the sum is too large. The value then stays.\n"
     "KeyError if the key is absent and *create* is False.");
 
-PyDoc_STRVAR(decr_doc, "decr($self, key, by=1, *, initial=0, create=True, ttl=...)\n--\n\n"
+PyDoc_STRVAR(decr_doc, "decr($self, key, by=1, *, initial=0, create=True, ttl=..., tags=())\n--\n\n"
                        "Subtract *by* from an int, and return the difference. Otherwise as incr().\n"
                        "\n"
                        ">>> store.decr(\"left\", initial=10)\n"
                        "9");
+
+PyDoc_STRVAR(
+    evict_tag_doc,
+    "evict_tag($self, tag, /)\n--\n\n"
+    "Remove all entries that were put with this tag, for all processes.\n"
+    "\n"
+    "Atomic: all of them are absent at once. A put that began before stores nothing that can be found after.\n"
+    "Other tags may share the tag's counter; their entries go, too: in a store with a few tags none, with thousands "
+    "of\n"
+    "them some. Later puts, and expire_due(), free the memory. Those that wait() for one of the entries notice within\n"
+    "a tenth of a second.\n"
+    "\n"
+    "Cost: about 100 ns, whatever the number of entries.\n"
+    "\n"
+    ">>> version = store.put(\"profile:7\", {\"name\": \"Ada\"}, tags=[\"user:7\"])\n"
+    ">>> store.evict_tag(\"user:7\")\n"
+    ">>> \"profile:7\" in store\n"
+    "False\n"
+    "\n"
+    "Raises: ReadOnlyStore; InvalidTag for what cannot be a tag; StoreFull if /dev/shm has no page for the counter.");
 
 PyDoc_STRVAR(
     wait_doc,

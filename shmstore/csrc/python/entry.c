@@ -55,7 +55,18 @@ static PyObject *frequency_of(PyObject *store, uint64_t slot) {
     return PyLong_FromLong(shms_load_relaxed(&h->s->hints[slot]) & SHMS_HINT_FREQUENCY);
 }
 
-/* _describe(key): (size, codec, version, seconds left or None, frequency or None), None when absent */
+/* How many counters the tags have. */
+static unsigned tags_of(PyObject *store, const struct shms_value *v) {
+    struct shms_handle *h = shms_handle_get(shms_handle_of(store));
+    struct shms_generations g;
+    unsigned tags = 0;
+    shms_generations_copy(v->extension_length ? v->extension : NULL, v->extension_length, &g);
+    for (uint32_t i = 0; h && i < g.count; i++)
+        tags += SHMS_GENERATION_INDEX(g.words[i]) >= h->s->counters_of_namespaces;
+    return tags;
+}
+
+/* _describe(key): (size, codec, version, seconds left or None, frequency or None, tags), None when absent */
 PyObject *shms_describe(PyObject *self, PyObject *key) {
     struct shms_entry f = {0};
     struct shms_value v;
@@ -72,8 +83,8 @@ PyObject *shms_describe(PyObject *self, PyObject *key) {
         Py_CLEAR(codec);
         Py_CLEAR(left);
     }
-    return left ? Py_BuildValue("(KNKNN)", (unsigned long long)f.value_length, codec,
-                                (unsigned long long)shms_entry_version(&f), left, frequency)
+    return left ? Py_BuildValue("(KNKNNI)", (unsigned long long)f.value_length, codec,
+                                (unsigned long long)shms_entry_version(&f), left, frequency, tags_of(self, &v))
                 : NULL;
 }
 
@@ -112,13 +123,11 @@ static int touch(PyObject *store, PyObject *key, uint64_t ttl, uint64_t expected
         int rc = may_write(store);
         return rc == SHMS_OK ? shms_call_look(store, key, &f) : rc;
     }
-    int rc = shms_call_key(key, &bytes, &length, &kind);
-    if (rc == SHMS_OK && (rc = shms_call_begin(&c, store)) == SHMS_OK) {
+    int rc = shms_call_key(&c, store, key, &bytes, &length, &kind);
+    if (rc == SHMS_OK && (rc = shms_call_enter(&c, store)) == SHMS_OK)
         rc = shms_touch_one(&c, bytes, length, kind, shms_call_expiry(&c, ttl), expected);
-        shms_call_end(&c);
-    } else if (rc == SHMS_NO_KEY)
-        rc = shms_call_absent(store, key, true);
-    return rc;
+    shms_call_end(&c);
+    return rc == SHMS_NO_KEY ? shms_call_absent(store, key, true) : rc;
 }
 
 /* _touch(key, ttl, version): does the key have this version (0: any)? Then it expires by the ttl from now on. */

@@ -11,6 +11,8 @@
 static Py_ssize_t count_entries(PyObject *self, bool any) {
     struct shms_call c;
     struct shms_count n;
+    if (SHMS_UNLIKELY(shms_is_inside(self)))
+        return shms_walk_length(self, any);
     int rc = shms_call_begin(&c, self);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         shms_count_begin(c.h->s, any, &n);

@@ -28,7 +28,7 @@ static void fetch_ahead(struct shms_store *s, PyObject *keys, Py_ssize_t from, P
         const char *bytes;
         uint32_t length, kind;
         PyObject *key = PyTuple_GetItem(keys, i);
-        if (shms_call_key(key, &bytes, &length, &kind) != SHMS_OK) {
+        if (shms_object_key(key, &bytes, &length, &kind) != SHMS_OK) {
             PyErr_Clear(); /* its own turn will say what is wrong */
             continue;
         }
@@ -75,7 +75,8 @@ PyObject *shms_get_many(PyObject *self, PyObject *keys) {
             struct shms_call c; /* decoding runs Python code now and then: each item looks at the handle again */
             if ((rc = shms_call_begin(&c, self)) != SHMS_OK)
                 break;
-            fetch_ahead(c.h->s, keys, i, count);
+            if (SHMS_LIKELY(!shms_is_inside(self)))
+                fetch_ahead(c.h->s, keys, i, count);
             shms_call_end(&c);
         }
         rc = get_one(self, PyTuple_GetItem(keys, i), found);
@@ -152,7 +153,9 @@ static int check_names(PyObject *self, PyObject *keys) {
         const char *bytes;
         uint32_t length, kind;
         give_way(i);
-        int rc = shms_call_key(PyTuple_GetItem(keys, i), &bytes, &length, &kind);
+        int rc = shms_object_key(PyTuple_GetItem(keys, i), &bytes, &length, &kind);
+        if (rc == SHMS_OK && shms_is_inside(self) && length > SHMS_KEY_INSIDE_MAX)
+            rc = SHMS_NO_KEY;
         if (rc != SHMS_OK) {
             shms_store_failed(self, PyTuple_GetItem(keys, i), rc);
             return SHMS_RAISED;
@@ -161,8 +164,18 @@ static int check_names(PyObject *self, PyObject *keys) {
     return SHMS_OK;
 }
 
+/* The key of the next item, within a call. */
+static int next_key(struct shms_call *c, PyObject *object, const char **key, uint32_t *length, uint32_t *kind) {
+    struct shms_call one; /* its own: the key of a namespace is a call to find */
+    int rc = shms_call_key(&one, c->store, object, key, length, kind);
+    PyObject *before = c->name;
+    c->name = one.name;
+    Py_XDECREF(before);
+    return rc;
+}
+
 static int put_all(PyObject *self, PyObject *keys, struct item *items, struct shms_packed *buffer, uint64_t ttl,
-                   enum shms_mode mode, Py_ssize_t *done, Py_ssize_t *at) {
+                   enum shms_mode mode, const struct shms_generations *generations, Py_ssize_t *done, Py_ssize_t *at) {
     Py_ssize_t count = PyTuple_Size(keys), i = 0;
     struct shms_call c;
     int rc = shms_call_begin(&c, self);
@@ -171,8 +184,9 @@ static int put_all(PyObject *self, PyObject *keys, struct item *items, struct sh
         const char *key;
         uint32_t length, kind;
         if ((rc = pause_at(&c, i)) != SHMS_OK ||
-            (rc = shms_call_key(PyTuple_GetItem(keys, i), &key, &length, &kind)) != SHMS_OK)
+            (rc = next_key(&c, PyTuple_GetItem(keys, i), &key, &length, &kind)) != SHMS_OK)
             continue; /* ends the loop */
+        p->generations = generations;
         if (items[i].packed)
             p->body = (char *)buffer->bytes + items[i].at;
         p->mode = mode;
@@ -188,18 +202,23 @@ static int put_all(PyObject *self, PyObject *keys, struct item *items, struct sh
     return rc;
 }
 
-/* _put_many(keys, values, ttl, mode): how many were stored; on failure (status, how many, at which item, its bytes) */
+/* _put_many(keys, values, ttl, mode, tags): how many were stored; on failure (status, how many, at which item, its bytes) */
 PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) {
     uint64_t ttl;
-    if (argc != 4 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
+    struct shms_generations g;
+    const struct shms_generations *generations;
+    if (argc != 5 || !PyTuple_Check(args[0]) || !PyTuple_Check(args[1]) ||
         PyTuple_Size(args[0]) != PyTuple_Size(args[1])) {
-        PyErr_SetString(PyExc_TypeError, "put_many: two tuples of one length, ttl, mode");
+        PyErr_SetString(PyExc_TypeError, "put_many: two tuples of one length, ttl, mode, tags");
         return NULL;
     }
     enum shms_mode mode = (enum shms_mode)PyLong_AsLong(args[3]);
     if (PyErr_Occurred() || shms_call_ttl(self, args[2], "ttl", &ttl) != SHMS_OK ||
         check_names(self, args[0]) != SHMS_OK)
         return NULL;
+    int taken = shms_call_generations(self, 0, args[4], &g, &generations);
+    if (taken != SHMS_OK)
+        return shms_store_failed(self, Py_None, taken);
     Py_ssize_t count = PyTuple_Size(args[0]), done = 0, at = 0;
     struct item *items = calloc((size_t)count + 1, sizeof *items);
     struct shms_packed buffer;
@@ -207,7 +226,7 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     shms_packed_init(&buffer);
     int rc = items ? encode_all(self, args[0], args[1], items, &buffer, extension) : SHMS_NO_MEMORY;
     if (rc == SHMS_OK)
-        rc = put_all(self, args[0], items, &buffer, ttl, mode, &done, &at);
+        rc = put_all(self, args[0], items, &buffer, ttl, mode, generations, &done, &at);
     uint64_t asked = items ? items[at].put.length : 0;
     for (Py_ssize_t i = 0; items && i < count; i++)
         Py_XDECREF(items[i].bytes);
@@ -223,7 +242,7 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
 static int delete_one(struct shms_call *c, PyObject *key) {
     const char *bytes;
     uint32_t length, kind;
-    int rc = shms_call_key(key, &bytes, &length, &kind);
+    int rc = next_key(c, key, &bytes, &length, &kind);
     c->deadline = 0; /* the timeout is each item's */
     if (SHMS_LIKELY(rc == SHMS_OK))
         return shms_remove_one(c, bytes, length, kind, 0);

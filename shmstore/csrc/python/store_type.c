@@ -9,6 +9,7 @@
  *   _get_typed(key, default, type, touch) -> object
  *   _memory_of(array) -> (bytes, memory)    _unfit(key, buffer, length, room) -> exception     for get_into
  *   _hand_over(key) -> (object,) or None   for copies  _view_failure(key, status) -> exception
+ *   _no_tags(tags, count) -> exception
  *   _no_version(method, key, version), _no_count(method, key, argument, number), _no_create(method, key, create) -> exception
  *   _log_events(pid, deaths)
  *   _rescue(method, exception, arguments, keywords, tries) -> None, or (result,)     _add_over_unreadable(key, value, ttl) -> bool
@@ -278,7 +279,7 @@ struct condition {
 };
 static const struct condition always = {SHMS_SET, 0, 0};
 
-static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl_given,
+static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl_given, PyObject *tags,
                      const struct condition *condition, uint64_t *version) {
     struct shms_call c;
     struct shms_put p;
@@ -288,22 +289,27 @@ static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *t
     uint64_t ttl = SHMS_TTL_OF_HANDLE;
     if (ttl_given && shms_call_ttl(self, ttl_given, "ttl", &ttl) != SHMS_OK)
         return SHMS_RAISED;
-    int rc = shms_call_key(key, &bytes, &length, &kind);
+    struct shms_generations g;
+    shms_put_init(&p, condition->mode);
+    int rc = shms_call_key(&c, self, key, &bytes, &length, &kind);
+    p.keep_generations = condition->expected && tags == shms_module_of(self)->keep;
+    if (SHMS_LIKELY(rc == SHMS_OK)) /* before the value is made */
+        rc = shms_call_generations(self, kind, tags == shms_module_of(self)->keep ? NULL : tags, &g, &p.generations);
     if (SHMS_UNLIKELY(rc != SHMS_OK)) {
+        shms_call_end(&c);
         fail(self, key, rc, NOT_ASKED);
         return SHMS_RAISED;
     }
-    shms_put_init(&p, condition->mode);
     p.expected = condition->expected;
     p.keep_expiry = ttl == SHMS_TTL_KEEP;
     rc = shms_encode(self, key, value, &e, &p);
     if (SHMS_UNLIKELY(condition->cost) && rc == SHMS_OK)
         shms_cost_extension(&e, &p, condition->cost);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_enter(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, bytes, length, kind, &p);
-        shms_call_end(&c);
     }
+    shms_call_end(&c);
     shms_encoded_free(&e);
     *version = p.version;
     if (SHMS_LIKELY(rc == SHMS_OK || rc == SHMS_UNMET))
@@ -313,55 +319,55 @@ static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *t
 }
 
 /* For methods that tell whether their condition held. In a Cache, an entry that cannot be read is no obstacle to add. */
-static PyObject *put_if(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl,
+static PyObject *put_if(PyObject *self, PyObject *key, PyObject *value, PyObject *ttl, PyObject *tags,
                         const struct condition *condition) {
     uint64_t version;
-    int rc = put_value(self, key, value, ttl, condition, &version);
+    int rc = put_value(self, key, value, ttl, tags, condition, &version);
     if (rc == SHMS_UNMET && condition->mode == SHMS_ADD && ((struct shms_store_object *)self)->rescues)
-        return PyObject_CallMethod(self, "_add_over_unreadable", "OOO", key, value,
-                                   ttl ? ttl : shms_module_of(self)->fallback);
+        return PyObject_CallMethod(self, "_add_over_unreadable", "OOOO", key, value,
+                                   ttl ? ttl : shms_module_of(self)->fallback, tags ? tags : Py_None);
     return rc == SHMS_RAISED ? NULL : PyBool_FromLong(rc == SHMS_OK);
 }
 
 static PyObject *put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"key", "value", "ttl"};
-    static const struct shms_signature signature = {"put", names, 3, 2, 2};
-    PyObject *a[3] = {NULL, NULL, NULL};
+    static const char *const names[] = {"key", "value", "ttl", "tags"};
+    static const struct shms_signature signature = {"put", names, 4, 2, 2};
+    PyObject *a[4] = {NULL, NULL, NULL, NULL};
     uint64_t version;
     if (!shms_parse(&signature, args, count, keywords, a) ||
-        put_value(self, a[0], a[1], a[2], &always, &version) != SHMS_OK)
+        put_value(self, a[0], a[1], a[2], a[3], &always, &version) != SHMS_OK)
         return NULL;
     return PyLong_FromUnsignedLongLong(version);
 }
 
-/* _put_with_cost(key, value, ttl, ns): version */
+/* _put_with_cost(key, value, ttl, ns, tags): version */
 static PyObject *put_with_cost(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct condition condition = {SHMS_SET, 0, 0};
     uint64_t version;
-    if (count != 4) {
-        PyErr_SetString(PyExc_TypeError, "_put_with_cost() takes a key, a value, a ttl and nanoseconds");
+    if (count != 5) {
+        PyErr_SetString(PyExc_TypeError, "_put_with_cost() takes a key, a value, a ttl, nanoseconds and tags");
         return NULL;
     }
     condition.cost = PyLong_AsUnsignedLongLong(args[3]);
-    if (PyErr_Occurred() || put_value(self, args[0], args[1], args[2], &condition, &version) != SHMS_OK)
+    if (PyErr_Occurred() || put_value(self, args[0], args[1], args[2], args[4], &condition, &version) != SHMS_OK)
         return NULL;
     return PyLong_FromUnsignedLongLong(version);
 }
 
 static PyObject *add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"key", "value", "ttl"};
-    static const struct shms_signature signature = {"add", names, 3, 2, 2};
+    static const char *const names[] = {"key", "value", "ttl", "tags"};
+    static const struct shms_signature signature = {"add", names, 4, 2, 2};
     static const struct condition absent = {SHMS_ADD, 0, 0};
-    PyObject *a[3] = {NULL, NULL, NULL};
-    return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &absent) : NULL;
+    PyObject *a[4] = {NULL, NULL, NULL, NULL};
+    return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], a[3], &absent) : NULL;
 }
 
 static PyObject *replace(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"key", "value", "ttl"};
-    static const struct shms_signature signature = {"replace", names, 3, 2, 2};
+    static const char *const names[] = {"key", "value", "ttl", "tags"};
+    static const struct shms_signature signature = {"replace", names, 4, 2, 2};
     static const struct condition present = {SHMS_REPLACE, 0, 0};
-    PyObject *a[3] = {NULL, NULL, NULL};
-    return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], &present) : NULL;
+    PyObject *a[4] = {NULL, NULL, NULL, NULL};
+    return shms_parse(&signature, args, count, keywords, a) ? put_if(self, a[0], a[1], a[2], a[3], &present) : NULL;
 }
 
 static bool parse_version(PyObject *self, const char *method, PyObject *key, PyObject *object, uint64_t *version) {
@@ -376,14 +382,14 @@ static bool parse_version(PyObject *self, const char *method, PyObject *key, PyO
 }
 
 static PyObject *cas(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"key", "value", "version", "ttl"};
-    static const struct shms_signature signature = {"cas", names, 4, 3, 3};
+    static const char *const names[] = {"key", "value", "version", "ttl", "tags"};
+    static const struct shms_signature signature = {"cas", names, 5, 3, 3};
     struct condition unchanged = {SHMS_CAS, 0, 0};
-    PyObject *a[4] = {NULL, NULL, NULL, NULL};
+    PyObject *a[5] = {NULL, NULL, NULL, NULL, NULL};
     if (!shms_parse(&signature, args, count, keywords, a) ||
         !parse_version(self, "cas", a[0], a[2], &unchanged.expected))
         return NULL;
-    return put_if(self, a[0], a[1], a[3], &unchanged);
+    return put_if(self, a[0], a[1], a[3], a[4], &unchanged);
 }
 
 /* expected: the version to remove; 0 = any. True gone, False was not there, -1 raised */
@@ -391,11 +397,11 @@ static int erase(PyObject *self, PyObject *key, uint64_t expected) {
     struct shms_call c;
     const char *bytes;
     uint32_t length, kind;
-    int rc = shms_call_key(key, &bytes, &length, &kind);
-    if (rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK) {
+    int rc = shms_call_key(&c, self, key, &bytes, &length, &kind);
+    if (rc == SHMS_OK && (rc = shms_call_enter(&c, self)) == SHMS_OK)
         rc = shms_remove_one(&c, bytes, length, kind, expected);
-        shms_call_end(&c);
-    } else if (rc == SHMS_NO_KEY)
+    shms_call_end(&c);
+    if (rc == SHMS_NO_KEY)
         rc = shms_call_absent(self, key, true);
     if (rc == SHMS_OK || rc == SHMS_MISS || rc == SHMS_UNMET)
         return rc == SHMS_OK;
@@ -423,7 +429,7 @@ static PyObject *delete(PyObject *self, PyObject *const *args, Py_ssize_t count,
 static int assign(PyObject *self, PyObject *key, PyObject *value) {
     uint64_t version;
     if (value)
-        return put_value(self, key, value, NULL, &always, &version) == SHMS_OK ? 0 : -1;
+        return put_value(self, key, value, NULL, NULL, &always, &version) == SHMS_OK ? 0 : -1;
     int gone = erase(self, key, 0);
     if (gone == 0)
         shms_key_error(key);
@@ -462,6 +468,11 @@ GUARDED_PLAIN(shms_put_if, "_put_if_")
 GUARDED_PLAIN(shms_is_gone, "_is_gone")
 GUARDED_PLAIN(shms_wait_slice, "_wait_slice")
 GUARDED_PLAIN(put_with_cost, "_put_with_cost")
+GUARDED_ONE(shms_evict_tag, "evict_tag")
+GUARDED_ONE(shms_generations, "_generations")
+GUARDED_ONE(shms_inside, "_inside")
+GUARDED_ONE(shms_raw_key, "_raw_key")
+GUARDED_ONE(shms_clear_inside, "clear")
 
 /* What a call that returns an int says instead: that of the object; -1 with an exception. Takes the reference. */
 static Py_ssize_t number_of(PyObject *result) {
@@ -546,6 +557,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg) {
     if (state) /* a collection may come between allocate and the line behind it */
         Py_VISIT(state->module);
     Py_VISIT(((struct shms_store_object *)self)->copies);
+    Py_VISIT(((struct shms_store_object *)self)->path);
     return 0;
 }
 
@@ -560,6 +572,7 @@ static void unmake(PyObject *object) {
     PyObject *module = self->state->module;
     PyObject_GC_UnTrack(object);
     clear(object);
+    Py_CLEAR(self->path); /* not in clear(): a call in a cycle that is taken apart would leave the namespace */
     shms_close(self->handle);
     *self->link = self->next;
     if (self->next)
@@ -595,6 +608,12 @@ static PyMethodDef methods[] = {
     {"_value_and_life", shms_value_and_life_guarded, METH_O, NULL},
     {"_cost", shms_cost_guarded, METH_O, NULL},
     {"_put_with_cost", FAST(put_with_cost_guarded), METH_FASTCALL, NULL},
+    {"evict_tag", shms_evict_tag_guarded, METH_O, evict_tag_doc},
+    {"_generations", shms_generations_guarded, METH_O, NULL},
+    {"_confine", shms_confine, METH_O, NULL},
+    {"_raw_key", shms_raw_key_guarded, METH_O, NULL},
+    {"_inside", shms_inside_guarded, METH_NOARGS, NULL},
+    {"_clear_inside", shms_clear_inside_guarded, METH_NOARGS, NULL},
     {"_get_versioned", shms_get_versioned, METH_O, NULL},
     {"_version", shms_version, METH_O, NULL},
     {"_time_left", shms_time_left, METH_O, NULL},

@@ -56,8 +56,10 @@ static int wait_a_slice(PyObject *self, PyObject *key, struct waiting *w) {
     w->start = rc == SHMS_AGAIN ? shms_os_now() : 0;
     if (rc == SHMS_AGAIN && w->slice) {
         shms_call_count(&c);
-        if (!c.counted)
+        if (!c.counted) {
+            shms_call_end(&c);
             return SHMS_CLOSED;
+        }
         shms_fetch_add_acq_rel(&s->calls_without_gil, 1);
         PyThreadState *state = PyEval_SaveThread();
         rc = shms_wait(s, &n, w->has_after, w->after, w->start, w->slice, w->spin, &w->version);

@@ -14,10 +14,27 @@ struct walk {
     PyObject_HEAD PyObject *store, *prefix, *batch; /* a batch is NULL before the first */
     Py_ssize_t next;                                /* in the batch */
     struct shms_walk at;                            /* without the prefix */
+    uint64_t inside;                                /* the id of the namespace, if it is one of a namespace */
 };
+
+/* The same walk, in the keys of the namespace. *prefix: memory that the caller frees. */
+static int walk_inside(struct walk *w, struct shms_walk *at, uint8_t **prefix) {
+    bool any = at->kind == SHMS_WALK_ALL;
+    uint8_t *to = *prefix = PyMem_Malloc(sizeof w->inside + 1 + at->prefix_length);
+    if (!to)
+        return SHMS_NO_MEMORY;
+    memcpy(to, &w->inside, sizeof w->inside);
+    to[sizeof w->inside] = at->kind & SHMS_FLAG_BYTES_KEY ? 'b' : 's';
+    memcpy(to + sizeof w->inside + 1, at->prefix, at->prefix_length);
+    at->prefix = to;
+    at->prefix_length = any ? sizeof w->inside : at->prefix_length + sizeof w->inside + 1;
+    at->kind = SHMS_FLAG_INSIDE;
+    return SHMS_OK;
+}
 
 static int fetch(struct walk *w, uint8_t *buffer, uint64_t *filled) {
     struct shms_call c;
+    uint8_t *inside = NULL;
     char *prefix;
     Py_ssize_t length;
     if (PyBytes_AsStringAndSize(w->prefix, &prefix, &length) < 0)
@@ -25,15 +42,20 @@ static int fetch(struct walk *w, uint8_t *buffer, uint64_t *filled) {
     int rc = shms_call_begin(&c, w->store);
     w->at.prefix = prefix;
     w->at.prefix_length = (uint32_t)length;
+    struct shms_walk at = w->at;
+    if (SHMS_UNLIKELY(shms_is_inside(w->store)) && rc == SHMS_OK && (rc = shms_inside_id(&c, &w->inside)) == SHMS_OK &&
+        at.kind != SHMS_FLAG_KEPT)
+        rc = walk_inside(w, &at, &inside);
     if (rc == SHMS_OK)
-        rc = shms_walk(c.h->s, &w->at, buffer, BATCH, filled);
+        rc = shms_walk(c.h->s, &at, buffer, BATCH, filled);
+    w->at.cursor = at.cursor;
+    PyMem_Free(inside);
     shms_call_end(&c);
     return rc;
 }
 
-static PyObject *key(struct walk *w, const uint8_t *at, uint32_t mark) {
-    Py_ssize_t length = mark & 0x7fffffff;
-    if (mark >> 31)
+static PyObject *text_or_bytes(struct walk *w, const uint8_t *at, Py_ssize_t length, bool is_bytes) {
+    if (is_bytes)
         return PyBytes_FromStringAndSize((const char *)at, length);
     PyObject *text = PyUnicode_DecodeUTF8((const char *)at, length, NULL);
     if (!text && PyErr_ExceptionMatches(PyExc_UnicodeDecodeError)) { /* no handler ran that could have raised it */
@@ -43,13 +65,26 @@ static PyObject *key(struct walk *w, const uint8_t *at, uint32_t mark) {
     return text;
 }
 
+/* Of a namespace: without what stands before the user's key, or behind one of the store's own. NULL without an exception:
+ * it is that of another namespace. */
+static PyObject *key_inside(struct walk *w, const uint8_t *at, Py_ssize_t length) {
+    enum { ID = 8, HEAD = ID + 1 };
+    if (w->at.kind != SHMS_FLAG_KEPT)
+        return length < HEAD ? NULL : text_or_bytes(w, at + HEAD, length - HEAD, at[ID] == 'b');
+    return length < HEAD || at[length - HEAD] || memcmp(at + length - ID, &w->inside, ID) != 0
+               ? NULL
+               : text_or_bytes(w, at, length - HEAD, true);
+}
+
 static PyObject *list_of(struct walk *w, const uint8_t *at, const uint8_t *end) {
     PyObject *keys = PyList_New(0);
     while (keys && at < end) {
         uint32_t mark;
         memcpy(&mark, at, 4);
-        PyObject *one = key(w, at + 4, mark);
-        if (!one || PyList_Append(keys, one) < 0)
+        Py_ssize_t length = mark & 0x7fffffff;
+        PyObject *one = SHMS_LIKELY(!shms_is_inside(w->store)) ? text_or_bytes(w, at + 4, length, mark >> 31)
+                                                               : key_inside(w, at + 4, length);
+        if (one ? PyList_Append(keys, one) < 0 : PyErr_Occurred() != NULL)
             Py_CLEAR(keys);
         Py_XDECREF(one);
         at += 4 + (mark & 0x7fffffff);
@@ -135,13 +170,25 @@ static PyObject *iterate(PyObject *self) {
     return new(shms_module_of(keys->store)->walk_type, keys->store, keys->prefix, keys->at);
 }
 
-static Py_ssize_t length(PyObject *self) {
-    PyObject *walk = iterate(self), *one;
+/* Takes the reference. */
+static Py_ssize_t count(PyObject *walk, Py_ssize_t most) {
+    PyObject *one;
     Py_ssize_t count = 0;
-    for (; walk && (one = next(walk)); count++)
+    for (; walk && count < most && (one = next(walk)); count++)
         Py_DECREF(one);
     Py_XDECREF(walk);
     return PyErr_Occurred() ? -1 : count;
+}
+
+static Py_ssize_t length(PyObject *self) { return count(iterate(self), PY_SSIZE_T_MAX); }
+
+Py_ssize_t shms_walk_length(PyObject *self, bool any) {
+    struct shms_walk all = {0, UINT64_MAX, NULL, 0, SHMS_WALK_ALL, any ? 1 : KEYS_AT_ONCE};
+    PyObject *prefix = PyBytes_FromStringAndSize("", 0);
+    Py_ssize_t found =
+        prefix ? count(new(shms_module_of(self)->walk_type, self, prefix, all), any ? 1 : PY_SSIZE_T_MAX) : -1;
+    Py_XDECREF(prefix);
+    return found;
 }
 
 static int traverse(PyObject *self, visitproc visit, void *arg) {

@@ -121,6 +121,7 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
     op.keep_expiry = put->keep_expiry;
+    op.same_generations = put->same_generations;
     op.only_replaces =
         put->mode == SHMS_REPLACE || put->mode == SHMS_INCR_PRESENT || (put->mode == SHMS_CAS && put->expected);
     rc = reserve(c, &op, put);
@@ -163,11 +164,62 @@ static int without_room(struct shms_call *c, const char *key, uint32_t length, u
     return met ? rc : SHMS_UNMET;
 }
 
+/* With these generations in front of whatever else is in the extension. */
+static int put_tagged(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put,
+                      const struct shms_generations *g) {
+    uint8_t extension[SHMS_EXT_MAX];
+    const void *others = put->extension;
+    uint32_t others_length = put->extension_length;
+    if (g->count) {
+        put->extension_length = shms_generations_extension(extension, g, others, others_length);
+        put->extension = extension;
+    }
+    int rc = put_once(c, key, length, kind, put);
+    put->extension = others;
+    put->extension_length = others_length;
+    return rc;
+}
+
+/* With those that the entry has. Another process may have given it others meanwhile: then once more. */
+static int put_keeping(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
+    static const struct shms_generations none = {0};
+    struct shms_generations g;
+    struct shms_key n;
+    struct shms_entry f;
+    int rc;
+    do {
+        shms_key_init(c->h->s, &n, key, length, kind);
+        rc = shms_find(c->h->s, &n, &f);
+        if (rc == SHMS_OK) {
+            shms_generations_copy(f.extension, f.extension_length, &g);
+            rc = shms_entry_unchanged(&f) ? SHMS_OK : SHMS_AGAIN;
+        }
+        put->same_generations = rc == SHMS_OK;
+        if (rc == SHMS_OK || rc == SHMS_MISS)
+            rc = put_tagged(c, key, length, kind, put,
+                            rc == SHMS_OK      ? &g
+                            : put->generations ? put->generations
+                                               : &none);
+    } while ((rc == SHMS_AGAIN || rc == SHMS_BUSY) && (rc = shms_call_wait(c, NULL, 0)) == SHMS_OK);
+    put->same_generations = false;
+    return rc;
+}
+
+/* incr tries it as if the entry had no generations but those of a new one. */
+static int put_any(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
+    int rc = SHMS_AGAIN;
+    if (SHMS_LIKELY(!put->generations && !put->keep_generations))
+        rc = put_once(c, key, length, kind, put);
+    else if (!put->keep_generations)
+        rc = put_tagged(c, key, length, kind, put, put->generations);
+    return SHMS_LIKELY(rc != SHMS_AGAIN) ? rc : put_keeping(c, key, length, kind, put);
+}
+
 int shms_put_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
     int rc = shms_handle_may_write(c->h);
     if (SHMS_LIKELY(rc == SHMS_OK))
         do
-            rc = put_once(c, key, length, kind, put);
+            rc = put_any(c, key, length, kind, put);
         while (SHMS_UNLIKELY(rc == SHMS_FORKED));
     return SHMS_LIKELY(rc == SHMS_OK) ? rc : without_room(c, key, length, kind, put, rc);
 }
@@ -220,6 +272,21 @@ uint32_t shms_codec_extension(uint8_t *extension, const char *name, Py_ssize_t l
     memcpy(extension + 8, &type, 2);
     memcpy(extension + 10, &bytes, 2);
     memcpy(extension + 12, name, (size_t)length);
+    return total;
+}
+
+uint32_t shms_generations_extension(uint8_t *extension, const struct shms_generations *g, const void *others,
+                                    uint32_t others_length) {
+    uint32_t at = shms_generations_bytes(g->count), more = others ? others_length - 8 : 0, total = at + more, zero = 0;
+    uint16_t type = SHMS_EXT_GENERATIONS, bytes = (uint16_t)(4 + 8 * g->count);
+    memcpy(extension, &total, 4);
+    memcpy(extension + 4, &zero, 4);
+    memcpy(extension + 8, &type, 2);
+    memcpy(extension + 10, &bytes, 2);
+    memcpy(extension + 12, &g->count, 4);
+    memcpy(extension + SHMS_EXT_WORDS, g->words, g->count * 8ull);
+    if (more)
+        memcpy(extension + at, (const uint8_t *)others + 8, more);
     return total;
 }
 
@@ -276,12 +343,15 @@ PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
         return NULL;
     p.body = body;
     p.length = (uint64_t)bytes;
-    int rc = shms_call_key(args[0], &key, &length, &kind);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_begin(&c, self)) == SHMS_OK)) {
+    int rc = shms_call_key(&c, self, args[0], &key, &length, &kind);
+    struct shms_generations g;
+    if (SHMS_LIKELY(rc == SHMS_OK))
+        rc = shms_call_generations(self, kind, NULL, &g, &p.generations);
+    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_enter(&c, self)) == SHMS_OK)) {
         p.expiry = shms_call_expiry(&c, ttl);
         rc = shms_put_one(&c, key, length, kind, &p);
-        shms_call_end(&c);
     }
+    shms_call_end(&c);
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromUnsignedLongLong(p.version);
     if (rc == SHMS_UNMET)

@@ -65,6 +65,9 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     h->hints_offset = g->hints;
     h->classes_offset = g->classes;
     h->page_bits_offset = g->page_bits;
+    h->generations_offset = g->generations;
+    h->counters = SHMS_COUNTERS;
+    h->counters_of_namespaces = SHMS_COUNTERS_OF_NAMESPACES;
     h->ghosts_offset = g->ghosts;
     h->ghost_sets = g->ghost_sets;
     h->pages_offset = g->pages;

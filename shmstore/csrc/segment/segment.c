@@ -49,6 +49,7 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients
     g->pin_bits = next_region(&at, (g->client_count + 63) / 64 * 8, SHMS_LINE);
     g->classes = next_region(&at, SHMS_CLASSES * sizeof(struct shms_class), SHMS_LINE);
     g->clients = next_region(&at, (uint64_t)g->client_count * g->client_size, SHMS_PAGE);
+    g->generations = next_region(&at, SHMS_COUNTERS * 8, SHMS_PAGE);
     if (evicts) { /* a ghost for each slot */
         g->ghost_sets = (g->bucket_count * SHMS_BUCKET_SLOTS + SHMS_GHOST_WAYS - 1) / SHMS_GHOST_WAYS;
         g->ghosts = next_region(&at, g->ghost_sets * SHMS_GHOST_WAYS * 2, SHMS_LINE);
@@ -126,6 +127,9 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     uint64_t slots = h->slots_offset, due = h->due_offset, summary = h->summary_offset, hints = h->hints_offset;
     uint64_t clients = h->clients_offset, pin_bits = h->pin_bits_offset, classes = h->classes_offset;
     uint64_t page_bits = h->page_bits_offset, pages = h->pages_offset, ghosts = h->ghosts_offset;
+    uint64_t generations = h->generations_offset;
+    s->counters = h->counters;
+    s->counters_of_namespaces = h->counters_of_namespaces;
     s->ghost_sets = h->ghost_sets;
     s->number_multiplier = h->number_multiplier;
     s->number_xor = h->number_xor;
@@ -135,12 +139,14 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     if (s->bucket_count < 1 || s->bucket_count > 0xffffffffull / SHMS_BUCKET_SLOTS || s->client_count < 1 ||
         s->client_count > SHMS_CLIENTS_MAX || s->client_size < 1024 || s->client_size > 1 << 16 ||
         s->client_size % SHMS_LINE || s->heap_pages < 1 || s->heap_pages > s->size / SHMS_PAGE ||
-        !(s->number_multiplier & 1) || s->ghost_sets > s->size / SHMS_GHOST_WAYS)
+        !(s->number_multiplier & 1) || s->ghost_sets > s->size / SHMS_GHOST_WAYS || s->counters > SHMS_COUNTERS_MAX ||
+        (s->counters && (s->counters_of_namespaces < 1 || s->counters_of_namespaces >= s->counters)))
         return SHMS_CORRUPT;
     s->table_pages = (s->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS;
     s->group_count = (s->bucket_count + SHMS_GROUP_BUCKETS - 1) / SHMS_GROUP_BUCKETS;
     if (!region_fits(pin_bits, (s->client_count + 63) / 64 * 8, s->size, SHMS_LINE) ||
         !region_fits(clients, (uint64_t)s->client_count * s->client_size, s->size, SHMS_LINE) ||
+        (s->counters && !region_fits(generations, s->counters * 8ull, s->size, SHMS_PAGE)) ||
         !region_fits(summary, (s->table_pages + 63) / 64 * 8, s->size, SHMS_LINE) ||
         !region_fits(due, s->group_count * 8, s->size, SHMS_LINE) ||
         !region_fits(slots, s->bucket_count * SHMS_LINE, s->size, SHMS_PAGE) ||
@@ -159,6 +165,7 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->buckets = (struct shms_bucket *)(base + slots);
     s->hints = (_Atomic uint8_t *)(base + hints);
     s->ghosts = (_Atomic uint16_t *)(base + ghosts);
+    s->generations = (_Atomic uint64_t *)(base + generations);
     /* A table that is fuller than seven eighths makes probes long. */
     s->entries_max = s->ghost_sets ? shms_min(h->max_entries ? h->max_entries : UINT64_MAX,
                                               shms_max(s->bucket_count * SHMS_BUCKET_SLOTS * 7 / 8, 1))

@@ -45,7 +45,9 @@ struct shms_store {
     bool without_slot; /* a forked child for which there was none: read-only until it claims one (handle.c) */
     struct shms_header *header;
     struct shms_bucket *buckets;
-    _Atomic uint64_t *summary, *due, *pin_bits;
+    _Atomic uint64_t *summary, *due, *pin_bits, *generations;
+    uint32_t counters, counters_of_namespaces; /* 0: there are none (generations.h) */
+    uint64_t counters_committed;               /* a bit for each page of them that this process has committed */
     _Atomic uint8_t *hints;
     _Atomic uint16_t *ghosts;
     uint8_t *clients;
@@ -91,9 +93,13 @@ struct shms_store {
     uint64_t recovered_at;             /* coarse clock when all clients were looked at for want of room (op.c) */
     uint32_t recover_cursor;           /* and where the next look at clients, due words, pages begins */
     uint64_t room_group, tidy_page;
-    uint64_t hunt_page;       /* where the next hunt for free pages looks (compact.c), */
-    uint64_t run_found;       /* and what the last one has found, + 1 (span.c) */
-    uint64_t sweep_cursor;    /* next group of buckets to sweep (expire.c) */
+    uint64_t hunt_page;    /* where the next hunt for free pages looks (compact.c), */
+    uint64_t run_found;    /* and what the last one has found, + 1 (span.c) */
+    uint64_t sweep_cursor; /* next group of buckets to sweep (expire.c) */
+    struct shms_round {    /* over all groups, for what is outdated */
+        uint64_t outdated; /* header.outdated at its beginning */
+        bool passed_over;  /* something was left */
+    } sweep_round, due_round;
     _Atomic uint64_t seen_at; /* slot in which the last entry was found (walk.c) */
     _Atomic uint64_t
         unmarked[SHMS_UNMARKED_REMEMBERED]; /* clients without liveness mark, and since when (liveness.c) */
@@ -121,7 +127,8 @@ struct shms_geometry {
     uint64_t size, segment_size, max_entries; /* size: as asked for, in whole pages */
     uint32_t client_count, client_size;
     uint64_t bucket_count, heap_pages;
-    uint64_t pin_bits, classes, clients, summary, due, hints, ghosts, page_bits, pages, slots, heap; /* offsets */
+    uint64_t pin_bits, classes, clients, generations, summary, due, hints, ghosts, page_bits, pages, slots,
+        heap; /* offsets */
     uint64_t ghost_sets;
 };
 /* max_entries, max_clients: 0 = the default. evicts: it is a cache. unit: the segment is a multiple of it, a page or a
@@ -162,6 +169,7 @@ static inline uint64_t shms_hash_of(const struct shms_store *s, const void *key,
  *                                   shms_bucket_use, before it sets the bit of the summary
  *   page bits and pages             the process that raises pages_high (span.c)
  *   the heap                        the process that opens a span, before any block of it is free (span.c)
+ *   a page of the generations       the process that puts or evicts by a counter of it (generations.c)
  *   the hints of a cache            with their page of the slot table
  *   the ghosts of a cache           the creator
  * The hints of other stores are never touched. */

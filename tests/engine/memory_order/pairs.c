@@ -164,6 +164,29 @@ static struct program publish_then_due(int mutation) {
                    {0});
 }
 
+/* generations.h: a reader finds no older generation than that in the entry. 0 counter, 1 slot; the put has it in register 0. */
+static bool taken_for_outdated(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 1 && R(w, 2) == 0; }
+static struct program generation_then_publish(int mutation) {
+    return PROGRAM(taken_for_outdated,
+                   {{ADD(0, 1, AR, 7)},
+                    {LOAD(0, ACQ, 0), CAS(1, 0, 1, M(1, RLX, AR), 6)},
+                    {LOAD(1, M(2, RLX, ACQ), 1), UNLESS(1, 1), LOAD(0, ACQ, 2)}},
+                   {0});
+}
+/* generations.c: who finds the entries gone sees what was done before they were evicted. 0 counter; 1 stands for that. */
+static bool not_done(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 0; }
+static struct program evict_then_gone(int mutation) {
+    return PROGRAM(not_done,
+                   {{STORE(1, 1, RLX), ADD(0, 1, M(1, RLX, AR), 7)}, {LOAD(0, M(2, RLX, ACQ), 0), LOAD(1, RLX, 1)}},
+                   {0});
+}
+/* expire.c: a round that counts an eviction sees the counter moved on. 0 header.outdated, 1 counter. */
+static struct program counter_then_outdated(int mutation) {
+    return PROGRAM(not_done,
+                   {{ADD(1, 1, AR, 7), ADD(0, 1, M(1, RLX, AR), 6)}, {LOAD(0, M(2, RLX, ACQ), 0), LOAD(1, ACQ, 1)}},
+                   {0});
+}
+
 /* segment.h: whoever knows of an entry finds its page marked. 0 bit, 1 slot; the reader knows by the slot. */
 static bool overlooked(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 0; }
 static struct program summary(int mutation) {
@@ -260,6 +283,9 @@ static const struct {
     {"records-slot-records", records_slot_records, 2},
     {"records-slot-records", left_its_record, 2},
     {"publish-then-due", publish_then_due, 2},
+    {"generation-then-publish", generation_then_publish, 2},
+    {"evict-then-gone", evict_then_gone, 2},
+    {"counter-then-outdated", counter_then_outdated, 2},
     {"summary", summary, 2},
     {"word-then-owner", word_then_owner, 2},
     {"record-then-owner", record_then_owner, 2},

@@ -55,6 +55,8 @@ WRITES = {
     "decr": lambda s: s.decr("x"),
     "touch": lambda s: s.touch("k", 60),
     "expire": lambda s: s.expire("k", 2**40),
+    "evict_tag": lambda s: s.evict_tag("t"),
+    "namespace": lambda s: s.namespace("n").put("x", 2),
     "expire_due": lambda s: s.expire_due(),
     "put_many": lambda s: s.put_many({"k": 2, "x": 2}),
     "add_many": lambda s: s.add_many([("x", 2)]),

@@ -22,7 +22,7 @@ CALLS = {**READS, **WRITES}
 # They are for people, or for those who administrate: they say what is wrong.
 SAY = {"stats", "info", "clients", "check", "compact", "recover", "destroy"}
 # They answer with the function, or are no values.
-APART = {"get_or_set", "aget_or_set", "memoize", "lock", "lease", "semaphore", "barrier"}
+APART = {"namespace", "get_or_set", "aget_or_set", "memoize", "lock", "lease", "semaphore", "barrier"}
 # What each call returns for a cache that does not work; a class is what it raises, as for an absent key.
 MISSES = {
     "get": lambda s: s.get("k", 5) == 5,

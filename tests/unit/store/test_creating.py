@@ -186,7 +186,9 @@ def set_word(memory, offset, value):
     memory[offset : offset + 8] = value.to_bytes(8, "little")
 
 
-BESIDE = 12288 + 1024 * 4096  # header, pin bits, classes and client slots: beside the size that is asked for
+BESIDE = (
+    12288 + 1024 * 4096 + 131072
+)  # header, pin bits, classes, client slots and generations: beside the size that is asked for
 
 
 def blank(number, size, mode=0o600):

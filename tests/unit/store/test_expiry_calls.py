@@ -324,14 +324,14 @@ def test_describe(make):
     version = store.put("k", [1, 2], ttl=60)
     found = store.describe("k")
     assert (found.size, found.codec, found.version, round(found.ttl)) == (3, "msgpack", version, 60)
-    assert found.as_dict().keys() == {"size", "codec", "version", "ttl", "frequency"} and isinstance(
+    assert found.as_dict().keys() == {"size", "codec", "version", "ttl", "frequency", "tags"} and isinstance(
         found, shmstore.EntryInfo
     )
     with pytest.raises(AttributeError):
         found.size = 4
     version = store.put(b"k", bytes(100_000))
     assert store.describe(b"k") == shmstore.EntryInfo(
-        size=100_005, codec="msgpack", version=version, ttl=None, frequency=None
+        size=100_005, codec="msgpack", version=version, ttl=None, frequency=None, tags=0
     )
     store.put("k", 1, ttl=0.001)
     time.sleep(0.002)

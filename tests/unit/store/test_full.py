@@ -314,5 +314,5 @@ def test_the_segment_has_room_for_all_that_was_asked(create):
         info = store.info()
         assert size <= info.size < size + 4096
         # Beside it: the header, and client slots, whose memory is used only by clients.
-        assert sysv.shmctl(info.id, sysv.IPC_STAT).size == info.size + more + 12288 + info.max_clients * 4096
+        assert sysv.shmctl(info.id, sysv.IPC_STAT).size == info.size + more + 12288 + 131072 + info.max_clients * 4096
         store.destroy()

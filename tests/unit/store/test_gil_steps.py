@@ -48,7 +48,7 @@ CALLS = {
     "len(keys()) of none": lambda store, seen: zip(seen(1), map(len, [store.keys("x")]), seen(1)),
     "get_many": lambda store, seen: zip(seen(1), map(store._get_many, [KEYS_OF_ALL]), seen(1)),
     "put_many": lambda store, seen: zip(
-        seen(1), map(store._put_many, [KEYS_OF_ALL], [tuple(range(ENTRIES))], [None], [many.SET]), seen(1)
+        seen(1), map(store._put_many, [KEYS_OF_ALL], [tuple(range(ENTRIES))], [None], [many.SET], [None]), seen(1)
     ),
     "delete_many": lambda store, seen: zip(seen(1), map(store._delete_many, [KEYS_OF_ALL]), seen(1)),
 }

@@ -1,0 +1,51 @@
+"""Namespaces: handles whose keys are all within one. How they work: csrc/python/inside.c."""
+
+from __future__ import annotations
+
+from shmstore import errors
+from shmstore._core import lib
+from shmstore._store.keys import raw_key
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from shmstore._store.keys import EntryKey
+    from shmstore.store import Store
+
+    _S = TypeVar("_S", bound=Store[Any])
+
+__all__ = ["namespace", "require_store"]
+
+NAME_MAX = 255  # bytes
+DEPTH_MAX = 16
+
+
+def namespace(store: _S, name: EntryKey) -> _S:
+    """A handle of its own, as unpickling makes one: attached to that very store, and within the namespace."""
+    if store.closed:
+        raise store._fail(lib.SHMS_CLOSED)
+    if store._options.on_error == "raise" and (status := lib.shms_usable(store._handle)) != lib.SHMS_OK:
+        store._reopen(status)  # as every call of a cache does
+    where = f"store {store._key.shown}"
+    raw, kind = raw_key(where, name)
+    if not 0 < len(raw) <= NAME_MAX:
+        raise errors.InvalidKey(f"{where}: the name of a namespace has 1 to {NAME_MAX} bytes, not {len(raw)}")
+    path = (*store._options.namespace, (b"b" if kind else b"s") + raw)
+    if len(path) > DEPTH_MAX:
+        raise errors.InvalidKey(
+            f"{where}: namespaces are nested up to {DEPTH_MAX} levels, and {name!r} would be one more"
+        )
+    attach, (cls, key, place, options, *more) = store.__reduce__()
+    *which, shown = key
+    inside: _S = attach(cls, (*which, f"{shown} / {name!r}"), place, {**options, "namespace": path}, *more)
+    if not store._options.readonly:
+        inside._inside()  # what is wrong shows here
+    return inside
+
+
+def require_store(store: Store[Any], method: str) -> None:
+    if store._options.namespace:
+        raise TypeError(
+            f"store {store._key.shown}: {method}() is about the whole store: call it there, or clear() the namespace"
+        )
