@@ -2,7 +2,6 @@
 
 import pathlib
 import sys
-import threading
 
 import pytest
 
@@ -11,14 +10,6 @@ import shmstore
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from calls import CODE, Point, decode_point, encode_point, fill
-
-
-@pytest.fixture(autouse=True)
-def no_thread_of_earlier_tests():
-    """A waiter that was cancelled ends a moment later, and gives up what it had mapped."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("shmstore-"):
-            thread.join(60)
 
 
 @pytest.fixture
