@@ -71,7 +71,7 @@ def test_one_thread_for_all(store):
     async def main():
         before = threads()
         tasks = await begun(*[store.wait_async(f"k{i}", timeout=LONG) for i in range(MANY)])
-        assert threads() == before + 1
+        assert threads() <= before + 1  # one of a former test lingers for a moment, and may serve again
         order = list(range(MANY))
         random.Random(5).shuffle(order)
         versions = {}
