@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shmstore._base.durations import Duration
     from shmstore._store.keys import EntryKey
 
-__all__ = ["add", "handle", "put", "put_many"]
+__all__ = ["add", "handle", "put", "put_many", "versioned"]
 
 _log = logging.getLogger("shmstore")
 _handles: dict[tuple[str, str], Cache[Any]] = {}
@@ -42,6 +42,16 @@ def handle(name: Any, options: Mapping[str, Any]) -> Cache[Any]:
         _handles.pop(identity, None)
         found = None
     return found if found is not None else _handles.setdefault(identity, Cache(name, **options))
+
+
+def versioned(cache: Cache[Any], key: EntryKey) -> tuple[Any, int] | None:
+    """The value and its version, for cas(). None: it is absent, or, with on_error="miss", something is wrong."""
+    try:
+        return cache.get_versioned(key)
+    except KeyError as error:
+        if is_foreign(error):
+            raise
+        return None
 
 
 def put(cache: Cache[Any], key: EntryKey, value: Any, ttl: Duration | None) -> bool:

@@ -79,7 +79,7 @@ class ShmCache(BaseCache):
         if _cas_token is None:
             _shared.put(self._cache, key, value, ttl or None)
             return True
-        found = self._cache._value_and_version(key)
+        found = _shared.versioned(self._cache, key)
         if found is None or found[0] != _cas_token:
             return 0
         return int(self._cache.cas(key, value, found[1], ttl=ttl or None))
@@ -127,7 +127,7 @@ class ShmCache(BaseCache):
         return getattr(self._cache, command)(*args, **kwargs)
 
     async def _redlock_release(self, key: Any, value: Any) -> int:
-        found = self._cache._value_and_version(_plain(key))
+        found = _shared.versioned(self._cache, _plain(key))
         return int(found is not None and found[0] == value and self._cache.delete(_plain(key), found[1]))
 
 

@@ -101,3 +101,23 @@ def test_clear_of_a_namespace(cache: ShmCache) -> None:
     run(cache.multi_set([("a:1", 1), ("b:1", 2)]))
     run(cache.clear(namespace="a:"))
     assert run(cache.multi_get(["a:1", "b:1"])) == [None, 2]
+
+
+def test_a_cache_that_cannot_be_opened_is_a_miss(key: str) -> None:
+    shmstore.Store[Any](key, size="1M")  # not a cache
+    cache = ShmCache(key, on_error="miss")
+
+    async def calls() -> list[Any]:
+        await cache.set("a", 1)
+        await cache.add("b", 1)
+        async with OptimisticLock(cache, "a"):
+            pass
+        return [
+            await cache.get("a"),
+            await cache.multi_get(["a"]),
+            await cache.exists("a"),
+            await cache.increment("a"),
+            await cache._redlock_release("a", 1),
+        ]
+
+    assert run(calls()) == [None, [None], False, 1, 0]

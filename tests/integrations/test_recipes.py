@@ -29,6 +29,7 @@ SECTIONS = {
     "aiocache": ("aiocache", "shop", ""),
     "joblib.Memory": ("joblib", "results", ""),
     "Litestar": ("litestar", "shop", ""),
+    "Starlette and FastAPI": ("starlette.testclient", "shop-pages", ""),
     "prometheus_client": ("prometheus_client", "shop-metrics", ""),
 }
 
