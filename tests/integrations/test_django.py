@@ -224,7 +224,7 @@ def test_async_calls_use_no_thread(cache: ShmCache) -> None:
 
     before = threading.active_count()
     asyncio.run(calls())
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
     asyncio.run(cache.aclear())
     assert cache.get("c") is None
 

@@ -208,7 +208,7 @@ def test_stampede_of_threads(store):
 
 
 def test_stampede_of_coroutines(store):
-    calls = []
+    calls, before = [], threading.active_count()
 
     async def compute():
         calls.append(1)
@@ -217,7 +217,7 @@ def test_stampede_of_coroutines(store):
 
     async def main():
         assert await asyncio.gather(*[store.aget_or_set("k", compute) for _ in range(1000)]) == [42] * 1000
-        assert threading.active_count() == 1
+        assert threading.active_count() <= before  # that of an earlier test may just end
 
     asyncio.run(main())
     assert calls == [1] and held(store) == []
