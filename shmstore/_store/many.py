@@ -183,9 +183,13 @@ def clear(store: Store[Any]) -> int:
 
 def popitem(store: Store[Any]) -> tuple[EntryKey, Any]:
     require_writing(store)  # before an entry is decoded that will not be taken
-    unreadable: list[EntryKey] = []
+    unreadable: dict[EntryKey, None] = {}
     start = store._popped_at
-    for first, end in ((start, _END), (0, start)):
+    likely = store._likely_slot(start)
+    ranges = ((start, _END), (0, start)) if likely is not None else ()
+    if likely != start and likely is not None:
+        ranges = ((likely, likely + 1), *ranges)
+    for first, end in ranges:
         walk = store._walk(b"", ALL_KEYS, first, end, 1)
         for key in walk:
             try:
@@ -193,16 +197,17 @@ def popitem(store: Store[Any]) -> tuple[EntryKey, Any]:
             except errors.CodecError as error:
                 if is_foreign(error):
                     raise
-                unreadable.append(key)
+                unreadable[key] = None
                 continue
             if value is not MISSING:
-                store._popped_at = walk.cursor
+                if first != likely or likely == start:
+                    store._popped_at = walk.cursor
                 return key, value
     if not unreadable:
         raise KeyError(f"store {store._key.shown} is empty")
     raise KeyError(
         f"store {store._key.shown} has no entry left that this handle can read, and {len(unreadable)} that it cannot "
-        f"({unreadable[0]!r} first): get() says why; delete() or pop() with a default removes one"
+        f"({next(iter(unreadable))!r} first): get() says why; delete() or pop() with a default removes one"
     )
 
 

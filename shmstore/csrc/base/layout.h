@@ -212,7 +212,8 @@ enum {
     SHMS_USED_BLOCKS,        /* used counters: entries that this client published less those it took out; */
     SHMS_USED_BYTES,         /* and the capacity of their blocks */
     SHMS_EVICTIONS_BY_COUNT, /* for max_entries; SHMS_EVICTIONS: for memory */
-    SHMS_MOVES
+    SHMS_MOVES,
+    SHMS_LAST_SLOT /* no counter, but a hint: 1 + the slot in which this client published a new key last */
 };
 /* ---- used counter: 63..48 the generation of the slot's owner; 47..0 the figure, modulo 2^48. */
 #define SHMS_USED(w) ((w) & 0xffffffffffffull)

@@ -72,6 +72,7 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
                 if (SHMS_UNLIKELY(shms_evicts(s)))
                     shms_policy_enter(s, *number, op->key.hash); /* E2 */
                 shms_used_count(s, op->record);
+                shms_store_relaxed(&s->me->counters[SHMS_LAST_SLOT], *number + 1ull);
                 op->block = 0;
                 return (int)d;
             }

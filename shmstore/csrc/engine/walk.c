@@ -1,9 +1,12 @@
 /* walk.c: the contract is in walk.h. */
 #include "engine/walk.h"
 
+#include "engine/clients.h"
 #include "engine/expire.h"
 
 #define SHMS_NOT_OF_USERS (SHMS_FLAG_KEPT | SHMS_FLAG_INSIDE) /* what a walk through all does not visit */
+#define SLOTS_NEAR 56u                                        /* of eight buckets */
+#define CLIENTS_ASKED 64u                                     /* more are not asked: the table is walked */
 #define RETRIES_MAX 100000u                                   /* how often one call may be overtaken by writers */
 
 /* The first slot at or after `slot` in a used page; UINT64_MAX at the end. */
@@ -101,8 +104,49 @@ int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uin
     return rc;
 }
 
+/* ---- where any entry is */
+
+static bool names_a_block(struct shms_store *s, uint64_t slot) {
+    uint64_t bucket = slot / SHMS_BUCKET_SLOTS;
+    return bucket < s->bucket_count && shms_bucket_in_use(s, bucket) &&
+           shms_load_acquire(&s->buckets[bucket].slots[slot % SHMS_BUCKET_SLOTS]);
+}
+
+static uint64_t entries_of(const struct shms_client *c) {
+    return SHMS_USED(shms_load_acquire(&c->counters[SHMS_USED_BLOCKS]));
+}
+
+static bool is_idle(const struct shms_client *c) {
+    uint32_t state = SHMS_OWNER_STATE(shms_load_acquire(&c->owner));
+    for (uint32_t i = 0; i < SHMS_CLIENT_RECORDS && state >= SHMS_CLIENT_LIVE; i++)
+        if (shms_load_acquire(&c->records[i].bucket))
+            return false;
+    return true;
+}
+
+uint64_t shms_likely_slot(struct shms_store *s, uint64_t near) {
+    uint64_t slot = near, most = SLOTS_NEAR, entries = 0;
+    uint32_t clients = shms_clients_used(s);
+    if (next_full(s, &slot, UINT64_MAX, &most) || clients > CLIENTS_ASKED)
+        return near;
+    for (uint32_t i = 0; i < clients; i++) {
+        const struct shms_client *c = shms_client_at(s, i);
+        slot = shms_load_relaxed(&c->counters[SHMS_LAST_SLOT]) - 1;
+        if (names_a_block(s, slot))
+            return slot;
+        if (!is_idle(c))
+            return near;
+        entries += entries_of(c);
+    }
+    return SHMS_USED(entries) ? near : SHMS_NO_SLOT;
+}
+
 void shms_count_begin(struct shms_store *s, bool any, struct shms_count *n) {
-    uint64_t start = any ? shms_load_relaxed(&s->seen_at) : 0;
+    uint64_t start = any ? shms_likely_slot(s, shms_load_relaxed(&s->seen_at)) : 0;
+    if (start == SHMS_NO_SLOT) {
+        *n = (struct shms_count){.slot = UINT64_MAX, .any = true, .wrapped = true};
+        return;
+    }
     *n = (struct shms_count){0, start, start, any, start == 0};
 }
 

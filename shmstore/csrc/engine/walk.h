@@ -30,8 +30,18 @@ int shms_walk(struct shms_store *s, struct shms_walk *walk, uint8_t *buffer, uin
 int shms_walk_versions(struct shms_store *s, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
                        uint64_t *filled);
 
+/* Where to look for any entry first, without a walk over the empty slots of a large table.
+ *   `near`         one of the first slots from there on names a block; or nothing better is known
+ *   SHMS_NO_SLOT   the store is empty: the used counters say so, and no client is in an operation
+ *   another slot   names a block: a client published a new key there last
+ * ORDERING  Of each client the records are read before the used counter. A record that states nothing is read by acquire, and
+ *   was cleared by release after its operation had been counted. So what is not counted was put after this call began, or its
+ *   record says that it is in progress, also if the client is dead and not yet recovered. */
+#define SHMS_NO_SLOT UINT64_MAX
+uint64_t shms_likely_slot(struct shms_store *s, uint64_t near);
+
 /* Counts the unexpired entries of users, in steps. Reads the used pages of the table and, if any entry has an expiry or belongs to a lock, the header
- * of each block. any: only whether there is one. It begins where the last call found one. */
+ * of each block. any: only whether there is one. It begins where the last call found one, or see shms_likely_slot. */
 struct shms_count {
     uint64_t count;
     uint64_t slot, start;

@@ -278,6 +278,7 @@ PyObject *shms_raw_key(PyObject *self, PyObject *key);
 PyObject *shms_inside(PyObject *self, PyObject *none);
 PyObject *shms_clear_inside(PyObject *self, PyObject *none);
 PyObject *shms_walk_keys(PyObject *self, PyObject *args);
+PyObject *shms_find_likely_slot(PyObject *self, PyObject *near);
 PyObject *shms_keys_of(PyObject *self, PyObject *args);
 /* How many keys a walk through all finds; or whether there are any, 0 or 1. -1: an exception. */
 Py_ssize_t shms_walk_length(PyObject *self, bool any);

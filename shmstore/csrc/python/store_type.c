@@ -625,6 +625,7 @@ static PyMethodDef methods[] = {
     {"__exit__", FAST(shms_exit_store), METH_FASTCALL, NULL},
     {"_open_handle", shms_open_store, METH_VARARGS, NULL},
     {"_walk", shms_walk_keys, METH_VARARGS, NULL},
+    {"_likely_slot", shms_find_likely_slot, METH_O, NULL},
     {"_keys", shms_keys_of, METH_VARARGS, NULL},
     {"_get_many", shms_get_many, METH_O, NULL},
     {"_put_many", FAST(shms_put_many), METH_FASTCALL, NULL},

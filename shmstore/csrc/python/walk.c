@@ -162,6 +162,20 @@ static PyObject *parse(PyObject *type, PyObject *self, PyObject *args) {
 
 /* _walk(prefix, kind, cursor, end, most): an iterator over keys, which fetches `most` at a time */
 PyObject *shms_walk_keys(PyObject *self, PyObject *args) { return parse(shms_module_of(self)->walk_type, self, args); }
+/* _likely_slot(near): where popitem looks first; None: the store is empty */
+PyObject *shms_find_likely_slot(PyObject *self, PyObject *near) {
+    struct shms_call c;
+    uint64_t slot = PyLong_AsUnsignedLongLong(near);
+    if (PyErr_Occurred())
+        return NULL;
+    int rc = shms_call_begin(&c, self);
+    if (rc == SHMS_OK)
+        slot = shms_likely_slot(c.h->s, slot);
+    shms_call_end(&c);
+    if (rc != SHMS_OK)
+        return shms_store_failed(self, Py_None, rc);
+    return slot == SHMS_NO_SLOT ? Py_NewRef(Py_None) : PyLong_FromUnsignedLongLong(slot);
+}
 /* _keys(prefix, kind): what has the length of such a walk, and can be iterated over */
 PyObject *shms_keys_of(PyObject *self, PyObject *args) { return parse(shms_module_of(self)->keys_type, self, args); }
 

@@ -109,13 +109,14 @@ def test_popitem_goes_on_where_it_was(full):
         __slots__ = ()
 
         def _walk(self, prefix, kind, first=0, end=END, most=1, /):
-            cursors.append(first)
+            if end > first + 1:  # else it looks at what was put last
+                cursors.append(first)
             return super()._walk(prefix, kind, first, end, most)
 
     assert walk is not None
     full.__class__ = Counting
     assert len({full.popitem()[0] for _ in range(ENTRIES // 2)}) == ENTRIES // 2
-    assert cursors == sorted(cursors) and len(cursors) == ENTRIES // 2
+    assert cursors == sorted(cursors) and ENTRIES // 2 - 1 <= len(cursors) <= ENTRIES // 2
 
 
 def test_clear_leaves_free_memory_to_all(full, monkeypatch):

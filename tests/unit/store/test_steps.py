@@ -57,6 +57,38 @@ def test_popitem_passes_over_what_cannot_be_read(store, make):
     assert store.popitem() == ("new", 1) and len(store) == 20
 
 
+def test_popitem_finds_what_was_put_last_in_a_large_table(make):
+    """A queue: one process puts, and another one pops, in a table that was full once."""
+    store, other = make(size="8M"), make()
+    store.put_many({f"k{n}": n for n in range(5000)})
+    store.clear()
+    with pytest.raises(KeyError, match="is empty"):
+        other.popitem()
+    for n in range(200):
+        store[f"new{n}"] = n
+        assert other and store
+        assert other.popitem() == (f"new{n}", n)
+        assert not other and not store
+    store.put_many({f"k{n}": n for n in range(300)})
+    assert dict(other.popitem() for _ in range(300)) == {f"k{n}": n for n in range(300)}
+    with pytest.raises(KeyError, match="is empty"):
+        other.popitem()
+
+
+def test_bool_and_popitem_with_locks_and_expired_entries(store):
+    with store.lock("a lock"):
+        assert not store
+        with pytest.raises(KeyError, match="is empty"):
+            store.popitem()
+        store.put("mortal", 1, ttl=0.001)
+        while store.get("mortal") is not None:
+            pass
+        assert not store
+        store["a"] = 1
+        assert store and store.popitem() == ("a", 1) and not store
+    store.check()
+
+
 def test_bool_of_a_store_that_others_change(store, make):
     other = make()
     assert not store
