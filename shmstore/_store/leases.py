@@ -20,6 +20,7 @@ from time import time_ns
 from shmstore import errors
 from shmstore._base.foreign import is_foreign
 from shmstore._core import lib
+from shmstore._store.green import hub_ear, wait_in_hub
 from shmstore._store.keys import KeptKey
 from shmstore._store.listening import wait_in_loop
 
@@ -161,6 +162,10 @@ def take(held: Held) -> Steps:
 
 def await_change(store: Store[Any], busy: Busy, left: int) -> None:
     """Wait for at most *left* ns."""
+    ear = hub_ear()
+    if ear is not None:
+        wait_in_hub(ear, store, busy.key, busy.version, left, busy.owners)
+        return
     end, nap, looks = lib.shms_now() + left, _FIRST_NAP, 0
     while left > 0 and not store._wait_slice(busy.key, busy.version, min(nap, left)):
         looks += 1

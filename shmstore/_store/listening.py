@@ -27,18 +27,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from shmstore._store.keys import EntryKey
     from shmstore.store import Store
+
+    _E = TypeVar("_E", bound="Ear")
 else:
     asyncio = late("asyncio")
 
-__all__ = ["TIME_IS_UP", "Ear", "Waiter", "wait_in_loop"]
+__all__ = ["TIME_IS_UP", "Ear", "Waiter", "ear_of", "ears", "first_look", "wait_in_loop"]
 
 TIME_IS_UP = -1  # instead of a version
 _OWNER_GONE = -2
 _LOG = 64  # layout.h: SHMS_BELL_LOG
+_DAY = 86400.0  # seconds: some hubs refuse timers of a month
 _EVERYTHING = 0.9  # seconds after which all keys are looked at, at the next wake
 
 
@@ -103,7 +106,8 @@ class Ear:
 
     _give = staticmethod(set_result)
 
-    def __init__(self) -> None:
+    def __init__(self, loop: Any) -> None:
+        self.loop = loop
         self.pid = os.getpid()
         self.fd = ffi.new("int *", -1)  # C writes it: no exception of a signal handler comes in between
         self.is_called = False
@@ -125,20 +129,23 @@ class Ear:
         """What has a method cancel()."""
         raise NotImplementedError
 
-    def _close(self) -> None:
-        """Take it out of where ear_of() finds it."""
-        raise NotImplementedError
-
     # ---- beginning and ending
 
     def add(self, waiter: Waiter, left: int) -> None:
         """From now on its future gets a result, within *left* ns. Whoever adds a waiter removes it in the end."""
         self._open()
-        if left < FOREVER:
-            waiter.timer = self._call_later(left / 1e9, self._give, waiter.future, (TIME_IS_UP, None))
+        if left < FOREVER // 2:
+            self._time(waiter, lib.shms_now() + left)
         self._look(waiter)
         if not waiter.future.done():
             self._watch_owners(waiter)
+
+    def _time(self, waiter: Waiter, end: int) -> None:
+        left = (end - lib.shms_now()) / 1e9
+        if left > _DAY:
+            waiter.timer = self._call_later(_DAY, self._time, waiter, end)
+        else:
+            waiter.timer = self._call_later(max(left, 0), self._give, waiter.future, (TIME_IS_UP, None))
 
     def remove(self, waiter: Waiter) -> None:
         if self.pid != os.getpid():
@@ -158,10 +165,12 @@ class Ear:
                 self._forget(self.fd[0])
             self.is_called = False
             lib.shms_event_close(self.fd)
-            self._close()
+            if ears.get(id(self.loop)) is self:
+                del ears[id(self.loop)]
 
     def _open(self) -> None:
         if not self.is_called:
+            ears[id(self.loop)] = self
             lib.shms_event_open(self.fd)
             if self.fd[0] < 0:
                 raise OSError("a waiting event loop needs a descriptor, and the limit of open files is reached")
@@ -233,7 +242,7 @@ class Ear:
         if answer.left:
             if waiter.expiry is not None:
                 waiter.expiry.cancel()
-            waiter.expiry = self._call_later(answer.left / 1e9 + 1e-4, self._look, waiter)
+            waiter.expiry = self._call_later(min(answer.left / 1e9 + 1e-4, _DAY), self._look, waiter)
         self._note(waiter.listening, waiter.bucket, answer.count)
         return lib.SHMS_AGAIN
 
@@ -252,11 +261,7 @@ class Ear:
         """The descriptor is readable. If an exception of a signal handler ends this, the next look at everything makes up for it,
         and one of those that wait gets the exception."""
         try:
-            try:
-                os.read(self.fd[0], 8)
-            except BlockingIOError as error:
-                if is_foreign(error):
-                    raise
+            lib.shms_event_clear(self.fd[0])
             for listening in list(self.listenings.values()):
                 count = lib.shms_heard(listening.handle, listening.rings, self._buckets)
                 if count < 0:
@@ -342,11 +347,6 @@ class Ear:
 class LoopEar(Ear):
     """Of an asyncio loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__()
-        self.loop = loop
-        ears[id(loop)] = self
-
     def _call_when_readable(self, fd: int, function: Callable[[], object]) -> None:
         self.loop.add_reader(fd, function)
 
@@ -357,33 +357,35 @@ class LoopEar(Ear):
     def _call_later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> Any:
         return self.loop.call_later(seconds, function, *arguments)
 
-    def _close(self) -> None:
-        if ears.get(id(self.loop)) is self:
-            del ears[id(self.loop)]
+
+ears: dict[int, Ear] = {}  # by the id of the loop or hub, which its ear keeps alive; those in which something waits
 
 
-ears: dict[int, Any] = {}  # by the id of the loop, which its ear keeps alive
-
-
-def ear_of(loop: asyncio.AbstractEventLoop) -> Ear:
+def ear_of(loop: Any, kind: type[_E]) -> _E:
     ear = ears.get(id(loop))
-    return ear if ear is not None and ear.loop is loop and ear.pid == os.getpid() else LoopEar(loop)
+    return ear if type(ear) is kind and ear.loop is loop and ear.pid == os.getpid() else kind(loop)
+
+
+def first_look(store: Store[Any], key: EntryKey, after: int | None, left: int) -> int | None:
+    """What need not be waited for, as wait_in_loop() returns it."""
+    raw, kind = store._raw_key(key)
+    answer = ffi.new("struct shms_announced *")
+    status = lib.shms_announce(store._handle, raw, len(raw), kind, after is not None, after or 0, answer)
+    if status == lib.SHMS_OK:
+        return int(answer.version)
+    return TIME_IS_UP if status == lib.SHMS_AGAIN and left <= 0 else None
 
 
 async def wait_in_loop(
     store: Store[Any], key: EntryKey, after: int | None, left: int, owners: Sequence[bytes] = ()
 ) -> int:
     """The version that is not *after*, TIME_IS_UP, or another negative number: one of the owners is gone."""
-    answer = ffi.new("struct shms_announced *")
-    raw, kind = store._raw_key(key)
-    status = lib.shms_announce(store._handle, raw, len(raw), kind, after is not None, after or 0, answer)
-    if status == lib.SHMS_OK:
-        return int(answer.version)
-    if status == lib.SHMS_AGAIN and left <= 0:
-        return TIME_IS_UP
+    found = first_look(store, key, after, left)
+    if found is not None:
+        return found
     loop = asyncio.get_running_loop()
     waiter = Waiter(store, key, after, loop.create_future(), owners)
-    ear = ear_of(loop)
+    ear = ear_of(loop, LoopEar)
     try:
         ear.add(waiter, left)
         version, error = await waiter.future

@@ -14,7 +14,7 @@ from shmstore import errors
 from shmstore._base.calls import GuardCalls, through
 from shmstore._base.durations import seconds, timeout_ns
 from shmstore._base.sentinels import DEFAULT
-from shmstore._store import computing, leases
+from shmstore._store import computing, green, leases
 from shmstore._store.keys import KeptKey, kept_key
 from shmstore._store.leases import ADD, CAS, OWNER, RAW, Busy, Held, Result, owner_of, unique_value
 from shmstore.codecs.error_path import type_name
@@ -182,10 +182,10 @@ def _pid(owner: bytes) -> int:
 
 
 def _me() -> Any:
-    """This thread, and this task if an event loop runs in it."""
+    """This thread, and this task or green thread if an event loop or a hub runs in it."""
     events: Any = sys.modules.get("asyncio")
     loop = events._get_running_loop() if events is not None else None
-    return get_ident(), id(events.current_task(loop)) if loop is not None else 0
+    return get_ident(), id(events.current_task(loop)) if loop is not None else green.current()
 
 
 class Lock(_Guard):

@@ -6,6 +6,7 @@ from shmstore._base.durations import seconds, timeout_ns
 from shmstore._core import ffi, lib
 from shmstore._store.control import revalidate
 from shmstore._store.failures import no_version
+from shmstore._store.green import hub_ear, wait_in_hub
 from shmstore._store.keys import EntryKey, raw_key
 from shmstore._store.listening import TIME_IS_UP, wait_in_loop
 
@@ -32,6 +33,12 @@ def wait(
     """Wait in slices. *passed*: ns that wait() has waited already."""
     _check(store, key, after)
     left = max(0, timeout_ns(timeout, "timeout") - passed)
+    ear = hub_ear()
+    if ear is not None:
+        found = wait_in_hub(ear, store, key, after, left)
+        if found == TIME_IS_UP:
+            raise _too_late(store, key, after, timeout)
+        return found
     spinning = max(0, timeout_ns(spin, "spin") - passed)
     end = lib.shms_now() + left
     version = ffi.new("uint64_t *")

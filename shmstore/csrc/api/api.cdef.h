@@ -73,6 +73,8 @@ int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind,
  * be had. */
 void shms_event_open(int *fd);
 void shms_event_close(int *fd);
+/* It is not readable until the next event. */
+void shms_event_clear(int fd);
 /* The descriptor becomes readable when a bucket has changed for which a waiter was announced, about once a second otherwise,
  * and when the handle is closed, which ends the listening. SHMS_OK, SHMS_NO_MEMORY, or what makes the handle unusable. */
 int shms_listen(int64_t handle, int fd, uint32_t *rings);

@@ -14,6 +14,7 @@ void shms_event_open(int *fd) {
     if (*fd < 0)
         *fd = shms_os_event_open();
 }
+void shms_event_clear(int fd) { shms_os_event_clear(fd); }
 void shms_event_close(int *fd) {
     shms_os_close(*fd);
     *fd = -1;

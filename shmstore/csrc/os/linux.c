@@ -293,6 +293,12 @@ void shms_os_event_set(int fd) {
         return;
 }
 
+void shms_os_event_clear(int fd) {
+    uint64_t sets;
+    if (read(fd, &sets, sizeof sets) < 0)
+        return; /* it was clear */
+}
+
 bool shms_os_thread(void *(*run)(void *), void *argument) {
     pthread_attr_t attributes;
     pthread_t thread;

@@ -63,10 +63,11 @@ void shms_os_futex_wake_all(_Atomic uint32_t *word);
 void shms_os_yield(void);
 void shms_os_nap(uint64_t nanoseconds);
 
-/* A descriptor that an event loop can wait for, readable after each shms_os_event_set until it is read: 8 bytes. -1: there
- * is none to be had. */
+/* A descriptor that an event loop can wait for, readable from shms_os_event_set to shms_os_event_clear. -1: there is none
+ * to be had. */
 int shms_os_event_open(void);
 void shms_os_event_set(int fd);
+void shms_os_event_clear(int fd);
 /* A thread that no signal handler runs in, and that nobody joins. False: there is none to be had. */
 bool shms_os_thread(void *(*run)(void *), void *argument);
 

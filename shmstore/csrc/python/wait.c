@@ -1,7 +1,7 @@
 /* wait.c: wait, as far as its answer comes soon.
  *
  * The first look keeps the GIL, for the answer is often there already. Then one slice, asleep or
- * spinning, without it. What takes longer goes on in Python (shmstore/_store/waiting.py), where slices are counted, signals
+ * spinning, without it, unless there may be green threads. What takes longer goes on in Python (shmstore/_store/waiting.py), where slices are counted, signals
  * and the log are served, and wrong arguments get their sentence. */
 #include "python/call.h"
 #include "engine/wait.h"
@@ -23,10 +23,12 @@ struct waiting {
     bool has_after;
     uint64_t after, slice, spin, version;
     uint64_t start; /* after the first look */
+    bool asks_for_hub;
 };
 
 static bool parse_waiting(PyObject *after, PyObject *timeout, PyObject *spin, struct waiting *w) {
     w->start = 0;
+    w->asks_for_hub = true;
     w->has_after = after != Py_None;
     w->after = 0;
     if (w->has_after) {
@@ -45,6 +47,12 @@ static bool parse_waiting(PyObject *after, PyObject *timeout, PyObject *spin, st
     return true;
 }
 
+/* Green threads must not sleep here: others run in the same thread (shmstore/_store/green.py). */
+static bool may_have_hub(void) {
+    PyObject *modules = PyImport_GetModuleDict();
+    return modules && (PyDict_GetItemString(modules, "gevent") || PyDict_GetItemString(modules, "eventlet"));
+}
+
 static int wait_a_slice(PyObject *self, PyObject *key, struct waiting *w) {
     struct shms_call c;
     struct shms_key n;
@@ -54,7 +62,7 @@ static int wait_a_slice(PyObject *self, PyObject *key, struct waiting *w) {
     struct shms_store *s = c.h->s;
     rc = shms_wait_look(s, &n, w->has_after, w->after, &w->version);
     w->start = rc == SHMS_AGAIN ? shms_os_now() : 0;
-    if (rc == SHMS_AGAIN && w->slice) {
+    if (rc == SHMS_AGAIN && w->slice && !(w->asks_for_hub && may_have_hub())) {
         shms_call_count(&c);
         if (!c.counted) {
             shms_call_end(&c);

@@ -78,6 +78,7 @@ void shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *valu
 bool shms_os_waits_for_several(void) { return true; }
 int shms_os_event_open(void) { return 1000; }
 void shms_os_event_set(int fd) {}
+void shms_os_event_clear(int fd) {}
 bool shms_os_thread(void *(*run)(void *), void *argument) { return false; }
 void shms_os_yield(void) { pass(50000); }
 void shms_os_nap(uint64_t nanoseconds) { pass(nanoseconds); }
