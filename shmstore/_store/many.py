@@ -110,6 +110,8 @@ def _put_what_can_be(store: Store[Any], pairs: dict[Any, Any], ttl: Any, tags: A
             raise failure
         failed[keys[begin]] = failure
         begin += 1
+    if mode == SET and store._options.on_error == "miss":  # as put does (rescue.py)
+        store.delete_many([key for key, error in failed.items() if isinstance(error, errors.StoreFull)])
     if mode == ADD:
         stored += store._add_many_over_unreadable(pairs, ttl, taken, stored + len(failed))
     return Stored.of(stored, failed)

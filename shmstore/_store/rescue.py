@@ -8,7 +8,7 @@ function of the user, of a signal handler, or of another store never has the mar
 2. The cache was removed (``destroy``, ``ipcrm``, ``rm``): it is opened or created again, and the call is done again. A
    thread that comes here finds it open if another thread was faster. Nothing is locked, so nothing stays locked in a
    forked child.
-3. With ``on_error="miss"``, whatever else is wrong with the cache is a miss.
+3. With ``on_error="miss"``, whatever else is wrong with the cache is a miss. A value that finds no room leaves no old one.
 """
 
 from __future__ import annotations
@@ -129,7 +129,21 @@ def rescue(
     if cache._options.on_error == "raise" or method not in _MISSES or not _is_miss(cache, error):
         raise error
     _log(cache, type(error).__name__, f'{error}; with on_error="miss", calls find and store nothing meanwhile')
+    if isinstance(error, errors.StoreFull):
+        _remove_outdated(cache, method, error, arguments, keywords)
     return (_MISSES[method](arguments, keywords, error),)
+
+
+def _remove_outdated(
+    cache: Cache[Any], method: str, error: errors.StoreFull, arguments: _Arguments, keywords: _Keywords
+) -> None:
+    """Remove the old values that the call has not replaced, for want of room: to read them now would be worse than a miss."""
+    if method in ("put", "__setitem__", "replace", "incr", "decr", "modify"):
+        cache.delete(_given(arguments, keywords, 0, "key", None))
+    elif method == "cas":
+        cache.delete(_given(arguments, keywords, 0, "key", None), _given(arguments, keywords, 2, "version", None))
+    elif method in ("put_many", "update"):
+        cache.delete_many(error.failed)
 
 
 def _is_miss(cache: Cache[Any], error: Exception) -> bool:

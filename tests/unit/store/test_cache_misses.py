@@ -207,7 +207,7 @@ def test_too_large(key, told):
     with Cache(key, size="1M", on_error="miss") as cache:
         cache["k"] = 1
         for _ in range(3):
-            assert cache.put("k", bytes(2 << 20)) == 0 and cache["k"] == 1
+            assert cache.put("k", bytes(2 << 20)) == 0 and "k" not in cache
         assert cache.put_many({"a": 1, "b": bytes(2 << 20), "c": 3}) == 1
         stored = cache.put_many({"a": 1, "b": bytes(2 << 20), "c": 3}, on_error="skip")
         assert stored == 2 and list(stored.failed) == ["b"]
@@ -407,6 +407,72 @@ def test_an_unencodable_value_of_another_store_in_a_codec(key):
         pytest.raises(shmstore.StoreFull, match="mine"),
     ):
         cache["k"] = 1
+
+
+# ---- what is outdated
+
+M = 1 << 20
+LARGE = bytes(2 * M)  # larger than the cache
+REPLACING = {
+    "put": lambda c: c.put("k", LARGE) == 0,
+    "put with ttl": lambda c: c.put("k", LARGE, ttl=5) == 0,
+    "put by keyword": lambda c: c.put(key="k", value=LARGE) == 0,
+    "[] =": lambda c: c.__setitem__("k", LARGE) is None,
+    "replace": lambda c: c.replace("k", LARGE) is False,
+    "cas": lambda c: c.cas("k", LARGE, c.get_versioned("k")[1]) is False,
+    "modify": lambda c: c.modify("k", lambda value: LARGE, 5) == LARGE,
+    "put_many": lambda c: c.put_many({"first": 1, "k": LARGE, "later": 2}) == 1,
+    "put_many that skips": lambda c: list(c.put_many({"first": 1, "k": LARGE}, on_error="skip").failed) == ["k"],
+    "update": lambda c: c.update({"first": 1, "k": LARGE, "later": 2}) is None,
+}
+
+
+@pytest.mark.parametrize("name", REPLACING)
+def test_what_finds_no_room_leaves_no_old_value(key, name):
+    with Cache(key, size="1M", on_error="miss") as cache:
+        cache.put_many({"k": 1, "later": 1, "other": 1})
+        assert REPLACING[name](cache)
+        assert "k" not in cache and cache.get("k") is None
+        assert cache["other"] == 1
+        assert cache.get("first", 1) == 1 and ("later" in cache) is (name not in ("put_many", "update"))
+
+
+@pytest.mark.parametrize("name", REPLACING)
+def test_without_on_error_the_old_value_stays(key, name):
+    with Cache(key, size="1M") as cache:
+        cache.put_many({"k": 1, "later": 1})
+        if name == "put_many that skips":
+            assert REPLACING[name](cache)
+        else:
+            with pytest.raises(shmstore.ValueTooLarge):
+                REPLACING[name](cache)
+        assert cache["k"] == 1 and cache["later"] == 1
+
+
+def test_what_was_not_to_be_replaced_stays(key):
+    """The condition did not hold, or something else was wrong."""
+    with Cache(key, size="1M", on_error="miss") as cache:
+        cache["k"] = 1
+        assert not cache.add("k", LARGE) and not cache.cas("k", LARGE, 4) and cache.add_many({"k": LARGE}) == 0
+        with pytest.raises(shmstore.CodecError):
+            cache["k"] = object()
+        assert cache["k"] == 1
+        assert cache.setdefault("k", LARGE) == 1
+        assert cache.get_or_set("new", lambda: LARGE) == LARGE and "new" not in cache
+
+
+def test_a_cache_full_of_views_leaves_no_outdated_value(key):
+    """The old value is not read any more; a view of it stays readable."""
+    with Cache(key, size="1M", on_error="miss") as cache:
+        views = []
+        while cache.put(f"v{len(views)}", bytes([len(views)]) * 60_000):
+            views.append(cache.view(f"v{len(views)}"))
+        assert cache.put("v3", b"new" * 100_000) == 0
+        assert "v3" not in cache and bytes(views[3]) == bytes([3]) * 60_000
+        assert "v4" in cache
+        for view in views:
+            view.release()
+        cache.check()
 
 
 # ---- how it is told
