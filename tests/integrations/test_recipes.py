@@ -31,6 +31,7 @@ SECTIONS = {
     "Litestar": ("litestar", "shop", ""),
     "Starlette and FastAPI": ("starlette.testclient", "shop-pages", ""),
     "prometheus_client": ("prometheus_client", "shop-metrics", ""),
+    "diskcache": ("shmstore", "shop", ""),
 }
 
 
