@@ -18,6 +18,7 @@ RECORDS, RECORD_COUNT, PINS = 192, 9, 768
 CLAIMING, LIVE, DEAD = 1, 2, 3
 PINNED, ENDED, FREE = 1, 2, 3
 TAKEN, OPEN = 1, 2
+MARK = 1 << 23  # of a due word
 LARGE = 255
 
 
@@ -191,7 +192,11 @@ class Audit:
             self.faults.append(f"slot {slot} has another tag than its block")
         if (slot // 7 - home) % self._buckets > self.table[8 * home] >> 16 & 0xFF:
             self.faults.append(f"slot {slot} is out of the reach of home {home}")
-        due = self._u64(self._u64(DUE) + 8 * (slot // 56)) >> 24 if expiry else 0
+        tagged = has_generations(self.memory, block, lengths)
+        due_word = self._u64(self._u64(DUE) + 8 * (slot // 56)) if expiry or tagged else 0
+        due = due_word >> 24
+        if tagged and home not in self.bucket_owners and not due_word & MARK:
+            self.faults.append(f"slot {slot} has generations, and its group has no mark")
         if expiry and home not in self.bucket_owners and not 0 < due <= min(expiry // 10**6 + 1, 2**40 - 1):
             self.faults.append(f"slot {slot} expires before its group is due")
         need = key_at(self.memory, block, lengths) - block + (lengths >> 24) + (lengths >> 8 & 0xFFFF)
@@ -246,6 +251,11 @@ class Audit:
     def _judge_counters(self) -> None:
         if not any(r.block or r.old for r in self.records) and self.used != [self.entries, self.bytes]:
             self.faults.append(f"the clients count {self.used} entries and bytes, not {[self.entries, self.bytes]}")
+
+
+def has_generations(memory: memoryview, block: int, lengths: int) -> bool:
+    """The first record of the extension is of type 3."""
+    return bool(lengths & 0x10) and struct.unpack_from("<H", memory, block + 48)[0] == 3
 
 
 def key_at(memory: memoryview, block: int, lengths: int) -> int:

@@ -100,6 +100,7 @@ import cases_states  # noqa: E402, F401
 import cases_processes  # noqa: E402, F401
 import cases_waiting  # noqa: E402, F401
 import cases_leases  # noqa: E402, F401
+import cases_tags  # noqa: E402, F401
 import cases_registry  # noqa: E402, F401
 import cases_scribbled  # noqa: E402, F401
 import cases_open  # noqa: E402, F401
