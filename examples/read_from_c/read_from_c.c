@@ -36,6 +36,8 @@ enum {
     BUCKET_COUNT = 224,
     HEAP = 264,
     HEAP_PAGES = 272,
+    GENERATIONS = 304,
+    COUNTERS = 312,
     SUMMARY_TOP = 1152,
     NAME = 4096,
     HEADER_END = 8192
@@ -43,10 +45,11 @@ enum {
 enum { WORD = 0, HASH = 8, EXPIRY = 16, LENGTHS = 24, BODY = 40, BLOCK_MIN = 48 };
 enum { PINNED = 1, ENDED = 2 }; /* the lower bits of a block's word */
 enum { MOVED = 0x20, EXTENDED = 0x10, BYTES_NAME = 0x08, CODEC = 0x07, MSGPACK = 1 };
+enum { KIND_OF_NAME = BYTES_NAME | 0xc0 }; /* none of ours is the store's own, or in a namespace */
 
 struct store { /* the header's fields: copied once, then checked */
     uint8_t *base;
-    uint64_t size, k0, k1, summary, slots, buckets, heap, heap_pages, heap_end;
+    uint64_t size, k0, k1, summary, slots, buckets, heap, heap_pages, heap_end, generations, counters;
 };
 struct name {
     const char *bytes;
@@ -125,13 +128,16 @@ static struct store attach(key_t key, const char *name) {
                       .summary = relaxed(at + SUMMARY),
                       .slots = relaxed(at + SLOTS),
                       .buckets = relaxed(at + BUCKET_COUNT),
+                      .generations = relaxed(at + GENERATIONS),
+                      .counters = relaxed32(at + COUNTERS),
                       .heap = relaxed(at + HEAP),
                       .heap_pages = relaxed(at + HEAP_PAGES)};
     uint64_t length = relaxed32(at + NAME_LENGTH);
     if (relaxed32(at + HEADER_SIZE) != HEADER_END || s.size < HEADER_END || s.size > kernel.shm_segsz ||
         length >= HEADER_END - NAME || s.buckets < 1 || s.buckets > 613566756 || s.heap_pages < 1 ||
-        s.heap_pages > s.size / 4096 || !fits(&s, s.summary, (s.buckets + 4095) / 4096 * 8, 64) ||
-        !fits(&s, s.slots, s.buckets * 64, 4096) || !fits(&s, s.heap, s.heap_pages * 4096, 4096))
+        s.heap_pages > s.size / 4096 || !fits(&s, s.summary, (s.buckets + 4095) / 4096 * 8, 64) || s.counters > 32768 ||
+        (s.counters && !fits(&s, s.generations, s.counters * 8, 4096)) || !fits(&s, s.slots, s.buckets * 64, 4096) ||
+        !fits(&s, s.heap, s.heap_pages * 4096, 4096))
         FAIL("segment %d is damaged: a size or an offset in its header cannot be", id);
     s.heap_end = s.heap + s.heap_pages * 4096;
     if (name && (relaxed32(at + NAME_KIND) != 1 || length != strlen(name) || memcmp(at + NAME, name, length) != 0))
@@ -173,6 +179,22 @@ static bool ended(uint8_t *block, uint64_t life) {
     return (relaxed(block + WORD) & ~(uint64_t)PINNED) != life;
 }
 
+/* Has a counter of the entry moved on since it was put: was a tag of it evicted? The words are looked at within the
+ * extension, which lies in the heap; they may be another life's. */
+static bool outdated(const struct store *s, uint8_t *extension, uint64_t length) {
+    if (length < 16 || (relaxed32(extension + 8) & 0xffff) != 3)
+        return false;
+    uint64_t n = relaxed32(extension + 12);
+    if (n > (length - 16) / 8)
+        return true;
+    for (uint64_t i = 0; i < n; i++) {
+        uint64_t word = relaxed(extension + 16 + i * 8), index = word >> 48;
+        if (index >= s->counters || (acquire(s->base + s->generations + index * 8) ^ word) << 16)
+            return true;
+    }
+    return false;
+}
+
 enum look { FOUND, EXPIRED, OTHER, AGAIN, DAMAGED };
 
 /* Reads the block that slot word w names. Nothing is concluded from it, and no memory is asked for, unless the slot
@@ -197,7 +219,7 @@ static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const st
     }
     sound = sound && name_length <= 32768 && at <= s->heap_end && v->length <= s->heap_end - at;
     bool match = sound && (relaxed(block + HASH) == n->hash || lengths & MOVED) && name_length == n->length &&
-                 (lengths & BYTES_NAME) == n->flag && memcmp(s->base + name_at, n->bytes, name_length) == 0;
+                 (lengths & KIND_OF_NAME) == n->flag && memcmp(s->base + name_at, n->bytes, name_length) == 0;
     if (ended(block, life))
         return AGAIN;
     if (!match)
@@ -208,11 +230,12 @@ static enum look look(const struct store *s, uint8_t *slot, uint64_t w, const st
     v->bytes = memcpy(bytes, s->base + at, v->length);
     uint64_t now = relaxed(block + EXPIRY) ? host_now() : 0; /* the clock first, then the expiry that counts */
     uint64_t expiry = acquire(block + EXPIRY);
+    bool is_outdated = outdated(s, block + BODY, extension);
     if (ended(block, life))
         return AGAIN;
-    if (!expiry || expiry > now)
+    if ((!expiry || expiry > now) && !is_outdated)
         return FOUND;
-    /* It may have been overwritten, with a later expiry, before the clock was read. Then the slot shows it. */
+    /* It may have been overwritten before the clock, or a counter, was read. Then the slot shows it. */
     return acquire(slot) != w || ended(block, life) ? AGAIN : EXPIRED;
 }
 

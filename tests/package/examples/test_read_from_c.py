@@ -237,6 +237,32 @@ def test_time_to_live(store, key, read):
     assert read(key, "touched")[0] == ABSENT
 
 
+def test_tags(store, key, read):
+    store.put("it", 5, tags=["t", b"u"])
+    store.put("moved", 6, tags=["v"])
+    store["filler"] = bytes(100)
+    store.delete("filler")
+    store.compact()
+    assert read(key, "it", "moved") == (FOUND, ["5", "6"], "")
+    store.evict_tag("t")
+    assert read(key, "it")[:2] == (ABSENT, []) and read(key, "moved") == (FOUND, ["6"], "")
+    store.namespace("users")["it"] = 7
+    assert read(key, "it")[:2] == (ABSENT, [])
+    store.put("it", 8, tags=["t"])
+    assert read(key, "it") == (FOUND, ["8"], "")
+
+
+@pytest.mark.parametrize("field", [(16, 8, 0xFFFF << 48), (12, 4, 2**32 - 1)])
+def test_generations_that_cannot_be(store, key, read, field):
+    offset, length, value = field
+    store.put("it", 5, tags=["t"])
+    memory = sysv.shmat(store.info().id).memory
+    ((_, word),) = used_slots(memory)
+    at = (word & 0xFFFFFFFFFF) * 16 + 40 + offset
+    memory[at : at + length] = value.to_bytes(length, "little")
+    assert read(key, "it")[:2] == (ABSENT, [])
+
+
 def test_by_number(free_key, read):
     with shmstore.Store(free_key, create=True, size="64K") as store:
         try:
