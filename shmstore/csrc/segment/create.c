@@ -66,8 +66,8 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     h->classes_offset = g->classes;
     h->page_bits_offset = g->page_bits;
     h->generations_offset = g->generations;
-    h->counters = SHMS_COUNTERS;
-    h->counters_of_namespaces = SHMS_COUNTERS_OF_NAMESPACES;
+    h->counters = g->counters;
+    h->counters_of_namespaces = g->counters_of_namespaces;
     h->ghosts_offset = g->ghosts;
     h->ghost_sets = g->ghost_sets;
     h->pages_offset = g->pages;

@@ -49,7 +49,9 @@ int shms_geometry_plan(uint64_t size, uint64_t max_entries, uint64_t max_clients
     g->pin_bits = next_region(&at, (g->client_count + 63) / 64 * 8, SHMS_LINE);
     g->classes = next_region(&at, SHMS_CLASSES * sizeof(struct shms_class), SHMS_LINE);
     g->clients = next_region(&at, (uint64_t)g->client_count * g->client_size, SHMS_PAGE);
-    g->generations = next_region(&at, SHMS_COUNTERS * 8, SHMS_PAGE);
+    g->counters = SHMS_COUNTERS;
+    g->counters_of_namespaces = SHMS_COUNTERS_OF_NAMESPACES;
+    g->generations = next_region(&at, g->counters * 8ull, SHMS_PAGE);
     if (evicts) { /* a ghost for each slot */
         g->ghost_sets = (g->bucket_count * SHMS_BUCKET_SLOTS + SHMS_GHOST_WAYS - 1) / SHMS_GHOST_WAYS;
         g->ghosts = next_region(&at, g->ghost_sets * SHMS_GHOST_WAYS * 2, SHMS_LINE);
@@ -164,8 +166,8 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->due = (_Atomic uint64_t *)(base + due);
     s->buckets = (struct shms_bucket *)(base + slots);
     s->hints = (_Atomic uint8_t *)(base + hints);
-    s->ghosts = (_Atomic uint16_t *)(base + ghosts);
-    s->generations = (_Atomic uint64_t *)(base + generations);
+    s->ghosts = s->ghost_sets ? (_Atomic uint16_t *)(base + ghosts) : NULL;
+    s->generations = s->counters ? (_Atomic uint64_t *)(base + generations) : NULL;
     /* A table that is fuller than seven eighths makes probes long. */
     s->entries_max = s->ghost_sets ? shms_min(h->max_entries ? h->max_entries : UINT64_MAX,
                                               shms_max(s->bucket_count * SHMS_BUCKET_SLOTS * 7 / 8, 1))

@@ -125,7 +125,7 @@ struct shms_store {
 /* Sizes and offsets of a planned store. */
 struct shms_geometry {
     uint64_t size, segment_size, max_entries; /* size: as asked for, in whole pages */
-    uint32_t client_count, client_size;
+    uint32_t client_count, client_size, counters, counters_of_namespaces;
     uint64_t bucket_count, heap_pages;
     uint64_t pin_bits, classes, clients, generations, summary, due, hints, ghosts, page_bits, pages, slots,
         heap; /* offsets */

@@ -145,7 +145,7 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
         w.mode = SHMS_INCR;
         w.keep = true;
         rc = put(s, &new, &w);
-        MAY_BE(rc, "obftlcnv");
+        MAY_BE(rc, "obftlcnva");
         if (model && rc == SHMS_OK) {
             MUST(!e->present || e->is_number);
             new.number += e->present ? e->number : 0;
@@ -161,6 +161,12 @@ static void operate(const struct template *t, struct shms_handle **h, uint32_t a
         view(i, &n, r % 3 == 0);
         break;
     case 11:
+        if (!model && s->counters && r % 4 < 3)
+            shms_outdate(s, r % 4 ? 9000 + r / 4 % 30 : r / 4 % 4);
+        else if (!model && r % 16 == 3)
+            shms_outdate_namespaces(s);
+        else if (!model && r % 16 == 7)
+            shms_counter_give(s, (uint32_t)r / 16 % 4);
         sweep_all(s);
         break;
     case 12:

@@ -89,6 +89,15 @@ int put(struct shms_store *s, const struct entry *e, const struct wish *w) {
     struct shms_op op;
     int rc = SHMS_BUSY;
     uint32_t total = w->extension_length;
+    if (w->counter && w->counter < s->counters) {
+        struct shms_generations g = {0};
+        MUST(shms_generations_add(s, w->counter, &g) && g.count <= 2);
+        uint16_t record[] = {SHMS_EXT_GENERATIONS, (uint16_t)(4 + 8 * g.count)};
+        total = shms_generations_bytes(g.count);
+        memcpy(extension + 8, record, 4);
+        memcpy(extension + 12, &g.count, 4);
+        memcpy(extension + SHMS_EXT_WORDS, g.words, g.count * 8);
+    }
     memcpy(extension, &total, 4);
     for (int tries = 0; tries < PATIENCE && rc == SHMS_BUSY; tries++) {
         if ((rc = shms_op_begin(s, &op, e->key, e->key_length, e->kind)) != SHMS_OK)
@@ -106,7 +115,7 @@ int put(struct shms_store *s, const struct entry *e, const struct wish *w) {
             for (uint64_t i = 0; !e->is_number && i < e->length; i++)
                 op.value[i] = pattern(e->seed, i);
             rc = shms_op_publish(&op, w->mode, w->expected);
-            MAY_BE(rc, "oubcntv");
+            MAY_BE(rc, "oubcntva");
         } else if (rc == SHMS_FULL)
             make_room(s);
         _Atomic uint64_t *busy = op.busy;

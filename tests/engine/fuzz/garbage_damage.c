@@ -20,12 +20,12 @@ static uint64_t word_at(const uint8_t *base, uint64_t at) {
 static uint64_t where(const struct template *t, uint32_t kind, uint32_t i) {
     const struct shms_header *h = (const struct shms_header *)t->image;
     uint64_t at;
-    switch (kind % 20) {
+    switch (kind % 21) {
     case 0:
-        at = i % 36 * 8;
+        at = i % 40 * 8;
         break;
     case 1:
-        at = SHMS_PAGE / 4 + i % 32 * 8;
+        at = SHMS_PAGE / 4 + i % 128 * 8;
         break;
     case 2:
         at = h->slots_offset + i % h->bucket_count * SHMS_LINE;
@@ -74,6 +74,9 @@ static uint64_t where(const struct template *t, uint32_t kind, uint32_t i) {
         break;
     case 18:
         at = h->due_offset + i % ((h->bucket_count + 7) / 8) * 8;
+        break;
+    case 19:
+        at = h->generations_offset + (i % 2 ? i % h->counters : i / 2 % 4) * 8;
         break;
     default:
         at = (uint64_t)i * 8;
@@ -303,7 +306,8 @@ struct survey survey_of(const struct template *t, const uint8_t *base, uint64_t 
     v.table = same(t, base, h->slots_offset, h->bucket_count * SHMS_LINE) && same(t, base, h->summary_offset, 8);
     v.mild = v.table && !t->busy && same(t, base, h->pin_bits_offset, (h->client_count + 63) / 64 * 8) &&
              same(t, base, h->clients_offset, (uint64_t)h->client_count * h->client_size) &&
-             same(t, base, h->due_offset, (h->bucket_count + 7) / 8 * 8) && heap_same(t, base, &bodies);
+             same(t, base, h->due_offset, (h->bucket_count + 7) / 8 * 8) &&
+             same(t, base, h->generations_offset, h->counters * 8) && heap_same(t, base, &bodies);
     v.soft = v.mild && bodies;
     return v;
 }
@@ -311,7 +315,8 @@ struct survey survey_of(const struct template *t, const uint8_t *base, uint64_t 
 /* Every byte that a reader of this entry looks at is as it was. */
 bool intact(const struct template *t, const uint8_t *base, const struct survey *v, const struct entry *e) {
     const struct shms_header *h = (const struct shms_header *)t->image;
-    if (!v->header || !e->present || !same(t, base, e->block, e->bytes))
+    if (!v->header || !e->present || !same(t, base, e->block, e->bytes) ||
+        !same(t, base, h->generations_offset, h->counters * 8))
         return false;
     uint64_t words = ((h->bucket_count + SHMS_PAGE_BUCKETS - 1) / SHMS_PAGE_BUCKETS + 63) / 64 * 8;
     uint64_t hash = word_at(t->image, e->block + 8), home = ((hash >> 32) * h->bucket_count) >> 32;

@@ -76,6 +76,7 @@ struct wish {
     enum shms_mode mode;
     uint64_t expected, ttl;
     uint32_t codec, extension_length;
+    uint32_t counter; /* whose generation the entry has; 0: none */
     bool keep;
 };
 

@@ -19,7 +19,7 @@ uint8_t *place_for(uint64_t size) {
 }
 
 static struct entry *add_entry(struct template *t, struct shms_store *s, uint64_t length, uint64_t ttl, uint32_t codec,
-                               uint32_t extension) {
+                               uint32_t extension, uint32_t counter) {
     MUST(t->entries < ENTRIES_MAX);
     struct entry *e = &t->entry[t->entries];
     snprintf(e->key, sizeof e->key, "k%u%s", t->entries, &"..............."[15 - t->entries % 16]);
@@ -35,8 +35,11 @@ static struct entry *add_entry(struct template *t, struct shms_store *s, uint64_
         e->is_number = true;
         e->number = (int64_t)t->entries * 1000;
     }
-    struct wish w = {
-        .mode = e->is_number ? SHMS_INCR : SHMS_SET, .ttl = ttl, .codec = codec, .extension_length = extension};
+    struct wish w = {.mode = e->is_number ? SHMS_INCR : SHMS_SET,
+                     .ttl = ttl,
+                     .codec = codec,
+                     .extension_length = extension,
+                     .counter = counter};
     if (put(s, e, &w) != SHMS_OK)
         return NULL;
     t->entries++;
@@ -117,14 +120,17 @@ static struct shms_geometry shape(uint32_t clients, uint32_t client_size, uint64
     g.classes = at, at += SHMS_CLASSES * sizeof(struct shms_class);
     g.heap = SHMS_ALIGN_UP(at, SHMS_PAGE);
     g.slots = g.heap + pages * SHMS_PAGE; /* behind the heap: another order than writers of today lay out */
-    g.size = g.segment_size = SHMS_ALIGN_UP(g.slots + buckets * SHMS_LINE, SHMS_PAGE);
+    g.generations = SHMS_ALIGN_UP(g.slots + buckets * SHMS_LINE, SHMS_PAGE);
+    g.counters = 64;
+    g.counters_of_namespaces = 32;
+    g.size = g.segment_size = g.generations + SHMS_PAGE;
     MUST(g.size <= SIZE_MAX_OF_ALL);
     return g;
 }
 
 static void fill_plainly(struct template *t, struct shms_store *s, uint32_t count, uint64_t largest) {
     for (uint32_t i = 0; i < count; i++)
-        if (!add_entry(t, s, i % 4 ? stub_random() % largest : 0, 0, SHMS_CODEC_RAW, 0))
+        if (!add_entry(t, s, i % 4 ? stub_random() % largest : 0, 0, SHMS_CODEC_RAW, 0, 0))
             break;
     for (uint32_t i = 0; i < t->entries; i += 3)
         MUST(drop(s, &t->entry[i], 0) == SHMS_OK);
@@ -161,16 +167,20 @@ void garbage_prepare(void) {
     MUST(shms_geometry_plan(160 << 10, 40, 3, false, SHMS_PAGE, &g) ==
          SHMS_OK); /* 2 large values, every codec, extensions, expiries */
     s = create_store(t, &g);
+    MUST(shms_counter_give(s, 0) == 1 && shms_counter_give(s, 1) == 2);
     for (uint32_t i = 0; i < 24; i++)
         add_entry(t, s, i % 3 ? i * 13 : 4090 + i * 31, i % 5 ? 0 : 1ull << 50, i % 4 == 3 ? SHMS_CODEC_NAMED : i % 3,
-                  i % 4 == 3 ? 16 : 0);
+                  i % 4 == 3 ? 16 : 0,
+                  i % 6 == 2   ? 2
+                  : i % 6 == 4 ? 9000 + i
+                               : 0);
     for (uint32_t i = 1; i < t->entries; i += 4)
         MUST(drop(s, &t->entry[i], 0) == SHMS_OK);
     done_with(t++, s, true);
 
     MUST(shms_geometry_plan(96 << 10, 0, 3, false, SHMS_PAGE, &g) == SHMS_OK); /* 3 full and fragmented */
     s = create_store(t, &g);
-    for (uint32_t i = 0; i < ENTRIES_MAX && add_entry(t, s, 200 + stub_random() % 400, 0, SHMS_CODEC_RAW, 0); i++)
+    for (uint32_t i = 0; i < ENTRIES_MAX && add_entry(t, s, 200 + stub_random() % 400, 0, SHMS_CODEC_RAW, 0, 0); i++)
         ;
     for (uint32_t i = 0; i < t->entries; i += 2)
         drop(s, &t->entry[i], 0);
