@@ -39,6 +39,8 @@ uint64_t shms_pin_zombies(struct shms_store *s) {
         if (!(shms_load_acquire(&s->pin_bits[index / 64]) >> (index % 64) & 1))
             continue;
         struct shms_client *c = shms_client_at(s, (uint32_t)index);
+        if (SHMS_OWNER_STATE(shms_load_acquire(&c->owner)) < SHMS_CLIENT_LIVE)
+            continue;
         for (uint32_t i = 0; i < s->pin_count; i++) {
             uint64_t life = shms_load_acquire(&c->pins[i].life), offset = shms_load_relaxed(&c->pins[i].block);
             count += life && shms_block_at(s, offset) &&
