@@ -32,20 +32,31 @@ SECTIONS = {
     "Starlette and FastAPI": ("starlette.testclient", "shop-pages", ""),
     "prometheus_client": ("prometheus_client", "shop-metrics", ""),
     "diskcache": ("shmstore", "shop", ""),
+    "multiprocessing": ("shmstore", "shop", ""),
+    "concurrent.futures": ("shmstore", "shop", ""),
+    "Celery": ("celery", "shop", ""),
+    "Dask": ("distributed", "shop", ""),
+    "Ray": ("ray", "shop", ""),
+    "Jupyter": ("shmstore", "notebooks", ""),
 }
+PIP = {"Ray": "ray"}  # not in the extra, because it takes a gigabyte
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_recipe(section: str, key: str) -> None:
+def test_recipe(section: str, key: str, tmp_path: Path) -> None:
     needs, name, between = SECTIONS[section]
-    pytest.importorskip(needs, reason=f"{section} is not installed: pip install '.[integrations]'")
+    pytest.importorskip(
+        needs, reason=f"{section} is not installed: pip install {PIP.get(section, repr('.[integrations]'))}"
+    )
     (text,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
     program = between.join(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
     program, found = re.subn(rf'(?<=["/]){name}(?=["?])', key, program)
     assert found
     expected = re.findall(r"print\(.*\)  # (.+)$", program, re.M)
     assert expected
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    (tmp_path / "recipe.py").write_text(program)  # workers that are spawned import it
+    command = [sys.executable, "recipe.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.splitlines()) == (0, expected), done.stderr
 
 
