@@ -101,6 +101,7 @@ import cases_processes  # noqa: E402, F401
 import cases_waiting  # noqa: E402, F401
 import cases_leases  # noqa: E402, F401
 import cases_tags  # noqa: E402, F401
+import cases_barriers  # noqa: E402, F401
 import cases_registry  # noqa: E402, F401
 import cases_scribbled  # noqa: E402, F401
 import cases_open  # noqa: E402, F401

@@ -70,7 +70,7 @@ case(
     setup=left_by_the_dead("lock"),
     then=free("lock"),
 )
-case("draw a token", lambda s, lock: lock._held[0].token, prepare=taken("lock"), then=free("lock"), sampled=False,
+case("draw a token", lambda s, lock: next(iter(lock._acquired)).token, prepare=taken("lock"), then=free("lock"), sampled=False,
      tidy=lambda s: s.delete(KeptKey(b"tokens:")))  # fmt: skip
 case("take a place of a semaphore", lambda s, _: guard(s, "semaphore").acquire(), then=free("semaphore", "semaphore"))
 case(
