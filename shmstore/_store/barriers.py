@@ -138,6 +138,8 @@ class Barrier:
                     store.delete(key, now.version)
                 else:
                     yield Busy(key, now.version, [owner_of(seat) for seat in now.seats])
+            elif len(now.seats) + 1 == self.parties and self._any_gone(now):
+                self._put(now, _BROKEN, now.seats)  # a party that nobody watched, for it was alone
             elif len(now.seats) + 1 < self.parties or self._action is not None:
                 number, round = len(now.seats), now.round
                 if self._put(now, _FILLING, [*now.seats, mine]):
@@ -152,11 +154,14 @@ class Barrier:
         while (now := self._now()) is not None and now.round == round:
             if now.state != _FILLING:
                 raise self._broken()
-            if any([store._is_gone(owner_of(seat), False) for seat in now.seats]):
+            if self._any_gone(now):
                 self._put(now, _BROKEN, now.seats)
             else:
                 yield Busy(key, now.version, [owner_of(seat) for seat in now.seats])
         yield Result(number)
+
+    def _any_gone(self, now: _Round) -> bool:
+        return any([self._store._is_gone(owner, False) for owner in {owner_of(seat) for seat in now.seats}])
 
     # ---- the entry
 

@@ -103,6 +103,22 @@ def test_timeout_breaks_it(store):
     assert not barrier.broken and held(store) == []
 
 
+def test_the_last_party_finds_that_another_one_died(store):
+    """The others of a barrier for two: nobody else could have found it."""
+
+    def work(crowd, number):
+        store.barrier("b", 2).wait(600)
+
+    crowd, barrier = Crowd(1, work), store.barrier("b", 2)
+    arrived(barrier, 1)
+    crowd.kill(next(iter(crowd.children)))
+    with pytest.raises(threading.BrokenBarrierError):
+        barrier.wait(60)
+    assert barrier.broken
+    barrier.reset()
+    crowd.end()
+
+
 def test_death_breaks_it(store):
     barrier = store.barrier("b", 3)
     crowd = Crowd(1, lambda crowd, _: crowd.note("comes") or barrier.wait())
