@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shmstore import errors
 from shmstore._core import lib
-from shmstore._store.keys import raw_key
+from shmstore._store.keys import KEPT_KEYS, KeptKey, raw_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     _S = TypeVar("_S", bound=Store[Any])
 
-__all__ = ["namespace", "require_store"]
+__all__ = ["names", "namespace", "require_store"]
 
+_ENTRY, _ID = b"namespace:", 8  # csrc/python/inside.c: the key of the entry that has a namespace's id
 NAME_MAX = 255  # bytes
 DEPTH_MAX = 16
 
@@ -42,6 +43,23 @@ def namespace(store: _S, name: EntryKey) -> _S:
     if not store._options.readonly:
         inside._inside()  # what is wrong shows here
     return inside
+
+
+def names(store: Store[Any]) -> list[tuple[EntryKey, ...]]:
+    """All namespaces of the store, sorted: each as the names that lead to it, the outermost first. A walk through the store."""
+    found: dict[bytes, tuple[bytes, EntryKey]] = {}  # by id: that of the namespace around it, and the name
+    for raw in store._walk(b"", KEPT_KEYS):
+        entry = store._get_versioned(KeptKey(raw)) if raw.startswith(_ENTRY) else None
+        if entry is not None and len(raw) > len(_ENTRY) + _ID:
+            around, marked = raw[len(_ENTRY) :][:_ID], raw[len(_ENTRY) + _ID :]
+            name = marked[1:]
+            found[entry[2]] = around, name if marked[:1] == b"b" else name.decode("utf-8", "replace")
+
+    def path(id: bytes, depth: int = 0) -> tuple[EntryKey, ...]:
+        around, name = found.get(id, (bytes(_ID), None))
+        return () if name is None or depth > DEPTH_MAX else (*path(around, depth + 1), name)
+
+    return sorted([path(id) for id in found], key=lambda path: [(type(name) is bytes, name) for name in path])
 
 
 def require_store(store: Store[Any], method: str) -> None:

@@ -21,6 +21,7 @@ from shmstore.cli.commands import (
     demo,
     describe,
     doctor,
+    evict_tag,
     get,
     info,
     keys,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    ls, info, get, put, delete, keys, counter, ttl, describe, watch, stats, clients, check, compact, clear, permissions, remove,
+    ls, info, get, put, delete, evict_tag, keys, counter, ttl, describe, watch, stats, clients, check, compact, clear, permissions, remove,
     prune, doctor, demo,
 )  # fmt: skip
 

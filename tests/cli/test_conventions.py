@@ -16,7 +16,7 @@ import pytest
 
 import shmstore
 
-COMMANDS = "ls info get put del keys incr ttl describe watch stats clients check clear chmod chown rm prune doctor demo".split()
+COMMANDS = "ls info get put del evict-tag keys incr ttl describe watch stats clients check clear chmod chown rm prune doctor demo".split()
 
 
 def on_a_terminal(*argv, columns=80, **environment) -> str:

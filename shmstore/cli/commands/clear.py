@@ -21,9 +21,9 @@ shmstore clear quickstart --prefix cache:
 
 
 def add_to(subparsers: Any) -> None:
-    about = "Remove every entry. Entries that are put meanwhile may stay. The store stays; shmstore rm removes it."
+    about = "Remove every entry, and without --prefix those of all namespaces. Entries that are put meanwhile may stay. The store stays; shmstore rm removes it."
     parser = add_command(subparsers, "clear", "remove every entry", about, EXAMPLES)
-    add_store(parser)
+    add_store(parser, entries=True)
     parser.add_argument("--prefix", default="", help="only keys that begin with this and have its type")
     parser.set_defaults(run=run)
 
@@ -32,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     prefix = parse_entry_key(args.prefix)
     deleted = 0
     with open_store(args, readonly=False) as store, told():
+        if not prefix and not args.namespace:
+            store._clear_inside()
         names = iter(store.keys(prefix))
         while batch := list(islice(names, 1000)):
             deleted += store.delete_many(batch)

@@ -26,7 +26,7 @@ shmstore incr quickstart visitors:today --ttl 1d  # applies to a new counter
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "incr", "add to a counter", DESCRIPTION, EXAMPLES)
-    add_store(parser)
+    add_store(parser, entries=True)
     parser.add_argument("key", metavar="KEY", help="the counter's key")
     parser.add_argument("by", metavar="BY", nargs="?", type=int, default=1, help="what to add (default: 1)")
     parser.add_argument(

@@ -23,7 +23,7 @@ shmstore del quickstart --force lock      # succeeds if it is absent already
 def add_to(subparsers: Any) -> None:
     about = "Remove entries. If some of the keys are absent, the others are removed, and the exit code is 3."
     parser = add_command(subparsers, "del", "remove entries", about, EXAMPLES)
-    add_store(parser)
+    add_store(parser, entries=True)
     parser.add_argument(
         "keys", metavar="KEY", nargs="+", help="a key; write bytes and special characters in quotes, as Python does"
     )

@@ -28,7 +28,7 @@ def add_to(subparsers: Any) -> None:
     parser = add_command(
         subparsers, "describe", "show the size, codec, version and ttl of an entry", DESCRIPTION, EXAMPLES
     )
-    add_store(parser)
+    add_store(parser, entries=True)
     parser.add_argument("key", metavar="KEY", help="the entry's key")
     parser.set_defaults(run=run)
 

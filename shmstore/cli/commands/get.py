@@ -35,7 +35,7 @@ shmstore get quickstart "b'\\xff'"               # a key of bytes
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "get", "print a value", DESCRIPTION, EXAMPLES)
-    add_store(parser)
+    add_store(parser, entries=True)
     parser.add_argument(
         "key", metavar="KEY", help="the entry's key; write bytes and special characters in quotes, as Python does"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from shmstore.cli.support.entry_keys import printable
+from shmstore import errors
+from shmstore._base.foreign import is_foreign
+from shmstore.cli.support.entry_keys import printable, show_entry_key
 from shmstore.cli.support.human import ago, amount, mode, moment, user
 from shmstore.cli.support.output import Cell, choose_output, print_json, state_cell
 from shmstore.cli.support.target import add_command, add_json, add_place, place_of
@@ -13,11 +15,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from shmstore import Stats
+    from shmstore._store.keys import EntryKey
     from shmstore.cli.support.found import Found
     from shmstore.cli.support.header import Header
     from shmstore.cli.support.objects import Object
     from shmstore.cli.support.segments import Segment
 
+SPACES_SHOWN = 20
 DESCRIPTION = """\
 Show one segment as ipcs -m -i does, or one object of /dev/shm. For a store, also show its header and how full it
 is, and what a process that attached with other sizes asked for. It need not be a store. If you may not read it, the command shows only what the kernel knows.
@@ -45,14 +49,41 @@ def run(args: argparse.Namespace) -> int:
 
     found = look(place_of(args))
     same_store(args, found)
+    spaces = _namespaces(found)
     if args.json:
-        print_json(as_document(found))
+        from shmstore.cli.support.typed import key_to_json
+
+        shown = None if spaces is None else [[key_to_json(name) for name in path] for path in spaces]
+        print_json({**as_document(found), "namespaces": shown})
         return 0
     output = choose_output()
     output.table("", ["", ""], [[Cell(about, "quiet"), text] for about, text in [
-        ("what", _what(found)), *_states(found), *_header(found), *_block(found), *_contents(found), *_kernel(found),
+        ("what", _what(found)), *_states(found), *_header(found), *_block(found), *_contents(found), *_shown(spaces or []),
+        *_kernel(found),
     ]])  # fmt: skip
     return 0
+
+
+def _namespaces(found: Found) -> list[tuple[EntryKey, ...]] | None:
+    if found.stats is None:
+        return None
+    from shmstore._store.namespaces import names
+    from shmstore.store import attach_to
+
+    try:
+        with attach_to(found.place.store_key()) as store:
+            return names(store)
+    except errors.ShmStoreError as error:  # it was removed since, or is damaged
+        if is_foreign(error):
+            raise
+        return None
+
+
+def _shown(spaces: list[tuple[EntryKey, ...]]) -> list[tuple[str, str]]:
+    if not spaces:
+        return []
+    shown = ", ".join([" / ".join(map(show_entry_key, path)) for path in spaces[:SPACES_SHOWN]])
+    return [("namespaces", shown + (f", and {len(spaces) - SPACES_SHOWN:,} more" if len(spaces) > SPACES_SHOWN else ""))]
 
 
 def _what(found: Found) -> str:

@@ -32,7 +32,7 @@ shmstore keys quickstart --prefix "b''"            # keys of bytes
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "keys", "list the keys in a store", DESCRIPTION, EXAMPLES)
-    add_store(parser)
+    add_store(parser, entries=True)
     parser.add_argument("--prefix", default="", help="only keys that begin with this and have its type")
     parser.add_argument(
         "-l",

@@ -26,6 +26,7 @@ shmstore put quickstart user:1 '{"name": "Ada", "visits": 3}' --create
 shmstore put quickstart greeting --text hello
 shmstore put quickstart image --bytes --file image.png --ttl 1h
 date | shmstore put quickstart today --text
+shmstore put quickstart profile:7 '{}' --tag user:7
 shmstore put quickstart lock 1 --add --ttl 30s || echo taken
 shmstore get first rows --json | shmstore put second rows --typed
 """
@@ -33,7 +34,7 @@ shmstore get first rows --json | shmstore put second rows --typed
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "put", "store a value", DESCRIPTION, EXAMPLES)
-    add_store(parser)
+    add_store(parser, entries=True)
     parser.add_argument(
         "key", metavar="KEY", help="the entry's key; write bytes and special characters in quotes, as Python does"
     )
@@ -46,6 +47,7 @@ def add_to(subparsers: Any) -> None:
     )
     parser.add_argument("--file", metavar="PATH", help="read the value from a file")
     add_ttl(parser, "time to live: 30s, 10m, 12h, 7d, or never (the default)")
+    parser.add_argument("--tag", metavar="TAG", action="append", default=[], help="a tag; may be given several times")
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--add", action="store_true", help="only if the key is absent, else exit with 4")
     when.add_argument("--replace", action="store_true", help="only if the key is present, else exit with 3")
@@ -55,15 +57,16 @@ def add_to(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     key, ttl = parse_entry_key(args.key), ttl_of(args)
+    tags = [parse_entry_key(tag) for tag in args.tag]
     with told():
         value = read_value(args)
     with open_store(args, readonly=False, **creation(args)) as store, told():
-        if args.add and not store.add(key, value, ttl=ttl):
+        if args.add and not store.add(key, value, ttl=ttl, tags=tags):
             raise Failure(UNMET, f"store {shown_name(args)} already has the key {key!r}")
-        if args.replace and not store.replace(key, value, ttl=ttl):
+        if args.replace and not store.replace(key, value, ttl=ttl, tags=tags):
             raise Failure(NOT_THERE, f"store {shown_name(args)} has no key {key!r} to replace")
         if not args.add and not args.replace:
-            store.put(key, value, ttl=ttl)
+            store.put(key, value, ttl=ttl, tags=tags)
     if args.json:
         from shmstore.cli.support.typed import key_to_json
 

@@ -26,7 +26,7 @@ shmstore ttl quickstart token never
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(subparsers, "ttl", "show or set an entry's time to live", DESCRIPTION, EXAMPLES)
-    add_store(parser)
+    add_store(parser, entries=True)
     parser.add_argument("key", metavar="KEY", help="the entry's key")
     parser.add_argument("time", metavar="TIME", nargs="?", help="the new time to live: 30, 10m, 12h, 7d or never")
     parser.set_defaults(run=run)

@@ -25,6 +25,13 @@ __all__ = ["CommandParser", "HelpFormatter", "Parser", "did_you_mean", "looks_li
 class HelpFormatter(argparse.HelpFormatter):
     """Fills paragraphs to the width of the terminal, and does not change indented ones."""
 
+    def add_argument(self, action: argparse.Action) -> None:
+        """As argparse does, and counts the indent of commands, too."""
+        super().add_argument(action)
+        for command in self._iter_indented_subactions(action):
+            length = len(self._format_action_invocation(command)) + self._current_indent
+            self._action_max_length = max(self._action_max_length, length)
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         paragraphs = text.strip("\n").split("\n\n")
         return "\n\n".join(

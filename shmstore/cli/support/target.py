@@ -13,6 +13,7 @@ from shmstore import errors
 from shmstore._base.sentinels import DefaultStr
 from shmstore._store.memory_errors import about_absence
 from shmstore._store.names import BACKENDS, Key, parse_key
+from shmstore.cli.support.entry_keys import parse_entry_key
 from shmstore.cli.support.failures import CODES, NOT_THERE, WRONG, Failure, refuse_beside, with_options
 from shmstore.cli.support.human import parse_duration, parse_user
 from shmstore.cli.support.parser import HelpFormatter
@@ -84,9 +85,12 @@ def add_place(parser: argparse.ArgumentParser, *, optional: bool = False, severa
         )
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
-    """Add STORE and how the store is opened."""
+def add_store(parser: argparse.ArgumentParser, *, entries: bool = False) -> None:
+    """Add STORE and how the store is opened. entries: the command is about entries, which may be in a namespace."""
     add_place(parser)
+    if entries:
+        about = "entries of this namespace; given again, of one in it"
+        parser.add_argument("--namespace", metavar="NAME", action="append", default=[], help=about)
     group = parser.add_argument_group("opening it")
     group.add_argument("--owner", metavar="USER", help='also open stores of this user; "any": of all users')
     group.add_argument(
@@ -139,13 +143,30 @@ def open_store(args: argparse.Namespace, *, readonly: bool = True, **options: An
     if not readonly:
         hear_warnings()
     try:
-        return Store(
+        store: Store[Any] = Store(
             name, backend=args.backend, readonly=readonly, owner=owner, timeout=parse_duration(args.timeout), **options
         )
+        return _within(args, store)
     except errors.StoreNotFound:
         raise no_such(args) from None
     except ValueError as error:
         raise Failure(WRONG, str(error)) from None
+
+
+def _within(args: argparse.Namespace, store: Store[Any]) -> Store[Any]:
+    """The handle on the namespace that --namespace names. Only --create makes one."""
+    path = tuple([parse_entry_key(name) for name in getattr(args, "namespace", ())])
+    if path and not getattr(args, "create", False):
+        from shmstore._store.namespaces import names
+
+        if path not in names(store):
+            store.close()
+            shown = " in ".join([repr(name) for name in reversed(path)])
+            raise Failure(NOT_THERE, f"store {shown_name(args)} has no namespace {shown}")
+    for name in path:
+        with store:
+            store = store.namespace(name)
+    return store
 
 
 def no_such(args: argparse.Namespace) -> Failure:
