@@ -15,7 +15,7 @@
  * INVARIANT  A window owns nothing. It changes hints, and all else is what a move and the end of a span do. So nobody waits
  *   for a process that is stopped here, and whoever needs the memory finds it: a put that finds no room tidies the heap
  *   (shms_heap_tidy), sees what is free, and takes it. Then this window is not emptied.
- * CRASH  Hints are wrong, until the next tidying.
+ * CRASH  Hints are wrong, until the next tidying. Before that a hunt finds free pages by their words (search.h).
  * LIMITS  A step copies BYTES_AT_ONCE bytes at most, and other work counts as bytes, so that it takes less than a millisecond.
  *   What cannot be moved ends the attempt: an entry that is pinned or finds no block elsewhere, a block that is not published
  *   yet, a home that stays locked, a process that goes on allocating here from the blocks that it keeps to itself. */
