@@ -38,6 +38,7 @@ SECTIONS = {
     "Dask": ("distributed", "shop", ""),
     "Ray": ("ray", "shop", ""),
     "Jupyter": ("shmstore", "notebooks", ""),
+    "Moving": ("shmstore", "shop", ""),
 }
 PIP = {"Ray": "ray"}  # not in the extra, because it takes a gigabyte
 
@@ -50,7 +51,7 @@ def test_recipe(section: str, key: str, tmp_path: Path) -> None:
     )
     (text,) = re.findall(rf"^## {re.escape(section)}\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
     program = between.join(re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S))
-    program, found = re.subn(rf'(?<=["/]){name}(?=["?])', key, program)
+    program, found = re.subn(rf'(?<=["/]){name}(?=(?:-state)?["?])', key, program)
     assert found
     expected = re.findall(r"print\(.*\)  # (.+)$", program, re.M)
     assert expected
