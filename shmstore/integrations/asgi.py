@@ -59,7 +59,7 @@ class ResponseCache:
     ) -> None:  # fmt: skip
         self.app = app
         self._ttl, self._max_body, self._wait = ttl, max_body, wait
-        self._name, self._options = name, {"on_error": "miss", **options}
+        self._name, self._options = name, {"on_error": "miss", "timeout": 0.2, **options}  # calls run in the event loop
 
     @cached_property
     def _cache(self) -> Cache[Any]:

@@ -67,18 +67,26 @@ class _Metrics:
     def check(self) -> None:
         """Begin at zero in a forked child, and where this process was held for dead, because its values are in the sums."""
         try:
-            identity = self._process_identifier(), self.store._owner()
+            try:
+                identity = self._process_identifier(), self.store._owner()
+            except errors.StoreDestroyed as error:
+                if is_foreign(error):
+                    raise
+                self._open_again()
+                return
             if identity != self._identity:
                 known, self._identity = self._identity, identity
                 if known is not None:
-                    for value in self.values:
-                        value.now = (0.0, 0.0)
+                    self._begin()
                     self._put(self.values)
         except errors.ShmStoreError as error:
-            if is_foreign(error):
+            if is_foreign(error) and not isinstance(error, errors.StoreFull):
                 raise
-            if not isinstance(error, errors.StoreDestroyed):  # write() opens it again
-                self._report(error)
+            self._report(error)
+
+    def _begin(self) -> None:
+        for value in self.values:
+            value.now = (0.0, 0.0)
 
     def write(self, value: Any) -> None:
         """A value that cannot be written stays in the process, and is written whole the next time."""
@@ -88,13 +96,19 @@ class _Metrics:
             except errors.StoreDestroyed as error:
                 if is_foreign(error):
                     raise
-                self.store = self._open()  # with all that this process has counted
-                self._identity = self._process_identifier(), self.store._owner()
-                self._put(self.values)
+                self._open_again()
         except errors.ShmStoreError as error:
             if is_foreign(error) and not isinstance(error, errors.StoreFull):
                 raise
             self._report(error)
+
+    def _open_again(self) -> None:
+        """Make the store that was removed anew, with all that this process has counted."""
+        known, self.store = self._identity, self._open()
+        self._identity = self._process_identifier(), self.store._owner()
+        if known is not None and known[0] != self._identity[0]:  # what a forked child has is its parent's
+            self._begin()
+        self._put(self.values)
 
     def _put(self, changed: Iterable[Any]) -> None:
         for value in list(changed):
@@ -120,18 +134,29 @@ class _Metrics:
 
     def read(self) -> list[tuple[_Parts, list[Any]]]:
         """Each sample, with its value and time. Those of dead processes are added up."""
+        try:
+            return self._read()
+        except errors.StoreDestroyed as error:
+            if is_foreign(error):
+                raise
+        with self.lock:
+            self._open_again()
+        return self._read()
+
+    def _read(self) -> list[tuple[_Parts, list[Any]]]:
         lock = self.store.lock("prometheus")
         alone = lock.acquire(timeout=5.0)  # if another scrape is stopped, nothing is folded here, and nothing moves
         try:
             samples = self.entries()
             owners = {parts.owner for parts in samples if parts.owner}
             gone = {owner for owner in owners if self.store._is_gone(bytes.fromhex(owner), True)}
-            for parts in [parts for parts in samples if parts.owner in gone]:
+            for parts in sorted([parts for parts in samples if parts.owner in gone], key=_Parts.stays):
                 # Read it now: the owner may have counted between the walk and its death.
                 value = self.store.get(parts.key, samples.pop(parts))
-                if parts.mode != "all" and not parts.mode.startswith("live"):
-                    samples[parts.total] = self._fold(samples.get(parts.total), parts, value, alone)
-                if alone:
+                done = alone
+                if parts.stays():
+                    samples[parts.total], done = self._fold(samples.get(parts.total), parts, value, alone)
+                if done:
                     self.store.delete(parts.key)
             for parts in [parts for parts in samples if not parts.owner and alone]:
                 self._forget(parts, samples[parts], owners)
@@ -146,7 +171,9 @@ class _Metrics:
             _Parts(*key.split("|", 4)): value for key, value in found if isinstance(key, str) and key.count("|") >= 4
         }
 
-    def _fold(self, total: list[Any] | None, parts: _Parts, value: list[Any], alone: bool) -> list[Any]:
+    def _fold(self, total: list[Any] | None, parts: _Parts, value: list[Any], alone: bool) -> tuple[list[Any], bool]:
+        """The new sum, and whether it is stored."""
+
         def fold(total: list[Any] | None) -> list[Any]:
             if total is None:
                 return [*value, [parts.owner]]
@@ -159,7 +186,14 @@ class _Metrics:
                 number = _COMBINE.get(parts.mode, float.__add__)(number, value[0])
             return [number, when, [*owners, parts.owner]]
 
-        return self.store.modify(parts.total.key, fold, None, ttl=None) if alone else fold(total)
+        if alone:
+            try:
+                return self.store.modify(parts.total.key, fold, None, ttl=None), True
+            except errors.StoreFull as error:
+                if is_foreign(error) and not isinstance(error, errors.StoreFull):
+                    raise
+                self._report(error)
+        return fold(total), False
 
     def _forget(self, parts: _Parts, total: list[Any], owners: set[str]) -> None:
         """Step 3, for owners that had no entry any more when this scrape began."""
@@ -181,6 +215,10 @@ class _Parts(NamedTuple):
     @property
     def key(self) -> str:
         return "|".join(self)
+
+    def stays(self) -> bool:
+        """Whether it counts after the death of its process."""
+        return self.mode != "all" and not self.mode.startswith("live")
 
     @property
     def total(self) -> _Parts:

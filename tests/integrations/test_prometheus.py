@@ -196,6 +196,36 @@ def test_metrics_survive_a_removed_store(key: str) -> None:
     assert sample("made_later_total") == 1 and sample("hits_total") == 4 and sample("jobs", pid=str(os.getpid())) == 2
 
 
+def test_a_scrape_of_a_removed_store_makes_it_anew(workers: Any, key: str) -> None:
+    counter = Counter("hits", "help", registry=None)
+    counter.inc(3)
+    shmstore.destroy(key)
+    assert sample("hits_total") == 3
+    shmstore.destroy(key)
+    read, write = os.pipe()
+    workers(
+        lambda: (os.write(write, str(sample("hits_total")).encode()), counter.inc())
+    )  # it has counted nothing itself
+    assert os.read(read, 10) == b"0.0" and sample("hits_total") == 4
+    counter.inc()
+    assert sample("hits_total") == 5
+    os.close(read)
+    os.close(write)
+
+
+def test_a_fold_that_finds_no_room_loses_nothing(workers: Any, caplog: pytest.LogCaptureFixture) -> None:
+    counter = Counter("hits", "help", registry=None)
+    kill(workers(lambda: counter.inc(3)))
+
+    def full(*arguments: Any, **options: Any) -> None:
+        raise shmstore.StoreFull("full")
+
+    with caplog.at_level(logging.WARNING, "shmstore"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shmstore.Store, "modify", full)
+        assert [sample("hits_total") for _ in range(2)] == [3, 3]
+    assert "full" in caplog.text and [sample("hits_total") for _ in range(2)] == [3, 3]
+
+
 def test_a_full_store_is_logged_and_harms_no_request(key: str, caplog: pytest.LogCaptureFixture) -> None:
     counter = Counter("hits", "help", ["page"], registry=None)
     with shmstore.Store[Any](key) as store:
