@@ -2,11 +2,12 @@
 
 A lock is taken and released by one process, and by two at once that do nothing else. A hit of a memoized function is compared
 with a get and making its key. Waiters sleep for a lock that is held, and the time that the processor spends on them is
-counted.
+counted. Ten thousand coroutines sleep for as many keys, and another process puts some of them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import functools
 import importlib
@@ -27,6 +28,7 @@ from benchmarks._run import Report, Row, Setting, parser, run
 from benchmarks._servers import Missing, start
 
 HIT = 1.5  # times get plus making the key
+IDLE, WAKE = 1.0, 1.0  # percent of a core for all that wait; ms until the awaited key is seen
 OURS, HITS = "shmstore", "get, and shmstore.key"
 
 
@@ -47,6 +49,7 @@ def play(setting: Setting, report: Report) -> None:
         _together(setting, report, locks)
         _memoized(setting, report, stack, store)
         _asleep(setting, report, store)
+        _listening(setting, report, store)
 
 
 def _locks(stack: ExitStack, store: Any, report: Report) -> dict[str, tuple[Callable[[], Any], Callable[[], Any]]]:
@@ -187,6 +190,51 @@ def _asleep(setting: Setting, report: Report, store: Any) -> None:
     held.release()
     row = Row("asleep", "a waiter for a lock that is held", "% of a core", {OURS: Sample([share * 100])})
     _tell(report, row, "Waiters asleep", 1, "% of a core for each", ".3f")
+
+
+def _listening(setting: Setting, report: Report, store: Any) -> None:
+    """Coroutines of one event loop, each waiting for a key of its own; what a core spends on all of them, and how long after
+    another process's put the loop has the answer."""
+    count, seconds, puts = (200, 0.5, 20) if setting.quick else (10_000, 10.0, 1000)
+    report.progress(f"{count} coroutines asleep")
+    share, delays = asyncio.run(_sleep_and_wake(store, count, seconds, puts))
+    title = f"{count:,} coroutines that wait for as many keys"
+    idle = Row("coroutines asleep", title, "% of a core, all together", {OURS: Sample([share * 100])})
+    _tell(report, idle, "Coroutines asleep", 1, "% of a core for all", ".3f")
+    wake = Row("wake-up", "from a put in another process to the coroutine that waited", "ns", {OURS: Sample(delays)})
+    delays.sort()
+    wake.about = {"p99": delays[len(delays) * 99 // 100], "max": delays[-1]}
+    _tell(report, wake, f"Wake-up of one of {count:,} coroutines", 1e-6, "ms, the median", ".3f")
+    if not setting.quick:
+        report.bars.append(Bar("10,000 coroutines asleep", share * 100, most=IDLE, unit="% of a core"))
+        report.bars.append(Bar("the wake-up of one of them, p99", wake.about["p99"] / 1e6, most=WAKE, unit="ms"))
+
+
+async def _sleep_and_wake(store: Any, count: int, seconds: float, puts: int) -> tuple[float, list[float]]:
+    """The share of a core that the sleepers take, and ns of each wake-up. The put says when it began."""
+    waits = [asyncio.ensure_future(store.wait_async(f"wait {number}")) for number in range(count)]
+    await asyncio.sleep(1)
+    before, spent = time.perf_counter(), time.process_time()
+    await asyncio.sleep(seconds)
+    share = (time.process_time() - spent) / (time.perf_counter() - before)
+    awaited = range(0, count, count // puts)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for number in awaited:
+                time.sleep(0.002)
+                store.put(f"wait {number}", time.perf_counter_ns())
+        finally:
+            os._exit(0)
+    delays = []
+    for number in awaited:
+        await waits[number]
+        delays.append(float(time.perf_counter_ns() - store[f"wait {number}"]))
+    os.waitpid(pid, 0)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    return share, delays
 
 
 def _tell(report: Report, row: Row, title: str, scale: float, unit: str, form: str = ",.2f") -> None:

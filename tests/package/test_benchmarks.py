@@ -91,7 +91,7 @@ OTHERS = {
     "values": ("put session", "get session"),
     "fragmentation": ("fragmentation 1 KB to 4 MB 80%", "fragmentation 1 MB to 4 MB 95%"),
     "cache": ("cache speed", "cache hits"),
-    "coordination": ("lock", "lock of two", "memoized hit", "asleep"),
+    "coordination": ("lock", "lock of two", "memoized hit", "asleep", "coroutines asleep", "wake-up"),
     "hitratio": (),
     "writers": (),
     "scaling": ("growth get", "growth put", "growth stats", "put full", "attached get"),
