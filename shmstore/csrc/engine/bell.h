@@ -10,6 +10,7 @@
  *         4 read the log from the noted rings on; look at the keys of these buckets, and set their flags again
  * ORDERING  The ring comes after the release, and a listener that sees the ring (acquire) sees the release. If an entry of the
  *   log is not that ring's, because it is overwritten or not yet written, then every bucket may have changed.
+ *   docs/model/bell.pml is a model of this.
  * CRASH  of a writer between 1 and 5: the listener is not told, or not woken. So it wakes once a second by itself, reads the
  *   log if there were rings, and compares the counts of its buckets with those that it saw. */
 #ifndef SHMS_BELL_H

@@ -244,6 +244,13 @@ RUNS = [
         mutations=["-DM_NO_COUNT", "-DM_FLAG_LATE", "-DM_LOOK_FIRST"],
         slow=["-DM_WAKE_BLIND", "-DM_DIE_UNTIMED"],
     ),
+    *runs_of(
+        "bell",
+        quick=["-DFEW -DLOG=1"],
+        full=["", "-DLOG=1", "-DDIE -DTIMED"],
+        mutations=["-DM_RING_FIRST", "-DM_NOTE_LATE", "-DM_NO_FLAG", "-DM_LOG_BLIND"],
+        slow=["-DM_SLEEP_BLIND", "-DM_LATE_READ", "-DM_DIE_UNTIMED"],
+    ),
 ]
 
 
