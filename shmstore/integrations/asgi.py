@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["ResponseCache"]
 
 _PASS, _GONE, _VARY, _RESPONSE = "pass", "gone", "vary", "response"
-_MARK_TTL = 60  # seconds
+_PASS_TTL = 60  # seconds
+_GONE_TTL = 3600  # longer than a page may take: one that was begun before the change must find the mark
 _LONGEST = 1000  # characters of a URL that is a key as it is
 _CONDITIONS = (b"if-none-match", b"if-modified-since")
 
@@ -95,7 +96,7 @@ class ResponseCache:
                 and message["status"] < 400
                 and method not in ("OPTIONS", "TRACE")
             ):
-                self._cache.put(url, (_GONE,), ttl=_MARK_TTL)
+                self._cache.put(url, (_GONE,), ttl=_GONE_TTL)
             await send(message)
 
         return forgetting
@@ -204,7 +205,7 @@ class _Exchange:
             self._taken = Stored(message["status"], tuple(headers.pairs), b"", time.time(), seconds)
         else:
             if self._mark[0] == _GONE:
-                self._cache.cas(self._url, (_PASS,), self._version, ttl=_MARK_TTL)
+                self._cache.cas(self._url, (_PASS,), self._version, ttl=_PASS_TTL)
             self._release()
         if not_modified(Stored(message["status"], tuple(headers.pairs), b"", 0.0, 0.0), self._asked):
             self._silent = True
