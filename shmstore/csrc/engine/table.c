@@ -60,13 +60,13 @@ static inline bool measure(const struct shms_store *s, struct shms_block *b, str
     return true;
 }
 
-uint64_t shms_block_hash(const struct shms_store *s, struct shms_block *b) {
+uint64_t shms_hash_of_moved(const struct shms_store *s, struct shms_block *b) {
     struct shms_entry e;
     const uint8_t *key;
     uint32_t length;
     uint8_t bytes[SHMS_KEY_MAX];
-    if (SHMS_LIKELY(!(shms_load_relaxed(&b->lengths) & SHMS_FLAG_MOVED)) || !measure(s, b, &e, &key, &length))
-        return shms_load_relaxed(&b->hash);
+    if (!measure(s, b, &e, &key, &length))
+        return 0; /* the block has another life by now */
     shms_copy_short(bytes, key, length);
     return shms_hash_of(s, bytes, length, e.kind & SHMS_KEY_FLAGS);
 }

@@ -83,7 +83,11 @@ int shms_peek(struct shms_store *s, uint64_t bucket, uint32_t index, struct shms
 
 /* The hash of the key of the entry in this block. Of an entry that was moved it is computed from the key. The caller must
  * check shms_entry_unchanged before it believes it. */
-uint64_t shms_block_hash(const struct shms_store *s, struct shms_block *b);
+uint64_t shms_hash_of_moved(const struct shms_store *s, struct shms_block *b);
+static inline uint64_t shms_block_hash(const struct shms_store *s, struct shms_block *b) {
+    bool moved = shms_load_relaxed(&b->lengths) & SHMS_FLAG_MOVED;
+    return SHMS_LIKELY(!moved) ? shms_load_relaxed(&b->hash) : shms_hash_of_moved(s, b);
+}
 
 /* What `cas` and `wait` compare: the life of the block that the entry was put into. A move (move.h) does not change it. */
 static inline uint64_t shms_entry_version(const struct shms_entry *e) {
