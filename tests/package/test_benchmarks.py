@@ -92,6 +92,7 @@ OTHERS = {
     "fragmentation": ("fragmentation 1 KB to 4 MB 80%", "fragmentation 1 MB to 4 MB 95%"),
     "cache": ("cache speed", "cache hits"),
     "coordination": ("lock", "lock of two", "memoized hit", "asleep", "coroutines asleep", "wake-up"),
+    "frameworks": ("Django get", "Django set", "cachelib get", "limits set", "aiocache get"),
     "hitratio": (),
     "writers": (),
     "scaling": ("growth get", "growth put", "growth stats", "put full", "attached get"),
@@ -101,8 +102,10 @@ OTHERS = {
 @pytest.mark.sample
 @pytest.mark.parametrize("name", OTHERS)
 def test_quick_run_of_the_others(start: Start, tmp_path: Path, name: str) -> None:
-    if name == "arrays":
-        pytest.importorskip("numpy")
+    for package in {"arrays": ["numpy"], "frameworks": ["django", "cachelib", "limits", "aiocache", "redis"]}.get(
+        name, []
+    ):
+        pytest.importorskip(package)
     process = start(name, "--quick", "--json", str(tmp_path / "found.json"))
     out, _ = process.communicate()
 
