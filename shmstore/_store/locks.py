@@ -122,26 +122,29 @@ class _Guard(GuardCalls):
     # ---- the ways out. Each may be cut off anywhere, and called again.
 
     def _acquired_last(self) -> tuple[Held, Held]:
-        if not self._acquired:
+        acquired = self._acquired.copy()  # in one step: other threads enter and leave
+        if not acquired:
             raise RuntimeError(f"store {self._store._key.shown}: {self._key!r} is not held by this object")
-        new, held = list(self._acquired.copy().items())[-1]
-        self._may_release(held)
-        return new, held
+        last = acquired.popitem()
+        self._may_release(last[1])
+        return last
 
     def _entered_last(self) -> tuple[Held, Held | None]:
-        me = _me()
-        entered = self._entered.copy()  # in one step: other threads enter and leave
-        mine = [new for new in entered if entered[new][0] == me]
-        new = mine[-1] if mine else next(reversed(entered))  # another task leaves than the one that entered
-        return new, entered[new][1]
+        entered, me = self._entered.copy(), _me()
+        last = new, (who, held) = entered.popitem()
+        while who != me and entered:
+            new, (who, held) = entered.popitem()
+        if who != me:  # another task leaves than the one that entered
+            new, (_, held) = last
+        return new, held
 
     def _leave(self, new: Held, held: Held | None) -> None:
         try:
             if held is not None:
                 self._let_go(new, held)
         finally:
-            self._acquired.pop(new, None)
-            self._entered.pop(new, None)
+            if self._acquired.pop(new, None) is None:
+                self._entered.pop(new, None)
 
     def _may_release(self, held: Held) -> None:
         """Any thread may."""

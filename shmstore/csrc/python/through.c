@@ -52,7 +52,9 @@ PyObject *shms_through(PyObject *module, PyObject *arguments) {
 static PyObject *leave(PyObject *guard, const char *which) {
     PyObject *struck = NULL, *found = NULL, *left = NULL;
     for (int tries = 0; !found && tries < TRIES; tries++) {
-        found = PyObject_CallMethod(guard, which, NULL);
+        PyObject *finds = PyObject_GetAttrString(guard, which);
+        found = finds ? PyObject_CallNoArgs(finds) : NULL;
+        Py_XDECREF(finds);
         PyObject *error = found ? NULL : shms_take_exception();
         if (struck)
             Py_XDECREF(error);
