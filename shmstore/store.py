@@ -251,7 +251,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             value: _V,
             *,
             ttl: Duration | None | Default = DEFAULT,
-            tags: Iterable[EntryKey] | None = (),
+            tags: Iterable[EntryKey] | Default | None = (),
         ) -> int: ...
         def __setitem__(self, key: EntryKey, value: _V, /) -> None: ...
         def delete(self, key: EntryKey, version: int | None = None) -> bool: ...
@@ -269,7 +269,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             value: _V,
             *,
             ttl: Duration | None | Default = DEFAULT,
-            tags: Iterable[EntryKey] | None = (),
+            tags: Iterable[EntryKey] | Default | None = (),
         ) -> bool: ...
         def cas(
             self,
@@ -745,7 +745,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             items: _Pairs[_V],
             *,
             ttl: Duration | None | Default = DEFAULT,
-            tags: Iterable[EntryKey] | None = (),
+            tags: Iterable[EntryKey] | Default | None = (),
             on_error: Literal["skip"],
         ) -> Stored: ...
         @overload
@@ -754,7 +754,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
             items: _Pairs[_V],
             *,
             ttl: Duration | None | Default = DEFAULT,
-            tags: Iterable[EntryKey] | None = (),
+            tags: Iterable[EntryKey] | Default | None = (),
             on_error: _OnError = "raise",
         ) -> int: ...
 
@@ -763,7 +763,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         items: _Pairs[_V],
         *,
         ttl: Duration | None | Default = DEFAULT,
-        tags: Iterable[EntryKey] | None = (),
+        tags: Iterable[EntryKey] | Default | None = (),
         on_error: _OnError = "raise",
     ) -> int:
         """Store many values from a mapping or from pairs, and return their number.

@@ -7,7 +7,7 @@ from itertools import islice
 from shmstore import errors
 from shmstore._base.durations import check_ttl
 from shmstore._base.foreign import is_foreign
-from shmstore._base.sentinels import MISSING
+from shmstore._base.sentinels import KEEP, MISSING
 from shmstore._core import lib
 from shmstore._store.control import require_writing
 from shmstore._store.failures import partly, so_far
@@ -64,7 +64,7 @@ def get_many(
 
 def put_many(store: Store[Any], items: Any, ttl: Any, tags: Any, mode: int, on_error: _OnError) -> int:
     check_on_error(on_error)
-    if tags and not isinstance(tags, (str, bytes)):
+    if tags and tags is not KEEP and not isinstance(tags, (str, bytes)):
         tags = tuple(tags)  # an iterator is used more than once
     pairs = pairs_of(store, "put_many" if mode == SET else "add_many", items)
     if on_error == "skip":
@@ -81,7 +81,7 @@ def _put_what_can_be(store: Store[Any], pairs: dict[Any, Any], ttl: Any, tags: A
     """All in one call; after a key or value that is none, one by one. Want of room ends a call at that item only."""
     check_ttl(ttl)
     require_writing(store)
-    taken = store._generations(tags)  # of one moment, before the first value is encoded
+    taken = tags if tags is KEEP else store._generations(tags)  # of one moment, before the first value is encoded
     keys, begin, step, stored = tuple(pairs), 0, len(pairs), 0
     failed: dict[Any, Exception] = {}
     while begin < len(keys):

@@ -37,8 +37,7 @@ def open_handle(store: Store[Any], key: Key, options: Options) -> Any:
     store._key, store._options = key, options
     store._uuid, store._copies, store._popped_at = b"", {}, 0
     coding.set_codecs(store)
-    if options.namespace:
-        store._confine(options.namespace)
+    store._confine(options.namespace)
     timeout, lifetime = timeout_ns(options.timeout, "timeout"), ttl_ns(options.ttl)
     request = ffi.new("struct shms_open_request *")
     result = ffi.new("struct shms_open_result *")

@@ -83,7 +83,9 @@ def _shown(spaces: list[tuple[EntryKey, ...]]) -> list[tuple[str, str]]:
     if not spaces:
         return []
     shown = ", ".join([" / ".join(map(show_entry_key, path)) for path in spaces[:SPACES_SHOWN]])
-    return [("namespaces", shown + (f", and {len(spaces) - SPACES_SHOWN:,} more" if len(spaces) > SPACES_SHOWN else ""))]
+    return [
+        ("namespaces", shown + (f", and {len(spaces) - SPACES_SHOWN:,} more" if len(spaces) > SPACES_SHOWN else ""))
+    ]
 
 
 def _what(found: Found) -> str:

@@ -11,7 +11,7 @@
 
 #define WORDS_LOOKED_AT 8u
 #define GROUPS_LOOKED_AT 4096u /* by one call; most of them are not due */
-#define MARKED_LOOKED_AT 16u   /* by one eviction, of those that are marked: most of their entries may be current */
+#define MARKED_LOOKED_AT 4u    /* by one eviction, of those that are marked: most of their entries may be current */
 #define ROUND_MS 1000u
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return !a || (b && b < a) ? b : a; } /* 0: never */

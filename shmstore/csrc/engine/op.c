@@ -14,7 +14,7 @@ int shms_op_begin(struct shms_store *s, struct shms_op *op, const void *key, uin
     op->busy = NULL;
     op->block = 0;
     op->version = 0;
-    op->keep_expiry = op->only_replaces = op->same_generations = false;
+    op->keep_expiry = op->only_replaces = op->keep_generations = op->same_generations = false;
     op->index = shms_record_take(s);
     if (SHMS_UNLIKELY(op->index < 0))
         return SHMS_BUSY;

@@ -55,7 +55,8 @@ struct shms_op {
     uint32_t kind;
     bool keep_expiry;       /* keep the expiry of the old entry, if there is one */
     bool tagged;            /* the new block has generations */
-    bool same_generations;  /* they are those of the entry that is replaced: an absent one is something else */
+    bool keep_generations;  /* they are to be those of the entry that is replaced, if there is one */
+    bool same_generations;  /* and they are those of one that was there */
     bool only_replaces;     /* an absent key stays absent, so a cache evicts nothing for it */
     _Atomic uint64_t *busy; /* after SHMS_BUSY: the lock to await; NULL = there is none, try again */
     uint64_t seen;
@@ -73,7 +74,7 @@ static inline uint64_t shms_op_bytes(const struct shms_op *op, uint32_t extensio
     return SHMS_BLOCK_HEADER + extension_length + op->key.length + op->value_length +
            (op->value_length >= SHMS_ALIGNED_FROM ? SHMS_LINE - 1 : 0);
 }
-/* SHMS_AGAIN, of incr alone: the entry has other generations than the new block. */
+/* SHMS_AGAIN, of incr and with keep_generations: the entry has other generations than the new block. */
 int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected);
 /* expected: the version to remove; 0 = any. SHMS_OK, SHMS_MISS, SHMS_UNMET, SHMS_BUSY, SHMS_CORRUPT. */
 int shms_op_remove(struct shms_op *op, uint64_t expected);

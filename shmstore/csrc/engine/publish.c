@@ -37,7 +37,7 @@ static bool gone(const struct shms_store *s, const struct shms_entry *x) {
     return SHMS_UNLIKELY(x->expiry | (uintptr_t)x->extension) && shms_entry_gone(s, x, shms_os_now());
 }
 
-/* Has the new block the generations that the counter is to have? A counter keeps those that it has. */
+/* Has the new block the generations that the entry is to keep? */
 static bool keeps_generations(const struct shms_op *op, const struct shms_entry *x) {
     if (SHMS_LIKELY(!op->tagged && !(x && x->extension)))
         return x || !op->same_generations;
@@ -143,7 +143,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
         home_unlock(op, reach);
         return SHMS_UNMET;
     }
-    if (counts(mode) && SHMS_UNLIKELY(!keeps_generations(op, present ? &x : NULL))) {
+    if ((counts(mode) || op->keep_generations) && SHMS_UNLIKELY(!keeps_generations(op, present ? &x : NULL))) {
         home_unlock(op, reach);
         return SHMS_AGAIN;
     }

@@ -173,7 +173,7 @@ struct shms_put {
     uint64_t expected;
     bool keep_expiry;
     const struct shms_generations *generations; /* of a new entry; NULL: none */
-    bool keep_generations;                      /* cas: those of the entry that is replaced. incr does that anyway */
+    bool keep_generations;                      /* those of the entry that is replaced. incr does that anyway */
     bool same_generations;                      /* for shms_put_one alone */
     int64_t by, initial;                        /* SHMS_INCR, SHMS_INCR_PRESENT */
     int64_t number;

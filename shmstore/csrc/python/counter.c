@@ -23,7 +23,8 @@ static PyObject *count_up(PyObject *self, const struct count *n) {
     shms_put_init(&p, n->mode);
     int rc = shms_call_key(&c, self, n->key, &bytes, &length, &kind);
     if (SHMS_LIKELY(rc == SHMS_OK))
-        rc = shms_call_generations(self, kind, n->tags, &g, &p.generations);
+        rc = shms_call_generations(self, kind, n->tags == shms_module_of(self)->keep ? NULL : n->tags, &g,
+                                   &p.generations);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_enter(&c, self)) == SHMS_OK)) {
         p.length = SHMS_NUMBER_MAX;
         p.keep_expiry = true;

@@ -152,10 +152,11 @@ PyObject *shms_raw_key(PyObject *self, PyObject *key) {
     return rc == SHMS_OK ? raw : shms_store_failed(self, key, rc);
 }
 
-/* _confine(path): from now on this handle is one of the namespace. path: a tuple of bytes. */
+/* _confine(path): from now on this handle is one of the namespace, or with an empty path, of the store. path: a tuple of
+ * bytes. */
 PyObject *shms_confine(PyObject *self, PyObject *path) {
     struct shms_store_object *store = (struct shms_store_object *)self;
-    bool sound = PyTuple_Check(path) && PyTuple_Size(path) > 0 && PyTuple_Size(path) <= SHMS_DEPTH_MAX;
+    bool sound = PyTuple_Check(path) && PyTuple_Size(path) <= SHMS_DEPTH_MAX;
     for (Py_ssize_t i = 0; sound && i < PyTuple_Size(path); i++)
         sound = PyBytes_Check(PyTuple_GetItem(path, i)) &&
                 PyBytes_Size(PyTuple_GetItem(path, i)) <= (Py_ssize_t)SHMS_NAMESPACE_MAX + 1;
@@ -164,8 +165,8 @@ PyObject *shms_confine(PyObject *self, PyObject *path) {
         return NULL;
     }
     PyObject *before = store->path;
-    Py_INCREF(path);
-    store->path = path;
+    store->path = PyTuple_Size(path) ? path : NULL;
+    Py_XINCREF(store->path);
     store->inside_of = 0;
     Py_XDECREF(before);
     Py_RETURN_NONE;

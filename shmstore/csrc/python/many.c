@@ -175,7 +175,8 @@ static int next_key(struct shms_call *c, PyObject *object, const char **key, uin
 }
 
 static int put_all(PyObject *self, PyObject *keys, struct item *items, struct shms_packed *buffer, uint64_t ttl,
-                   enum shms_mode mode, const struct shms_generations *generations, Py_ssize_t *done, Py_ssize_t *at) {
+                   enum shms_mode mode, const struct shms_generations *generations, bool keep, Py_ssize_t *done,
+                   Py_ssize_t *at) {
     Py_ssize_t count = PyTuple_Size(keys), i = 0;
     struct shms_call c;
     int rc = shms_call_begin(&c, self);
@@ -187,6 +188,7 @@ static int put_all(PyObject *self, PyObject *keys, struct item *items, struct sh
             (rc = next_key(&c, PyTuple_GetItem(keys, i), &key, &length, &kind)) != SHMS_OK)
             continue; /* ends the loop */
         p->generations = generations;
+        p->keep_generations = keep;
         if (items[i].packed)
             p->body = (char *)buffer->bytes + items[i].at;
         p->mode = mode;
@@ -216,7 +218,8 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     if (PyErr_Occurred() || shms_call_ttl(self, args[2], "ttl", &ttl) != SHMS_OK ||
         check_names(self, args[0]) != SHMS_OK)
         return NULL;
-    int taken = shms_call_generations(self, 0, args[4], &g, &generations);
+    bool keep = args[4] == shms_module_of(self)->keep;
+    int taken = shms_call_generations(self, 0, keep ? NULL : args[4], &g, &generations);
     if (taken != SHMS_OK)
         return shms_store_failed(self, Py_None, taken);
     Py_ssize_t count = PyTuple_Size(args[0]), done = 0, at = 0;
@@ -226,7 +229,7 @@ PyObject *shms_put_many(PyObject *self, PyObject *const *args, Py_ssize_t argc) 
     shms_packed_init(&buffer);
     int rc = items ? encode_all(self, args[0], args[1], items, &buffer, extension) : SHMS_NO_MEMORY;
     if (rc == SHMS_OK)
-        rc = put_all(self, args[0], items, &buffer, ttl, mode, generations, &done, &at);
+        rc = put_all(self, args[0], items, &buffer, ttl, mode, generations, keep, &done, &at);
     uint64_t asked = items ? items[at].put.length : 0;
     for (Py_ssize_t i = 0; items && i < count; i++)
         Py_XDECREF(items[i].bytes);

@@ -292,9 +292,9 @@ static int put_value(PyObject *self, PyObject *key, PyObject *value, PyObject *t
     struct shms_generations g;
     shms_put_init(&p, condition->mode);
     int rc = shms_call_key(&c, self, key, &bytes, &length, &kind);
-    p.keep_generations = condition->expected && tags == shms_module_of(self)->keep;
+    p.keep_generations = tags && tags == shms_module_of(self)->keep;
     if (SHMS_LIKELY(rc == SHMS_OK)) /* before the value is made */
-        rc = shms_call_generations(self, kind, tags == shms_module_of(self)->keep ? NULL : tags, &g, &p.generations);
+        rc = shms_call_generations(self, kind, p.keep_generations ? NULL : tags, &g, &p.generations);
     if (SHMS_UNLIKELY(rc != SHMS_OK)) {
         shms_call_end(&c);
         fail(self, key, rc, NOT_ASKED);

@@ -121,6 +121,7 @@ static int put_once(struct shms_call *c, const char *key, uint32_t length, uint3
         if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK)
             return rc;
     op.keep_expiry = put->keep_expiry;
+    op.keep_generations = put->keep_generations;
     op.same_generations = put->same_generations;
     op.only_replaces =
         put->mode == SHMS_REPLACE || put->mode == SHMS_INCR_PRESENT || (put->mode == SHMS_CAS && put->expected);

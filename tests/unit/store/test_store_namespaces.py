@@ -393,3 +393,13 @@ def test_an_entry_is_in_no_other_namespace_after_a_clear(store):
     for n in range(400):
         users["k"] = n
     assert store.stats().bytes_used < used / 20 and store.stats().expirations == 300
+
+
+def test_a_handle_that_is_made_anew_is_one_of_the_store(store):
+    users = store.namespace("users")
+    users["k"] = 1
+    users.__init__(store.info().name, create=False)
+    assert dict(users) == {} and "users" not in repr(users)
+    users["k"] = 2
+    assert store["k"] == 2
+    users.close()

@@ -116,6 +116,11 @@ def test_a_put_replaces_tags_and_changes_keep_them(store):
         lambda: store.touch("k", 60),
         lambda: store.modify("k", lambda v: v + 1),
         lambda: store.compact(),
+        lambda: store.put("k", 7, tags=KEEP),
+        lambda: store.replace("k", 7, tags=KEEP),
+        lambda: store.put_many({"k": 7}, tags=KEEP),
+        lambda: store.put_many({"k": 7}, tags=KEEP, on_error="skip"),
+        lambda: store.incr("k", tags=KEEP),
     ):
         store.put("k", 1, tags=["a", "b"])
         change()

@@ -64,10 +64,11 @@ class Against(RuleBasedStateMachine):
 
     # ---- what writes
 
-    @rule(path=spaces, key=keys, value=values, tags=tags)
-    def put(self, path, key, value, tags):
-        self.at(path).put(key, value, tags=tags)
-        self.model[path][key] = (value, tags)
+    @rule(path=spaces, key=keys, value=values, tags=tags, keeps=st.booleans())
+    def put(self, path, key, value, tags, keeps):
+        self.at(path).put(key, value, tags=shmstore.KEEP if keeps else tags)
+        kept = self.model[path].get(key, (0, set()))[1]
+        self.model[path][key] = (value, kept if keeps else tags)
 
     @rule(path=spaces, key=keys, value=values, tags=tags)
     def add(self, path, key, value, tags):
