@@ -15,6 +15,11 @@
 /* For code that runs only when a store is full or a client died: optimised for size, and never inlined. */
 #define SHMS_COLD __attribute__((cold, noinline))
 
+/* For code beside a hot path, which would take registers from it if it were inlined. */
+#define SHMS_APART __attribute__((noinline))
+/* For the code of a hot path that others use, too. */
+#define SHMS_WITHIN __attribute__((always_inline)) inline
+
 /* REQUIRES: align is a power of two. */
 #define SHMS_ALIGN_UP(n, align) (((n) + ((align) - 1)) & ~(uint64_t)((align) - 1))
 

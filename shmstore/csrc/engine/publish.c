@@ -33,12 +33,15 @@ static int leave(struct shms_op *op, int rc) {
 }
 
 /* REQUIRES: the home bucket's lock. */
-static bool gone(const struct shms_store *s, const struct shms_entry *x) {
-    return SHMS_UNLIKELY(x->expiry | (uintptr_t)x->extension) && shms_entry_gone(s, x, shms_os_now());
+SHMS_APART static bool gone_by_now(const struct shms_store *s, const struct shms_entry *x) {
+    return shms_entry_gone(s, x, shms_os_now());
+}
+static inline bool gone(const struct shms_store *s, const struct shms_entry *x) {
+    return SHMS_UNLIKELY((x->expiry | (uintptr_t)x->extension) != 0) && gone_by_now(s, x);
 }
 
 /* Has the new block the generations that the entry is to keep? */
-static bool keeps_generations(const struct shms_op *op, const struct shms_entry *x) {
+SHMS_APART static bool keeps_generations(const struct shms_op *op, const struct shms_entry *x) {
     if (SHMS_LIKELY(!op->tagged && !(x && x->extension)))
         return x || !op->same_generations;
     if (!x)
@@ -143,7 +146,8 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
         home_unlock(op, reach);
         return SHMS_UNMET;
     }
-    if ((counts(mode) || op->keep_generations) && SHMS_UNLIKELY(!keeps_generations(op, present ? &x : NULL))) {
+    bool rare = op->tagged || op->same_generations || (there && x.extension);
+    if (SHMS_UNLIKELY(rare) && (counts(mode) || op->keep_generations) && !keeps_generations(op, present ? &x : NULL)) {
         home_unlock(op, reach);
         return SHMS_AGAIN;
     }

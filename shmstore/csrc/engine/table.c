@@ -160,7 +160,7 @@ static inline int probe(struct shms_store *s, const struct shms_key *k, struct s
     return SHMS_OK;
 }
 
-int shms_entry_judge(const struct shms_store *s, const struct shms_entry *e) {
+SHMS_APART int shms_entry_judge(const struct shms_store *s, const struct shms_entry *e) {
     if (SHMS_LIKELY(!e->extension))
         return SHMS_OK;
     enum shms_generation found = shms_generation_of(s, e->extension, e->extension_length);

@@ -27,7 +27,7 @@ int shms_call_ttl(PyObject *store, PyObject *ttl, const char *argument, uint64_t
     return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
 }
 
-static int write_value(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
+SHMS_WITHIN static int write_value(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
     if (!put->body)
         return SHMS_OK;
     shms_write_racy(op->value, put->head, put->head_length);
@@ -113,7 +113,8 @@ static int reserve(struct shms_call *c, struct shms_op *op, const struct shms_pu
     return SHMS_LIKELY(rc != SHMS_FULL) ? rc : reserve_again(c, op, put);
 }
 
-static int put_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
+SHMS_WITHIN static int put_once(struct shms_call *c, const char *key, uint32_t length, uint32_t kind,
+                                struct shms_put *put) {
     struct shms_op op;
     struct shms_store *s = c->h->s;
     int rc;
@@ -166,8 +167,8 @@ static int without_room(struct shms_call *c, const char *key, uint32_t length, u
 }
 
 /* With these generations in front of whatever else is in the extension. */
-static int put_tagged(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put,
-                      const struct shms_generations *g) {
+SHMS_APART static int put_tagged(struct shms_call *c, const char *key, uint32_t length, uint32_t kind,
+                                 struct shms_put *put, const struct shms_generations *g) {
     uint8_t extension[SHMS_EXT_MAX];
     const void *others = put->extension;
     uint32_t others_length = put->extension_length;
@@ -182,7 +183,8 @@ static int put_tagged(struct shms_call *c, const char *key, uint32_t length, uin
 }
 
 /* With those that the entry has. Another process may have given it others meanwhile: then once more. */
-static int put_keeping(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
+SHMS_APART static int put_keeping(struct shms_call *c, const char *key, uint32_t length, uint32_t kind,
+                                  struct shms_put *put) {
     static const struct shms_generations none = {0};
     struct shms_generations g;
     struct shms_key n;
@@ -207,12 +209,10 @@ static int put_keeping(struct shms_call *c, const char *key, uint32_t length, ui
 }
 
 /* incr tries it as if the entry had no generations but those of a new one. */
-static int put_any(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
-    int rc = SHMS_AGAIN;
-    if (SHMS_LIKELY(!put->generations && !put->keep_generations))
-        rc = put_once(c, key, length, kind, put);
-    else if (!put->keep_generations)
-        rc = put_tagged(c, key, length, kind, put, put->generations);
+static inline int put_any(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, struct shms_put *put) {
+    int rc = SHMS_LIKELY(!put->generations && !put->keep_generations) ? put_once(c, key, length, kind, put)
+             : put->keep_generations ? SHMS_AGAIN
+                                     : put_tagged(c, key, length, kind, put, put->generations);
     return SHMS_LIKELY(rc != SHMS_AGAIN) ? rc : put_keeping(c, key, length, kind, put);
 }
 
