@@ -87,7 +87,11 @@ def awaits(store: Store[Any], name: str, **options: Any) -> int:
 
 def held(store: Store[Any]) -> list[bytes]:
     """The locks, leases and semaphores that are held. A barrier that a strike broke stays broken."""
-    return [key for key in store._walk(b"", KEPT) if not key.startswith((b"barrier", b"tokens", b"generation"))]
+    return [
+        key
+        for key in store._walk(b"", KEPT)
+        if not key.startswith((b"barrier", b"tokens", b"generation", b"namespace"))
+    ]
 
 
 def runs(coroutine: Any) -> Any:
@@ -190,6 +194,21 @@ def arrives(store: Store[Any]) -> None:
         pass
 
 
+def in_namespace(store: Store[Any]) -> None:
+    users = store.namespace("users")
+    users["v"] = OLD
+    assert users["v"] == OLD and list(users) == ["v"]
+    users.clear()
+    assert "v" not in users
+
+
+def tagged(store: Store[Any]) -> None:
+    store.put("other", OLD, tags=("t", "u"))
+    assert store["other"] == OLD
+    store.evict_tag("t")
+    assert "other" not in store
+
+
 def within(store: Store[Any]) -> None:
     with Store(store.info().name, create=False, backend=store.info().backend) as other:
         other["v"]
@@ -265,6 +284,8 @@ CALLS: dict[str, list[Callable[[Store[Any]], Any]]] = {
                   lambda s: runs(inside_async(s.semaphore("x", 2))),
                   lambda s: refused(s.semaphore("x", 1), s.semaphore("x", 1, timeout=0))],
     "barrier": [lambda s: s.barrier("b", 1).wait(), broken, of_two_threads, lambda s: runs(s.barrier("b", 1).await_())],
+    "namespace": [in_namespace],
+    "evict_tag": [tagged, lambda s: s.evict_tag("t")],
     "keys": [lambda s: list(s.keys("v")), lambda s: len(s.keys("v")), lambda s: "v" in s.keys()],
     "items": [lambda s: list(s.items()), lambda s: ("n", 5) in s.items()],
     "values": [lambda s: list(s.values()), lambda s: OLD in s.values()],
