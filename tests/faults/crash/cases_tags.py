@@ -54,7 +54,7 @@ tag("add where an entry was evicted", lambda s, _: s.add("k0", value("k0", "new"
 tag("incr what has tags", lambda s, _: s.incr("count"), changes={"count": [128]}, adds=1)
 tag("incr a new name with tags", lambda s, _: s.incr("new number", 5, tags=["t"]), changes={"new number": [5]}, adds=5)
 tag("touch what has tags", lambda s, _: s.touch("k0", 500), touches=("k0",), sampled=False)
-tag("delete what was evicted", lambda s, _: s.delete("k0"), setup=evict, touches=("k0",), never=("k0",))
+tag("delete what was evicted", lambda s, _: s.delete("k0"), setup=evict, changes={"k0": [None]})
 tag("get what was evicted", lambda s, _: s.get("k0"), setup=evict, never=("k0",), sampled=False)
 tag("sweep what was evicted", lambda s, _: [s.put("new", value("new", "new")) for _ in range(2)], setup=several_evicted,
     changes=new, never=tuple(f"gone{i}" for i in range(6)))  # fmt: skip
