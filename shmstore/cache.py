@@ -6,6 +6,7 @@ from shmstore import errors
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import current
 from shmstore._base.sentinels import MISSING, DefaultInt, DefaultStr
+from shmstore._core import lib
 from shmstore._store import coding, failures, rescue
 from shmstore._store.names import Key
 from shmstore._store.options import Options, parse
@@ -158,7 +159,10 @@ class Cache(Store[_V]):
         return rescue.mark(self, failures.no_text(self, raw))
 
     def _reopen(self, status: int) -> None:
-        rescue.reopen(self, self._fail(status))
+        if status == lib.SHMS_SUPERSEDED:
+            self._follow()
+        else:
+            rescue.reopen(self, self._fail(status))
 
     def _undecodable(self, key: EntryKey, *found: Any) -> Exception:
         return rescue.mark_unreadable(self, coding.undecodable(self, key, *found))

@@ -14,7 +14,7 @@ from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import current, late
 from shmstore._base.sentinels import DEFAULT, KEEP, MISSING, PRIVATE, DefaultInt, DefaultStr
 from shmstore._core import lib
-from shmstore._store import coding, control, copying, failures, many, namespaces, waiting
+from shmstore._store import coding, control, copying, failures, many, namespaces, opening, waiting
 from shmstore._store.keys import ALL_KEYS, KEPT_KEYS, EntryKey, raw_key
 from shmstore._store.names import OBJECTS, Key
 from shmstore._store.opening import open_handle
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from shmstore._base.durations import Duration, Moment
     from shmstore._base.sentinels import Default, Private
-    from shmstore._store import barriers, computing, locks
+    from shmstore._store import barriers, computing, locks, resizing
     from shmstore._store import memoize as memoizing
     from shmstore._store.barriers import Barrier
     from shmstore._store.locks import Lease, Lock, Semaphore
@@ -48,6 +48,7 @@ else:
     _table = late("shmstore.sysv._table", needs="sys")
     computing, memoizing = late("shmstore._store.computing"), late("shmstore._store.memoize")
     locks, barriers = late("shmstore._store.locks"), late("shmstore._store.barriers")
+    resizing = late("shmstore._store.resizing")
     _V = object  # a subscript at run time needs something; typing itself takes 9 ms to import
 
 __all__ = ["DEFAULT", "KEEP", "PRIVATE", "Store", "destroy", "open", "stores"]
@@ -1053,6 +1054,35 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         """
         return control.compact(self)
 
+    def resize(self, size: int | str, *, max_entries: int | None = None) -> None:
+        """Give the store another size, while other processes and threads read and write.
+
+        size: as for ``Store()``, larger or smaller than now. max_entries: None keeps what it is. max_clients stays.
+
+        The entries are copied to another segment, which then takes the place of this one. They keep their values, versions
+        and times to live; locks and leases stay held. All handles of all processes follow with their next call. Views and
+        iterations that have begun go on in the former segment, which is kept until they end. Nothing that was written is lost, and if this
+        process dies in the middle, the store is as it was before.
+
+        A smaller Cache evicts what has no room. A smaller Store that cannot hold its entries raises StoreFull, and stays as it was.
+
+        The memory of both segments is needed for a while. A System V store keeps a segment of two pages with its key, which
+        leads to the one with the entries: ``ipcs`` shows both.
+
+        Cost: the copy of all entries. Writers go on during most of it; at its end they wait for about 0.2 us for each entry.
+
+        >>> with shmstore.Store("example", size="1M") as store:
+        ...     store.resize("2M")
+        ...     print(store.info().size)
+        ...     store.destroy()
+        2097152
+
+        Raises: StoreFull, ReadOnlyStore; StoreForeign if another user has created the store; LockTimeout if a writer that is stopped holds
+            a lock, or if another process resizes it all the time; StoreSystemError if there is no memory; ValueError for a size that is too
+            small, and for a private store.
+        """
+        resizing.resize(self, size, max_entries)
+
     def recover(self) -> int:
         """Release the locks and memory of dead processes now, and return the number of these processes.
 
@@ -1093,6 +1123,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     _view_failure = failures.view_failure
     _hand_over = copying.hand_over
     _wait = waiting.wait
+    _follow = opening.follow
     _raw_info = control.raw_info
     _revalidate = control.revalidate
 
@@ -1105,7 +1136,9 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         return await computing.aget_or_set(self, key, function, plan)
 
     def _reopen(self, status: int) -> None:
-        raise self._fail(status)
+        if status != lib.SHMS_SUPERSEDED:
+            raise self._fail(status)
+        self._follow()
 
     def _unreadable(self, error: Exception) -> None:
         """A value was passed over that cannot be read."""

@@ -7,6 +7,7 @@ from time import sleep
 
 from shmstore import errors
 from shmstore._base.durations import timeout_ns
+from shmstore._base.foreign import is_foreign
 from shmstore._core import ffi, lib
 from shmstore._store.failures import log_events, so_far, told, user
 from shmstore._store.names import BACKENDS
@@ -29,6 +30,13 @@ def tell_events(store: Store[Any]) -> None:
         log_events(store, pid[0], deaths[0])
 
 
+def call(store: Store[Any], function: Callable[..., int], *args: object) -> int:
+    """Make a call that keeps the GIL. After a resize it is made on the segment that has the entries now."""
+    while (status := function(store._handle, *args)) == lib.SHMS_SUPERSEDED:
+        store._follow()
+    return status
+
+
 def raw_info(store: Store[Any]) -> Any:
     raw = ffi.new("struct shms_info *")
     status = lib.shms_get_info(store._handle, raw)
@@ -37,10 +45,10 @@ def raw_info(store: Store[Any]) -> Any:
     return raw
 
 
-def without_gil(store: Store[Any], call: Callable[..., int], *args: object) -> int:
-    """Make a call that releases the GIL. Repeat it if a signal handler forked before it began."""
+def without_gil(store: Store[Any], call: Callable[..., int], *args: object, superseded: bool = True) -> int:
+    """Make a call that releases the GIL. Repeat it if a signal handler forked before it began, or the store was resized."""
     status = lib.SHMS_FORKED
-    while status == lib.SHMS_FORKED:
+    while status == lib.SHMS_FORKED or (superseded and status == lib.SHMS_SUPERSEDED):
         revalidate(store)
         status = call(store._handle, *args)
     tell_events(store)
@@ -60,14 +68,14 @@ def require_writing(store: Store[Any]) -> None:
     if store._options.readonly:
         revalidate(store)
         raise store._fail(lib.SHMS_READ_ONLY)
-    status = lib.shms_usable(store._handle)
+    status = call(store, lib.shms_usable)
     if status:
         store._reopen(status)
 
 
 def stats(store: Store[Any]) -> Stats:
     raw = ffi.new("struct shms_stats *")
-    status = lib.shms_get_stats(store._handle, raw)
+    status = call(store, lib.shms_get_stats, raw)
     if status:
         raise store._fail(status)
     figures = {field: getattr(raw, field) for field in Stats.__slots__ if field != "fragmentation"}
@@ -78,7 +86,7 @@ def stats(store: Store[Any]) -> Stats:
 def clients(store: Store[Any]) -> list[ClientInfo]:
     raw, start, found, count = ffi.new("struct shms_client_info[]", _ROWS), ffi.new("uint32_t *"), [], _ROWS
     while count == _ROWS:
-        count = lib.shms_get_clients(store._handle, start, raw, _ROWS)
+        count = call(store, lib.shms_get_clients, start, raw, _ROWS)
         if count < 0:
             raise store._fail(count)
         found += [
@@ -128,11 +136,15 @@ def in_steps(store: Store[Any], handle: int, step: Callable[..., int], *args: ob
 
 def _repair(store: Store[Any]) -> int:
     """Return the number of entries that were removed."""
-    state = ffi.new("struct shms_repair *")
-    status = in_steps(store, store._handle, lib.shms_repair_some, state)
+    lost, status = 0, lib.SHMS_SUPERSEDED
+    while status == lib.SHMS_SUPERSEDED:
+        store._follow()
+        state = ffi.new("struct shms_repair *")
+        status = in_steps(store, store._handle, lib.shms_repair_some, state)
+        lost += state.lost
     if status:
         raise store._fail(status)
-    return int(state.lost)
+    return int(lost)
 
 
 def compact(store: Store[Any]) -> int:
@@ -144,6 +156,8 @@ def compact(store: Store[Any]) -> int:
         status = in_steps(store, handle, lib.shms_compact_some, state)
     finally:
         lib.shms_compact_leave(handle, state)
+    if status == lib.SHMS_SUPERSEDED:  # what a resize has copied lies in one piece
+        status = lib.SHMS_OK
     if status:
         raise store._fail(status)
     return int(state.moved)
@@ -165,6 +179,10 @@ def expire_due(store: Store[Any]) -> int:
     while page[0] != _LAST_PAGE:
         status = lib.shms_expire_due(store._handle, page, gone)
         removed += gone[0]
+        if status == lib.SHMS_SUPERSEDED:
+            store._follow()
+            page[0] = 0
+            continue
         if status == lib.SHMS_OK or gone[0]:
             end = 0
         if status == lib.SHMS_BUSY:
@@ -181,7 +199,14 @@ _LAST_PAGE = 2**64 - 1
 
 
 def destroy(store: Store[Any]) -> None:
-    status = without_gil(store, lib.shms_w_destroy)
+    status = without_gil(store, lib.shms_w_destroy, superseded=False)
+    while status == lib.SHMS_SUPERSEDED:
+        try:
+            status = without_gil(store, lib.shms_w_destroy, superseded=False)
+        except errors.StoreDestroyed as error:
+            if is_foreign(error):
+                raise
+            return  # this process removed the former segment during a resize, and so its successor
     if status == lib.SHMS_SYSTEM:
         raise _may_not_remove(store)
     if status:

@@ -32,8 +32,8 @@ def log_differences(store: Store[Any], result: Any) -> None:
     theirs = ", ".join([f"{name}={getattr(result, chosen) or None}" for name, chosen in fields])
     ours = ", ".join([f"{name}={getattr(store._options, name)}" for name, _ in fields])
     log.warning(
-        "shmstore %s: its creator chose %s, and this handle asks for %s; the store keeps what its creator chose; to change "
-        "that, remove the store with all its entries (shmstore rm), and open it again",
+        "shmstore %s: its creator chose %s, and this handle asks for %s; the store keeps what its creator chose; shmstore resize "
+        "changes its size and max_entries while it is used",
         store._key.shown,
         theirs,
         ours,

@@ -226,7 +226,7 @@ class Ear:
                 waiter.after or 0,
                 answer,
             )
-            if status in (lib.SHMS_DESTROYED, lib.SHMS_CLOSED):
+            if status in (lib.SHMS_DESTROYED, lib.SHMS_CLOSED, lib.SHMS_SUPERSEDED):
                 self._leave(waiter)
                 store._reopen(status)
                 waiter.raw, waiter.kind = store._raw_key(waiter.key)  # of a namespace it is another one now

@@ -6,12 +6,14 @@ import os
 
 from shmstore import errors
 from shmstore._base.durations import timeout_ns, ttl_ns
+from shmstore._base.foreign import is_foreign
 from shmstore._core import ffi, lib
 from shmstore._store import coding
 from shmstore._store.control import tell_events
 from shmstore._store.differences import log_differences
 from shmstore._store.failures import program, quoted, told, user
 from shmstore._store.names import BACKENDS
+from shmstore._store.options import ATTACHING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from shmstore._store.options import Options
     from shmstore.store import Store
 
-__all__ = ["open_handle"]
+__all__ = ["failure", "follow", "open_handle", "request_of"]
 
 SHARES_SLOT = True  # tests of several clients in one process set it to False: then each handle is a client of its own
 _CREATE = {None: 0, True: 1, False: 2}
@@ -38,9 +40,52 @@ def open_handle(store: Store[Any], key: Key, options: Options) -> Any:
     store._uuid, store._copies, store._popped_at = b"", {}, 0
     coding.set_codecs(store)
     store._confine(options.namespace)
-    timeout, lifetime = timeout_ns(options.timeout, "timeout"), ttl_ns(options.ttl)
-    request = ffi.new("struct shms_open_request *")
+    request, memory = request_of(key, options)
+    result = _open(store, key, request)
+    del memory
+    store._uuid = bytes(ffi.buffer(result.uuid))
+    log_differences(store, result)
+    tell_events(store)
+    return result
+
+
+def follow(store: Store[Any]) -> None:
+    """The store was resized: go on with the segment that has its entries now. Another thread may have done so already.
+
+    Raises: StoreDestroyed; what open_handle raises.
+    """
+    if lib.shms_usable(store._handle) != lib.SHMS_SUPERSEDED:
+        return
+    options = store._options.replaced(**ATTACHING, uuid=store._uuid)
+    request, memory = request_of(store._key, options)
+    request.follows = 1
+    try:
+        result = _open(store, store._key, request)
+    except errors.StoreNotFound as error:
+        if is_foreign(error):
+            raise
+        raise store._fail(lib.SHMS_DESTROYED) from None
+    del memory
+    if not store._options.size_given:  # a cache that is created again has the size that it had
+        store._options = store._options.replaced(size=result.store_size)
+    tell_events(store)
+
+
+def _open(store: Store[Any], key: Key, request: Any) -> Any:
     result = ffi.new("struct shms_open_result *")
+    number = store._codec_number if type(store._codec_number) is int else lib.SHMS_CODEC_NAMED
+    status = store._open_handle(
+        int(ffi.cast("uintptr_t", request)), int(ffi.cast("uintptr_t", result)), ttl_ns(store._options.ttl), number
+    )
+    if status:
+        raise failure(status, key, request, result)
+    return result
+
+
+def request_of(key: Key, options: Options) -> tuple[Any, tuple[Any, ...]]:
+    """What the engine is asked for, and the memory that it refers to."""
+    timeout = timeout_ns(options.timeout, "timeout")
+    request = ffi.new("struct shms_open_request *")
     name = ffi.new("char[]", key.name)
     request.key, request.name_kind, request.name_length, request.name = key.number, key.kind, len(key.name), name
     request.create, request.size, request.size_given = _CREATE[options.create], options.size, options.size_given
@@ -60,19 +105,10 @@ def open_handle(store: Store[Any], key: Key, options: Options) -> Any:
     if options.uuid is not None:
         request.uuid_given = 1
         ffi.memmove(request.uuid, options.uuid, 16)
-    number = store._codec_number if type(store._codec_number) is int else lib.SHMS_CODEC_NAMED
-    status = store._open_handle(
-        int(ffi.cast("uintptr_t", request)), int(ffi.cast("uintptr_t", result)), lifetime, number
-    )
-    if status:
-        raise _open_failure(status, key, request, result)
-    store._uuid = bytes(ffi.buffer(result.uuid))
-    log_differences(store, result)
-    tell_events(store)
-    return result
+    return request, (name, object)
 
 
-def _open_failure(status: int, key: Key, request: Any, result: Any) -> Exception:
+def failure(status: int, key: Key, request: Any, result: Any) -> Exception:
     store = f"store {key.shown}"
     if status == lib.SHMS_NOT_FOUND:
         how = "readonly=True" if request.readonly else "create=False"

@@ -58,7 +58,7 @@ def wait(
             return int(version[0])
         if status == lib.SHMS_FORKED:
             continue
-        if status in (lib.SHMS_DESTROYED, lib.SHMS_CLOSED):
+        if status in (lib.SHMS_DESTROYED, lib.SHMS_CLOSED, lib.SHMS_SUPERSEDED):
             store._reopen(status)
             continue
         if status != lib.SHMS_AGAIN:

@@ -30,6 +30,7 @@ from shmstore.cli.commands import (
     prune,
     put,
     remove,
+    resize,
     stats,
     ttl,
     watch,
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 COMMANDS = (
-    ls, info, get, put, delete, evict_tag, keys, counter, ttl, describe, watch, stats, clients, check, compact, clear, permissions, remove,
+    ls, info, get, put, delete, evict_tag, keys, counter, ttl, describe, watch, stats, clients, check, compact, resize, clear,
+    permissions, remove,
     prune, doctor, demo,
 )  # fmt: skip
 

@@ -90,7 +90,9 @@ class Table:
         """New keys with their versions, and keys that are gone with whether they expired."""
         put: list[tuple[EntryKey, int]] = []
         missing: list[tuple[EntryKey, int]] = []
+        unvisited = set(self._chunks)
         for number, data in self._walk():
+            unvisited.discard(number)
             chunk = self._chunks.get(number, _EMPTY)
             if data == chunk.data:
                 continue
@@ -102,6 +104,8 @@ class Table:
             missing += [(key, number) for key in chunk.keys - entries.keys()]
             due = min((expiry for _, expiry in entries.values() if expiry), default=0)
             self._chunks[number] = _Chunk(data, set(entries), due)
+        for number in unvisited:  # of the table that the store had before a resize
+            missing += [(key, number) for key in self._chunks.pop(number).keys]
         now = lib.shms_now()
         gone: list[tuple[EntryKey, bool]] = []
         for key, number in missing:
@@ -124,10 +128,15 @@ class Table:
             end, parts = (number + 1) * _CHUNK, []
             while cursor[0] < end:
                 status = lib.shms_next_versions(self.store._handle, cursor, end, buffer, _ROOM, filled)
+                if status == lib.SHMS_SUPERSEDED:  # it was resized: from the beginning of another table
+                    self.store._follow()
+                    cursor[0] = 0
+                    break
                 if status:
                     raise self.store._fail(status)
                 parts.append(ffi.unpack(ffi.cast("char *", buffer), filled[0]))
-            yield number, b"".join(parts)
+            else:
+                yield number, b"".join(parts)
 
     def _parse(self, data: bytes) -> Iterator[tuple[EntryKey, tuple[int, int]]]:
         at = 0

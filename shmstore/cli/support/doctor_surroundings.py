@@ -246,7 +246,7 @@ def sizes(machine: Machine) -> Finding:
     differing = [
         (one, header)
         for one, header in stores
-        if header is not None and header.complete and not header.destroyed and header.requested
+        if header is not None and header.complete and not (header.destroyed or header.superseded) and header.requested
     ]
     if not differing:
         return ok(topic, "your stores have the sizes that processes asked for")
@@ -265,8 +265,7 @@ def sizes(machine: Machine) -> Finding:
     return note(
         topic,
         "; ".join(said) + "; a store keeps what its creator chose",
-        "remove the store with all its entries, and let the processes open it again (a Cache does that by itself): "
-        + "; ".join([_removal(one) for one, _ in differing]),
+        "; ".join([_change(one, header) for one, header in differing]),
     )
 
 
@@ -274,9 +273,19 @@ def _shown(field: str, value: int | None) -> str:
     return amount(value) if field == "size" and value else f"{value}"
 
 
-def _removal(one: Segment | Object) -> str:
-    ((option, value),) = one.identity().items()
-    return f"shmstore rm --force --{option} {shlex.quote(str(value))}"
+def _change(one: Segment | Object, header: Header) -> str:
+    """The command that gives a store what was asked for. Only a new store can have another max_clients."""
+    asked = header.requested
+    if header.name is None or header.kind != "name" or "max_clients" in asked:
+        ((option, value),) = one.identity().items()
+        return (
+            f"shmstore rm --force --{option} {shlex.quote(str(value))} removes it with all its entries, and the processes open it "
+            "again (a Cache does that by itself)"
+        )
+    entries = f" --max-entries {asked['max_entries']}" if "max_entries" in asked else ""
+    backend = " --backend posix" if one.backend == "posix" else ""
+    name = f"--name {shlex.quote(header.name)}" if header.name[:1] in "-0" else shlex.quote(header.name)
+    return f"shmstore resize {name} {asked.get('size', header.size)}{entries}{backend}"
 
 
 def _header(one: Segment | Object) -> Header | None:

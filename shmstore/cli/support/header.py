@@ -11,7 +11,7 @@ __all__ = ["DESTROYED", "FORMAT", "HEADER_SIZE", "Header", "parse_header"]
 
 HEADER_SIZE = 8192
 FORMAT = 1
-DESTROYED = 3  # the state, bits 47..44 of the creation word
+DESTROYED, SUPERSEDED = 3, 4  # the state, bits 47..44 of the creation word
 
 _MAGIC, _MAGIC_INIT = b"SHMSTORE", b"SHMSINIT"
 _NAME_AT, _NAME_MAX = 4096, 4095
@@ -25,6 +25,8 @@ class Header:
         magic, state, self.format = struct.unpack_from("<8sQI", page)
         self.complete = magic == _MAGIC
         self.destroyed = (state >> 44) & 0xF == DESTROYED
+        self.superseded = (state >> 44) & 0xF == SUPERSEDED  # another segment has the entries, since a resize
+        self.root = struct.unpack_from("<Q", page, 320)[0] - 1  # the id of the segment that has the key; -1: this one
         (self.size,) = struct.unpack_from("<Q", page, 240)
         self.uuid = page[56:72].hex()
         self.created = struct.unpack_from("<Q", page, 104)[0] / 1e9

@@ -7,7 +7,7 @@ from shmstore import sysv
 from shmstore._store.names import Key
 from shmstore._system.causes import common
 from shmstore.cli.support.failures import FAILED, Failure
-from shmstore.cli.support.header import HEADER_SIZE
+from shmstore.cli.support.header import HEADER_SIZE, parse_header
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,10 +19,14 @@ TABLE = "/proc/sysvipc/shm"
 
 
 class Segment:
-    """One line of the kernel's table. The key is as ``ipcs`` prints it; 0 for private and destroyed ones."""
+    """One line of the kernel's table. The key is as ``ipcs`` prints it; 0 for private and destroyed ones.
+
+    A store that was resized has two segments: one with its entries, which has no key, and the root, which has the key and leads to
+    the other one. They are one Segment here: that of the entries, with the key of the root.
+    """
 
     __slots__ = (
-        "atime", "cgid", "cpid", "ctime", "cuid", "dtime", "gid", "id", "key", "lpid", "mode", "nattch", "rss",
+        "atime", "cgid", "cpid", "ctime", "cuid", "dtime", "gid", "id", "key", "lpid", "mode", "nattch", "root", "rss",
         "size", "swap", "uid",
     )  # fmt: skip
     backend, kind = "sysv", "segment"
@@ -36,6 +40,7 @@ class Segment:
         self.uid, self.gid, self.cuid, self.cgid = map(int, words[7:11])
         self.atime, self.dtime, self.ctime = map(int, words[11:14])
         self.rss, self.swap = map(int, words[14:16])
+        self.root: Segment | None = None
 
     @property
     def shown(self) -> str:
@@ -81,6 +86,8 @@ class Segment:
         """Raises: OSError."""
         wanted = object.__new__(sysv.ShmidDs)  # of an owner without the right to read IPC_STAT gets none
         wanted.uid, wanted.gid, wanted.mode = uid, gid, mode
+        if self.root is not None:
+            sysv.shmctl(self.root.id, sysv.IPC_SET, wanted)
         sysv.shmctl(self.id, sysv.IPC_SET, wanted)
 
     @property
@@ -90,6 +97,8 @@ class Segment:
 
     def remove(self) -> None:
         """Raises: OSError."""
+        if self.root is not None:
+            sysv.shmctl(self.root.id, sysv.IPC_RMID)
         sysv.shmctl(self.id, sysv.IPC_RMID)
 
     def identity(self) -> dict[str, Any]:
@@ -104,6 +113,7 @@ class Segment:
             "creator_pid": self.cpid or None, "last_pid": self.lpid or None, "attached": self.nattch,
             "attach_time": self.atime, "detach_time": self.dtime, "change_time": self.ctime,
             "resident": self.rss, "swapped": self.swap, "destroyed": self.removed, "locked": self.locked,
+            "root": None if self.root is None else self.root.id,
         }  # fmt: skip
 
 
@@ -111,15 +121,33 @@ def segments() -> list[Segment]:
     """All System V segments of this IPC namespace."""
     try:
         with open(TABLE) as table:
-            return [Segment(line) for line in list(table)[1:]]
+            return _joined([Segment(line) for line in list(table)[1:]])
     except (OSError, ValueError, IndexError) as error:
         cause = common("open", error.errno or 0) if isinstance(error, OSError) else None
         raise Failure(FAILED, f"{TABLE} cannot be read ({error}); {cause or 'is /proc mounted?'}") from None
 
 
+def _joined(found: list[Segment]) -> list[Segment]:
+    by_id = {segment.id: segment for segment in found}
+    for segment in found:
+        if segment.key == 0 and not segment.removed and (root := by_id.get(_root_of(segment))) is not None and root.key:
+            segment.key, segment.root = root.key, root
+            del by_id[root.id]
+    return list(by_id.values())
+
+
+def _root_of(segment: Segment) -> int:
+    """The id of the root of a segment without a key; -1: it has none."""
+    try:
+        header = parse_header(segment.first_page())
+    except OSError:
+        return -1
+    return -1 if header is None or header.superseded or header.destroyed else header.root
+
+
 def segment_by_id(shmid: int) -> Segment | None:
-    """The segment with this id."""
-    return next((segment for segment in segments() if segment.id == shmid), None)
+    """The segment with this id, or with this root."""
+    return next((one for one in segments() if one.id == shmid or (one.root is not None and one.root.id == shmid)), None)
 
 
 def segment_by_key(key: int) -> Segment | None:

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "api/listen.h"
+#include "engine/freeze.h"
 #include "engine/recover.h"
 #include "segment/memory.h"
 
@@ -44,7 +45,9 @@ void shms_handle_leave(struct shms_handle *h) {
 
 void shms_handle_note_lock_holder(struct shms_handle *h, _Atomic uint64_t *busy) {
     struct shms_store *s = h->s;
-    uint32_t holder = busy ? (uint32_t)(shms_load_acquire(busy) & 0xffff) : 0;
+    uint32_t holder = shms_frozen(s) ? SHMS_RESIZER(shms_load_acquire(&s->header->resize))
+                      : busy         ? SHMS_LOCK_HOLDER(shms_load_acquire(busy))
+                                     : 0;
     bool known = holder && holder <= s->client_count;
     shms_store_relaxed(&h->lock_holder_owner, known ? shms_load_acquire(&shms_client_at(s, holder - 1)->owner) : 0);
     shms_store_relaxed(&h->lock_holder, known ? holder : 0);
@@ -130,6 +133,8 @@ bool shms_handle_take_events(struct shms_handle *h) {
 
 int shms_handle_recheck(struct shms_handle *h) {
     struct shms_store *s = h->s;
+    if (shms_superseded(s)) /* also a forked child: it becomes a client of the successor */
+        return SHMS_SUPERSEDED;
     if (s->fork_epoch == shms_fork_epoch && SHMS_UNLIKELY(shms_lost_slot(s))) {
         if (shms_load_relaxed(&s->records_busy))
             return SHMS_NO_CLIENT;

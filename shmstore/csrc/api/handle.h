@@ -58,8 +58,11 @@ struct shms_handle *shms_handle_of_view(int64_t handle);
 /* Gives up the client slot, unless a call of this attachment is in progress or a view is open. Its handles stay usable:
  * their next call claims another slot. REQUIRES: the GIL. */
 void shms_handle_leave_slot(struct shms_store *s);
+/* Is a call in progress to end, because the handle was closed? One whose store was resized was closed for another handle of
+ * that store: the call may go on. */
 static inline bool shms_handle_closing(struct shms_handle *h) {
-    return (shms_load_acquire(&h->word) & SHMS_HANDLE_CLOSING) != 0;
+    return (shms_load_acquire(&h->word) & SHMS_HANDLE_CLOSING) != 0 &&
+           SHMS_OWNER_STATE(shms_load_relaxed(&h->s->header->state)) != SHMS_STATE_SUPERSEDED;
 }
 
 /* When the time is up, for the error message: notes which process holds the lock, if any does by now. */
@@ -69,7 +72,8 @@ void shms_handle_note_lock_holder(struct shms_handle *h, _Atomic uint64_t *busy)
 bool shms_handle_has_events(const struct shms_handle *h);
 bool shms_handle_take_events(struct shms_handle *h);
 
-/* The rare cases of shms_handle_usable. The store is destroyed. This process was forked: it becomes a client of its
+/* The rare cases of shms_handle_usable. The store is destroyed. It was resized, and is in another segment now
+ * (SHMS_SUPERSEDED). This process was forked: it becomes a client of its
  * own. It has lost its client slot after its liveness mark was missing (liveness.c): it claims another one. */
 int shms_handle_recheck(struct shms_handle *h);
 

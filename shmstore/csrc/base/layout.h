@@ -61,7 +61,13 @@
  *   63          48 47   44 43          22 21          0
  *   | generation  | state | namespace tag | process id  |  changed by compare-and-swap only */
 enum { SHMS_CLIENT_FREE = 0, SHMS_CLIENT_CLAIMING = 1, SHMS_CLIENT_LIVE = 2, SHMS_CLIENT_DEAD = 3 };
-enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, SHMS_STATE_DESTROYED = 3 };
+enum {
+    SHMS_STATE_BLANK = 0,
+    SHMS_STATE_INITIALISING = 1,
+    SHMS_STATE_READY = 2,
+    SHMS_STATE_DESTROYED = 3,
+    SHMS_STATE_SUPERSEDED = 4 /* its entries are in another segment: `successor` says in which (resize.h) */
+};
 #define SHMS_OWNER(generation, state, tag, pid)                                                                       \
     (((uint64_t)((generation) & 0xffffu) << 48) | ((uint64_t)(state) << 44) | ((uint64_t)((tag) & 0x3fffffu) << 22) | \
      ((pid) & 0x3fffffu))
@@ -73,6 +79,12 @@ enum { SHMS_STATE_BLANK = 0, SHMS_STATE_INITIALISING = 1, SHMS_STATE_READY = 2, 
 /* The lower 22 bits of the inode of a pid namespace. The kernel numbers these inodes from a base upwards and uses the
  * lowest free one. So two namespaces of one machine have the same tag only if it has four million of them. */
 static inline uint32_t shms_namespace_tag(uint64_t pid_ns) { return (uint32_t)pid_ns & 0x3fffffu; }
+
+/* ---- resize word of the header: 63..17 count of resizes | 16 frozen | 15..0 client number of the resizer, 0 = none.
+ * Changed by compare-and-swap only (freeze.h). */
+#define SHMS_RESIZER(w) ((uint32_t)(w) & 0xffffu)
+#define SHMS_RESIZE_FROZEN (1ull << 16)
+#define SHMS_RESIZE_ONE (1ull << 17)
 
 /* ---- lock word of a bucket
  *   63               32 31     25   24     23     16 15        0
@@ -226,13 +238,16 @@ struct shms_client_pin {
     _Atomic uint64_t life;  /* [owner] its life; 0 = not in use */
 };
 
+#define SHMS_CARRIED (1ull << 63)
+
 /* ---- client slot: number n - 1 in the client table belongs to client n */
 struct shms_client {
     _Atomic uint64_t owner;      /* [any] by compare-and-swap: generation, state, namespace tag, pid */
     _Atomic uint64_t start_time; /* [owner] clock ticks since boot at which the process started, by the host's clock */
     _Atomic uint64_t pid_ns;     /* [owner] inode of its pid namespace, 0 = unknown */
     _Atomic uint64_t net_ns;     /* [owner] inode of its network namespace, 0 = unknown */
-    _Atomic uint64_t liveness;   /* [owner] how often its liveness mark was made (liveness.c); 0: there is none */
+    _Atomic uint64_t liveness;   /* [owner] how often its liveness mark was made (liveness.c); 0: there is none;
+                                    SHMS_CARRIED: it has not followed from the segment before this one yet */
     _Atomic uint64_t attached;   /* [owner] when, ns since the epoch;  [any] that frees the slot: when it did */
     _Atomic uint64_t nonce;      /* [owner] random: part of the name of its liveness socket */
     uint64_t reserved;
@@ -346,7 +361,8 @@ struct shms_header {
     uint64_t ghost_sets; /* 0: a full store refuses entries; else it is a cache, which evicts (policy.h) */
     uint64_t generations_offset;
     uint32_t counters, counters_of_namespaces; /* how many there are, and of them for namespaces */
-    uint8_t reserved_create[SHMS_PAGE / 4 - 320];
+    uint64_t root; /* System V: identifier + 1 of the segment that has the key; 0: this one (resize.h) */
+    uint8_t reserved_create[SHMS_PAGE / 4 - 328];
     /* dynamic, on their own cache lines */
     _Atomic uint64_t has_expiry;   /* [any] 1 since the first entry with an expiry; 2 since that with generations */
     _Atomic uint64_t clients_high; /* [any] client slots below this index may have been used; only grows */
@@ -363,7 +379,9 @@ struct shms_header {
     _Atomic uint64_t idle;       /* [any] hint: free pages that have memory */
     _Atomic uint64_t returned;   /* [any] hint: pages given back and not taken since */
     _Atomic uint64_t closed;     /* [any] spans that were closed: a search for free pages can find more (span.c) */
-    uint64_t reserved_heap[2];
+    _Atomic uint64_t resize;     /* [any] the resize word, see above */
+    _Atomic uint64_t successor;  /* [any] of the segment that supersedes this one: System V identifier + 1; POSIX: the
+                                    number in the name that its file has at first; 0 = none */
     _Atomic uint64_t summary_top[SHMS_SUMMARY_TOP_WORDS]; /* [any] a bit for each page of the summary */
     struct shms_policy policy;
     struct shms_bell bell;

@@ -24,9 +24,10 @@ enum shms_status {
     SHMS_FOREIGN = -17,   /* created by a user who is not trusted */
     SHMS_NOT_FOUND = -18,
     SHMS_EXISTS = -19,
-    SHMS_MISMATCH = -20,  /* the mode differs from the creator's; or it is no cache */
-    SHMS_TOO_SMALL = -21, /* the size does not hold the tables and a heap */
-    SHMS_CONTENDED = -22, /* writers overtook the read until its time was up */
-    SHMS_FORKED = -23,    /* this process was forked while the call waited: begin again as a new client */
-    SHMS_NO_COUNTER = -24 /* every counter for namespaces was given to one */
+    SHMS_MISMATCH = -20,   /* the mode differs from the creator's; or it is no cache */
+    SHMS_TOO_SMALL = -21,  /* the size does not hold the tables and a heap */
+    SHMS_CONTENDED = -22,  /* writers overtook the read until its time was up */
+    SHMS_FORKED = -23,     /* this process was forked while the call waited: begin again as a new client */
+    SHMS_NO_COUNTER = -24, /* every counter for namespaces was given to one */
+    SHMS_SUPERSEDED = -25  /* the store was resized: its entries are in another segment now */
 };

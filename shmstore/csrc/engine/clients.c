@@ -14,6 +14,20 @@ static void raise_high(struct shms_store *s, uint64_t count) {
         ;
 }
 
+/* The slot is this process's: its own memory says the same. */
+static void own(struct shms_store *s, uint32_t index, uint64_t owner) {
+    s->me = shms_client_at(s, index);
+    s->number = index + 1;
+    s->owner = owner;
+    shms_store_relaxed(&s->records_busy, 0);
+    memset(s->own_pins, 0, sizeof s->own_pins);
+    s->pins_used = 0;
+    s->next_number = s->numbers_end = 0; /* a forked child's are its parent's (life.h) */
+    memset(s->own, 0, sizeof s->own);
+    shms_store_relaxed(&s->is_closing, 0);
+    s->fork_epoch = shms_fork_epoch;
+}
+
 /* REQUIRES: this process is claiming the slot, with this owner word. False: it lost the slot. */
 static bool become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
     struct shms_client *c = shms_client_at(s, index);
@@ -46,16 +60,7 @@ static bool become_live(struct shms_store *s, uint32_t index, uint64_t owner) {
         s->memory->unmark(s);
         return false;
     }
-    s->me = c;
-    s->number = index + 1;
-    s->owner = live;
-    shms_store_relaxed(&s->records_busy, 0);
-    memset(s->own_pins, 0, sizeof s->own_pins);
-    s->pins_used = 0;
-    s->next_number = s->numbers_end = 0; /* a forked child's are its parent's (life.h) */
-    memset(s->own, 0, sizeof s->own);
-    shms_store_relaxed(&s->is_closing, 0);
-    s->fork_epoch = shms_fork_epoch;
+    own(s, index, live);
     return true;
 }
 
@@ -79,6 +84,29 @@ int shms_client_claim_free(struct shms_store *s) {
             return SHMS_OK;
     }
     return SHMS_NO_CLIENT;
+}
+
+int shms_client_claim_number(struct shms_store *s, uint32_t number, uint64_t owner) {
+    uint64_t claim = SHMS_OWNER_WITH_STATE(owner, SHMS_CLIENT_CLAIMING);
+    struct shms_client *c = shms_client_at(s, number - 1);
+    if (!shms_commit(s, (uint64_t)(s->clients - s->base), (uint64_t)number * s->client_size))
+        return SHMS_FULL;
+    shms_os_identity(&s->identity);
+    raise_high(s, number);
+    shms_store_release(&c->owner, claim);
+    return become_live(s, number - 1, claim) ? SHMS_OK : SHMS_NO_CLIENT;
+}
+
+bool shms_client_adopt(struct shms_store *s, uint32_t number, uint64_t owner) {
+    struct shms_client *c = shms_client_at(s, number - 1);
+    uint64_t carried = SHMS_CARRIED;
+    if (number > shms_clients_used(s) || shms_load_acquire(&c->owner) != owner ||
+        SHMS_OWNER_STATE(owner) != SHMS_CLIENT_LIVE || !shms_cas_acq_rel(&c->liveness, &carried, 0))
+        return false;
+    shms_os_identity(&s->identity);
+    shms_store_relaxed(&c->liveness, s->memory->mark_alive(s, number, SHMS_OWNER_GENERATION(owner)));
+    own(s, number - 1, owner);
+    return true;
 }
 
 void shms_client_leave(struct shms_store *s) {

@@ -26,6 +26,11 @@
 
 /* Claims a free slot: SHMS_OK; SHMS_NO_CLIENT if there is none; SHMS_FULL if there is no memory for another slot. */
 int shms_client_claim_free(struct shms_store *s);
+/* Claims the slot with this number in a segment that no other process knows yet, with an owner word of the former segment
+ * (resize.h). */
+int shms_client_claim_number(struct shms_store *s, uint32_t number, uint64_t owner);
+/* Becomes the owner of a slot that a resize has carried over for this process. False: there is none such. */
+bool shms_client_adopt(struct shms_store *s, uint32_t number, uint64_t owner);
 /* Slots below this index have been used, so their memory is committed. */
 uint32_t shms_clients_used(struct shms_store *s);
 /* Gives the slot up, if it is this process's own: its pins end, and what it keeps of the heap goes to the others. */

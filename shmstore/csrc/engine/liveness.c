@@ -6,7 +6,8 @@
  *                           or it has called exec: its memory map has no such segment, and its liveness mark is gone
  *   other pid namespace,    the liveness mark has been missing for UNMARKED
  *   mark visible from here
- *   any                     this process alone is attached (System V: shm_nattch is 1)
+ *   any                     this process alone is attached (System V: shm_nattch is 1), and the client was attached to
+ *                           this very segment, not to the one before a resize
  * A System V liveness mark is a socket and visible within a network namespace. A POSIX mark is a lock on the file, and
  * visible from every namespace.
  *
@@ -61,7 +62,8 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t o
         return SHMS_ALIVE;
     if (owner == s->owner && c == s->me)
         return SHMS_ALIVE;
-    bool mark_visible = marks && s->memory->can_see_mark(s, net_ns);
+    bool carried = marks == SHMS_CARRIED; /* it need not be attached to this segment yet */
+    bool mark_visible = marks && !carried && s->memory->can_see_mark(s, net_ns);
     if (pid_ns && pid_ns == s->identity.pid_ns) {
         enum shms_life life = shms_os_process_life(pid, start);
         /* Alive by its id, but without mark and mapping: it has called exec. Reading the mappings takes longest. */
@@ -70,7 +72,7 @@ enum shms_life shms_client_life(struct shms_store *s, uint32_t index, uint64_t o
             return SHMS_GONE;
         return life;
     }
-    if (s->memory->only_me(s))
+    if (!carried && s->memory->only_me(s))
         return SHMS_GONE;
     if (mark_visible) {
         int marked = s->memory->marked(s, index + 1, SHMS_OWNER_GENERATION(owner));

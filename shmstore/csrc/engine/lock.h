@@ -14,6 +14,7 @@
  *       slot lost, and leaves the word alone.
  *   L6  A client that was held for dead before it took the lock gives it back at once: the number may be another's by now,
  *       whose death alone would release it.
+ *   L7  While the store is frozen (freeze.h) no lock is taken: a client that took one gives it back at once.
  * ORDERING [take-then-owner]  The exchange that takes the lock comes before the load of the owner word, and the exchange
  *   that marks the owner dead before the finder's load of the lock word. All four are seq_cst. So the client sees that it
  *   is dead, or the finder sees that it holds the lock.
@@ -49,7 +50,8 @@ static inline bool shms_lock_try(struct shms_store *s, _Atomic uint64_t *lock, u
         if (SHMS_LIKELY(SHMS_LOCK_HOLDER(w) == 0)) {
             /* If w is still the word, the lock is free and its count is the one that was read. [lock-release] */
             if (SHMS_LIKELY(shms_cas_seq_cst(lock, &w, w | s->number))) {
-                if (SHMS_LIKELY(shms_load_seq_cst(&s->me->owner) == s->owner)) /* [take-then-owner] */
+                if (SHMS_LIKELY(shms_load_seq_cst(&s->me->owner) == s->owner &&                 /* [take-then-owner] */
+                                !(shms_load_seq_cst(&s->header->resize) & SHMS_RESIZE_FROZEN))) /* [lock-then-frozen] */
                     return true;
                 shms_lock_give_back(s, lock, w);
                 spins = 0;

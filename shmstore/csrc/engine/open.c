@@ -1,5 +1,6 @@
 /* open.c: opening a store: find or make its memory, wait for its creator (create.c), compare, become a client
  *
+ * A segment that was superseded by a resize (resize.h) leads to another one, and so on to the one that has the entries.
  * Another process may create, remove or replace the memory at any step. Then the loop begins again, while
  * there is time left. */
 #include "engine/open.h"
@@ -71,8 +72,10 @@ static void note_request(struct shms_store *s, const struct shms_open_request *a
 
 /* Finds the memory or makes it: SHMS_OK or another status. SHMS_AGAIN: another process was faster. */
 static int find_memory(struct shms_store *s, const struct shms_geometry *g, const struct shms_open_request *a,
-                       struct shms_open_result *r) {
-    int error = s->memory->find(s, a);
+                       struct shms_open_result *r, uint64_t successor) {
+    int error = successor ? s->memory->find_successor(s, a, successor) : s->memory->find(s, a);
+    if (error == ENOENT && successor)
+        return SHMS_AGAIN;
     r->id = s->id;
     if (error == 0)
         return SHMS_OK;
@@ -136,13 +139,14 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
         shms_os_identity(&s->identity);
         return SHMS_OK;
     }
-    if (a->shares && (s->joined = shms_attachments_join(s))) {
+    if (a->shares && (s->joined = shms_attachments_join(s, a->follows ? a->follows_number : 0))) {
         shms_os_identity(&s->identity);
         shms_recover_all(s, true);
         hand_over(s, s->joined);
         return SHMS_OK;
     }
-    if ((rc = shms_client_claim(s)) != SHMS_OK) {
+    bool adopted = a->follows_number && shms_client_adopt(s, a->follows_number, a->follows_owner);
+    if (!adopted && (rc = shms_client_claim(s)) != SHMS_OK) {
         r->error = s->short_of;
         return rc;
     }
@@ -185,6 +189,7 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
     uint64_t start = shms_os_now(), met = start;
     int32_t id = -1; /* the segment seen at `met`; another one may replace it during the wait */
     memset(r, 0, sizeof *r);
+    uint64_t successor = 0, lost = 0; /* lost: a successor that was not there */
     int planned = shms_geometry_plan(a->size, a->max_entries, a->max_clients, a->evicts,
                                      a->huge_page ? a->huge_page : SHMS_PAGE, &g);
     s->joined = NULL;
@@ -196,9 +201,12 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
         if (planned != SHMS_OK && a->create != 2 && (a->create == 1 || !exists(s, a)))
             return too_small(a, r, planned);
         r->created = r->pid = 0;
-        int rc = find_memory(s, &g, a, r);
-        if (rc == SHMS_AGAIN)
+        int rc = find_memory(s, &g, a, r, successor);
+        if (rc == SHMS_AGAIN) {
+            lost = successor;
+            successor = 0;
             continue;
+        }
         if (rc != SHMS_OK)
             return fail(s, r, rc);
         if (s->id != id) {
@@ -248,7 +256,7 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
                     shms_attachments_claimed(s, true);
                 return SHMS_OK;
             }
-            if (rc == SHMS_DESTROYED) { /* another process removed it meanwhile */
+            if (rc == SHMS_DESTROYED || rc == SHMS_SUPERSEDED) { /* another process removed or resized it meanwhile */
                 undo(s);
                 continue;
             }
@@ -265,6 +273,22 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
                 s->memory->remove(s);
             shms_detach(s);
             break;
+        case SHMS_CREATION_SUPERSEDED: {
+            struct shms_header *h = (struct shms_header *)s->base;
+            successor = shms_load_acquire(&h->successor);
+            rc = compare(h, &g, a, r, &d);
+            if (rc == SHMS_COLLISION || rc == SHMS_NOT_FOUND || rc == SHMS_EXISTS)
+                return fail(s, r, rc);
+            if (!a->readonly)
+                s->memory->settle(s, successor);
+            /* It was not there twice, and the same header names it still: it was removed, and the signpost is left. */
+            if (successor == lost && !a->readonly && a->create != 2)
+                s->memory->remove(s);
+            shms_detach(s);
+            if (successor == lost)
+                successor = 0;
+            break;
+        }
         case SHMS_CREATION_WAIT:
             shms_detach(s);
         }

@@ -14,10 +14,13 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
 void shms_detach(struct shms_store *s);
 /* Ends a use. After the last one: detaches, and frees *s. */
 void shms_store_drop(struct shms_store *s);
-/* Removes the store's memory, marks the store destroyed, and wakes every waiter. */
+/* Wakes all who wait for a lock or for a change. */
+void shms_wake_everybody(struct shms_store *s);
+/* Removes the store's memory, marks the store destroyed, and wakes every waiter. SHMS_SUPERSEDED: it was resized
+ * meanwhile, and the successor is to be destroyed. */
 int shms_destroy(struct shms_store *s);
-/* Once in a second of use: asks the kernel about the store, and makes a missing liveness mark again. SHMS_OK or
- * SHMS_DESTROYED. */
+/* Once in a second of use: asks the kernel about the store, and makes a missing liveness mark again. SHMS_OK,
+ * SHMS_DESTROYED or SHMS_SUPERSEDED. */
 int shms_revalidate(struct shms_store *s);
 
 #endif

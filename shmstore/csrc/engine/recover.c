@@ -13,6 +13,7 @@
  *   4 for the bucket of each record: if its lock word names c, and after that the owner word still is (g, dead),
  *     exchange the whole word [word-then-owner]
  *   5 for each block that its pins name, or named last: free it if it is a zombie that no client pins (pin.h)
+ *     a resize that it began is given up (freeze.h)
  *   6 owner (g, dead) -> (g, free)         only now can the number be claimed again
  * ORDERING
  *   [record-then-owner]  If the owner word still is (g, dead), what was read is the dead client's: the next owner writes
@@ -32,6 +33,7 @@
 #include "engine/recover.h"
 
 #include "engine/expire.h"
+#include "engine/freeze.h"
 #include "engine/heap.h"
 #include "engine/lock.h"
 #include "engine/pin.h"
@@ -177,6 +179,8 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
         settle_record(s, index + 1, dead, i);
     if (!release_buckets(s, c, index + 1, dead))
         return false;
+    if (SHMS_UNLIKELY(SHMS_RESIZER(shms_load_relaxed(&s->header->resize)) == index + 1))
+        shms_freeze_end(s, index + 1);
     if (first && shms_evicts(s))
         shms_policy_correct(s);
     shms_pin_settle(s, c);
@@ -231,6 +235,13 @@ static void release_orphan(struct shms_store *s, _Atomic uint64_t *lock, uint64_
 }
 
 void shms_await(struct shms_store *s, _Atomic uint64_t *lock, uint64_t seen, uint64_t nanoseconds) {
+    if (SHMS_UNLIKELY(shms_frozen(s))) {
+        uint32_t resizer = SHMS_RESIZER(shms_load_relaxed(&s->header->resize));
+        if (resizer - 1 < s->client_count)
+            shms_recover_client(s, resizer - 1);
+        shms_freeze_await(s, nanoseconds);
+        return;
+    }
     for (int i = 0; i < 8; i++) {
         uint64_t w = shms_load_acquire(lock);
         if (SHMS_LOCK_HOLDER(w) == 0 || SHMS_LOCK_COUNT(w) != SHMS_LOCK_COUNT(seen))

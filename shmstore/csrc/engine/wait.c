@@ -97,8 +97,9 @@ int shms_wait(struct shms_store *s, const struct shms_key *k, bool has_after, ui
     bool tagged;
     for (uint64_t changes = 0, looks = 0;;) {
         uint64_t w = may_sleep ? shms_load_acquire(lock) : 0;
-        if (SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state)) == SHMS_STATE_DESTROYED)
-            return SHMS_DESTROYED;
+        uint32_t state = SHMS_OWNER_STATE(shms_load_relaxed(&s->header->state));
+        if (state == SHMS_STATE_DESTROYED || state == SHMS_STATE_SUPERSEDED)
+            return state == SHMS_STATE_DESTROYED ? SHMS_DESTROYED : SHMS_SUPERSEDED;
         int rc = look(s, k, has_after, after, version, &expiry, &tagged);
         if (rc != SHMS_AGAIN)
             return rc;

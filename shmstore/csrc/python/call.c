@@ -1,6 +1,7 @@
 /* call.c: what the hot calls share: beginning, waiting and ending. */
 #include "python/call.h"
 
+#include "engine/freeze.h"
 #include "engine/recover.h"
 
 #define SLICE 20000000ull /* Ctrl-C acts within this */
@@ -10,11 +11,35 @@ int shms_call_enter(struct shms_call *c, PyObject *store) {
     c->store = store;
     c->deadline = 0;
     c->counted = false;
+    c->before = NULL;
     c->epoch = shms_fork_epoch;
     c->h = shms_handle_get(shms_handle_of(store));
     if (SHMS_UNLIKELY(!c->h))
         return SHMS_CLOSED;
-    return shms_handle_usable(c->h);
+    int rc = shms_handle_usable(c->h);
+    return SHMS_UNLIKELY(rc == SHMS_SUPERSEDED) ? shms_call_follow(c) : rc;
+}
+
+int shms_call_follow(struct shms_call *c) {
+    for (;;) {
+        if (c->before && c->epoch == shms_fork_epoch)
+            shms_handle_leave(c->before); /* what the call had there has been undone */
+        c->before = c->counted ? c->h : NULL;
+        c->counted = false;
+        PyObject *r = PyObject_CallMethod(c->store, "_follow", NULL);
+        Py_XDECREF(r);
+        if (!r)
+            return SHMS_RAISED;
+        if (c->epoch != shms_fork_epoch)
+            c->before = NULL;
+        c->epoch = shms_fork_epoch;
+        c->h = shms_handle_get(shms_handle_of(c->store));
+        if (!c->h)
+            return SHMS_CLOSED;
+        int rc = shms_handle_usable(c->h);
+        if (rc != SHMS_SUPERSEDED)
+            return rc;
+    }
 }
 
 /* Python code that ran since the beginning may have closed the handle, or opened another one in its place. */
@@ -30,6 +55,9 @@ void shms_call_end(struct shms_call *c) {
         Py_CLEAR(c->name);
     if (c->counted && c->epoch == shms_fork_epoch)
         shms_handle_leave(c->h);
+    if (SHMS_UNLIKELY(c->before != NULL) && c->epoch == shms_fork_epoch)
+        shms_handle_leave(c->before);
+    c->before = NULL;
     c->counted = false;
 }
 
@@ -64,6 +92,8 @@ static int give_way(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen, 
     }
     if (raised)
         return SHMS_RAISED;
+    if (SHMS_OWNER_STATE(shms_load_relaxed(&c->h->s->header->state)) == SHMS_STATE_SUPERSEDED)
+        return SHMS_SUPERSEDED; /* another thread of this process may have followed, and closed this handle */
     if (shms_handle_closing(c->h) || (forked && !is_open(c))) /* the place may be another's */
         return SHMS_CLOSED;
     int rc = shms_handle_usable(c->h);
@@ -83,6 +113,21 @@ int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen) {
     bool awaits = busy && !c->h->s->readonly;
     uint64_t slice = shms_min(SLICE, c->deadline > now ? c->deadline - now : 1);
     return give_way(c, awaits ? busy : NULL, seen, awaits ? slice : NAP);
+}
+
+int shms_call_thaw(struct shms_call *c) {
+    shms_fence_seq_cst(); /* [counter-then-frozen] */
+    while (SHMS_UNLIKELY(shms_frozen(c->h->s))) {
+        uint32_t resizer = SHMS_RESIZER(shms_load_relaxed(&c->h->s->header->resize));
+        if (resizer - 1 < c->h->s->client_count)
+            shms_recover_client(c->h->s, resizer - 1);
+        int rc = shms_call_wait(c, NULL, 0);
+        if (rc == SHMS_SUPERSEDED)
+            return (rc = shms_call_follow(c)) == SHMS_OK ? SHMS_AGAIN : rc;
+        if (rc != SHMS_OK && rc != SHMS_FORKED)
+            return rc;
+    }
+    return SHMS_OK;
 }
 
 void shms_key_error(PyObject *key) {

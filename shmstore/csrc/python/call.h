@@ -62,10 +62,21 @@ struct shms_call {
     PyObject *store;   /* borrowed from the caller */
     PyObject *name;    /* owns the key in the store of an entry of a namespace, else NULL */
     uint64_t deadline; /* 0: nothing was waited for yet */
-    uint32_t epoch;    /* the process that the call began in: a signal handler may fork during a wait */
+    struct shms_handle
+        *before;    /* the counted handle of the segment before a resize that came during this call; or NULL */
+    uint32_t epoch; /* the process that the call began in: a signal handler may fork during a wait */
     bool counted;
 };
 
+/* After SHMS_SUPERSEDED: goes on with the segment that has the entries now. Runs Python code. SHMS_OK, or what ends the call.
+ * What the call did with the former segment can still be undone: that stays mapped until shms_call_end. */
+int shms_call_follow(struct shms_call *c);
+/* Does the call begin anew, because its process was forked or the store was resized? Else *rc ends it. */
+static inline bool shms_call_again(struct shms_call *c, int *rc) {
+    if (SHMS_UNLIKELY(*rc == SHMS_SUPERSEDED))
+        return (*rc = shms_call_follow(c)) == SHMS_OK;
+    return SHMS_UNLIKELY(*rc == SHMS_FORKED);
+}
 /* The last thing before the engine: argument conversions run Python code, which may close the handle or fork. After
  * shms_call_key, which was the first thing. */
 int shms_call_enter(struct shms_call *c, PyObject *store);
@@ -74,11 +85,15 @@ static inline int shms_call_begin(struct shms_call *c, PyObject *store) {
     c->name = NULL;
     return shms_call_enter(c, store);
 }
+/* After a counter of generations was moved on: SHMS_OK, that counts. SHMS_AGAIN: a resize may have copied the counter before, so it is
+ * to be moved on in the new segment, too. Or what ends the call. */
+int shms_call_thaw(struct shms_call *c);
 /* Before giving the GIL up: SHMS_OK; from now on nobody detaches the store under this call. */
 void shms_call_count(struct shms_call *c);
 void shms_call_end(struct shms_call *c);
 /* Waits a slice for what op->busy says: SHMS_OK (try again), or what ends the call. SHMS_FORKED: this process is a
- * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. */
+ * child now, forked by a signal handler during the wait; what the call held is the parent's: begin anew. SHMS_SUPERSEDED:
+ * shms_call_again. A call that only reads may go on: the former segment does not change any more. */
 int shms_call_wait(struct shms_call *c, _Atomic uint64_t *busy, uint64_t seen);
 /* Gives up the GIL for a moment, between the steps of a long call. Returns what shms_call_wait does. */
 int shms_call_pause(struct shms_call *c);
@@ -93,6 +108,7 @@ static inline bool shms_is_inside(PyObject *store) { return ((struct shms_store_
 static inline int shms_call_key(struct shms_call *c, PyObject *store, PyObject *object, const char **bytes,
                                 uint32_t *length, uint32_t *kind) {
     c->counted = false;
+    c->before = NULL;
     c->name = NULL;
     int rc = shms_object_key(object, bytes, length, kind);
     return SHMS_LIKELY(rc != SHMS_OK || !shms_is_inside(store)) ? rc : shms_inside_key(c, store, bytes, length, kind);
@@ -172,6 +188,7 @@ struct shms_put {
     enum shms_mode mode;
     uint64_t expected;
     bool keep_expiry;
+    bool stays;                                 /* in this segment: after a resize the call ends with SHMS_SUPERSEDED */
     const struct shms_generations *generations; /* of a new entry; NULL: none */
     bool keep_generations;                      /* those of the entry that is replaced. incr does that anyway */
     bool same_generations;                      /* for shms_put_one alone */
@@ -189,7 +206,7 @@ static inline void shms_put_init(struct shms_put *p, enum shms_mode mode) {
     p->expiry = 0;
     p->mode = mode;
     p->expected = 0;
-    p->keep_expiry = p->keep_generations = p->same_generations = false;
+    p->keep_expiry = p->stays = p->keep_generations = p->same_generations = false;
     p->generations = NULL;
     p->by = p->initial = p->number = 0;
     p->version = 0;

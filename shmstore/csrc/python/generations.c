@@ -131,8 +131,12 @@ PyObject *shms_evict_tag(PyObject *self, PyObject *tag) {
     int rc = shms_call_begin(&c, self);
     if (rc == SHMS_OK && (rc = has_counters(&c)) == SHMS_OK && (rc = shms_handle_may_write(c.h)) == SHMS_OK) {
         wrong = !hash_tag(c.h->s, tag, &hash);
-        if (!wrong && !shms_outdate(c.h->s, shms_counter_of_tag(c.h->s, hash)))
-            rc = SHMS_FULL;
+        while (!wrong && rc == SHMS_OK) {
+            rc = shms_outdate(c.h->s, shms_counter_of_tag(c.h->s, hash)) ? shms_call_thaw(&c) : SHMS_FULL;
+            if (SHMS_LIKELY(rc != SHMS_AGAIN))
+                break;
+            rc = SHMS_OK;
+        }
     }
     shms_call_end(&c);
     if (wrong && !PyErr_Occurred())

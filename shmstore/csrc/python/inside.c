@@ -39,7 +39,7 @@ static int look(struct shms_call *c, const char *key, uint32_t length, uint64_t 
         }
         if (rc != SHMS_OK && rc != SHMS_BUSY)
             return rc;
-        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
+        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED && rc != SHMS_SUPERSEDED)
             return rc == SHMS_TIMEOUT ? SHMS_CONTENDED : rc;
     }
 }
@@ -68,7 +68,10 @@ static int make(struct shms_call *c, const char *key, uint32_t length, uint64_t 
     p.codec = SHMS_CODEC_RAW;
     p.body = (char *)&id;
     p.length = ID_BYTES;
+    p.stays = true; /* in another segment, the counter may be given to another namespace */
     rc = shms_put_one(c, key, length, SHMS_FLAG_KEPT, &p);
+    if (rc == SHMS_SUPERSEDED)
+        rc = shms_call_follow(c);
     return rc == SHMS_UNMET ? SHMS_OK : rc;
 }
 
@@ -189,10 +192,13 @@ PyObject *shms_clear_inside(PyObject *self, PyObject *none) {
     uint64_t id = 0;
     int rc = shms_call_begin(&c, self);
     if (rc == SHMS_OK && (rc = shms_handle_may_write(c.h)) == SHMS_OK) {
-        if (!shms_is_inside(self))
-            shms_outdate_namespaces(c.h->s);
-        else if ((rc = shms_inside_id(&c, &id)) == SHMS_OK && !shms_outdate(c.h->s, (uint32_t)id))
-            rc = SHMS_FULL;
+        do
+            if (!shms_is_inside(self)) {
+                shms_outdate_namespaces(c.h->s);
+                rc = shms_call_thaw(&c);
+            } else if ((rc = shms_inside_id(&c, &id)) == SHMS_OK)
+                rc = shms_outdate(c.h->s, (uint32_t)id) ? shms_call_thaw(&c) : SHMS_FULL;
+        while (SHMS_UNLIKELY(rc == SHMS_AGAIN));
     }
     shms_call_end(&c);
     if (rc != SHMS_OK)

@@ -10,7 +10,7 @@ static bool is_turn(Py_ssize_t i) { return i && i % ITEMS_AT_ONCE == 0; }
 /* Within a call on the store: SHMS_OK, or what ends the call. */
 static int pause_at(struct shms_call *c, Py_ssize_t i) {
     int rc = is_turn(i) ? shms_call_pause(c) : SHMS_OK;
-    return rc == SHMS_FORKED ? SHMS_OK : rc; /* nothing is in progress between two items */
+    return shms_call_again(c, &rc) ? SHMS_OK : rc; /* nothing is in progress between two items */
 }
 /* Outside of one. */
 static void give_way(Py_ssize_t i) {

@@ -3,6 +3,7 @@
 #include "python/call.h"
 
 #include "api/api.h"
+#include "engine/freeze.h"
 
 /* _open_handle(request, result, ttl, codec): a status. The handle replaces the one that the store has, of an __init__ before
  * this one or of a cache that was removed. If another thread has opened or closed it meanwhile, it stays as that one left it. */
@@ -15,6 +16,13 @@ PyObject *shms_open_store(PyObject *self, PyObject *args) {
     void *opened;
     if (!PyArg_ParseTuple(args, "KKKI", &request, &result, &ttl, &codec))
         return NULL;
+    struct shms_open_request *asked = (void *)(uintptr_t)request;
+    struct shms_handle *h = asked->follows ? shms_handle_get(before) : NULL;
+    if (h && h->s->me && h->s->fork_epoch == shms_fork_epoch &&
+        !shms_lost_slot(h->s)) { /* it keeps its client number */
+        asked->follows_number = h->s->number;
+        asked->follows_owner = h->s->owner;
+    }
     Py_BEGIN_ALLOW_THREADS opened = shms_w_open((void *)(uintptr_t)request, (void *)(uintptr_t)result, &status);
     Py_END_ALLOW_THREADS int64_t handle = opened ? shms_adopt(opened) : status;
     if (handle < 0)
@@ -26,7 +34,19 @@ PyObject *shms_open_store(PyObject *self, PyObject *args) {
     return PyLong_FromLong(SHMS_OK);
 }
 
+/* Of a store that was resized, this process follows first, and then gives up the client slot that was carried over for it. */
+static void follow_to_leave(PyObject *self) {
+    struct shms_handle *h = shms_handle_get(shms_handle_of(self));
+    if (SHMS_LIKELY(!h || !h->s->me || !shms_superseded(h->s)))
+        return;
+    PyObject *r = PyObject_CallMethod(self, "_follow", NULL);
+    if (!r)
+        PyErr_Clear(); /* it is destroyed, or there is no memory to map it: the slot is free when this process ends */
+    Py_XDECREF(r);
+}
+
 PyObject *shms_close_store(PyObject *self, PyObject *none) {
+    follow_to_leave(self);
     shms_close(shms_handle_of(self));
     ((struct shms_store_object *)self)->handle = SHMS_CLOSED_BY_USER;
     Py_RETURN_NONE;

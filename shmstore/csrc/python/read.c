@@ -119,7 +119,8 @@ static int read_value(struct shms_call *c, const struct shms_key *n, bool whole,
     for (uint32_t tries = 0;; tries++) {
         int rc = shms_find(s, n, &f), pinned = -1;
         if (rc == SHMS_BUSY || (tries && tries % 64 == 0)) {
-            if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) /* it holds nothing here */
+            if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED &&
+                rc != SHMS_SUPERSEDED) /* it holds nothing here */
                 return rc == SHMS_TIMEOUT ? SHMS_CONTENDED : rc;
             continue;
         }
@@ -168,7 +169,7 @@ int shms_call_look(PyObject *store, PyObject *key, struct shms_entry *f) {
     int rc = shms_call_begin_keyed(&c, store, key, &n);
     if (SHMS_LIKELY(rc == SHMS_OK)) {
         while ((rc = shms_find(c.h->s, &n, f)) == SHMS_BUSY)
-            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED) {
+            if ((rc = shms_call_wait(&c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED && rc != SHMS_SUPERSEDED) {
                 rc = rc == SHMS_TIMEOUT ? SHMS_CONTENDED : rc;
                 break;
             }

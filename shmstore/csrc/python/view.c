@@ -30,7 +30,7 @@ static int begin(struct shms_call *c, struct shms_memory *m, PyObject *self, PyO
     if (rc != SHMS_OK)
         return rc;
     while ((rc = shms_view_begin(c->h, &n, &v)) == SHMS_BUSY)
-        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED)
+        if ((rc = shms_call_wait(c, NULL, 0)) != SHMS_OK && rc != SHMS_FORKED && rc != SHMS_SUPERSEDED)
             break;
     if (rc == SHMS_OK)
         own(m, shms_handle_of(self), &v);

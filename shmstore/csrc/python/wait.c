@@ -85,7 +85,7 @@ PyObject *shms_wait_for(PyObject *self, PyObject *key, PyObject *after, PyObject
     int rc = parse_waiting(after, timeout, spin, &w) ? wait_a_slice(self, key, &w) : SHMS_AGAIN;
     if (SHMS_LIKELY(rc == SHMS_OK))
         return PyLong_FromUnsignedLongLong(w.version);
-    if (rc != SHMS_AGAIN)
+    if (rc != SHMS_AGAIN && rc != SHMS_SUPERSEDED)
         return shms_store_failed(self, key, rc);
     if (PyErr_CheckSignals())
         return NULL;
@@ -110,7 +110,7 @@ PyObject *shms_wait_slice(PyObject *self, PyObject *const *args, Py_ssize_t coun
     if (PyErr_Occurred())
         return NULL;
     int rc = wait_a_slice(self, args[0], &w);
-    if (rc != SHMS_OK && rc != SHMS_AGAIN)
+    if (rc != SHMS_OK && rc != SHMS_AGAIN && rc != SHMS_SUPERSEDED)
         return shms_store_failed(self, args[0], rc);
     return PyErr_CheckSignals() ? NULL : PyBool_FromLong(rc == SHMS_OK);
 }

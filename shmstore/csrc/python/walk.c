@@ -3,6 +3,7 @@
  * StopIteration would be another thing. */
 #include "python/call.h"
 
+#include "engine/freeze.h"
 #include "engine/walk.h"
 #include "python/rescue.h"
 
@@ -15,6 +16,7 @@ struct walk {
     Py_ssize_t next;                                /* in the batch */
     struct shms_walk at;                            /* without the prefix */
     uint64_t inside;                                /* the id of the namespace, if it is one of a namespace */
+    int64_t handle; /* of the segment that it walks through, on which it counts as a view; 0: of none yet, or no more */
 };
 
 /* The same walk, in the keys of the namespace. *prefix: memory that the caller frees. */
@@ -32,6 +34,28 @@ static int walk_inside(struct walk *w, struct shms_walk *at, uint8_t **prefix) {
     return SHMS_OK;
 }
 
+static void leave(struct walk *w) {
+    struct shms_handle *h = w->handle ? shms_handle_of_view(w->handle) : NULL;
+    w->handle = 0;
+    if (h)
+        shms_handle_view_remove(h);
+}
+
+/* The store to walk through. After a resize, that is the former segment: a cursor means nothing in another table. It has all
+ * keys that were present all the time, and does not change any more. */
+static struct shms_store *walked(struct walk *w, const struct shms_call *c) {
+    int64_t now = shms_handle_of(w->store);
+    struct shms_handle *h = w->handle && w->handle != now ? shms_handle_of_view(w->handle) : NULL;
+    if (h && shms_superseded(h->s))
+        return h->s;
+    if (w->handle != now) { /* the first batch; or a cache that was removed and opened again */
+        leave(w);
+        shms_handle_view_add(c->h);
+        w->handle = now;
+    }
+    return c->h->s;
+}
+
 static int fetch(struct walk *w, uint8_t *buffer, uint64_t *filled) {
     struct shms_call c;
     uint8_t *inside = NULL;
@@ -47,10 +71,12 @@ static int fetch(struct walk *w, uint8_t *buffer, uint64_t *filled) {
         at.kind != SHMS_FLAG_KEPT)
         rc = walk_inside(w, &at, &inside);
     if (rc == SHMS_OK)
-        rc = shms_walk(c.h->s, &at, buffer, BATCH, filled);
+        rc = shms_walk(walked(w, &c), &at, buffer, BATCH, filled);
     w->at.cursor = at.cursor;
     PyMem_Free(inside);
     shms_call_end(&c);
+    if (rc == SHMS_OK && w->at.cursor >= w->at.end)
+        leave(w);
     return rc;
 }
 
@@ -216,6 +242,7 @@ static void unmake(PyObject *self) {
     struct walk *w = (struct walk *)self;
     PyTypeObject *type = Py_TYPE(self);
     PyObject_GC_UnTrack(self);
+    leave(w);
     Py_XDECREF(w->store);
     Py_XDECREF(w->prefix);
     Py_XDECREF(w->batch);

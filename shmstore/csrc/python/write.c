@@ -221,7 +221,7 @@ int shms_put_one(struct shms_call *c, const char *key, uint32_t length, uint32_t
     if (SHMS_LIKELY(rc == SHMS_OK))
         do
             rc = put_any(c, key, length, kind, put);
-        while (SHMS_UNLIKELY(rc == SHMS_FORKED));
+        while (SHMS_UNLIKELY(rc != SHMS_OK) && !(put->stays && rc == SHMS_SUPERSEDED) && shms_call_again(c, &rc));
     return SHMS_LIKELY(rc == SHMS_OK) ? rc : without_room(c, key, length, kind, put, rc);
 }
 
@@ -246,7 +246,7 @@ static int change(struct shms_call *c, const char *key, uint32_t length, uint32_
     if (rc == SHMS_OK)
         do
             rc = change_once(c, key, length, kind, expiry, expected);
-        while (SHMS_UNLIKELY(rc == SHMS_FORKED));
+        while (SHMS_UNLIKELY(rc != SHMS_OK) && shms_call_again(c, &rc));
     return rc;
 }
 

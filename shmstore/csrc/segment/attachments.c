@@ -91,14 +91,17 @@ static bool same_memory(const struct shms_store *a, const struct shms_store *b) 
 /* An attachment whose pins are half used is full for new handles: they get another slot, with pins of its own. */
 static bool has_room(const struct shms_store *s) { return shms_load_relaxed(&s->pins_used) * 2 < s->pin_count; }
 
-struct shms_store *shms_attachments_join(struct shms_store *s) {
+struct shms_store *shms_attachments_join(struct shms_store *s, uint32_t number) {
     pthread_mutex_lock(&attachments_lock);
     for (;;) {
         struct shms_store *found = NULL;
         for (struct shms_store *other = attachments; other; other = other->next)
             if (other->sharing != SHMS_ALONE && same_memory(other, s) &&
-                (other->sharing == SHMS_CLAIMING ? !found : has_room(other)))
+                (other->sharing == SHMS_CLAIMING ? !found : has_room(other) || other->number == number)) {
                 found = other;
+                if (number && other->sharing == SHMS_SHARED && other->number == number)
+                    break;
+            }
         if (!found)
             s->sharing = SHMS_CLAIMING;
         else if (found->sharing == SHMS_SHARED)

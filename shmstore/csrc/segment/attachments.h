@@ -16,7 +16,8 @@ void shms_attachments_remove(struct shms_store *s);
 /* Finds an attachment of the same memory that can be shared, and counts a use of it. NULL: there is none, and *s is to
  * claim a client slot; shms_attachments_claimed must follow. Another thread that claims one for this memory is waited
  * for. So threads that open a store at once share a slot, too. */
-struct shms_store *shms_attachments_join(struct shms_store *s);
+/* number: a client number that the caller wants to keep (resize.h). So a shared attachment with that number comes first; 0: any. */
+struct shms_store *shms_attachments_join(struct shms_store *s, uint32_t number);
 /* shared: others may share this attachment from now on. Otherwise nothing has become of it. */
 void shms_attachments_claimed(struct shms_store *s, bool shared);
 /* A use ends. True: it was the last one. Then *s is not in the list any more, and the caller detaches it. */

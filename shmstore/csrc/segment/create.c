@@ -34,6 +34,34 @@ int shms_open_failed(struct shms_open_result *r, const char *what, int error) {
     return SHMS_SYSTEM;
 }
 
+static bool be_new(struct shms_header *h) {
+    uint64_t random[6];
+    if (!shms_os_random(random, sizeof random))
+        return false;
+    memcpy(h->uuid, random, 16);
+    memcpy(h->hash_key, random + 2, 16);
+    h->number_multiplier = random[4] | 1;
+    h->number_xor = random[5];
+    return true;
+}
+
+/* It is the same store, and versions of entries stay: no number is given out again, whatever the old segment still gives out
+ * until it is superseded (resize.h). */
+static void inherit(struct shms_header *h, const struct shms_header *old) {
+    memcpy(h->uuid, old->uuid, sizeof h->uuid);
+    memcpy(h->hash_key, old->hash_key, sizeof h->hash_key);
+    h->number_multiplier = old->number_multiplier;
+    h->number_xor = old->number_xor;
+    h->created = old->created;
+    shms_store_relaxed(&h->numbers, shms_load_relaxed(&old->numbers) + SHMS_NUMBERS_AHEAD);
+    shms_store_relaxed(&h->has_expiry, shms_load_relaxed(&old->has_expiry));
+    shms_store_relaxed(&h->has_kept, shms_load_relaxed(&old->has_kept));
+    if (old->counters && old->counters <= SHMS_COUNTERS) { /* entries name them by their index */
+        h->counters = old->counters;
+        h->counters_of_namespaces = old->counters_of_namespaces;
+    }
+}
+
 /* REQUIRES: `state` names this process as initialising. Writes everything but magic and state. A death inside leaves
  * `state`, and the next opener starts over. */
 static bool initialise(struct shms_header *h, const struct shms_geometry *g, const struct shms_open_request *a,
@@ -73,13 +101,10 @@ static bool initialise(struct shms_header *h, const struct shms_geometry *g, con
     h->pages_offset = g->pages;
     h->heap_offset = g->heap;
     h->heap_pages = g->heap_pages;
-    uint64_t random[6];
-    if (!shms_os_random(random, sizeof random))
+    if (a->predecessor)
+        inherit(h, a->predecessor);
+    else if (!be_new(h))
         return false;
-    memcpy(h->uuid, random, 16);
-    memcpy(h->hash_key, random + 2, 16);
-    h->number_multiplier = random[4] | 1;
-    h->number_xor = random[5];
     if (a->huge_page || a->prefault || a->lock_memory) /* pages that were asked for in advance are not given back */
         shms_store_relaxed(&h->keep, g->heap_pages);
     return true;
@@ -93,9 +118,16 @@ enum shms_creation shms_create_or_wait(struct shms_store *s, const struct shms_g
     uint64_t magic = shms_load_acquire(&h->magic), state = shms_load_acquire(&h->state);
     bool can_write = !a->readonly && a->create != 2;
     if (magic == SHMS_MAGIC)
-        return SHMS_OWNER_STATE(state) == SHMS_STATE_READY       ? SHMS_CREATION_READY
-               : SHMS_OWNER_STATE(state) == SHMS_STATE_DESTROYED ? SHMS_CREATION_GONE
-                                                                 : SHMS_CREATION_FOREIGN;
+        switch (SHMS_OWNER_STATE(state)) {
+        case SHMS_STATE_READY:
+            return SHMS_CREATION_READY;
+        case SHMS_STATE_DESTROYED:
+            return SHMS_CREATION_GONE;
+        case SHMS_STATE_SUPERSEDED:
+            return shms_load_acquire(&h->successor) ? SHMS_CREATION_SUPERSEDED : SHMS_CREATION_FOREIGN;
+        default:
+            return SHMS_CREATION_FOREIGN;
+        }
     if (magic != 0 && magic != SHMS_MAGIC_INIT)
         return SHMS_CREATION_FOREIGN;
     shms_os_identity(&me);

@@ -73,6 +73,13 @@ struct shms_memory {
     bool (*only_me)(struct shms_store *s);
     /* REQUIRES: called in a forked child, before fork() returns. Gives up what keeps the parent's liveness mark. */
     void (*forked)(struct shms_store *s);
+    /* For resizing (resize.h). `successor`: that word of the header. */
+    /* Finds the segment that supersedes one. ENOENT: it is gone. */
+    int (*find_successor)(struct shms_store *s, const struct shms_open_request *a, uint64_t successor);
+    /* REQUIRES: *s is mapped and superseded. From now on its name leads to the successor. Any process may do it again. */
+    void (*settle)(struct shms_store *s, uint64_t successor);
+    /* REQUIRES: it did not supersede *s, and never will. Removes it, if it is there. */
+    void (*discard)(struct shms_store *s, uint64_t successor);
     bool hidden; /* others cannot find the memory before publish() */
 };
 

@@ -27,8 +27,9 @@
 #include "segment/request.h"
 
 #define DIRECTORY "/dev/shm"
-#define HUGE_SHIFT 26      /* MFD_HUGE_SHIFT */
-#define REMOVAL_TRIES 5000 /* with a millisecond between two */
+#define HUGE_SHIFT 26                                  /* MFD_HUGE_SHIFT */
+#define RESIZED DIRECTORY "/.shmstore-resized-%016llx" /* what a resize makes, until it has the name of the store */
+#define REMOVAL_TRIES 5000                             /* with a millisecond between two */
 
 static int result(struct shms_store *s, const char *call, bool well) {
     s->call = call;
@@ -165,6 +166,9 @@ static int publish(struct shms_store *s, const struct shms_open_request *a) {
         return result(s, "fcntl(F_ADD_SEALS)", fcntl(s->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0);
     char from[40], path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
     path_of(s, path);
+    if (a->predecessor)
+        snprintf(path, sizeof path, RESIZED,
+                 (unsigned long long)shms_load_relaxed(&((const struct shms_header *)a->predecessor)->successor));
     snprintf(from, sizeof from, "/proc/self/fd/%d", s->fd);
     int rc = result(s, "linkat", linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0);
     if (rc == ENOENT) /* /proc is not mounted; a process with CAP_DAC_READ_SEARCH can do without it */
@@ -197,6 +201,42 @@ static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint
             ret[(uint64_t)(page - (off_t)offset) / SHMS_PAGE] = 1;
     }
     return true;
+}
+
+/* ---- resizing. The new file first has a name of its own, with the number that the header of the old one gives. Renaming it
+ * replaces the old one at once. Only one of several processes that rename it finds it. */
+
+static int find_successor(struct shms_store *s, const struct shms_open_request *a, uint64_t successor) {
+    char from[64], to[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    snprintf(s->object, sizeof s->object, "%s", a->object ? a->object : "");
+    path_of(s, to);
+    snprintf(from, sizeof from, RESIZED, (unsigned long long)successor);
+    s->call = "shm_open";
+    if (rename(from, to) != 0 && errno != ENOENT) { /* another user's directory entry: opened where it is */
+        int fd = open(from, (a->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0) {
+            shms_descriptor_keep(s, fd);
+            return 0;
+        }
+    }
+    return open_file(s, a->readonly);
+}
+
+static void settle(struct shms_store *s, uint64_t successor) {
+    char from[64], to[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    struct stat st;
+    path_of(s, to);
+    snprintf(from, sizeof from, RESIZED, (unsigned long long)successor);
+    if (lstat(to, &st) != 0 && errno == ENOENT)
+        unlink(from); /* the store was destroyed by a process that could not see the successor */
+    else
+        rename(from, to);
+}
+
+static void discard(struct shms_store *s, uint64_t successor) {
+    char path[64];
+    snprintf(path, sizeof path, RESIZED, (unsigned long long)successor);
+    unlink(path);
 }
 
 static int unlink_mine(struct shms_store *s) {
@@ -325,5 +365,8 @@ const struct shms_memory shms_memory_posix = {
     maps,
     only_me,
     shms_descriptor_forked,
+    find_successor,
+    settle,
+    discard,
     true,
 };

@@ -2,7 +2,15 @@
  *
  * A private store (IPC_PRIVATE) has no key. It is marked for removal as soon as it is attached, so the kernel removes
  * it with its last process. Until then Linux lets more processes attach by its identifier.
- * CRASH  Between shmget and the mark: a segment of key 0 is left, and no process is attached to it. */
+ * CRASH  Between shmget and the mark: a segment of key 0 is left, and no process is attached to it.
+ *
+ * A key cannot move to another segment. So after a resize the segment with the key, the root, stays as a signpost: its header
+ * says which segment has the entries, and its other pages are given back when the last process has left it. The segment with
+ * the entries has no key, and names its root.
+ *   key -> root, superseded, successor D -> segment D, root R
+ * The next resize makes another segment E: D is superseded by E, then the root's word goes from D to E, then D is removed. A
+ * death in between leaves root -> D -> E. The next opener passes all three, and does what is missing.
+ * CRASH  Between shmget and the note in the header of the segment that is being resized: as above. */
 #include <errno.h>
 #include <signal.h>
 #include <sys/ipc.h>
@@ -37,7 +45,7 @@ static int make(struct shms_store *s, const struct shms_open_request *a, uint64_
     /* Huge pages are reserved at once. A huge page that is missing later would be a SIGBUS. */
     flags |= a->huge_page ? SHM_HUGETLB | __builtin_ctzll(a->huge_page) << HUGE_SHIFT : SHM_NORESERVE;
     return result(s, a->huge_page ? "shmget(SHM_HUGETLB)" : "shmget(IPC_CREAT)",
-                  (s->id = shmget(a->name_kind == 4 ? IPC_PRIVATE : a->key, size, flags)) >= 0);
+                  (s->id = shmget(a->name_kind == 4 || a->predecessor ? IPC_PRIVATE : a->key, size, flags)) >= 0);
 }
 
 /* After unshare(CLONE_NEWIPC) the identifier means nothing, or another segment. The mapping is still the store. */
@@ -59,6 +67,9 @@ static bool kernel_stat(const struct shms_store *s, struct shmid_ds *d) {
     return false;
 }
 
+/* Was the segment that has the key removed, or has another one the key by now? */
+static bool lost_root(struct shms_store *s) { return s->base && s->root && shmget(s->key, 0, 0) != (int)(s->root - 1); }
+
 static int state(struct shms_store *s, struct shms_memory_state *ret) {
     struct shmid_ds d;
     memset(ret, 0, sizeof *ret);
@@ -77,7 +88,7 @@ static int state(struct shms_store *s, struct shms_memory_state *ret) {
                                       .gid = d.shm_perm.gid,
                                       .mode = d.shm_perm.mode & 0777,
                                       .creator = (uint32_t)d.shm_cpid,
-                                      .removed = (d.shm_perm.mode & SHM_DEST) && !s->private_store};
+                                      .removed = ((d.shm_perm.mode & SHM_DEST) && !s->private_store) || lost_root(s)};
     return 0;
 }
 
@@ -93,9 +104,22 @@ static int map(struct shms_store *s, const struct shms_open_request *a, uint64_t
 
 static int publish(struct shms_store *s, const struct shms_open_request *a) { return 0; }
 
+/* The last process that leaves a superseded root gives its pages back. Two that leave at once may both see the other: then
+ * the next opener does it, when it leaves. */
+static void give_root_back(struct shms_store *s) {
+    struct shmid_ds d;
+    struct shms_header *h = (struct shms_header *)s->base;
+    if (shms_load_acquire(&h->magic) == SHMS_MAGIC && !s->readonly && !h->root &&
+        SHMS_OWNER_STATE(shms_load_acquire(&h->state)) == SHMS_STATE_SUPERSEDED && shmctl(s->id, IPC_STAT, &d) == 0 &&
+        d.shm_nattch == 1)
+        madvise(s->base + SHMS_HEADER_SIZE, s->size - SHMS_HEADER_SIZE, MADV_REMOVE);
+}
+
 static void unmap(struct shms_store *s) {
-    if (s->base)
+    if (s->base) {
+        give_root_back(s);
         shmdt(s->base);
+    }
     s->id = -1;
     s->base = NULL;
 }
@@ -114,7 +138,67 @@ static int remove_segment(struct shms_store *s) {
         s->call = "shmctl, from another IPC namespace";
         return EPERM;
     }
+    if (s->root && shmget(s->key, 0, 0) == (int)(s->root - 1) && shmctl((int)(s->root - 1), IPC_RMID, NULL) != 0 &&
+        !is_gone(errno))
+        return result(s, "shmctl(IPC_RMID)", false);
     return result(s, "shmctl(IPC_RMID)", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
+}
+
+/* ---- resizing. Identifiers that were read from a segment are used only for segments of this store, which have its uuid. */
+
+/* Maps the segment, if it is one of this store; else NULL. */
+static struct shms_header *map_relative(const struct shms_store *s, uint64_t number) {
+    struct shmid_ds d;
+    int id = (int)(number - 1);
+    if (number == 0 || number > INT32_MAX || shmctl(id, IPC_STAT, &d) != 0 || d.shm_segsz < SHMS_HEADER_SIZE)
+        return NULL;
+    void *base = shmat(id, NULL, 0);
+    if (base == (void *)-1)
+        return NULL;
+    struct shms_header *h = base;
+    if (memcmp(h->uuid, ((struct shms_header *)s->base)->uuid, sizeof h->uuid) == 0)
+        return h;
+    shmdt(base);
+    return NULL;
+}
+
+static int find_successor(struct shms_store *s, const struct shms_open_request *a, uint64_t successor) {
+    struct shmid_ds d;
+    s->id = successor && successor <= INT32_MAX ? (int)(successor - 1) : -1;
+    s->call = "shmctl";
+    return shmctl(s->id, IPC_STAT, &d) != 0 ? (is_gone(errno) ? ENOENT : errno)
+           : d.shm_perm.mode & SHM_DEST     ? ENOENT
+                                            : 0;
+}
+
+/* A segment that a dead process left blank has no uuid yet. Then it has no key, no process, and a creator that is gone. */
+static void discard(struct shms_store *s, uint64_t successor) {
+    struct shmid_ds d;
+    struct shms_header *h = map_relative(s, successor);
+    int id = (int)(successor - 1);
+    bool blank = !h && successor <= INT32_MAX && shmctl(id, IPC_STAT, &d) == 0 && d.shm_perm.__key == IPC_PRIVATE &&
+                 d.shm_nattch == 0 && shms_os_process_life((uint32_t)d.shm_cpid, 0) == SHMS_GONE;
+    if (h)
+        shmdt(h);
+    if (h || blank)
+        shmctl(id, IPC_RMID, NULL);
+}
+
+static void settle(struct shms_store *s, uint64_t successor) {
+    struct shms_header *h = (struct shms_header *)s->base;
+    struct shmid_ds d;
+    /* The root was removed, by a process that could not see the successor: so the store is destroyed. */
+    int error = shmctl(h->root ? (int)(h->root - 1) : s->id, IPC_STAT, &d) == 0 ? 0 : errno;
+    if (is_gone(error) || (error == 0 && d.shm_perm.mode & SHM_DEST))
+        discard(s, successor);
+    struct shms_header *root = error == 0 && h->root ? map_relative(s, h->root) : NULL;
+    if (!root)
+        return;
+    uint64_t mine = (uint64_t)s->id + 1;
+    if (SHMS_OWNER_STATE(shms_load_acquire(&root->state)) == SHMS_STATE_SUPERSEDED)
+        shms_cas_acq_rel(&root->successor, &mine, successor);
+    shmdt(root);
+    shmctl(s->id, IPC_RMID, NULL);
 }
 
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) {
@@ -166,7 +250,7 @@ static bool only_me(struct shms_store *s) {
 }
 
 const struct shms_memory shms_memory_sysv = {
-    find,         make,         state,    attached,      map,    publish,    unmap,  remove_segment,
-    creator_gone, commit,       resident, may_give_back, lock,   mark_alive, unmark, mark_again,
-    marked,       can_see_mark, maps,     only_me,       unmark, false,
+    find,   make,     state,         attached,       map,        publish, unmap,      remove_segment, creator_gone,
+    commit, resident, may_give_back, lock,           mark_alive, unmark,  mark_again, marked,         can_see_mark,
+    maps,   only_me,  unmark,        find_successor, settle,     discard, false,
 };

@@ -23,13 +23,17 @@ struct shms_open_request {
     const char *object; /* POSIX: the file in /dev/shm, or the path to a private one; NULL: a new private one */
     uint64_t huge_page; /* the size of a huge page to use; 0: ordinary pages */
     uint32_t prefault, lock_memory;
-    uint32_t shares; /* 1: use this process's client slot, if it has one */
+    uint32_t follows; /* 1: the handle in whose place this one comes was of the same store before it was resized */
+    uint32_t follows_number; /* the client slot that it had there; 0: none */
+    uint64_t follows_owner;  /* and its owner word */
+    const void *predecessor; /* the header of the segment that is being resized; NULL: a new store */
+    uint32_t shares;         /* 1: use this process's client slot, if it has one */
 };
 struct shms_open_result {
     int32_t error; /* errno, with SHMS_SYSTEM */
     int32_t id;
     uint32_t uid, mode, pid;
-    uint64_t size; /* of the segment that was found, or was to be made */
+    uint64_t size;                                 /* of the segment that was found, or was to be made */
     uint64_t store_size, max_entries, max_clients; /* what its creator asked for */
     uint64_t minimum;
     uint32_t differs; /* what was asked for and is not what the creator chose: 1 size, 2 max_entries, 4 max_clients */

@@ -133,6 +133,7 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->counters = h->counters;
     s->counters_of_namespaces = h->counters_of_namespaces;
     s->ghost_sets = h->ghost_sets;
+    s->root = h->root;
     s->number_multiplier = h->number_multiplier;
     s->number_xor = h->number_xor;
     if (s->size > size || s->size < SHMS_HEADER_SIZE || h->header_size != SHMS_HEADER_SIZE ||
@@ -204,20 +205,20 @@ bool shms_page_use(struct shms_store *s, uint64_t page) {
                       !shms_commit_sparse(s, (uint64_t)((uint8_t *)&s->buckets[page * SHMS_PAGE_BUCKETS] - s->base),
                                           buckets * SHMS_LINE)))
         return false;
-    shms_fetch_or_acq_rel(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)], 1ull << (top & 63));
-    shms_fetch_or_acq_rel(&s->summary[page >> 6], 1ull << (page & 63));
+    shms_fetch_or_seq_cst(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)], 1ull << (top & 63));
+    shms_fetch_or_seq_cst(&s->summary[page >> 6], 1ull << (page & 63)); /* [lock-then-frozen] */
     return true;
 }
 
 uint64_t shms_next_page_in_use(const struct shms_store *s, uint64_t page) {
     while (page < s->table_pages) {
         uint64_t top = page >> 15; /* one upper bit stands for 2^15 pages of the table, a page of the summary */
-        uint64_t word = shms_load_acquire(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)]);
+        uint64_t word = shms_load_seq_cst(&s->header->summary_top[top >> 6 & (SHMS_SUMMARY_TOP_WORDS - 1)]);
         if (!(word >> (top & 63) & 1)) {
             page = (top + 1) << 15;
             continue;
         }
-        uint64_t bits = shms_load_acquire(&s->summary[page >> 6]) >> (page & 63);
+        uint64_t bits = shms_load_seq_cst(&s->summary[page >> 6]) >> (page & 63); /* [lock-then-frozen] */
         if (bits)
             return shms_min(page + (uint64_t)__builtin_ctzll(bits), s->table_pages);
         page = (page | 63) + 1;

@@ -111,6 +111,7 @@ struct shms_store {
 
     /* The memory that the store lives in (memory.h). */
     const struct shms_memory *memory;
+    uint64_t root;    /* System V: identifier + 1 of the segment with the key, if that is another one (resize.h) */
     const char *call; /* the system call that failed last */
     int refused;      /* error number of the last removal; 0 = it succeeded */
     int fd;           /* POSIX: the open file; device and inode identify it (descriptor.h) */

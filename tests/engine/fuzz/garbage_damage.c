@@ -299,7 +299,7 @@ struct survey survey_of(const struct template *t, const uint8_t *base, uint64_t 
     const struct shms_header *h = (const struct shms_header *)t->image;
     struct survey v = {0};
     bool bodies;
-    uint64_t hints = offsetof(struct shms_header, keep), after = offsetof(struct shms_header, reserved_heap);
+    uint64_t hints = offsetof(struct shms_header, keep), after = offsetof(struct shms_header, resize);
     if (size != t->size || !same(t, base, 0, hints) || !same(t, base, after, SHMS_HEADER_SIZE - after))
         return v;
     v.header = true;

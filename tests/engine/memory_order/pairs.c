@@ -45,6 +45,25 @@ static struct program take_then_owner(int mutation) {
                    {0, 1});
 }
 
+/* lock.h shms_lock_try, segment.c shms_page_use, resize.c drain_all: a writer that took a lock sees that the store is frozen, or
+ * the resizer sees the page in use and the lock held. 0 lock word, 1 resize word: 1 frozen; 2 summary: 1 the page is in use. */
+static bool writes_into_the_old(const struct world *w) { return R(w, 7) == 0 && R(w, 0) == 0 && (R(w, 1) == 0 || R(w, 2) == 0); }
+static struct program lock_then_frozen(int mutation) {
+    return PROGRAM(writes_into_the_old,
+                   {{ADD(2, 1, M(1, AR, SC), 5), CAS(0, 0, 1, M(2, AR, SC), 7), LOAD(1, M(3, ACQ, SC), 0)},
+                    {CAS(1, 0, 1, M(4, AR, SC), 6), LOAD(2, M(5, ACQ, SC), 1), LOAD(0, M(6, ACQ, SC), 2)}},
+                   {0});
+}
+static bool not_copied(const struct world *w) { return R(w, 0) == 0 && R(w, 1) == 0; }
+/* call.c shms_call_thaw, resize.c: an eviction is in the copied counter, or its process sees that the store is frozen. 0
+ * counter, 1 resize word. */
+static struct program counter_then_frozen(int mutation) {
+    return PROGRAM(not_copied,
+                   {{ADD(0, 1, AR, 7), FENCE(M(1, AR, SC)), LOAD(1, SC, 0)},
+                    {CAS(1, 0, 1, SC, 6), FENCE(M(2, AR, SC)), LOAD(0, ACQ, 1)}},
+                   {0});
+}
+
 /* heap.c: who gets a free block writes there after everything that its former owner did. 0 word: 1 the former life, 10
  * free, 12 the next life; 1 stands for what the former owner did. */
 static struct program alloc(int mutation) {
@@ -270,6 +289,8 @@ static const struct {
     {"self", self_message_passing, 2},
     {"lock-release", lock_release, 2},
     {"take-then-owner", take_then_owner, 4},
+    {"lock-then-frozen", lock_then_frozen, 6},
+    {"counter-then-frozen", counter_then_frozen, 2},
     {"alloc", alloc, 2},
     {"block-life", block_life, 2},
     {"block-life", block_life_span, 2},

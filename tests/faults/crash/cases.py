@@ -46,6 +46,7 @@ class Case:
     second: bool = False  # only for the third mode: it meets a dead one whoever that was
     backend: str = ""  # of the store; "": whatever is the default
     evicts: bool = False  # the store is a cache
+    replaces: bool = False  # the operation leaves the store in another segment (replaced.py)
     refused: tuple[Refusal, ...] = ()  # system calls that fail in the victim
     mended: bool = False  # what scribble() did is undone before all else is verified
     repaired: bool = False  # what scribble() did is for survivors to repair, too
@@ -107,6 +108,7 @@ import cases_scribbled  # noqa: E402, F401
 import cases_open  # noqa: E402, F401
 import cases_posix  # noqa: E402, F401
 import cases_evict  # noqa: E402, F401
+import cases_resize  # noqa: E402, F401
 import cases_spans  # noqa: E402, F401
 import cases_moved  # noqa: E402, F401
 import cases_raced  # noqa: E402, F401

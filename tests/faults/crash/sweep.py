@@ -15,6 +15,7 @@ from typing import Any
 import driver as drivers
 from cases import CASES
 from processes import Broken, Processes
+from replaced import Replaced
 from snapshot import NoSuchState, Snapshot
 
 
@@ -66,7 +67,7 @@ FAILURES_KEPT = 20
 def sweep(processes: Processes, name: str, mode: str, choice: Choice) -> Result:
     """First mode ("kill"), second ("stop") or fifth ("others") on one case."""
     result, began = Result(name, mode), time.monotonic()
-    with Snapshot(processes, CASES[name]) as snapshot:
+    with (Replaced if CASES[name].replaces else Snapshot)(processes, CASES[name]) as snapshot:
         trace = snapshot.record()
         ways = drivers.plans(trace)
         result.instructions = len(trace)

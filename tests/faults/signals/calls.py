@@ -306,6 +306,7 @@ CALLS: dict[str, list[Callable[[Store[Any]], Any]]] = {
     "check": [lambda s: s.check(), lambda s: s.check(repair=True)],
     "recover": [lambda s: s.recover()],
     "compact": [lambda s: s.compact()],
+    "resize": [lambda s: s.resize("2M")],
 }  # fmt: skip
 
 # What refuses: these make their error in Python, from what the system tells.

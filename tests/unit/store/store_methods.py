@@ -66,6 +66,7 @@ WRITES = {
     "view": lambda s: s.view("k"),
     "recover": lambda s: s.recover(),
     "compact": lambda s: s.compact(),
+    "resize": lambda s: s.resize("1M"),
     "destroy": lambda s: s.destroy(),
 }
 NEITHER = {"close", "closed"}

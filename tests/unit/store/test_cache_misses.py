@@ -20,7 +20,7 @@ from store_methods import ALL, READS, WRITES
 
 CALLS = {**READS, **WRITES}
 # They are for people, or for those who administrate: they say what is wrong.
-SAY = {"stats", "info", "clients", "check", "compact", "recover", "destroy"}
+SAY = {"stats", "info", "clients", "check", "compact", "resize", "recover", "destroy"}
 # They answer with the function, or are no values.
 APART = {"namespace", "get_or_set", "aget_or_set", "memoize", "lock", "lease", "semaphore", "barrier"}
 # What each call returns for a cache that does not work; a class is what it raises, as for an absent key.

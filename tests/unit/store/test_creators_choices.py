@@ -50,7 +50,7 @@ def test_attaching_with_other_sizes(creator, key, kind, options, readonly, told)
         info = other.info()
         assert (info.size, info.max_entries, info.max_clients) == (1 << 20, 1000, 10)
     (line,) = told()
-    assert repr(key) in line and "shmstore rm" in line
+    assert repr(key) in line and "shmstore resize" in line
     chosen = {"size": 1 << 20, "max_entries": 1000, "max_clients": 10}
     for field in chosen:
         assert (f"{field}={chosen[field]}" in line) == (field in options)
@@ -101,7 +101,7 @@ def test_doctor_and_info_tell_it(key):
         check = sizes()
         assert check["level"] == "note" and key in check["says"] and f"process {os.getpid()}" in check["says"]
         assert "size=1M, where 2M was asked for" in check["says"] and "max_entries=1000, where 2000" in check["says"]
-        assert "shmstore rm --" in check["fix"]
+        assert "shmstore resize" in check["fix"] and f"{2 << 20} --max-entries 2000" in check["fix"]
         info = run("info", key, "--backend", cache.info().backend)
         assert "asked for" in info and "size=2M, max_entries=2000" in info
         assert "uuid" in info
@@ -111,16 +111,27 @@ def test_doctor_and_info_tell_it(key):
         assert key not in sizes()["says"]
 
 
-def test_the_fix_of_doctor_removes_the_store(key):
+def test_the_fix_of_doctor_resizes_the_store(key):
     with Cache(key, size="1M") as cache:
         cache["k"] = 1
-        Cache(key, size="2M").close()
-        fix = f"shmstore rm --force --id {cache.info().id}"
-        assert fix in sizes()["fix"].split(": ")[-1].split("; ")
+        Cache(key, size="2M", max_entries=3000).close()
+        fix = f"shmstore resize {key} {2 << 20} --max-entries 3000"
+        assert fix in sizes()["fix"].split("; ")
         run(*fix.split()[1:])
-        new = Cache(key, size="2M")
-        assert cache.get("k") is None and new.info().size == cache.info().size == 2 << 20
-        new.close()
+        assert cache["k"] == 1 and cache.info().size == 2 << 20 and cache.info().max_entries == 3000
+        Cache(key, size="2M", max_entries=3000).close()
+        assert key not in sizes()["says"]
+
+
+def test_the_fix_of_doctor_for_another_max_clients_removes_the_store(key):
+    with Cache(key, size="1M") as cache:
+        cache["k"] = 1
+        Cache(key, size="1M", max_clients=2000).close()
+        fix = f"shmstore rm --force --id {cache.info().id}"
+        assert fix in sizes()["fix"]
+        run(*fix.split()[1:])
+        assert cache.get("k") is None
+        assert Cache(key).info().max_clients == 1024
 
 
 def test_a_new_store_is_as_small_as_it_may_be(key):
