@@ -6,7 +6,6 @@ from __future__ import annotations
 import itertools
 import mmap
 import os
-import struct
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 import shmstore
 
 EVICTIONS = 300
-BEGUN, OVER = 0, 8  # how many evictions have begun, and are over
+BEGUN, OVER = 0, 1  # words: how many evictions have begun, and are over
 
 
 class Numbered:
@@ -24,18 +23,14 @@ class Numbered:
 
     name = "numbered"
 
-    def __init__(self, shared: mmap.mmap) -> None:
+    def __init__(self, shared: memoryview) -> None:
         self.shared = shared
 
     def encode(self, value: Any) -> bytes:
-        return b"%d" % number(self.shared, BEGUN)
+        return b"%d" % self.shared[BEGUN]
 
     def decode(self, data: Any) -> int:
         return int(bytes(data))
-
-
-def number(shared: mmap.mmap, at: int) -> int:
-    return int(struct.unpack_from("<Q", shared, at)[0])
 
 
 def forked(work: Callable[[], object]) -> int:
@@ -54,7 +49,7 @@ def forked(work: Callable[[], object]) -> int:
 
 @pytest.mark.parametrize("by", ["tag", "namespace"])
 def test_nothing_old_is_found(key: str, by: str) -> None:
-    shared = mmap.mmap(-1, 4096)
+    shared = memoryview(mmap.mmap(-1, 4096)).cast("Q")  # whose words are written and read as a whole
     shmstore.Store(key, size="1M").close()
 
     def open_one(**options: Any) -> Any:
@@ -62,16 +57,16 @@ def test_nothing_old_is_found(key: str, by: str) -> None:
         return store.namespace("users") if by == "namespace" else store
 
     def is_over() -> bool:
-        return number(shared, OVER) >= EVICTIONS
+        return shared[OVER] >= EVICTIONS
 
     def evict() -> None:
         store = open_one()
         for count in range(1, EVICTIONS + 1):
             while "k" not in store:
                 os.sched_yield()
-            struct.pack_into("<Q", shared, BEGUN, count)
+            shared[BEGUN] = count
             store.clear() if by == "namespace" else store.evict_tag("t")
-            struct.pack_into("<Q", shared, OVER, count)
+            shared[OVER] = count
 
     def put() -> None:
         store = open_one()
@@ -89,8 +84,8 @@ def test_nothing_old_is_found(key: str, by: str) -> None:
         store = shmstore.Store(key, create=False)
         store = store.namespace("users") if by == "namespace" else store
         while not is_over():
-            begun = number(shared, OVER)
-            found = store.modify("n", lambda old: max(old, number(shared, BEGUN)), 0, tags=["t"])
+            begun = shared[OVER]
+            found = store.modify("n", lambda old: max(old, shared[BEGUN]), 0, tags=["t"])
             assert found >= begun
 
     def read(readonly: bool) -> Callable[[], None]:
@@ -98,7 +93,7 @@ def test_nothing_old_is_found(key: str, by: str) -> None:
             store = open_one(readonly=readonly)
             seen = 0
             for turn in itertools.count():
-                over = number(shared, OVER)
+                over = shared[OVER]
                 found = store.get("k") if turn % 3 else store.get_many(["k"]).get("k")
                 assert found is None or found >= over, f"{found} is found, and {over} evictions are over"
                 assert (found := store.get("n")) is None or found >= over, f"n is {found}, after {over} evictions"
