@@ -47,7 +47,9 @@ static struct program take_then_owner(int mutation) {
 
 /* lock.h shms_lock_try, segment.c shms_page_use, resize.c drain_all: a writer that took a lock sees that the store is frozen, or
  * the resizer sees the page in use and the lock held. 0 lock word, 1 resize word: 1 frozen; 2 summary: 1 the page is in use. */
-static bool writes_into_the_old(const struct world *w) { return R(w, 7) == 0 && R(w, 0) == 0 && (R(w, 1) == 0 || R(w, 2) == 0); }
+static bool writes_into_the_old(const struct world *w) {
+    return R(w, 7) == 0 && R(w, 0) == 0 && (R(w, 1) == 0 || R(w, 2) == 0);
+}
 static struct program lock_then_frozen(int mutation) {
     return PROGRAM(writes_into_the_old,
                    {{ADD(2, 1, M(1, AR, SC), 5), CAS(0, 0, 1, M(2, AR, SC), 7), LOAD(1, M(3, ACQ, SC), 0)},

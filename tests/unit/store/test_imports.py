@@ -189,7 +189,7 @@ assert len(second.open(sys.argv[2]).clients()) == 4
 MODULES = [module.name for module in pkgutil.walk_packages(shmstore.__path__, "shmstore.")]
 # Programs; and what needs packages that may be missing.
 NOT_RELOADED = re.compile(
-    r"shmstore\.(__main__|cli|demo|_demo_parent|codecs\.(arrow|frames|msgspec)|integrations\.[a-z]+)\b"
+    r"shmstore\.(__main__|cli|demo|_demo_parent|codecs\.(arrow|frames|msgspec)|integrations\.[a-z_]+)\b"
 )
 
 
