@@ -499,15 +499,15 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         """Return the value. If the key is absent, store ``function()`` and return it.
 
         One caller computes at a time: the others, in all processes and threads, sleep until the value is there. If the
-        computing process dies, one of them takes over. An exception of *function* goes to its own caller, and the next one
-        tries. While *function* runs, no lock of the store is held. If it asks for the same key, it computes that for itself.
+        computing process dies, one of them takes over. An exception of *function* goes to its own caller, and the next caller
+        computes. While *function* runs, no lock of the engine is held. If *function* asks for the same key, it computes it itself.
 
         ttl: as in put().
-        stale: for so many seconds after its ttl, callers get the old value at once, while one of them computes the new one.
+        stale: for this time after the ttl, callers get the old value at once, while one of them computes the new one.
             The entry expires after ttl + stale.
-        tags: as in put(). If one of them is evicted while *function* runs, its value is returned, and not found later.
+        tags: as in put(). If one of them is evicted while *function* runs, the value is returned, but not found later.
         early: compute the value before its ttl is over, with a probability that grows towards the end and with the time that
-            the computation took (XFetch). 1.0 is a good factor; more is earlier.
+            the computation took (XFetch). 1.0 is a good factor; a larger one makes it earlier.
 
         Cost: that of get() if the value is there; otherwise *function*, a get, a put, and about 3 us.
 
@@ -568,14 +568,14 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         """Return a decorator that keeps the results of a function in the store, as get_or_set() does.
 
         For functions, methods (below @classmethod or @staticmethod) and coroutine functions. Arguments may be all that
-        :func:`shmstore.key` takes, and lists, dicts, sets and arrays of that. Calls that are the same have the same key,
-        whether arguments are given by position, by name or by default.
+        :func:`shmstore.key` takes, and lists, dicts, sets and arrays of that. A call has the same key whether arguments are
+        given by position, by name or by default.
 
-        key: a function of the same arguments, that returns what the result depends on.
-        version: change it when the function gives other results, but its own code is the same: what it calls has changed.
+        key: a function of the same arguments. It returns what the result depends on.
+        version: change it when a function that this one calls has changed. Its own code is part of the key anyway.
         ignore: names of parameters that the result does not depend on, such as "self" or a connection.
-        typed: tell 1, 1.0 and True apart.
-        name: instead of the module, the qualified name and a hash of the code, by which keys of functions differ.
+        typed: distinguish 1, 1.0 and True.
+        name: use this name in the keys, instead of the module, the qualified name and a hash of the code.
         tags: as in put(), or a function of the same arguments that returns them.
 
         The function gets cache_key(...), cache_info(), cache_clear() and __wrapped__. cache_clear() takes constant time in a
@@ -589,7 +589,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         >>> square(7), square(x=7), square.cache_info().hits
         (49, 49, 1)
 
-        Raises: TypeError for an argument about which nothing says what it is in another process; otherwise as get_or_set().
+        Raises: TypeError for an argument that has no value that is the same in every process; otherwise as get_or_set().
         """
         given: Any = {"key": key, "version": version, "ignore": ignore, "typed": typed, "name": name, "tags": tags}
         plan = computing.Plan(self, ttl, stale, early)
@@ -602,14 +602,15 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     def namespace(self, name: EntryKey) -> Self:
         """Return a handle on a namespace: a mapping of its own in the same store, which can be cleared at once.
 
-        It has all methods of the store: for its own keys, locks and barriers, and with the same options. Keys of other
-        namespaces and of the store itself are others, even if they look the same. Handles with the same name, in all
-        processes, are on the same namespace. A namespace may have namespaces in it, up to 16 levels.
+        The handle has all methods of the store, for the keys, locks and barriers of the namespace, with the same options. The
+        same key can be in the store and in each namespace, as different entries. In all processes, handles with the same name
+        are on the same namespace. A namespace may have namespaces in it, up to 16 levels.
 
         ``clear()`` takes constant time, whatever the number of entries: those of the namespace, and of all namespaces in it, are
         absent at once. Later puts free their memory. ``len()`` and iteration walk through the store, in steps between which
-        other threads run. Tags, stats(), info(), clients(), check(), compact() and recover() are about the whole store.
-        What walks through the store itself does not visit its namespaces; its clear() clears them all.
+        other threads run. evict_tag(), stats(), info(), clients(), check(), compact(), resize() and expire_due() are about the
+        whole store. recover() recovers all dead processes, but removes only the locks that are in the namespace. The store's own
+        len() and iteration do not visit its namespaces; its clear() clears them all.
 
         name: a str or bytes of 1 to 255 bytes. A store can have 8,191 namespaces, and keeps them until it is destroyed.
 
@@ -631,7 +632,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     def lease(self, key: EntryKey, *, timeout: Duration | None = None) -> Lease:
         """Return the lease of a key, for `with`: the right to compute its value, which get_or_set() takes, too.
 
-        As :meth:`lock`, for an entry's key. Within it, get_or_set() of this key computes at once.
+        Like :meth:`lock`, but for an entry's key. Within the block, get_or_set() of this key computes at once.
 
         >>> with store.lease("report") as held:
         ...     if "report" not in store:
@@ -644,14 +645,14 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     def lock(self, name: EntryKey, *, timeout: Duration | None = None, reentrant: bool = False) -> Lock:
         """Return a lock, for `with` and `async with`: one holder at a time, among all processes, threads and coroutines.
 
-        It is released at the end of the block, or when its process has ended: then the next waiter takes it over. Names of locks
-        are not keys: the store lists and clears no lock. In a Cache, locks are never evicted.
+        The lock is released at the end of the block. If its process dies, the next waiter takes it over. Names of locks are not
+        keys: iteration does not list locks, and clear() does not remove them. In a Cache, locks are never evicted.
 
-        timeout: how long `with` waits before it raises TimeoutError. With 0 it raises nothing: what it returns is None if
-            the lock is held.
-        reentrant: let the thread or task that holds it enter again, also through another object for the same name.
+        timeout: how long `with` waits before it raises TimeoutError. With 0 it neither waits nor raises: it returns None if
+            another holder has the lock.
+        reentrant: let the thread or task that holds it enter again, also through another lock object of the same name.
 
-        What `with` returns has a *token*, a fencing token: a number that is greater than those of all former holders.
+        The object that `with` returns has a *token*, a fencing token: a number that is greater than those of all former holders.
 
         Cost: about 5 us to acquire and release. Waiting costs some microseconds ten times a second.
 
@@ -667,14 +668,14 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     def semaphore(self, name: EntryKey, n: int, *, timeout: Duration | None = None) -> Semaphore:
         """Return a semaphore, for `with` and `async with`: *n* holders at a time. Otherwise as :meth:`lock`.
 
-        All that use it give the same *n*.
+        All its users give the same *n*.
 
         Cost: about 6 us to acquire and release, and 24 bytes for each holder.
 
         >>> with store.semaphore("downloads", 4):
         ...     pass
 
-        Raises: ValueError if it has another n now; otherwise as lock().
+        Raises: ValueError if the semaphore has another n now; otherwise as lock().
         """
         return locks.Semaphore(self, name, n, timeout)
 
@@ -696,7 +697,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         >>> store.barrier("start", 1).wait()
         0
 
-        Raises: ValueError if it has another n now; StoreFull, ReadOnlyStore, LockTimeout.
+        Raises: ValueError if the barrier has another n now; StoreFull, ReadOnlyStore, LockTimeout.
         """
         return barriers.Barrier(self, name, n, timeout, action)
 
@@ -866,8 +867,8 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     def clear(self) -> int:  # type: ignore[override]  # that of MutableMapping returns nothing
         """Remove all entries, and return their number. Not atomic: entries that are put meanwhile may stay.
 
-        This includes the entries of all namespaces, which are not counted. Of a namespace, clear() is atomic and takes
-        constant time. It includes the namespaces in it, counts nothing and returns 0. See :meth:`namespace`.
+        This includes the entries of all namespaces, which are not counted. On the handle of a namespace, clear() is atomic, takes
+        constant time, includes the namespaces in it, and returns 0. See :meth:`namespace`.
 
         Cost: that of delete() for each entry; of a namespace, about 500 ns.
 
@@ -1057,19 +1058,22 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
     def resize(self, size: int | str, *, max_entries: int | None = None) -> None:
         """Give the store another size, while other processes and threads read and write.
 
-        size: as for ``Store()``, larger or smaller than now. max_entries: None keeps what it is. max_clients stays.
+        size: as for ``Store()``, larger or smaller than now.
+        max_entries: None keeps the present number. max_clients never changes.
 
-        The entries are copied to another segment, which then takes the place of this one. They keep their values, versions
-        and times to live; locks and leases stay held. All handles of all processes follow with their next call. Views and
-        iterations that have begun go on in the former segment, which is kept until they end. Nothing that was written is lost, and if this
-        process dies in the middle, the store is as it was before.
+        The entries are copied to a new segment, which then takes the place of the old one. They keep their values, versions
+        and times to live. Locks and leases stay held. All handles of all processes follow with their next call. Views and
+        iterations that have begun go on in the old segment, which is kept until they end. No write is lost. If this process
+        dies, the store has its old size or the new one, with all entries.
 
-        A smaller Cache evicts what has no room. A smaller Store that cannot hold its entries raises StoreFull, and stays as it was.
+        A smaller Cache evicts the entries that do not fit. A smaller Store that cannot hold its entries raises StoreFull, and
+        does not change.
 
-        The memory of both segments is needed for a while. A System V store keeps a segment of two pages with its key, which
-        leads to the one with the entries: ``ipcs`` shows both.
+        For a while, both segments take memory. A System V store keeps the segment that has its key. That segment takes two
+        pages, and leads to the one with the entries: ``ipcs`` shows both.
 
-        Cost: the copy of all entries. Writers go on during most of it; at its end they wait for about 0.2 us for each entry.
+        Cost: the copy of all entries. Writers go on during most of it; at its end they wait, about 0.2 us for each entry. If this
+        process is stopped at that end, they wait until it continues or is killed.
 
         >>> with shmstore.Store("example", size="1M") as store:
         ...     store.resize("2M")
@@ -1077,9 +1081,9 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         ...     store.destroy()
         2097152
 
-        Raises: StoreFull, ReadOnlyStore; StoreForeign if another user has created the store; LockTimeout if a writer that is stopped holds
-            a lock, or if another process resizes it all the time; StoreSystemError if there is no memory; ValueError for a size that is too
-            small, and for a private store.
+        Raises: StoreFull, ReadOnlyStore; StoreForeign if another user created the store; LockTimeout if a stopped writer holds a
+            lock, or if another process resizes the store and does not finish in time; StoreSystemError if there is no memory;
+            ValueError for a size that is too small, and for a private store.
         """
         resizing.resize(self, size, max_entries)
 
