@@ -500,7 +500,8 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
 
         One caller computes at a time: the others, in all processes and threads, sleep until the value is there. If the
         computing process dies, one of them takes over. An exception of *function* goes to its own caller, and the next caller
-        computes. While *function* runs, no lock of the engine is held. If *function* asks for the same key, it computes it itself.
+        computes. While *function* runs, no lock of the engine is held. If *function* asks for the same key, it
+        computes that value itself.
 
         ttl: as in put().
         stale: for this time after the ttl, callers get the old value at once, while one of them computes the new one.
@@ -1081,7 +1082,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
         ...     store.destroy()
         2097152
 
-        Raises: StoreFull, ReadOnlyStore; StoreForeign if another user created the store; LockTimeout if a stopped writer holds a
+        Raises: StoreFull, ReadOnlyStore; StoreForeign if it is the store of another user; LockTimeout if a stopped writer holds a
             lock, or if another process resizes the store and does not finish in time; StoreSystemError if there is no memory;
             ValueError for a size that is too small, and for a private store.
         """

@@ -1,4 +1,4 @@
-/* bell.h: waking the waiters of a bucket, and telling those who wait in many buckets which one it was
+/* bell.h: waking the waiters of a bucket, and telling processes that wait in many buckets which one has changed
  *
  * A process that waits for one key sleeps on the bucket's word (wait.c). One that waits for ten thousand keys sets the waiters
  * flag in each of their buckets, and sleeps on one word, the bell.
@@ -9,9 +9,9 @@
  *         3 sleep on the bell, with the bit set, while the rings are those noted
  *         4 read the log from the noted rings on; look at the keys of these buckets, and set their flags again
  * ORDERING  The ring comes after the release, and a listener that sees the ring (acquire) sees the release. If an entry of the
- *   log is not that ring's, because it is overwritten or not yet written, then every bucket may have changed.
+ *   log is not that of its ring, because it was overwritten or is not yet written, any bucket may have changed.
  *   docs/model/bell.pml is a model of this.
- * CRASH  of a writer between 1 and 5: the listener is not told, or not woken. So it wakes once a second by itself, reads the
+ * CRASH  of a writer between 1 and 5: the listener gets no ring, or is not woken. So it wakes by itself once a second, reads the
  *   log if there were rings, and compares the counts of its buckets with those that it saw. */
 #ifndef SHMS_BELL_H
 #define SHMS_BELL_H
@@ -29,7 +29,8 @@ void shms_bell_ring_all(struct shms_store *s);
 static inline uint32_t shms_bell_rings(const struct shms_store *s) {
     return SHMS_BELL_RINGS(shms_load_acquire(&s->header->bell.word));
 }
-/* Fills buckets[SHMS_BELL_LOG] with those of the rings since *rings, and moves *rings. How many; -1: any may have changed. */
+/* Fills buckets[SHMS_BELL_LOG] with those of the rings since *rings, and sets *rings to the present number. Returns how many
+ * buckets these are; -1: any bucket may have changed. */
 int shms_bell_heard(struct shms_store *s, uint32_t *rings, uint32_t *buckets);
 /* Step 3, without the sleep: the word to sleep on as long as it has the value *value. False: there were rings since. */
 bool shms_bell_may_sleep(struct shms_bell *bell, uint32_t rings, uint32_t *value);

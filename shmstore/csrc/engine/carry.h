@@ -1,6 +1,6 @@
-/* carry.h: copying one entry from a store into the segment that is to supersede it (resize.h)
+/* carry.h: copying one entry from the old segment to the new one (resize.h)
  *
- * The copy has the same key, value, codec, expiry and version; its block and its slot are others.
+ * The copy has the same key, value, codec, generations, expiry and version, in another block and another slot.
  * READER  of the old segment: the steps of table.h. Others may write to it meanwhile.
  * WRITER  of the new segment: a put (op.h). Only the resizer knows that segment, so no lock there is ever busy. */
 #ifndef SHMS_CARRY_H
@@ -15,11 +15,11 @@ struct shms_carried {
     uint8_t key[SHMS_KEY_MAX];
 };
 
-/* Reads the entry in a slot of *from. SHMS_OK; SHMS_MISS: there is none, or it is gone (table.h); SHMS_BUSY: it changes all the time;
- * SHMS_CORRUPT. */
+/* Reads the entry in a slot of *from. SHMS_OK; SHMS_MISS: there is none, or it is gone (table.h); SHMS_BUSY: writers changed
+ * it faster than it could be read; SHMS_CORRUPT. */
 int shms_carry_look(struct shms_store *from, uint64_t slot, struct shms_carried *c);
-/* Copies it to *to, in place of what has its key there. SHMS_OK; SHMS_MISS: it changed during the copy, and was not stored;
- * SHMS_FULL or SHMS_TABLE_FULL: there is no room. A cache evicts others to make room. */
+/* Copies it to *to, and replaces the entry with the same key there. SHMS_OK; SHMS_MISS: it changed during the copy, and was
+ * not stored; SHMS_FULL or SHMS_TABLE_FULL: there is no room. A cache evicts others to make room. */
 int shms_carry(struct shms_store *to, const struct shms_carried *c, uint32_t frequency);
 
 #endif

@@ -1,23 +1,24 @@
-/* freeze.h: who resizes the store, and how its writers are kept out for the last part of that (resize.h)
+/* freeze.h: which client resizes the store, and how writers are kept out at the end of the resize (resize.h)
  *
  * The resize word (layout.h) names the client that resizes, and says whether the store is frozen. The creation word decides
- * how the resize ends: whoever exchanges it first wins.
+ * how the resize ends: the first exchange of it wins, that of step 3 or that of giving up.
  *
  * WRITER  1 resize word: no client -> this client, count + 1
- *         2 it sets the bit `frozen` [lock-then-frozen], and waits until no operation record names a bucket any more
- *         3 creation word: ready -> superseded, if it is the same word as before 1. That is the commit
+ *         2 set the bit `frozen` [lock-then-frozen], and wait until no bucket is locked
+ *         3 creation word: ready -> superseded, if it is still the word that was loaded before 1. This is the commit
  *   To give up: creation word: generation + 1, so that 3 fails; resize word: no client, not frozen, count + 1; wake.
  * INVARIANTS
- *   F1  Between 2 and the end no entry changes: whoever takes a lock sees the bit, and gives the lock back (L7).
+ *   F1  Between 2 and the end no entry changes: a client that takes a lock sees the bit, and gives the lock back (L7).
  *   F2  A resize that was given up is never committed: the creation word differs from the one that step 3 expects.
  * ORDERING [lock-then-frozen]  A writer takes the lock of a bucket, whose page is marked as used, and then loads the resize
  *     word. The resizer sets the bit, and then loads the marks and the locks. All of these are seq_cst. So the writer sees
  *     the bit, or the resizer sees the lock held, and waits until the writer has left.
- *   [counter-then-frozen]  Generations (generations.h) are moved on without a lock. A process moves the counter on, and then loads
- *     the resize word. The resizer sets the bit, and then copies the counters; both with a seq_cst fence in between. So the
- *     process sees the bit, and moves the counter on once more after the resize; or the copy has it.
- * CRASH  of the resizer: whoever recovers its client gives the resize up for it, unless it is committed. Writers that wait
- *   ask whether it lives. The unfinished segment is removed between the two exchanges of giving up. A death between the two exchanges of giving up: the next finder does both again. */
+ *   [counter-then-frozen]  The counters of generations (generations.h) change without a lock. A process adds to the counter, and
+ *     then loads the resize word. The resizer sets the bit, and then copies the counters. Both have a seq_cst fence in between.
+ *     So the process sees the bit, and adds to the counter once more after the resize; or the copy has the addition.
+ * CRASH  of the resizer: the process that recovers its client gives the resize up, unless it is committed. Waiting writers check
+ *   whether the resizer is alive. The unfinished segment is removed between the two exchanges of giving up. After a death
+ *   between the two, the next finder does both again. */
 #ifndef SHMS_FREEZE_H
 #define SHMS_FREEZE_H
 
@@ -30,14 +31,15 @@ static inline bool shms_superseded(const struct shms_store *s) {
     return SHMS_OWNER_STATE(shms_load_acquire(&s->header->state)) == SHMS_STATE_SUPERSEDED;
 }
 
-/* Step 1. SHMS_OK with the creation word in *ready; SHMS_BUSY: the client in *resizer does it; SHMS_SUPERSEDED;
- * SHMS_DESTROYED. */
+/* Step 1. SHMS_OK with the creation word in *ready; SHMS_BUSY: the client with number *resizer resizes it already;
+ * SHMS_SUPERSEDED; SHMS_DESTROYED. */
 int shms_freeze_begin(struct shms_store *s, uint64_t *ready, uint32_t *resizer);
-/* Step 2, without the wait. False: it was given up. */
+/* Step 2, without the wait. False: the resize was given up. */
 bool shms_freeze(struct shms_store *s);
-/* Step 3. False: it was given up, or the store was removed. */
+/* Step 3. False: the resize was given up, or the store was removed. */
 bool shms_freeze_commit(struct shms_store *s, uint64_t ready);
-/* Gives a resize of client `number` up. Nothing happens if it does not resize, or has committed. True: it was given up. */
+/* Gives up the resize of client `number`. Nothing happens if that client does not resize, or has committed. True: it was given
+ * up by this call. */
 bool shms_freeze_end(struct shms_store *s, uint32_t number);
 /* Sleeps until the store is not frozen any more, or about `nanoseconds`. */
 void shms_freeze_await(struct shms_store *s, uint64_t nanoseconds);

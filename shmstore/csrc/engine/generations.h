@@ -1,13 +1,13 @@
 /* generations.h: entries that end together: those with a tag, and those in a namespace
  *
- * A counter stands for a namespace, or for all tags with one hash. An entry that is put with tags, or in a namespace, has
- * in its extension a word for each of its counters: the generation that the counter had when the put began. It is
- * *outdated* from the moment on at which one of them has another generation. So moving a counter on by one ends all
- * entries of a tag or a namespace at once. An outdated entry is absent, as an expired one is: it has one place in
- * shms_entry_gone and shms_find (table.h), and the sweep gives its memory back (expire.h).
+ * A counter belongs to one namespace, or is shared by the tags whose hashes select it. An entry that is put with tags, or in
+ * a namespace, has in its extension a word for each of its counters: the generation that the counter had when the put
+ * began. It is *outdated* as soon as one of the counters has another generation. So adding 1 to a counter ends all entries
+ * of a tag or a namespace at once. An outdated entry is absent, like an expired one: both are decided in shms_entry_gone and
+ * in shms_find (table.h), and the sweep gives the memory back (expire.h).
  *
- * A namespace has its counter to itself: clearing one ends no entry of another. Tags share counters if their hashes are
- * the same, so evicting a tag may end entries of another one.
+ * A namespace has its counter to itself: clearing it ends no entry outside of it. Tags share counters, so evicting a tag may
+ * end entries of another one.
  *
  * WRITER   put    1 load the generations (acquire)           before anything of the value is made
  *                 2 fill a block, publish it [publish]
@@ -15,20 +15,20 @@
  *                 2 add 1 to header.outdated: a hint that there is something to sweep
  * READER   1 the slot, as table.h has it (acquire)
  *          2 the words of the block;  the counters (acquire)
- *          3 does the block have the same life? Otherwise the words were those of another entry
- *          4 to conclude "outdated": does the slot still name the block? Otherwise another process may have overwritten
- *            the entry before the counter moved
+ *          3 does the block have the same life? If not, the words were those of another entry
+ *          4 to conclude "outdated": does the slot still name the block? If not, another process may have overwritten the
+ *            entry before the counter changed
  * ORDERING
  *   [generation-then-publish]  The load of step 1 of a put is before its publication (release), which pairs with step 1 of
  *     the reader. So the reader finds a generation that is not older than that in the entry, and no new entry is taken for
- *     outdated. An eviction that comes after step 1 of a put makes the reader find another one, or came after the
- *     reader's step 2. So no value that was made before an eviction is found after it.
- *   [evict-then-gone]  What a process did before it evicted is seen by those that find the entries gone.
- *   [counter-then-outdated]  A sweep that finds a number in header.outdated finds the counters that were moved on before.
- * CRASH  of an evicting process after its step 1: the entries are gone. The sweep may learn of them with the next eviction
- *   only; the sweeps before StoreFull and of expire_due look for them anyway. Of a process that gives a counter to a
- *   namespace: the counter is lost, nothing else.
- * LIMITS  The generation has 48 bits. An entry that outlives 2^48 evictions of its tag would be there again. */
+ *     outdated. If an eviction comes after step 1 of a put, the reader finds another generation, unless the eviction came
+ *     after its step 2. So no value that was made before an eviction is found after it.
+ *   [evict-then-gone]  A process that finds the entries gone sees what the evicting process did before it evicted.
+ *   [counter-then-outdated]  A sweep that loads a number from header.outdated sees the counters that changed before that.
+ * CRASH  of an evicting process after its step 1: the entries are gone. The sweep of puts may not look for them before the next
+ *   eviction; the sweeps of expire_due and before StoreFull look for them anyway. Of a process that gives a counter to a
+ *   namespace: only the counter is lost.
+ * LIMITS  A generation has 48 bits. An entry that is still in memory after 2^48 evictions of its tag would be found again. */
 #ifndef SHMS_GENERATIONS_H
 #define SHMS_GENERATIONS_H
 
@@ -64,12 +64,12 @@ static inline uint32_t shms_counter_of_tag(const struct shms_store *s, uint64_t 
     uint64_t all = s->counters - s->counters_of_namespaces;
     return s->counters_of_namespaces + (uint32_t)((hash >> 32) * all >> 32);
 }
-/* Adds the word of this counter, unless it is there; and of all namespaces that it is in. False: the system has no memory for
- * it. What is in no table is left out. */
+/* Adds the word of this counter, unless it is there already, and those of all namespaces around it. An index outside the table
+ * is left out. False: the system has no memory for the counter. */
 bool shms_generations_add(struct shms_store *s, uint32_t index, struct shms_generations *g);
-/* Ends the entries of this counter. False: the system has no memory for it, so it has none. */
+/* Ends the entries of this counter. False: the system has no memory for the counter, so it has no entries. */
 bool shms_outdate(struct shms_store *s, uint32_t index);
-/* An entry with this extension was published. Was one of its counters moved on before? Then the sweep has to come again. */
+/* REQUIRES: an entry with this extension was published. If it is outdated already, another sweep is asked for. */
 void shms_published(struct shms_store *s, const uint8_t *extension);
 /* Gives a counter to a new namespace in `parent`, 0: none. 0: there are none left, or the system has no memory. */
 uint32_t shms_counter_give(struct shms_store *s, uint32_t parent);

@@ -8,15 +8,15 @@
  * ORDERING  Flag and count are in one word (L4). A writer that moves the count either sees the flag, and wakes; or it
  *   came before step 3, and then step 3 fails or the sleep of step 4 does not begin. A change before step 1 is seen in
  *   step 2.
- * CRASH  of a writer before its wake: no process is woken. No process announces an expiry or an eviction of a tag either. So every sleep is
- *   bounded by the caller and by the entry's expiry, and ends in another look.
+ * CRASH  of a writer before its wake: no process is woken. An expiry and an eviction of a tag wake no process either. So every
+ *   sleep is bounded by the caller and by the entry's expiry, and ends in another look.
  * LIMITS  A read-only attachment cannot set the flag. It looks again every two milliseconds. */
 #include "engine/wait.h"
 
 #include "engine/lock.h"
 
 #define NAP 2000000ull
-#define OUTDATED_WITHIN 100000000ull /* an eviction of a tag wakes nobody: those that wait look so often */
+#define OUTDATED_WITHIN 100000000ull /* an eviction of a tag wakes no waiter, so waiters look this often */
 #define LOOKS_BETWEEN_CLOCKS 64
 #define LOOKS_PER_YIELD 32 /* about 50 microseconds */
 
@@ -28,7 +28,7 @@ static int look(struct shms_store *s, const struct shms_key *k, bool has_after, 
         return rc;
     uint64_t now_version = rc == SHMS_OK ? shms_entry_version(&e) : 0;
     *expiry = rc == SHMS_OK ? e.expiry : 0;
-    *tagged = rc == SHMS_OK && e.extension; /* it may end without anybody that writes its bucket */
+    *tagged = rc == SHMS_OK && e.extension; /* it may end without a write to its bucket */
     if (rc == SHMS_BUSY || (now_version == 0 && !has_after) || (has_after && now_version == after))
         return SHMS_AGAIN;
     *version = now_version;

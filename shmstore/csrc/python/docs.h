@@ -82,8 +82,8 @@ PyDoc_STRVAR(
     "\n"
     "ttl: the time to live in seconds; None: no limit. The default is the handle's ttl. KEEP: an existing entry keeps\n"
     "its time to live.\n"
-    "tags: str or bytes, at most 256. evict_tag() of one of them removes the entry. A put without tags\n"
-    "makes one without; KEEP: an existing entry keeps its tags.\n"
+    "tags: str or bytes, at most 256. evict_tag() of one of them removes the entry. A put replaces the tags of an\n"
+    "existing entry, also with none. KEEP: an existing entry keeps its tags.\n"
     "\n"
     "Cost: about 250 ns, and encoding; with tags 100 ns more.\n"
     "\n"
@@ -168,13 +168,12 @@ PyDoc_STRVAR(decr_doc, "decr($self, key, by=1, *, initial=0, create=True, ttl=..
 PyDoc_STRVAR(
     evict_tag_doc,
     "evict_tag($self, tag, /)\n--\n\n"
-    "Remove all entries that were put with this tag, for all processes.\n"
+    "Remove all entries that were put with this tag, in all namespaces and for all processes.\n"
     "\n"
-    "Atomic: all of them are absent at once. A put that began before stores nothing that can be found after.\n"
-    "Other tags may share the tag's counter; their entries go, too: in a store with a few tags none, with thousands "
-    "of\n"
-    "them some. Later puts, and expire_due(), free the memory. Those that wait() for one of the entries notice within\n"
-    "a tenth of a second.\n"
+    "Atomic: all of them are absent at once. If a put with this tag began before, its entry is not found either.\n"
+    "Tags share 8,192 counters. Entries of another tag with the same counter are removed, too. Such tags are rare in\n"
+    "a store with a few tags, and common in one with thousands. Later puts, and expire_due(), free the memory. A\n"
+    "wait() for one of the entries ends within a tenth of a second.\n"
     "\n"
     "Cost: about 150 ns, whatever the number of entries.\n"
     "\n"
@@ -183,7 +182,8 @@ PyDoc_STRVAR(
     ">>> \"profile:7\" in store\n"
     "False\n"
     "\n"
-    "Raises: ReadOnlyStore; InvalidTag for what cannot be a tag; StoreFull if /dev/shm has no page for the counter.");
+    "Raises: ReadOnlyStore; InvalidTag for what cannot be a tag; StoreFull if /dev/shm has no page for the counter;\n"
+    "LockTimeout if a resize is not finished in time.");
 
 PyDoc_STRVAR(
     wait_doc,

@@ -1,17 +1,17 @@
-/* inside.c: namespaces: a handle whose keys are all within one.
+/* inside.c: namespaces: handles whose keys are all in one namespace.
  *
- * A namespace has an id: the index of its counter (generations.h), and a random number. In the store, a key of it is the id,
- * "s" or "b", and the key, under a flag of its own, so no key of another namespace or of the store is equal to it. The
- * store's own keys (locks and the like) have the id behind them.
+ * A namespace has an id: the index of its counter (generations.h), and a random number. In the store, a key of the namespace is
+ * the id, "s" or "b", and the user's key, with a flag of its own. So no key of another namespace or of the store is equal to
+ * it. The keys of the store's own entries in the namespace (locks and the like) end with the id.
  *
- * The id stands in an entry of the store's own, under the id of the namespace around it and the name.
+ * The id is the value of an entry of the store's own. Its key has the id of the namespace around it, and the name.
  * WRITER  1 is the entry there? That is the id
  *         2 take a counter; say in it which namespace it is in
- *         3 add the entry. It is there by now: back to 1
- * CRASH  after 2: the counter is lost, nothing else. Handles in all processes find the entry that was added first.
+ *         3 add the entry. If another process has added it by now: back to 1
+ * CRASH  after 2: only the counter is lost. Handles in all processes find the entry that was added first.
  *
  * A Cache that opened itself again has another handle, and looks up the id again. So a key never leads into a namespace of
- * the former store. A handle that may not write finds nothing in a namespace that nobody has made. */
+ * the former store. A read-only handle finds nothing in a namespace that no process has made. */
 #include "python/call.h"
 
 #include "api/api.h"
@@ -22,7 +22,7 @@
 
 static const char entry_of[] = "namespace:";
 
-/* The id that stands in the entry with this key: SHMS_OK, SHMS_MISS, or what ends the call. */
+/* The id in the entry with this key: SHMS_OK, SHMS_MISS, or what ends the call. */
 static int look(struct shms_call *c, const char *key, uint32_t length, uint64_t *id) {
     struct shms_store *s = c->h->s;
     struct shms_key n;
