@@ -4,11 +4,11 @@ The value of a lease is the owner, as the engine names a client, and a number th
 A lease is taken by adding the entry, released by deleting it, and taken over by cas, once the owner has left or is proved
 dead. So a kill at any instruction leaves a free lease, or one that any process may take over.
 
-Waiters sleep on the entry, as wait() does. No kernel wakes them when the owner dies, so they look at it ten times a second;
-a look takes some microseconds.
+Waiters sleep on the entry, as wait() does. The death of the owner wakes no thread, so threads check whether it is alive: after
+5 ms, then less often, down to ten times a second. A check takes some microseconds. The kernel tells event loops (listening.py).
 
-What waits is written once, as a generator. It yields a Busy to be waited for, COMPUTE where the caller's function is to run,
-and at the end a Result. ``run`` drives it for threads, and ``arun`` for coroutines.
+The steps of a caller that waits are written once, as a generator. It yields a Busy to wait for, COMPUTE where the caller's
+function is to run, and at the end a Result. ``run`` drives it for threads, and ``arun`` for coroutines.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Waiting for many keys in one event loop: an asyncio loop, or the hub of gevent or eventlet.
 
-Each loop has one Ear as long as something waits in it: a descriptor that becomes readable when a bucket has changed in which
-a key is waited for. A thread of C code sets it (csrc/api/listen.c), one for all loops and stores of this process. So a
-waiter costs an entry of a dict and a timer, and no thread; while nothing happens, the thread and each loop wake once a second.
+Each loop has one Ear while it has waiters: a descriptor that becomes readable when a bucket with a key that is waited for has
+changed. A thread of C code sets it (csrc/api/listen.c), one for all loops and up to 127 stores of this process. So a waiter
+costs an entry of a dict and a timer, and no thread. While nothing happens, the thread and each loop wake once a second.
 
 A waiter ends when its key has another version than *after*, when one of its *owners* has died, when its time is up, or when
-the store is closed or destroyed. The kernel announces the death of an owner by a descriptor of its process (pidfd). Owners of
-other pid namespaces are looked at once a second.
+the store is closed or destroyed. The kernel announces the death of an owner by a descriptor of its process (pidfd). Owners in
+other pid namespaces are checked once a second.
 
 Only the thread of the loop calls an Ear, except for coroutines that the garbage collector ends after their loop.
 """
@@ -132,7 +132,7 @@ class Ear:
     # ---- beginning and ending
 
     def add(self, waiter: Waiter, left: int) -> None:
-        """From now on its future gets a result, within *left* ns. Whoever adds a waiter removes it in the end."""
+        """From now on its future gets a result, within *left* ns. The caller removes the waiter in the end."""
         self._open()
         if left < FOREVER // 2:
             self._time(waiter, lib.shms_now() + left)

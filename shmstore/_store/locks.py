@@ -1,7 +1,7 @@
 """Locks, leases and semaphores: what `with` takes. Each is an entry of the store's own (leases.py).
 
-A lock's entry is there while the lock is held. A semaphore's entry has a seat for each holder; the last one deletes it. So
-nothing is left of those that nobody holds, and what a dead process held is taken over by the next one that needs it.
+A lock has an entry while it is held. The entry of a semaphore has a seat for each holder; the last holder deletes it. So a lock
+that is not held leaves nothing, and the next process that needs a lock of a dead process takes it over.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ __all__ = ["Lease", "Lock", "Semaphore"]
 class _Guard(GuardCalls):
     """What can be acquired and released, by hand or by `with` and `async with`.
 
-    An exception of a signal handler may come anywhere, also when the entry is there already. So each way in makes the value of
-    the entry first, and abandons whatever has it when an exception comes. The ways out are in C: release(), __exit__ and
-    __aexit__ find what is to be left, and call _leave until it has ended (csrc/python/through.c).
+    A signal handler may raise at any instruction, also after the entry was added. So acquiring makes the value of the entry
+    first, and after an exception it abandons the entry that has this value. Releasing is in C: release(), __exit__ and __aexit__
+    find what is held, and call _leave until it has ended (csrc/python/through.c).
     """
 
     __slots__ = ("__weakref__", "_acquired", "_entered", "_key", "_store", "_timeout", "name")

@@ -1,4 +1,4 @@
-"""Namespaces: handles whose keys are all within one. How they work: csrc/python/inside.c."""
+"""Namespaces: handles whose keys are all in one namespace. csrc/python/inside.c explains how they work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEPTH_MAX = 16
 
 
 def namespace(store: _S, name: EntryKey) -> _S:
-    """A handle of its own, as unpickling makes one: attached to that very store, and within the namespace."""
+    """Return a new handle for the keys of the namespace, attached to the same store, as unpickling would attach it."""
     if store.closed:
         raise store._fail(lib.SHMS_CLOSED)
     if store._options.on_error == "raise" and (status := lib.shms_usable(store._handle)) != lib.SHMS_OK:
@@ -41,12 +41,12 @@ def namespace(store: _S, name: EntryKey) -> _S:
     *which, shown = key
     inside: _S = attach(cls, (*which, f"{shown} / {name!r}"), place, {**options, "namespace": path}, *more)
     if not store._options.readonly:
-        inside._inside()  # what is wrong shows here
+        inside._inside()  # an error is raised here, not by a later call
     return inside
 
 
 def names(store: Store[Any]) -> list[tuple[EntryKey, ...]]:
-    """All namespaces of the store, sorted: each as the names that lead to it, the outermost first. A walk through the store."""
+    """Return all namespaces of the store, sorted: each is a tuple of names, the outermost first. Walks through the store."""
     found: dict[bytes, tuple[bytes, EntryKey]] = {}  # by id: that of the namespace around it, and the name
     for raw in store._walk(b"", KEPT_KEYS):
         entry = store._get_versioned(KeptKey(raw)) if raw.startswith(_ENTRY) else None

@@ -44,11 +44,11 @@ def resize(store: Store[Any], size: int | str, max_entries: int | None) -> None:
 
 
 def _resize(store: Store[Any], options: Any) -> int:
-    """Return SHMS_OK, or SHMS_BUSY: try again. Raises: what is wrong."""
+    """Make one attempt. Return SHMS_OK, or SHMS_BUSY to try again; raise any other failure."""
     opening.follow(store)
     request, memory = opening.request_of(store._key, options)
     result, resizing = ffi.new("struct shms_open_result *"), ffi.new("void **")
-    try:  # C fills it, so no exception of a signal handler finds a resize that nobody ends
+    try:  # C sets *resizing, so a signal handler that raises leaves no resize that is not ended
         status = lib.shms_resize_start(store._handle, request, result, resizing)
         if status == lib.SHMS_OK:
             while (status := lib.shms_w_resize(resizing[0])) == lib.SHMS_AGAIN:

@@ -1,5 +1,5 @@
-/* resizing.c: a resize in steps, as cffi binds it. It counts as a view of its handle, so the old segment stays mapped until its
- * end, whatever becomes of the handle. */
+/* resizing.c: a resize in steps, as cffi binds it. It counts as a view of its handle, so the old segment stays mapped until the
+ * resize ends, even if the handle is closed. */
 #include <stdlib.h>
 
 #include "api/api.h"

@@ -143,7 +143,7 @@ static uint32_t frequency_of(const struct shms_store *s, uint64_t slot) {
     return shms_evicts(s) ? shms_load_relaxed(&s->hints[slot]) & SHMS_HINT_FREQUENCY : 0;
 }
 
-/* Does a cache that is smaller now go without this entry? Copying it again would evict what was copied before it. */
+/* Was this entry evicted from a cache that is smaller now? Copying it again would evict entries that were copied before. */
 static bool was_evicted(const struct shms_resize *z, uint64_t slot) {
     const struct shms_client *c = z->to->me;
     return shms_evicts(z->to) &&
@@ -158,7 +158,7 @@ static int carry(struct shms_resize *z, uint64_t slot) {
     return (rc == SHMS_FULL || rc == SHMS_TABLE_FULL) && may_go ? SHMS_OK : rc;
 }
 
-/* Step 3. What changes at this moment is found in step 5. */
+/* Step 3. Step 5 finds what changes at this moment. */
 static int carry_early(struct shms_resize *z, uint64_t slot) {
     int rc = carry(z, slot);
     return rc == SHMS_MISS || rc == SHMS_BUSY ? SHMS_OK : rc;
@@ -223,8 +223,8 @@ static int remove_absent(struct shms_resize *z, uint64_t slot) {
 
 /* ---- steps 4 to 9 */
 
-/* Waits until nobody holds this lock. Who takes it later sees that the store is frozen. A holder that there is not: scribbled
- * bytes, which nobody will release. */
+/* Waits until no client holds this lock. A client that takes it later sees that the store is frozen. If the holder does not
+ * exist, the bytes were overwritten by mistake, and no client would release the lock. */
 static int drain(struct shms_store *s, _Atomic uint64_t *lock, uint64_t end) {
     for (uint32_t holder; (holder = SHMS_LOCK_HOLDER(shms_load_seq_cst(lock))) != 0;) { /* [lock-then-frozen] */
         if (holder > s->client_count ||
@@ -285,8 +285,8 @@ static int carry_clients(struct shms_resize *z) {
     return SHMS_OK;
 }
 
-/* Slots that were given up in the old segment since step 6. An owner that has followed has given it up there, too: the mark
- * `carried`, which one of the two takes away, tells them apart. */
+/* Step 9: frees the client slots that were given up in the old segment since step 6. An owner that follows gives up its slot
+ * there, too. The mark SHMS_CARRIED tells the two cases apart: the owner that follows clears it, or this loop. */
 static void drop_leavers(struct shms_resize *z) {
     for (uint32_t i = 0; i < shms_clients_used(z->to); i++) {
         struct shms_client *n = shms_client_at(z->to, i);
