@@ -12,8 +12,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from msgpack import Packer, unpackb  # type: ignore[import-untyped]
@@ -121,15 +121,28 @@ class Redis:
 class Memcached:
     """memcached through pymemcache."""
 
-    def __init__(self, stack: ExitStack, values: Mapping[str, Any]) -> None:
-        from pymemcache.client.base import Client
+    name = "memcached"
+    _client: Any
 
+    def __init__(self, stack: ExitStack, values: Mapping[str, Any]) -> None:
         self._pack = Packer(strict_types=True).pack
-        path = start(stack, "memcached", "-s", "{socket}", "-m", "256", "-u", _user())
-        self._client = Client(path)
-        stack.callback(self._client.close)
+        self._path = start(stack, "memcached", "-s", "{socket}", "-m", "256", "-u", _user())
+        self._connect(stack)
         for name, value in values.items():
             self._client.set(name, str(value) if type(value) is int else self._pack(value), noreply=True)
+
+    def _connect(self, stack: ExitStack) -> None:
+        from pymemcache.client.base import Client
+
+        self._client = Client(self._path)
+        stack.callback(self._client.close)
+
+    @contextmanager
+    def attached(self) -> Iterator[Memcached]:
+        """In a forked child: with a connection of its own."""
+        with ExitStack() as stack:
+            self._connect(stack)
+            yield self
 
     def get(self, names: Names) -> None:
         get = self._client.get

@@ -1,7 +1,7 @@
 """Time one writer and two writers at once: ``python -m benchmarks.writers``.
 
 Of the same keys and of keys of their own, of small and of large values, in small and in large stores, alone and beside a
-process that keeps a core busy. LMDB lets one writer in at a time.
+process that keeps a core busy. LMDB lets one writer in at a time; memcached is a server.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from benchmarks._lmdb import INSTALLED, Lmdb
 from benchmarks._measure import Sample
 from benchmarks._objects import blobs, small_objects
 from benchmarks._run import Report, Row, Setting, parser, run
+from benchmarks._servers import Memcached, Missing
 from benchmarks._shmstore import Ours
 
 OWN_KEYS, SAME_KEYS = 1.8, 1.5  # of one writer, in a store of 64M with small values
@@ -56,6 +57,11 @@ def _writers(setting: Setting, report: Report, values: Mapping[Any, Any], title:
             lmdb = Lmdb(stack, values, size=SIZES[size])
             lmdb.close()  # each process opens it for itself
             shared["lmdb"] = lmdb
+        if len(values) > 1000:  # its largest item is a megabyte, and its memory is small
+            try:
+                shared["memcached"] = Memcached(stack, values)
+            except (Missing, ImportError) as missing:
+                report.note(f"memcached: {missing}")
         for number in range(rounds := setting.rounds(11, quick=1)):
             report.progress(f"{title}: round {number + 1} of {rounds}")
             for name, store in shared.items():

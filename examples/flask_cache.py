@@ -22,6 +22,7 @@ except ImportError:
     sys.exit("this example needs flask: pip install flask")
 
 PAGES, REQUESTS, WORKERS = 4000, 2000, 4
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 def make_site(name: str) -> flask.Flask:
@@ -44,10 +45,15 @@ def make_site(name: str) -> flask.Flask:
     return site
 
 
-def work(name: str, seed: int) -> int:
-    """Send requests to a worker's site, more for some pages than for others. Return how many were answered."""
+def begin() -> None:
+    """In each worker, before it works."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the creator of the pool ends it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def work(name: str, seed: int) -> int:
+    """Send requests to a worker's site, more for some pages than for others. Return how many were answered."""
     client, answered = make_site(name).test_client(), 0
     popularity = [1 / (number + 1) for number in range(PAGES)]
     for request, number in enumerate(random.Random(seed).choices(range(PAGES), popularity, k=REQUESTS)):
@@ -62,7 +68,10 @@ def main() -> None:
     name = f"flask-cache-{os.getpid()}"
     with shmstore.Cache(name, size="1M") as cache:
         try:
-            with multiprocessing.Pool(WORKERS) as pool:
+            # a signal amid the making of a Pool would leave its threads running
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            with multiprocessing.Pool(WORKERS, begin) as pool:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
                 answered = sum(pool.starmap(work, [(name, seed) for seed in range(WORKERS)]))
             stats = cache.stats()
             print(f"{answered} of {WORKERS * REQUESTS} requests were answered")

@@ -21,6 +21,13 @@ else:
 
 LIMIT = 200_000
 WORKERS = 4
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
+
+def begin() -> None:
+    """In each worker, before it works."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the creator of the pool ends it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 def sieve(block_name: str, list_name: str, worker: int) -> None:
@@ -45,7 +52,10 @@ def main() -> None:
         try:
             block.buf[:2] = b"\1\1"  # 0 and 1 are no primes
             spawn = multiprocessing.get_context("spawn")
-            with spawn.Pool(WORKERS, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as pool:
+            # a signal amid the making of a Pool would leave its threads running
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+            with spawn.Pool(WORKERS, begin) as pool:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
                 pool.starmap(sieve, [(block.name, found.shm.name, worker) for worker in range(WORKERS)])
             print(f"{sum(found)} primes below {LIMIT}: {list(found)}")
             print(f"the largest is {bytes(block.buf).rindex(0)}")

@@ -16,6 +16,7 @@ from multiprocessing import resource_tracker
 import shmstore
 
 NUMBERS = range(1, 400)
+SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 store: shmstore.Store[int]  # of this worker
 
@@ -24,6 +25,7 @@ def open_store(name: str) -> None:
     global store
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the creator of the pool ends it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     store = shmstore.Store(name, create=False)
 
 
@@ -45,7 +47,10 @@ def main() -> None:
     name = f"worker-pool-{os.getpid()}"
     with shmstore.Store[int](name, create=True, size="4M") as cache:
         try:
+            # a signal amid the making of a Pool would leave its threads running
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
             with multiprocessing.Pool(3, open_store, (name,)) as pool:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
                 first = pool.map(collatz, NUMBERS)
             print(f"Pool: {cache['computed']} of {len(NUMBERS)} computed")
 
