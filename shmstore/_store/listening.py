@@ -14,7 +14,6 @@ Only the thread of the loop calls an Ear, except for coroutines that the garbage
 from __future__ import annotations
 
 import os
-from array import array
 from time import monotonic
 
 from shmstore._base.calls import set_result, through
@@ -292,13 +291,14 @@ class Ear:
                 self._owner_gone(place)
 
     def _look_at_moved(self, listening: _Listening) -> None:
-        keys, counts = array("I", listening.counts), array("I", listening.counts.values())
-        moved = lib.shms_moved(
-            listening.handle, ffi.from_buffer("uint32_t[]", keys), ffi.from_buffer("uint32_t[]", counts), len(keys)
-        )
+        buckets = ffi.new("uint32_t[]", list(listening.counts))
+        counts = ffi.new("uint32_t[]", list(listening.counts.values()))
+        moved = lib.shms_moved(listening.handle, buckets, counts, len(buckets))
         if moved < 0 or lib.shms_revalidate_now(listening.handle):  # it is closed or destroyed
-            moved, keys = len(listening.places), array("I", listening.places)
-        for bucket in keys[:moved]:
+            changed = list(listening.places)
+        else:
+            changed = list(buckets[0:moved])
+        for bucket in changed:
             self._look_in(listening, bucket)
 
     # ---- owners
