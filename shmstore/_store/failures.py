@@ -98,7 +98,7 @@ def _timed_out(store: str, handle: int, timeout: str) -> Exception:
     there = "" if program else " there"
     return errors.LockTimeout(
         f"{store}: gave up after {timeout}: {who} holds a lock that this call needs, and is alive "
-        f"(stopped, or swapped out); {_UNCHANGED}; continue or kill that process{there}"
+        f"(stopped, swapped out, or resizing the store); {_UNCHANGED}; continue or kill that process{there}"
     )
 
 
@@ -187,7 +187,7 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     if status == lib.SHMS_TOO_LARGE:
         return errors.ValueTooLarge(
             f"{store}: {wanted}more than the empty store can hold "
-            f"({stats.bytes_used + stats.bytes_free} bytes of heap); create it with a larger size"
+            f"({stats.bytes_used + stats.bytes_free} bytes of heap); create it with a larger size, or resize() it"
         )
     if status == lib.SHMS_TABLE_FULL and not is_cache:
         return errors.StoreFull(
@@ -198,7 +198,7 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
     if is_cache and not short_of:
         return errors.ValueTooLarge(
             f"{store}: {wanted}more than this cache can evict now: what is read in place (views) or being written stays; "
-            f"{_UNCHANGED}; release views, or create the cache with a larger size"
+            f"{_UNCHANGED}; release views, or give it a larger size: resize()"
         )
     if short_of:
         return errors.StoreFull(
@@ -207,7 +207,7 @@ def _full(status: int, store: str, handle: int, asked: int | None) -> Exception:
         )
     return errors.StoreFull(
         f"{store}: {wanted}{stats.bytes_free} bytes free, the largest free block {stats.largest_free}; {_UNCHANGED}; "
-        "delete something, set a ttl, or create the store with a larger size"
+        "delete something, set a ttl, or give the store a larger size: resize()"
     )
 
 

@@ -173,8 +173,9 @@ class _Guard(GuardCalls):
 
     def _not_within(self) -> str:
         limit = seconds(timeout_ns(self._timeout, "timeout"))
-        holders = ", ".join(map(str, self.holders())) or "another process"
-        return f"store {self._store._key.shown}: {self._key!r} was not free within {limit}; held by process {holders}"
+        holders = ", ".join(map(str, self.holders()))
+        held = f"process {holders}" if holders else "another process"
+        return f"store {self._store._key.shown}: {self._key!r} was not free within {limit}; held by {held}"
 
     def __repr__(self) -> str:
         return f"<shmstore.{type(self).__name__} {self.name!r} of store {self._store._key.shown}>"

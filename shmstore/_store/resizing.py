@@ -72,9 +72,7 @@ def _failure(store: Store[Any], status: int, request: Any, result: Any) -> Excep
             "was changed; ask for a larger size, or delete some"
         )
     if status == lib.SHMS_FOREIGN:
-        return errors.StoreForeign(
-            f"{name}: only {user(result.uid)}, who created it, can resize it; nothing was changed"
-        )
+        return errors.StoreForeign(f"{name}: only {user(result.uid)}, who owns it, can resize it; nothing was changed")
     if status in (lib.SHMS_TOO_SMALL, lib.SHMS_TOO_LARGE, lib.SHMS_SYSTEM, lib.SHMS_NO_MEMORY):
         return opening.failure(status, store._key, request, result)
     return store._fail(status)

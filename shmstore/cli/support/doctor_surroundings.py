@@ -264,7 +264,7 @@ def sizes(machine: Machine) -> Finding:
         )
     return note(
         topic,
-        "; ".join(said) + "; a store keeps what its creator chose",
+        "; ".join(said) + "; a store keeps its size until it is resized",
         "; ".join([_change(one, header) for one, header in differing]),
     )
 
