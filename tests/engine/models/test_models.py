@@ -118,6 +118,19 @@ RUNS = [
         slow=[],
     ),
     *runs_of(
+        "resize",
+        quick=["", "-DFALSE -DREADS=1", "-DSTOP -DWOPS=1"],
+        full=["-DRESIZERS=2 -DWOPS=1 -DREADS=1"],
+        mutations=[
+            *(f"-DM_{rule}" for rule in ("BIT_LATE", "COPY_EARLY", "NO_DRAIN", "CHECK_EARLY", "NO_CHECK", "NO_STATE")),
+            "-DM_NO_PROOF",
+            *(f"-DFALSE -DREADS=1 -DM_{rule}" for rule in ("NO_BUMP", "BUMP_LATE", "DISCARD_EARLY", "READY_LATE")),
+            "-DFALSE -DRESIZERS=2 -DWOPS=1 -DREADS=0 -DDEATHS=0 -DM_WORD",
+            "-DSTOP -DWOPS=1 -DM_NO_THAW",
+        ],
+        slow=[],
+    ),
+    *runs_of(
         "blocks",
         quick=[
             ONE + "-DWITHR=1 -DBOPS=0",
