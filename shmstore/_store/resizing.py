@@ -56,9 +56,9 @@ def _resize(store: Store[Any], options: Any) -> int:
     finally:
         lib.shms_resize_leave(resizing)
         del memory
-    if status in (lib.SHMS_OK, lib.SHMS_BUSY):
+    if status == lib.SHMS_OK:
         return int(status)
-    if status == lib.SHMS_SUPERSEDED:
+    if status in (lib.SHMS_BUSY, lib.SHMS_SUPERSEDED, lib.SHMS_FORKED):
         return int(lib.SHMS_BUSY)
     raise _failure(store, status, request, result)
 

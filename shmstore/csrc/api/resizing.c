@@ -37,7 +37,10 @@ int shms_resize_start(int64_t handle, const struct shms_open_request *request, s
 int shms_w_resize(void *resizing) {
     struct resizing *z = resizing;
     _Atomic uint64_t *busy = NULL;
+    /* It reads the old segment without pins: no thread gives pages back meanwhile. */
+    shms_fetch_add_acq_rel(&z->h->s->calls_without_gil, 1);
     int rc = shms_resize_step(z->resize, z->h->timeout, &busy);
+    shms_fetch_add_acq_rel(&z->h->s->calls_without_gil, (uint32_t)-1);
     if (rc == SHMS_TIMEOUT)
         shms_handle_note_lock_holder(z->h, busy);
     return rc;

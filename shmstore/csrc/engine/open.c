@@ -139,7 +139,7 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
         shms_os_identity(&s->identity);
         return SHMS_OK;
     }
-    if (a->shares && (s->joined = shms_attachments_join(s, a->follows ? a->follows_number : 0))) {
+    if (a->shares && (s->joined = shms_attachments_join(s, a->follows_number))) {
         shms_os_identity(&s->identity);
         shms_recover_all(s, true);
         hand_over(s, s->joined);
@@ -164,6 +164,25 @@ static void undo(struct shms_store *s) {
     shms_detach(s);
 }
 
+/* The same, of a segment that was superseded after attach. Its next one has this client slot, too, or will have it: so the
+ * slot is not given up here, which would free it there, and with it what the client holds. */
+static void go_after(struct shms_store *s, struct shms_open_request *a) {
+    if (s->me && !s->joined) {
+        a->follows_number = s->number;
+        a->follows_owner = s->owner;
+        s->memory->unmark(s);
+        s->me = NULL;
+        s->number = 0;
+    }
+    undo(s);
+}
+
+/* Is what is mapped the segment that a superseded one leads to? An identifier may be another program's by now. */
+static bool is_successor(const struct shms_store *s, const uint8_t uuid[16]) {
+    const struct shms_header *h = (const struct shms_header *)s->base;
+    return shms_load_acquire(&h->magic) == SHMS_MAGIC && memcmp(h->uuid, uuid, 16) == 0;
+}
+
 /* Ends an open that failed. Memory that was made and turned out to be of no use is removed: its mode shuts out its own
  * creator, or it cannot be locked. */
 static int fail(struct shms_store *s, struct shms_open_result *r, int rc) {
@@ -184,8 +203,10 @@ static int too_small(const struct shms_open_request *a, struct shms_open_result 
     return planned;
 }
 
-int shms_open(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r) {
+int shms_open(struct shms_store *s, const struct shms_open_request *request, struct shms_open_result *r) {
     struct shms_geometry g;
+    struct shms_open_request changed = *request, *a = &changed;
+    uint8_t uuid[16]; /* of the superseded segment that led to `successor` */
     uint64_t start = shms_os_now(), met = start;
     int32_t id = -1; /* the segment seen at `met`; another one may replace it during the wait */
     memset(r, 0, sizeof *r);
@@ -232,6 +253,12 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
             shms_detach(s);
             continue;
         }
+        if (successor && (error == ENOEXEC || (error == 0 && !is_successor(s, uuid)))) {
+            shms_detach(s);
+            lost = successor;
+            successor = 0;
+            continue;
+        }
         if (error)
             return fail(s, r, error == ENOEXEC ? SHMS_NOT_A_STORE : shms_open_failed(r, s->call, error));
         if (r->created && (rc = prepare(s, &g, a, r)) != SHMS_OK)
@@ -256,7 +283,11 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
                     shms_attachments_claimed(s, true);
                 return SHMS_OK;
             }
-            if (rc == SHMS_DESTROYED || rc == SHMS_SUPERSEDED) { /* another process removed or resized it meanwhile */
+            if (rc == SHMS_SUPERSEDED) { /* another process resized it meanwhile */
+                go_after(s, a);
+                continue;
+            }
+            if (rc == SHMS_DESTROYED) { /* or removed it */
                 undo(s);
                 continue;
             }
@@ -275,18 +306,22 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
             break;
         case SHMS_CREATION_SUPERSEDED: {
             struct shms_header *h = (struct shms_header *)s->base;
-            successor = shms_load_acquire(&h->successor);
+            uint64_t next = shms_load_acquire(&h->successor);
+            memcpy(uuid, h->uuid, sizeof uuid);
             rc = compare(h, &g, a, r, &d);
-            if (rc == SHMS_COLLISION || rc == SHMS_NOT_FOUND || rc == SHMS_EXISTS)
+            if (rc == SHMS_COLLISION || rc == SHMS_NOT_FOUND || rc == SHMS_FORMAT)
                 return fail(s, r, rc);
             if (!a->readonly)
-                s->memory->settle(s, successor);
-            /* It was not there twice, and the same header names it still: it was removed, and the signpost is left. */
-            if (successor == lost && !a->readonly && a->create != 2)
+                s->memory->settle(s, next);
+            /* It was not there, and the same header names it still: it was removed, and the signpost is left. */
+            if (next == lost || next == successor) {
+                if (a->readonly || a->create == 2)
+                    return fail(s, r, SHMS_NOT_FOUND);
                 s->memory->remove(s);
+                next = 0;
+            }
+            successor = next;
             shms_detach(s);
-            if (successor == lost)
-                successor = 0;
             break;
         }
         case SHMS_CREATION_WAIT:

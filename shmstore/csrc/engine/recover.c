@@ -179,8 +179,9 @@ bool shms_recover_client(struct shms_store *s, uint32_t index) {
         settle_record(s, index + 1, dead, i);
     if (!release_buckets(s, c, index + 1, dead))
         return false;
-    if (SHMS_UNLIKELY(SHMS_RESIZER(shms_load_relaxed(&s->header->resize)) == index + 1))
-        shms_freeze_end(s, index + 1);
+    uint64_t resize = shms_load_acquire(&s->header->resize);
+    if (SHMS_UNLIKELY(SHMS_RESIZER(resize) == index + 1))
+        shms_freeze_end(s, resize);
     if (first && shms_evicts(s))
         shms_policy_correct(s);
     shms_pin_settle(s, c);

@@ -16,13 +16,19 @@
 
 #define SLOTS_AT_ONCE 20000u
 #define NAP 50000ull
+#define PATIENCE 50000000ull      /* for how long writers wait for one that is stopped; doubled each time, */
+#define PATIENCE_MAX 500000000ull /* up to this */
 
 struct shms_resize {
     struct shms_store *s, *to;
     struct shms_open_request a;
-    uint64_t ready;  /* the creation word at the beginning */
-    uint64_t cursor; /* next slot of the old table */
-    uint64_t first;  /* numbers given out in the old segment before step 3 */
+    struct shms_open_result *result;
+    struct shms_freeze freeze;
+    uint64_t cursor;             /* next slot of the old table */
+    uint64_t first;              /* numbers given out in the old segment before step 3 */
+    uint64_t found;              /* in step 5: entries of the old segment whose key the new one had already */
+    uint64_t patience, deadline; /* for how long it drains; 0: it did not yet */
+    uint32_t epoch;              /* the process that began it */
     bool began, frozen, done;
     struct shms_carried entry;
 };
@@ -41,12 +47,14 @@ static int make(struct shms_resize *z, const struct shms_geometry *g, const stru
     uint64_t number = to->id >= 0 ? (uint64_t)to->id + 1 : 0;
     if (!number && !shms_os_random(&number, sizeof number))
         return shms_open_failed(r, "getrandom", EIO);
-    shms_store_release(&s->header->successor, number);
     if ((error = to->memory->state(to, &d)) != 0 || (error = to->memory->map(to, &z->a, g->segment_size, true)) != 0)
         return shms_open_failed(r, to->call, error);
     if (!shms_commit(to, 0, g->classes + SHMS_CLASSES * sizeof(struct shms_class)) ||
         !shms_commit(to, g->ghosts, g->ghost_sets * SHMS_GHOST_WAYS * 2))
         return shms_open_failed(r, "fallocate", to->short_of);
+    memcpy(((struct shms_header *)to->base)->uuid, s->uuid, sizeof s->uuid); /* before the note: it can be recognised */
+    z->a.successor = number;
+    shms_store_release(&s->header->successor, number);
     if (z->a.prefault && (error = shms_memory_prefault(to)) != 0)
         return shms_open_failed(r, to->call, error);
     if (shms_create_or_wait(to, g, SHMS_OK, &z->a, r, &d, 0) != SHMS_CREATION_READY)
@@ -92,14 +100,18 @@ int shms_resize_begin(struct shms_store *s, const struct shms_open_request *a, s
     z->s = s;
     z->to = to;
     z->a = *a;
+    z->a.successor = 0;
+    z->result = r;
+    z->patience = PATIENCE;
     z->a.predecessor = s->header;
     z->a.mode = r->mode;
     z->a.max_clients = s->client_count;
     z->a.evicts = shms_evicts(s);
     shms_memory_choose(to, &z->a);
-    rc = shms_freeze_begin(s, &z->ready, resizer);
+    z->epoch = shms_fork_epoch;
+    rc = shms_freeze_begin(s, &z->freeze, resizer);
     if (rc == SHMS_BUSY && *resizer - 1 < s->client_count && shms_recover_client(s, *resizer - 1))
-        rc = shms_freeze_begin(s, &z->ready, resizer);
+        rc = shms_freeze_begin(s, &z->freeze, resizer);
     z->began = rc == SHMS_OK;
     if (rc == SHMS_OK) {
         z->first = shms_load_relaxed(&s->header->numbers);
@@ -132,6 +144,9 @@ static bool carry_generations(struct shms_resize *z) {
     return true;
 }
 
+/* [found] Every entry of the new segment whose key the old one has is found by the walk in step 5, once. So if as many are
+ * found as the new one had before it, it has no others. What the new one evicted or swept meanwhile was not found, or need
+ * not be, and costs a walk in vain. The figures of the old segment would tell nothing: they count what has expired. */
 static uint64_t entries_of(struct shms_store *s) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < shms_clients_used(s); i++)
@@ -173,6 +188,7 @@ static int carry_difference(struct shms_resize *z, uint64_t slot) {
     int rc = shms_find(to, &k, &there);
     if (rc == SHMS_MISS && was_evicted(z, slot))
         return SHMS_OK;
+    z->found += rc == SHMS_OK;
     if (rc != SHMS_OK || shms_entry_version(&there) != shms_entry_version(&z->entry.x))
         return carry(z, slot);
     if (there.expiry == z->entry.x.expiry)
@@ -309,20 +325,37 @@ static void leave(struct shms_resize *z) {
     to->number = 0;
 }
 
+/* A writer that is stopped holds a lock. The others go on for as long as they waited; then the next step begins once more
+ * with 4. */
+static int thaw(struct shms_resize *z, uint64_t timeout) {
+    uint64_t now = shms_os_now();
+    if (!shms_freeze_undo(z->s, &z->freeze))
+        return SHMS_BUSY;
+    z->deadline = z->deadline ? z->deadline : now + timeout;
+    if (now >= z->deadline)
+        return SHMS_TIMEOUT;
+    shms_os_nap(z->patience);
+    z->patience = shms_min(2 * z->patience, PATIENCE_MAX);
+    return SHMS_AGAIN;
+}
+
 static int finish(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **busy) {
     struct shms_store *s = z->s, *to = z->to;
-    if (!shms_freeze(s))
+    if (!shms_freeze(s, &z->freeze))
         return SHMS_BUSY;
-    z->frozen = true;
-    int rc = drain_all(s, timeout, busy);
-    z->cursor = 0;
     shms_fence_seq_cst(); /* [counter-then-frozen] */
+    int rc = drain_all(s, z->patience, busy);
+    if (rc == SHMS_TIMEOUT)
+        return thaw(z, timeout);
+    z->frozen = true;
+    z->cursor = z->found = 0;
     if (rc == SHMS_OK && !carry_generations(z))
         rc = SHMS_FULL;
+    uint64_t carried = entries_of(to);
     if (rc == SHMS_OK)
         rc = walk(z, s, UINT64_MAX, carry_difference);
     z->cursor = 0;
-    if (rc == SHMS_OK && entries_of(s) != entries_of(to))
+    if (rc == SHMS_OK && carried != z->found) /* some were deleted since, or have expired: [found] */
         rc = walk(z, to, UINT64_MAX, remove_absent);
     if (rc == SHMS_OK)
         rc = carry_clients(z);
@@ -331,9 +364,10 @@ static int finish(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **bu
     if (shms_load_acquire(&s->header->numbers) >= z->first + SHMS_NUMBERS_AHEAD)
         return SHMS_BUSY; /* R4 */
     leave(z);
-    if (to->memory->publish(to, &z->a) != 0)
-        return SHMS_SYSTEM;
-    if (!shms_freeze_commit(s, z->ready)) /* [commit] */
+    int error = to->memory->publish(to, &z->a);
+    if (error)
+        return shms_open_failed(z->result, to->call, error);
+    if (!shms_freeze_commit(s, &z->freeze)) /* [commit] */
         return SHMS_BUSY;
     z->done = true;
     drop_leavers(z);
@@ -343,18 +377,25 @@ static int finish(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **bu
 }
 
 int shms_resize_step(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **busy) {
+    if (z->epoch != shms_fork_epoch)
+        return SHMS_FORKED;
     if (z->cursor == 0 && !carry_generations(z))
         return SHMS_FULL;
     int rc = walk(z, z->s, SLOTS_AT_ONCE, carry_early);
-    return rc == SHMS_OK ? finish(z, timeout, busy) : rc;
+    if (rc == SHMS_OK)
+        rc = finish(z, timeout, busy);
+    return rc == SHMS_FULL && z->to->short_of ? shms_open_failed(z->result, "fallocate", z->to->short_of) : rc;
 }
 
 void shms_resize_end(struct shms_resize *z) {
     struct shms_store *s = z->s, *to = z->to;
-    if (z->began && !z->done && s->me)
-        shms_freeze_end(s, s->number);
-    leave(z);
-    if (z->began && !z->done) {
+    if (z->epoch != shms_fork_epoch)
+        to->me = NULL; /* a forked child has no part in it */
+    else if (z->began && !z->done) {
+        shms_freeze_end(s, z->freeze.word);
+        leave(z);
+        if (z->a.successor)
+            s->memory->discard(s, z->a.successor);
         to->root = 0; /* the new segment alone */
         to->memory->remove(to);
     }

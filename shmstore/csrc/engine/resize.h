@@ -8,9 +8,11 @@
  *   1 become the resizer (freeze.h)
  *   2 make the new segment; no process can find it. Note it in `successor`. Claim the same client slot there
  *   3 copy the counters of generations (generations.h) and every entry, while others write to the old segment
- *   4 freeze the old segment: from now on no entry of it changes, and writers wait. Readers go on
+ *   4 freeze the old segment: from now on no entry of it changes, and writers wait. Readers go on. If a lock
+ *     stays held, because its holder is stopped, writers are let go on from time to time
  *   5 copy the counters of generations again. Walk through the old segment once more: copy entries whose version differs, and
- *     set expiries that differ. If the numbers of entries differ then, remove from the new one what the old one does not have
+ *     set expiries that differ. If the walk did not find each entry that the new one had before,
+ *     remove from the new one what the old one does not have
  *   6 carry over the client slots: owner words and identities, so that clients keep what they hold; and their counters
  *   7 POSIX: give the new file a name of its own
  *   8 commit (freeze.h): the old segment is superseded
@@ -34,6 +36,7 @@
  *   after 8       The new segment is the store. The next process that opens or follows, and may write, settles.
  *   A client slot stays taken in the new segment until its process ends, if its owner gave it up in the old one after 6 and the
  *   resizer died before 9; and if its owner gave it up there after 9, without following.
+ *   A forked child has no part in a resize of its parent. Until it follows, it keeps both segments mapped.
  * LIMITS  Needs memory for both segments for a while. Writers wait during 4 to 8: a walk through both tables, and the copy of
  *   the entries that were written during 3. If the resizer is stopped there, they wait until it goes on or is dead. Ghosts
  *   (policy.h) are not carried over. */
@@ -49,9 +52,10 @@ struct shms_resize;
  * resizes it already; or another status, with the failed call in *r. */
 int shms_resize_begin(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r,
                       struct shms_resize **ret, uint32_t *resizer);
-/* A part of step 3: some thousand slots; or all later steps at once. SHMS_AGAIN: there is more to do. SHMS_OK: the old segment
- * is superseded. SHMS_FULL: the entries do not fit. SHMS_TIMEOUT: a stopped writer holds the lock *busy. SHMS_BUSY: it was
- * given up, because another process took this one for dead, the store was repaired, or for R4. Needs no GIL. */
+/* Some of step 3, about a hundred milliseconds; or all others, at once. SHMS_AGAIN: there is more to do. SHMS_OK: the
+ * store is superseded. SHMS_FULL: the entries do not fit. SHMS_TIMEOUT: a writer that is stopped holds the lock *busy.
+ * SHMS_BUSY: it was given up, because another process took this one for dead, or for R4. SHMS_SYSTEM: *r of the beginning says why.
+ * SHMS_FORKED: this process is a child of the one that began it, and has no part in it. Needs no GIL. */
 int shms_resize_step(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **busy);
 /* Gives it up, unless it is done, and frees *z. */
 void shms_resize_end(struct shms_resize *z);

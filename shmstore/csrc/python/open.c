@@ -34,22 +34,24 @@ PyObject *shms_open_store(PyObject *self, PyObject *args) {
     return PyLong_FromLong(SHMS_OK);
 }
 
-/* Of a store that was resized, this process follows first, and then gives up the client slot that was carried over for it. */
-static void follow_to_leave(PyObject *self) {
+/* Of a store that was resized, this process follows first, and then gives up the client slot that was carried over for it.
+ * A forked child that has not used its parent's handle has no slot. False: a signal handler raised. */
+static bool follow_to_leave(PyObject *self) {
     struct shms_handle *h = shms_handle_get(shms_handle_of(self));
-    if (SHMS_LIKELY(!h || !h->s->me || !shms_superseded(h->s)))
-        return;
+    if (SHMS_LIKELY(!h || !h->s->me || h->s->fork_epoch != shms_fork_epoch || !shms_superseded(h->s)))
+        return true;
     PyObject *r = PyObject_CallMethod(self, "_follow", NULL);
-    if (!r)
+    if (!r && PyErr_ExceptionMatches(PyExc_Exception))
         PyErr_Clear(); /* it is destroyed, or there is no memory to map it: the slot is free when this process ends */
     Py_XDECREF(r);
+    return !PyErr_Occurred();
 }
 
 PyObject *shms_close_store(PyObject *self, PyObject *none) {
-    follow_to_leave(self);
+    bool well = follow_to_leave(self);
     shms_close(shms_handle_of(self));
     ((struct shms_store_object *)self)->handle = SHMS_CLOSED_BY_USER;
-    Py_RETURN_NONE;
+    return well ? Py_NewRef(Py_None) : NULL;
 }
 
 PyObject *shms_enter_store(PyObject *self, PyObject *none) {

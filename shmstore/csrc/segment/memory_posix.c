@@ -44,10 +44,8 @@ static void path_of(const struct shms_store *s, char path[sizeof DIRECTORY + 1 +
 }
 
 /* Opens an ordinary file: 0 or an error number. Never blocks on a file of another type, a FIFO for example. */
-static int open_file(struct shms_store *s, bool readonly) {
-    char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+static int open_path(struct shms_store *s, const char *path, bool readonly) {
     struct stat st;
-    path_of(s, path);
     int follow = s->private_store ? 0 : O_NOFOLLOW;
     if ((follow ? lstat(path, &st) : stat(path, &st)) != 0)
         return errno;
@@ -58,6 +56,12 @@ static int open_file(struct shms_store *s, bool readonly) {
         return errno;
     shms_descriptor_keep(s, fd);
     return 0;
+}
+
+static int open_file(struct shms_store *s, bool readonly) {
+    char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    path_of(s, path);
+    return open_path(s, path, readonly);
 }
 
 static int find(struct shms_store *s, const struct shms_open_request *a) {
@@ -167,8 +171,7 @@ static int publish(struct shms_store *s, const struct shms_open_request *a) {
     char from[40], path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
     path_of(s, path);
     if (a->predecessor)
-        snprintf(path, sizeof path, RESIZED,
-                 (unsigned long long)shms_load_relaxed(&((const struct shms_header *)a->predecessor)->successor));
+        snprintf(path, sizeof path, RESIZED, (unsigned long long)a->successor);
     snprintf(from, sizeof from, "/proc/self/fd/%d", s->fd);
     int rc = result(s, "linkat", linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0);
     if (rc == ENOENT) /* /proc is not mounted; a process with CAP_DAC_READ_SEARCH can do without it */
@@ -203,42 +206,6 @@ static bool resident(struct shms_store *s, uint64_t offset, uint64_t pages, uint
     return true;
 }
 
-/* ---- resizing. The new file first has a name of its own, with the number that the header of the old one gives. Renaming it
- * replaces the old one at once. Only one of several processes that rename it finds it. */
-
-static int find_successor(struct shms_store *s, const struct shms_open_request *a, uint64_t successor) {
-    char from[64], to[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
-    snprintf(s->object, sizeof s->object, "%s", a->object ? a->object : "");
-    path_of(s, to);
-    snprintf(from, sizeof from, RESIZED, (unsigned long long)successor);
-    s->call = "shm_open";
-    if (rename(from, to) != 0 && errno != ENOENT) { /* another user's directory entry: opened where it is */
-        int fd = open(from, (a->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW);
-        if (fd >= 0) {
-            shms_descriptor_keep(s, fd);
-            return 0;
-        }
-    }
-    return open_file(s, a->readonly);
-}
-
-static void settle(struct shms_store *s, uint64_t successor) {
-    char from[64], to[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
-    struct stat st;
-    path_of(s, to);
-    snprintf(from, sizeof from, RESIZED, (unsigned long long)successor);
-    if (lstat(to, &st) != 0 && errno == ENOENT)
-        unlink(from); /* the store was destroyed by a process that could not see the successor */
-    else
-        rename(from, to);
-}
-
-static void discard(struct shms_store *s, uint64_t successor) {
-    char path[64];
-    snprintf(path, sizeof path, RESIZED, (unsigned long long)successor);
-    unlink(path);
-}
-
 static int unlink_mine(struct shms_store *s) {
     char path[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
     struct stat st;
@@ -250,18 +217,78 @@ static int unlink_mine(struct shms_store *s) {
     return result(s, "shm_unlink", unlink(path) == 0 || errno == ENOENT);
 }
 
-static int remove_file(struct shms_store *s) {
-    if (!s->named)
-        return 0;
+/* The lock that keeps removers apart. ETIMEDOUT: one of them is stopped. */
+static int lock_removal(struct shms_store *s) {
     int rc;
     for (int tries = 0; (rc = shms_descriptor_lock_removal(s)) == EAGAIN && tries < REMOVAL_TRIES; tries++)
         shms_os_nap(1000000);
     s->call = "fcntl(F_OFD_SETLK)";
+    return rc == EAGAIN ? ETIMEDOUT : rc;
+}
+
+static int remove_file(struct shms_store *s) {
+    if (!s->named)
+        return 0;
+    int rc = lock_removal(s);
     if (rc)
-        return rc == EAGAIN ? ETIMEDOUT : rc;
+        return rc;
     rc = unlink_mine(s);
     shms_descriptor_unlock_removal(s);
     return rc;
+}
+
+/* ---- resizing. The new file first has a name of its own, with the number that the header of the old one gives. Renaming it
+ * replaces the old one at once. Only one of several processes that rename it finds it. A file of such a name is touched only
+ * if it has the uuid of this store. */
+
+/* Does the file have the uuid of this store? */
+static bool is_relative(const struct shms_store *s, const char *path) {
+    uint8_t uuid[sizeof s->uuid];
+    struct stat st;
+    if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return false;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+    bool same = fd >= 0 && pread(fd, uuid, sizeof uuid, offsetof(struct shms_header, uuid)) == (ssize_t)sizeof uuid &&
+                memcmp(uuid, ((const struct shms_header *)s->base)->uuid, sizeof uuid) == 0;
+    if (fd >= 0)
+        close(fd);
+    return same;
+}
+
+/* It may not have been renamed: by a reader, or because the directory entry is another user's. */
+static int find_successor(struct shms_store *s, const struct shms_open_request *a, uint64_t successor) {
+    char from[64];
+    snprintf(from, sizeof from, RESIZED, (unsigned long long)successor);
+    snprintf(s->object, sizeof s->object, "%s", a->object ? a->object : "");
+    s->call = "shm_open";
+    int error = open_path(s, from, a->readonly);
+    return error == ENOENT ? open_file(s, a->readonly) : error;
+}
+
+/* With the lock, the name leads to the old file until the rename, or it does not lead there before. Then another process has
+ * renamed it, so that `from` is gone; or the store was destroyed, and the name may be the next store's. A remover that is
+ * stopped keeps the lock: it has yet to remove what has the name, the old file or the new one. */
+static void settle(struct shms_store *s, uint64_t successor) {
+    char from[64], to[sizeof DIRECTORY + 1 + SHMS_OBJECT_MAX];
+    struct stat st;
+    path_of(s, to);
+    snprintf(from, sizeof from, RESIZED, (unsigned long long)successor);
+    if (!is_relative(s, from))
+        return;
+    bool locked = lock_removal(s) == 0;
+    if (lstat(to, &st) == 0 && (uint64_t)st.st_dev == s->device && (uint64_t)st.st_ino == s->inode)
+        rename(from, to);
+    else if (!is_relative(s, to))
+        unlink(from);
+    if (locked)
+        shms_descriptor_unlock_removal(s);
+}
+
+static void discard(struct shms_store *s, uint64_t successor) {
+    char path[64];
+    snprintf(path, sizeof path, RESIZED, (unsigned long long)successor);
+    if (is_relative(s, path))
+        unlink(path);
 }
 
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) { return true; }

@@ -10,6 +10,8 @@
  *   key -> root, superseded, successor D -> segment D, root R
  * The next resize makes another segment E: D is superseded by E, then the root's word goes from D to E, then D is removed. A
  * death in between leaves root -> D -> E. The next opener passes all three, and does what is missing.
+ * The new segment gets the uuid of the store before the old header notes its identifier. So an identifier in a header is used
+ * only if the segment has that uuid: it may be another program's by now, or overwritten.
  * CRASH  Between shmget and the note in the header of the segment that is being resized: as above. */
 #include <errno.h>
 #include <signal.h>
@@ -121,6 +123,7 @@ static void unmap(struct shms_store *s) {
         shmdt(s->base);
     }
     s->id = -1;
+    s->root = 0;
     s->base = NULL;
 }
 
@@ -138,10 +141,11 @@ static int remove_segment(struct shms_store *s) {
         s->call = "shmctl, from another IPC namespace";
         return EPERM;
     }
-    if (s->root && shmget(s->key, 0, 0) == (int)(s->root - 1) && shmctl((int)(s->root - 1), IPC_RMID, NULL) != 0 &&
-        !is_gone(errno))
-        return result(s, "shmctl(IPC_RMID)", false);
-    return result(s, "shmctl(IPC_RMID)", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
+    /* The root comes last: after a death in between, the next opener finds that it leads to nothing, and removes it. */
+    int rc = result(s, "shmctl(IPC_RMID)", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
+    if (rc == 0 && s->root && shmget(s->key, 0, 0) == (int)(s->root - 1))
+        rc = result(s, "shmctl(IPC_RMID)", shmctl((int)(s->root - 1), IPC_RMID, NULL) == 0 || is_gone(errno));
+    return rc;
 }
 
 /* ---- resizing. Identifiers that were read from a segment are used only for segments of this store, which have its uuid. */
@@ -171,34 +175,31 @@ static int find_successor(struct shms_store *s, const struct shms_open_request *
                                             : 0;
 }
 
-/* A segment that a dead process left blank has no uuid yet. Then it has no key, no process, and a creator that is gone. */
 static void discard(struct shms_store *s, uint64_t successor) {
-    struct shmid_ds d;
     struct shms_header *h = map_relative(s, successor);
-    int id = (int)(successor - 1);
-    bool blank = !h && successor <= INT32_MAX && shmctl(id, IPC_STAT, &d) == 0 && d.shm_perm.__key == IPC_PRIVATE &&
-                 d.shm_nattch == 0 && shms_os_process_life((uint32_t)d.shm_cpid, 0) == SHMS_GONE;
-    if (h)
+    if (h) {
         shmdt(h);
-    if (h || blank)
-        shmctl(id, IPC_RMID, NULL);
+        shmctl((int)(successor - 1), IPC_RMID, NULL);
+    }
 }
 
+/* The one in between is removed only when no word leads through it any more. */
 static void settle(struct shms_store *s, uint64_t successor) {
-    struct shms_header *h = (struct shms_header *)s->base;
+    uint64_t number = *(volatile const uint64_t *)&((struct shms_header *)s->base)->root, mine = (uint64_t)s->id + 1;
     struct shmid_ds d;
     /* The root was removed, by a process that could not see the successor: so the store is destroyed. */
-    int error = shmctl(h->root ? (int)(h->root - 1) : s->id, IPC_STAT, &d) == 0 ? 0 : errno;
+    int error = shmctl(number ? (int)(number - 1) : s->id, IPC_STAT, &d) == 0 ? 0 : errno;
     if (is_gone(error) || (error == 0 && d.shm_perm.mode & SHM_DEST))
         discard(s, successor);
-    struct shms_header *root = error == 0 && h->root ? map_relative(s, h->root) : NULL;
+    struct shms_header *root = error == 0 && number ? map_relative(s, number) : NULL;
     if (!root)
         return;
-    uint64_t mine = (uint64_t)s->id + 1;
-    if (SHMS_OWNER_STATE(shms_load_acquire(&root->state)) == SHMS_STATE_SUPERSEDED)
-        shms_cas_acq_rel(&root->successor, &mine, successor);
+    uint64_t leads = mine;
+    bool moved = SHMS_OWNER_STATE(shms_load_acquire(&root->state)) == SHMS_STATE_SUPERSEDED &&
+                 (shms_cas_acq_rel(&root->successor, &leads, successor) || leads == successor);
     shmdt(root);
-    shmctl(s->id, IPC_RMID, NULL);
+    if (moved)
+        shmctl(s->id, IPC_RMID, NULL);
 }
 
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) {

@@ -27,6 +27,7 @@ struct shms_open_request {
     uint32_t follows_number; /* the client slot that it had there; 0: none */
     uint64_t follows_owner;  /* and its owner word */
     const void *predecessor; /* the header of the segment that is being resized; NULL: a new store */
+    uint64_t successor;      /* with it: the number of the new segment, as that header notes it */
     uint32_t shares;         /* 1: use this process's client slot, if it has one */
 };
 struct shms_open_result {

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,30 @@ from shmstore._core import ffi
 STATE, RESIZE, FROZEN, SUPERSEDED = 8, 1136, 1 << 16, 4
 
 
+MAGIC, NAME = slice(0, 8), 4096
+
+
 def segments() -> dict[int, int]:
     """The System V segments that no process has attached and that have no key, and the processes that made them."""
     rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
     return {int(row[1]): int(row[4]) for row in rows if int(row[0]) == 0 and int(row[6]) == 0}
 
 
-def is_blank(number: int) -> bool:
-    with shmstore.sysv.shmat(number, None, shmstore.sysv.SHM_RDONLY) as memory:
-        return not any(memory[:4096])
+def beginning_of(number: int) -> bytes:
+    """Nothing if it is gone: other workers make some, too."""
+    try:
+        with shmstore.sysv.shmat(number, None, shmstore.sysv.SHM_RDONLY) as memory:
+            return bytes(memory[: NAME + 256])
+    except OSError:
+        return b""
+
+
+def beginnings_of_files() -> list[bytes]:
+    found = []
+    for path in Path("/dev/shm").glob(".shmstore-resized*"):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            found.append(file.read(NAME + 256))
+    return found
 
 
 class Replaced(Snapshot):
@@ -100,14 +114,18 @@ class Replaced(Snapshot):
     def _verify(self, n: int, allowed: dict[str, list[Any]], store: Any) -> None:
         super()._verify(n, allowed, store)
         self._drop()
-        for number, _ in {**segments(), **self.before}.items():
-            if number not in self.before and not is_blank(number):
+        for number, maker in segments().items():
+            start = b"" if number in self.before else beginning_of(number)
+            if self._is_mine(start):
                 raise Broken(f"segment {number} is left")
-            if number not in self.before:  # its maker died between making it and noting it
-                shmstore.sysv.shmctl(number, shmstore.sysv.IPC_RMID)
-        left = [name for name in os.listdir("/dev/shm") if name.startswith(".shmstore-resized")]
-        if left:
-            raise Broken(f"{left} is left in /dev/shm")
+            if start and not any(start[MAGIC]) and not Path(f"/proc/{maker}").exists():
+                with contextlib.suppress(OSError):  # its maker died between making it and noting it
+                    shmstore.sysv.shmctl(number, shmstore.sysv.IPC_RMID)
+        if any(self._is_mine(start) for start in beginnings_of_files()):
+            raise Broken("a file is left in /dev/shm")
+
+    def _is_mine(self, start: bytes) -> bool:
+        return start[NAME:].startswith(self.processes.key.encode())
 
     def _blocked(self, names: list[str], pid: int) -> set[str]:
         """While the store is frozen, nobody writes."""
