@@ -3,6 +3,7 @@
 
 #include "engine/heap.h"
 #include "engine/pin.h"
+#include "engine/policy.h"
 #include "segment/attachments.h"
 #include "segment/memory.h"
 
@@ -24,6 +25,8 @@ static void own(struct shms_store *s, uint32_t index, uint64_t owner) {
     s->pins_used = 0;
     s->next_number = s->numbers_end = 0; /* a forked child's are its parent's (life.h) */
     memset(s->own, 0, sizeof s->own);
+    s->policy.entries = s->policy.small = 0; /* a forked child's are its parent's */
+    s->policy.inserted = s->policy.evicted = 0;
     shms_store_relaxed(&s->is_closing, 0);
     s->fork_epoch = shms_fork_epoch;
 }
@@ -113,6 +116,7 @@ void shms_client_leave(struct shms_store *s) {
     for (uint32_t i = 0; i < s->pin_count; i++)
         while (s->own_pins[i].users)
             shms_pin_clear(s, (int)i);
+    shms_policy_tell(s);
     shms_heap_leave(s);
     /* The time is written before the exchange, while the slot is still this process's own. */
     shms_store_relaxed(&s->me->attached, shms_os_realtime());

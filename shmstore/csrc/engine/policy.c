@@ -1,8 +1,6 @@
 /* policy.c: hints, shares and ghosts. The policy and the argument are in policy.h; the hands are in evict.c. */
 #include "engine/policy.h"
 
-#include "engine/clients.h"
-
 /* ---- shares */
 
 static struct shms_shares shares(uint64_t counts) {
@@ -12,10 +10,11 @@ static uint64_t counts(struct shms_shares n) { return (uint64_t)n.entries << 32 
 static uint32_t moved(uint32_t n, int by) { return by < 0 && n == 0 ? 0 : n + (uint32_t)by; } /* after a death: E3 */
 
 struct shms_shares shms_policy_shares(const struct shms_store *s) {
-    return shares(shms_load_relaxed(&s->header->policy.counts));
+    struct shms_shares n = shares(shms_load_relaxed(&s->header->policy.counts));
+    return (struct shms_shares){moved(n.entries, s->policy.entries), moved(n.small, s->policy.small)};
 }
 
-static void count(struct shms_store *s, int entries, int small) {
+static void add(struct shms_store *s, int entries, int small) {
     _Atomic uint64_t *word = &s->header->policy.counts;
     uint64_t was = shms_load_relaxed(word), new;
     do {
@@ -24,6 +23,22 @@ static void count(struct shms_store *s, int entries, int small) {
         n.small = n.small < n.entries ? n.small : n.entries; /* it may be too high after a death: E3 */
         new = counts(n);
     } while (!shms_cas_acq_rel(word, &was, new));
+}
+
+/* Adds to the shared counts only what no process may keep to itself: one more entry at once, and otherwise now and then. */
+static void count(struct shms_store *s, int entries, int small) {
+    struct shms_own_policy *own = &s->policy;
+    own->entries += entries;
+    own->small += small;
+    if (own->entries > 0 || own->entries < -own->most || own->small > own->most || own->small < -own->most)
+        shms_policy_tell(s);
+}
+
+void shms_policy_tell(struct shms_store *s) {
+    struct shms_own_policy *own = &s->policy;
+    if (own->entries || own->small)
+        add(s, own->entries, own->small);
+    own->entries = own->small = 0;
 }
 
 void shms_policy_none(struct shms_store *s, enum shms_share share) {
@@ -35,12 +50,14 @@ void shms_policy_none(struct shms_store *s, enum shms_share share) {
 
 void shms_policy_correct(struct shms_store *s) {
     uint64_t was = shms_load_relaxed(&s->header->policy.counts), used = 0, live = 0;
-    for (uint32_t i = 0; i < shms_clients_used(s); i++) {
+    uint64_t high = shms_min(shms_load_acquire(&s->header->clients_high), s->client_count);
+    for (uint32_t i = 0; i < high; i++) {
         struct shms_client *c = shms_client_at(s, i);
         used += shms_load_relaxed(&c->counters[SHMS_USED_BLOCKS]);
         live += SHMS_OWNER_STATE(shms_load_relaxed(&c->owner)) != SHMS_CLIENT_FREE;
     }
     used = SHMS_USED(used);
+    live *= 1 + (uint64_t)s->policy.most;
     struct shms_shares n = shares(was);
     if (n.entries + live >= used && used + live >= n.entries)
         return;
@@ -51,10 +68,14 @@ void shms_policy_correct(struct shms_store *s) {
 
 /* ---- time: steps pass with insertions into the small share, epochs with evictions from it */
 
-/* clock: what ends this period << bits | the period. Counts one event; a period has `length` of them. Returns the
- * period. */
-static uint32_t tick(_Atomic uint64_t *events, _Atomic uint64_t *clock, uint32_t bits, uint64_t length) {
-    uint64_t now = shms_fetch_add_acq_rel(events, 1) + 1, w = shms_load_relaxed(clock), mask = (1u << bits) - 1;
+/* clock: what ends this period << bits | the period. Counts one event; a period has `length` of them. *own: events that
+ * this process has not counted yet, at most an eighth of a period. Returns the period. */
+static uint32_t tick(_Atomic uint64_t *events, _Atomic uint64_t *clock, uint32_t bits, uint64_t length, uint32_t *own) {
+    uint64_t w = shms_load_relaxed(clock), mask = (1u << bits) - 1;
+    if (++*own < shms_min(length / 8, SHMS_POLICY_MOST))
+        return (uint32_t)(w & mask);
+    uint64_t now = shms_fetch_add_acq_rel(events, *own) + *own;
+    *own = 0;
     if (now < w >> bits)
         return (uint32_t)(w & mask);
     uint64_t next = (now + shms_max(length, 1)) << bits | ((w + 1) & mask);
@@ -77,7 +98,7 @@ void shms_policy_remember(struct shms_store *s, uint64_t hash) {
     struct shms_policy *p = &s->header->policy;
     struct shms_shares n = shms_policy_shares(s);
     uint64_t main_share = n.entries - shms_min(n.entries, shms_policy_tenth(n));
-    uint32_t epoch = tick(&p->evicted, &p->epoch, 4, main_share / 8), oldest = 0, oldest_age = 0;
+    uint32_t epoch = tick(&p->evicted, &p->epoch, 4, main_share / 8, &s->policy.evicted), oldest = 0, oldest_age = 0;
     _Atomic uint16_t *ways = ghosts_of(s, hash);
     for (uint32_t i = 0; i < SHMS_GHOST_WAYS; i++) {
         uint16_t ghost = shms_load_relaxed(&ways[i]);
@@ -110,7 +131,8 @@ static bool take_ghost(struct shms_store *s, uint64_t hash) {
 void shms_policy_enter(struct shms_store *s, uint64_t slot, uint64_t hash) {
     struct shms_policy *p = &s->header->policy;
     bool known = take_ghost(s, hash);
-    uint32_t step = known ? 0 : tick(&p->inserted, &p->step, 3, shms_policy_tenth(shms_policy_shares(s)) / 4);
+    uint32_t step =
+        known ? 0 : tick(&p->inserted, &p->step, 3, shms_policy_tenth(shms_policy_shares(s)) / 4, &s->policy.inserted);
     shms_store_relaxed(&s->hints[slot], (uint8_t)(SHMS_HINT_USED | (known ? SHMS_HINT_MAIN : SHMS_HINT_STEP(step))));
     count(s, 1, !known);
 }

@@ -20,7 +20,12 @@
  *   E3  The counts follow the changes of `used` and `main`: the process whose exchange made the change counts it. A
  *       death in between makes them wrong by one. Recovery corrects the number of entries (shms_policy_correct), and a
  *       sweep that finds a share empty its count.
+ *   E4  A process keeps small changes of the counts and clocks to itself: what two processes write at every put would cost
+ *       each of them more than the rest of the put. It tells of one entry more at once, so the counted entries are never too few.
+ *       They may be too many by SHMS_POLICY_MOST for each process, in a cache of at least 64 times as many; in a smaller
+ *       one they are exact. REQUIRES: the GIL, wherever entries come and go.
  * CRASH
+ *   with changes kept back               The counts are wrong by these. Recovery corrects the number of entries.
  *   after publishing, before `used`       Recovery finds the block in its slot, and sets the bit (shms_policy_found).
  *   after `used` is cleared, before the slot is emptied   Recovery finds the old block in its slot: the same.
  * SOURCE  J. Yang, Y. Zhang, Z. Qiu, Y. Yue, R. Vinayak: FIFO queues are all you need for cache eviction (SOSP 2023).
@@ -54,6 +59,9 @@ static inline void shms_policy_hit(struct shms_store *s, uint64_t slot) {
     if (SHMS_UNLIKELY(shms_evicts(s)) && (shms_load_relaxed(&s->hints[slot]) & SHMS_HINT_FREQUENCY) < 3)
         shms_policy_raise(s, slot);
 }
+
+/* Adds what this process has kept back (E4). */
+void shms_policy_tell(struct shms_store *s);
 
 /* For eviction. Both return whether this process made the change. */
 bool shms_policy_lower(struct shms_store *s, uint64_t slot, uint8_t hint);

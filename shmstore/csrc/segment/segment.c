@@ -173,6 +173,7 @@ int shms_segment_view(struct shms_store *s, uint8_t *base, uint64_t size, bool *
     s->entries_max = s->ghost_sets ? shms_min(h->max_entries ? h->max_entries : UINT64_MAX,
                                               shms_max(s->bucket_count * SHMS_BUCKET_SLOTS * 7 / 8, 1))
                                    : 0;
+    s->policy.most = (int32_t)shms_min(s->entries_max / SHMS_POLICY_SHARE, SHMS_POLICY_MOST);
     s->pages_missed = UINT64_MAX;
     uint64_t words = (s->bucket_count * SHMS_BUCKET_SLOTS + 7) / 8;
     for (s->hand_stride = words * 618 / 1000 + 1; common_divisor(s->hand_stride, words) != 1;)

@@ -30,6 +30,8 @@ struct shms_own_pin {
     uint32_t users; /* 0: the pin is free */
 };
 #define SHMS_PINS_MAX 512u
+#define SHMS_POLICY_SHARE 64u /* a process keeps back a 64th of the entries that the cache may have, */
+#define SHMS_POLICY_MOST 8u   /* and at most eight */
 
 struct shms_store {
     /* Protected by the lock of the list of attachments (attachments.c). */
@@ -85,6 +87,11 @@ struct shms_store {
         uint64_t word, found; /* eight hints, and a bit for each that is still to be looked at */
     } own_hands[2];
     uint64_t hand_stride;
+    /* What this process has not yet added to the counts and clocks of the policy (policy.h, E4). */
+    struct shms_own_policy {
+        int32_t most, entries, small;
+        uint32_t inserted, evicted;
+    } policy;
     uint64_t random; /* of window.c */
     uint64_t spared; /* hash of the key for which room is being made: its own entry is not evicted (P5); 0: none */
     uint64_t due_cursor, due_earliest; /* this process's round over the due words (expire.c) */
