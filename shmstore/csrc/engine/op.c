@@ -96,6 +96,7 @@ void shms_op_end(struct shms_op *op) {
 
 #define SECOND 1000000000ull
 #define CLIENTS_AT_ONCE 8u
+#define CLIENTS_AT_A_GLANCE 128u
 #define CLIENT_STEPS 16u
 #define GROUPS_AT_ONCE 32u /* swept, with 56 entries each */
 #define GROUP_STEPS 64u    /* in which nothing has expired */
@@ -105,12 +106,13 @@ static_assert(CLIENT_STEPS + GROUP_STEPS + TIDY_STEPS + 3 < SHMS_ROOM_STEPS, "as
 
 /* Each part: true when it is done. */
 
-/* Proving that a client is alive takes some system calls. So all clients are looked at once in a second. */
+/* Proving that a client is alive takes some system calls. So all clients are looked at closely once in a second. In between,
+ * one call tells of those that hold something whether their process ids exist: a client may have died since. */
 static bool recover_dead(struct shms_store *s, struct shms_room *room) {
     uint64_t now = shms_os_now_coarse();
     if (s->recovered_at && now - s->recovered_at < SECOND)
-        return true;
-    if (shms_recover_some(s, &s->recover_cursor, CLIENTS_AT_ONCE))
+        return !shms_recover_some(s, &room->client, CLIENTS_AT_A_GLANCE, true) || room->steps >= CLIENT_STEPS;
+    if (shms_recover_some(s, &s->recover_cursor, CLIENTS_AT_ONCE, false))
         return room->steps >= CLIENT_STEPS;
     s->recover_cursor = 0;
     s->recovered_at = now;

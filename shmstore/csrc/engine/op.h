@@ -95,7 +95,8 @@ struct shms_room {
     uint64_t
         bytes; /* that are wanted. 0: the hints of all blocks are to be right; SHMS_ROOM_IN_TABLE: a slot is wanted */
     enum { SHMS_ROOM_OF_DEAD, SHMS_ROOM_OF_EXPIRED, SHMS_ROOM_OF_HINTS } part;
-    uint32_t steps; /* of this part */
+    uint32_t steps;  /* of this part */
+    uint32_t client; /* next to be looked at */
     uint64_t page, group;
     bool started; /* this part */
     bool passed_over, done;

@@ -203,14 +203,16 @@ uint32_t shms_recover_all(struct shms_store *s, bool quick) {
     return recovered;
 }
 
-bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some) {
+bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some, bool quick) {
     uint32_t used = shms_clients_used(s);
     for (uint32_t looked = 0; looked < LOOKED_AT_ONCE && some && *index < used; looked++, ++*index) {
         struct shms_client *c = shms_client_at(s, *index);
-        if (SHMS_OWNER_STATE(shms_load_acquire(&c->owner)) == SHMS_CLIENT_FREE ||
+        uint64_t owner = shms_load_acquire(&c->owner);
+        if (SHMS_OWNER_STATE(owner) == SHMS_CLIENT_FREE ||
             (!states_something(c) && !(shms_load_relaxed(&s->pin_bits[*index / 64]) >> (*index % 64) & 1)))
             continue;
-        shms_recover_client(s, *index);
+        if (!quick || shms_client_obviously_gone(s, *index, owner))
+            shms_recover_client(s, *index);
         some--;
     }
     return *index < used;

@@ -13,8 +13,9 @@ int shms_client_claim(struct shms_store *s);
  * its slot is free now. This process need not be a client. */
 bool shms_recover_client(struct shms_store *s, uint32_t index);
 /* The same for clients from *index on that are in an operation or have pins: idle ones hold nothing. Looks at some
- * hundreds, and asks whether they live for up to `some`. False: there are none left. Below a millisecond for eight. */
-bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some);
+ * hundreds, and asks whether they live for up to `some`. False: there are none left. Below a millisecond for eight. quick: those
+ * alone are recovered whose process id does not exist, which takes one system call for each. */
+bool shms_recover_some(struct shms_store *s, uint32_t *index, uint32_t some, bool quick);
 /* The same for all clients. quick: only those whose process id does not exist. Returns how many were recovered. */
 uint32_t shms_recover_all(struct shms_store *s, bool quick);
 

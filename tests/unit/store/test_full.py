@@ -1,7 +1,9 @@
 """Full stores: what fits is what was promised, a refused put changes nothing, and what is freed comes back whole."""
 
+import os
 import random
 import re
+import signal
 import time
 
 import pytest
@@ -316,3 +318,26 @@ def test_the_segment_has_room_for_all_that_was_asked(create):
         # Beside it: the header, and client slots, whose memory is used only by clients.
         assert sysv.shmctl(info.id, sysv.IPC_STAT).size == info.size + more + 12288 + 131072 + info.max_clients * 4096
         store.destroy()
+
+
+def test_what_a_process_held_that_has_just_died_is_room(make):
+    """Also if the clients were looked at a moment before, because another put had found no room."""
+    store = make(codec="raw")
+    half = bytes(store.stats().bytes_free // 2 + 100_000)
+    store["seen"] = half
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        view = store.view("seen")
+        os.write(writer, b"x")
+        signal.pause()
+        os._exit(len(view))
+    assert os.read(reader, 1) == b"x"
+    del store["seen"]
+    with pytest.raises(shmstore.StoreFull):
+        store["new"] = half
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    store["new"] = half
+    os.close(reader)
+    os.close(writer)
