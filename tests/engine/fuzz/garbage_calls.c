@@ -18,11 +18,12 @@ bool may_be(int rc, const char *allowed) {
         char letter;
         int rc;
     } known[] = {
-        {'o', SHMS_OK},        {'m', SHMS_MISS},    {'u', SHMS_UNMET},      {'b', SHMS_BUSY},
-        {'a', SHMS_AGAIN},     {'f', SHMS_FULL},    {'t', SHMS_TABLE_FULL}, {'l', SHMS_TOO_LARGE},
-        {'c', SHMS_CORRUPT},   {'n', SHMS_NOT_INT}, {'v', SHMS_OVERFLOW},   {'d', SHMS_DESTROYED},
-        {'p', SHMS_NO_CLIENT}, {'w', SHMS_TIMEOUT}, {'s', SHMS_CONTENDED},  {'r', SHMS_READ_ONLY},
-        {'k', SHMS_FORKED}, /* robbed of its place, and there is no other */
+        {'o', SHMS_OK},         {'m', SHMS_MISS},    {'u', SHMS_UNMET},      {'b', SHMS_BUSY},
+        {'a', SHMS_AGAIN},      {'f', SHMS_FULL},    {'t', SHMS_TABLE_FULL}, {'l', SHMS_TOO_LARGE},
+        {'c', SHMS_CORRUPT},    {'n', SHMS_NOT_INT}, {'v', SHMS_OVERFLOW},   {'d', SHMS_DESTROYED},
+        {'p', SHMS_NO_CLIENT},  {'w', SHMS_TIMEOUT}, {'s', SHMS_CONTENDED},  {'r', SHMS_READ_ONLY},
+        {'k', SHMS_FORKED},     /* robbed of its place, and there is no other */
+        {'d', SHMS_SUPERSEDED}, /* the creation word says so; Python then follows, which finds nothing here */
     };
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (known[i].rc == rc && strchr(allowed, known[i].letter))
