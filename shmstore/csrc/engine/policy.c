@@ -70,9 +70,10 @@ void shms_policy_correct(struct shms_store *s) {
 
 /* clock: what ends this period << bits | the period. Counts one event; a period has `length` of them. *own: events that
  * this process has not counted yet, at most an eighth of a period. Returns the period. */
-static uint32_t tick(_Atomic uint64_t *events, _Atomic uint64_t *clock, uint32_t bits, uint64_t length, uint32_t *own) {
+static uint32_t tick(_Atomic uint64_t *events, _Atomic uint64_t *clock, uint32_t bits, uint64_t length, uint32_t *own,
+                     int32_t most) {
     uint64_t w = shms_load_relaxed(clock), mask = (1u << bits) - 1;
-    if (++*own < shms_min(length / 8, SHMS_POLICY_MOST))
+    if (++*own < shms_min(length / 8, (uint64_t)most))
         return (uint32_t)(w & mask);
     uint64_t now = shms_fetch_add_acq_rel(events, *own) + *own;
     *own = 0;
@@ -98,7 +99,8 @@ void shms_policy_remember(struct shms_store *s, uint64_t hash) {
     struct shms_policy *p = &s->header->policy;
     struct shms_shares n = shms_policy_shares(s);
     uint64_t main_share = n.entries - shms_min(n.entries, shms_policy_tenth(n));
-    uint32_t epoch = tick(&p->evicted, &p->epoch, 4, main_share / 8, &s->policy.evicted), oldest = 0, oldest_age = 0;
+    uint32_t epoch = tick(&p->evicted, &p->epoch, 4, main_share / 8, &s->policy.evicted, s->policy.most), oldest = 0,
+             oldest_age = 0;
     _Atomic uint16_t *ways = ghosts_of(s, hash);
     for (uint32_t i = 0; i < SHMS_GHOST_WAYS; i++) {
         uint16_t ghost = shms_load_relaxed(&ways[i]);
@@ -131,8 +133,9 @@ static bool take_ghost(struct shms_store *s, uint64_t hash) {
 void shms_policy_enter(struct shms_store *s, uint64_t slot, uint64_t hash) {
     struct shms_policy *p = &s->header->policy;
     bool known = take_ghost(s, hash);
-    uint32_t step =
-        known ? 0 : tick(&p->inserted, &p->step, 3, shms_policy_tenth(shms_policy_shares(s)) / 4, &s->policy.inserted);
+    uint32_t step = known ? 0
+                          : tick(&p->inserted, &p->step, 3, shms_policy_tenth(shms_policy_shares(s)) / 4,
+                                 &s->policy.inserted, s->policy.most);
     shms_store_relaxed(&s->hints[slot], (uint8_t)(SHMS_HINT_USED | (known ? SHMS_HINT_MAIN : SHMS_HINT_STEP(step))));
     count(s, 1, !known);
 }

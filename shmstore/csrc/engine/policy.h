@@ -22,7 +22,7 @@
  *       sweep that finds a share empty its count.
  *   E4  A process keeps small changes of the counts and clocks to itself: what two processes write at every put would cost
  *       each of them more than the rest of the put. It tells of one entry more at once, so the counted entries are never too few.
- *       They may be too many by SHMS_POLICY_MOST for each process, in a cache of at least 64 times as many; in a smaller
+ *       They may be too many by SHMS_POLICY_MOST for each process, in a cache of at least 1024 times as many; in a smaller
  *       one they are exact. REQUIRES: the GIL, wherever entries come and go.
  * CRASH
  *   with changes kept back               The counts are wrong by these. Recovery corrects the number of entries.

@@ -30,8 +30,8 @@ struct shms_own_pin {
     uint32_t users; /* 0: the pin is free */
 };
 #define SHMS_PINS_MAX 512u
-#define SHMS_POLICY_SHARE 64u /* a process keeps back a 64th of the entries that the cache may have, */
-#define SHMS_POLICY_MOST 8u   /* and at most eight */
+#define SHMS_POLICY_SHARE 1024u /* a process keeps back a 1024th of the entries that the cache may have, */
+#define SHMS_POLICY_MOST 8u     /* and at most eight */
 
 struct shms_store {
     /* Protected by the lock of the list of attachments (attachments.c). */
