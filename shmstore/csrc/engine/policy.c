@@ -7,7 +7,9 @@ static struct shms_shares shares(uint64_t counts) {
     return (struct shms_shares){(uint32_t)(counts >> 32), (uint32_t)counts};
 }
 static uint64_t counts(struct shms_shares n) { return (uint64_t)n.entries << 32 | n.small; }
-static uint32_t moved(uint32_t n, int by) { return by < 0 && n == 0 ? 0 : n + (uint32_t)by; } /* after a death: E3 */
+static uint32_t moved(uint32_t n, int by) {
+    return by < 0 && n < (uint32_t)-by ? 0 : n + (uint32_t)by;
+} /* after a death: E3 */
 
 struct shms_shares shms_policy_shares(const struct shms_store *s) {
     struct shms_shares n = shares(shms_load_relaxed(&s->header->policy.counts));
@@ -45,6 +47,7 @@ void shms_policy_none(struct shms_store *s, enum shms_share share) {
     uint64_t was = shms_load_relaxed(&s->header->policy.counts);
     struct shms_shares n = shares(was);
     n.small = share == SHMS_SHARE_SMALL ? 0 : n.entries;
+    s->policy.small = 0;
     shms_cas_acq_rel(&s->header->policy.counts, &was, counts(n));
 }
 
@@ -57,11 +60,12 @@ void shms_policy_correct(struct shms_store *s) {
         live += SHMS_OWNER_STATE(shms_load_relaxed(&c->owner)) != SHMS_CLIENT_FREE;
     }
     used = SHMS_USED(used);
-    live *= 1 + (uint64_t)s->policy.most;
+    uint64_t kept = live * (uint64_t)s->policy.most; /* so much may still be subtracted (E4) */
+    live += kept;
     struct shms_shares n = shares(was);
     if (n.entries + live >= used && used + live >= n.entries)
         return;
-    n.entries = (uint32_t)used;
+    n.entries = (uint32_t)(used + kept);
     n.small = (uint32_t)shms_min(n.small, n.entries);
     shms_cas_acq_rel(&s->header->policy.counts, &was, counts(n));
 }

@@ -10,6 +10,7 @@
 #include "engine/heap.h"
 #include "engine/op.h"
 #include "engine/open.h"
+#include "engine/policy.h"
 #include "engine/recover.h"
 #include "segment/create.h"
 #include "segment/memory.h"
@@ -283,8 +284,9 @@ static int carry_clients(struct shms_resize *z) {
         for (uint32_t k = 0; k < SHMS_CLIENT_COUNTERS; k++) {
             bool evictions = k == SHMS_EVICTIONS || k == SHMS_EVICTIONS_BY_COUNT; /* those of the resize count */
             if (k != SHMS_USED_BLOCKS && k != SHMS_USED_BYTES)
-                shms_store_relaxed(&n->counters[k], shms_load_relaxed(&c->counters[k]) +
-                                                        (evictions ? shms_load_relaxed(&n->counters[k]) : 0));
+                shms_store_relaxed(&n->counters[k],
+                                   shms_load_relaxed(&c->counters[k]) +
+                                       (evictions && n == to->me ? shms_load_relaxed(&n->counters[k]) : 0));
             else if (n != to->me)
                 shms_store_relaxed(&n->counters[k], SHMS_USED_OF(owner, 0));
         }
@@ -294,7 +296,11 @@ static int carry_clients(struct shms_resize *z) {
         shms_store_relaxed(&n->attached, shms_load_relaxed(&c->attached));
         shms_store_relaxed(&n->liveness, SHMS_CARRIED);
         shms_fence_acquire();
-        if (n != to->me && shms_load_acquire(&c->owner) == owner)
+        if (shms_load_acquire(&c->owner) != owner) { /* another client claims the slot: once more */
+            i--;
+            continue;
+        }
+        if (n != to->me)
             shms_store_release(&n->owner, live ? owner : SHMS_OWNER_WITH_STATE(owner, SHMS_CLIENT_FREE));
     }
     shms_store_release(&to->header->clients_high, used);
@@ -318,6 +324,7 @@ static void drop_leavers(struct shms_resize *z) {
 static void leave(struct shms_resize *z) {
     struct shms_store *to = z->to;
     if (to->me) {
+        shms_policy_tell(to);
         shms_heap_leave(to);
         to->memory->unmark(to);
     }
