@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -77,8 +78,8 @@ def test_quick_run_prints_its_rows_and_leaves_nothing(start: Start, tmp_path: Pa
 
     saved = json.loads((tmp_path / "ops.json").read_text())
     assert [row["row"] for row in saved["rows"]] == ["get", "incr", "get_1k", "incr_2"]
-    assert all(row["contestants"]["shmstore"]["median"] > 0 for row in saved["rows"])
-    assert all(row["contestants"]["floor"]["median"] > 0 for row in saved["rows"][:3])
+    assert all(row["contestants"]["shmstore"]["rounds"] for row in saved["rows"])
+    assert all(row["contestants"]["floor"]["rounds"] for row in saved["rows"][:3])
     assert "python" in saved["environment"] and "steal" in saved["load"]
 
 
@@ -116,7 +117,9 @@ def test_quick_run_of_the_others(start: Start, tmp_path: Path, name: str) -> Non
     rows = {row["row"]: row for row in saved["rows"]}
     assert set(OTHERS[name]) <= set(rows)
     for row in rows.values():
-        assert row["contestants"] and all(found["median"] > 0 for found in row["contestants"].values()), row
+        assert row["contestants"], row
+        for found in row["contestants"].values():  # the figures of three short rounds may be anything, even below zero
+            assert found["rounds"] and math.isfinite(found["median"]), row
     assert saved["bars"] and all(bar["bar"] in out for bar in saved["bars"])
     assert "python" in saved["environment"] and "steal" in saved["load"]
 
