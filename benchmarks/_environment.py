@@ -27,7 +27,7 @@ def environment(cores: list[int]) -> dict[str, str]:
         "python": f"{platform.python_implementation()} {platform.python_version()} ({platform.python_compiler()})",
         "packages": ", ".join(f"{name} {version}" for name in PACKAGES if (version := _version(name))),
         "liblmdb": _liblmdb(),
-        "shmstore": f"{Path(shmstore.__file__).parent} ({_compiler()})",
+        "shmstore": f"shmstore {shmstore.__version__} ({_compiler()})",
     }
 
 

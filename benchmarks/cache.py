@@ -121,15 +121,17 @@ def play(setting: Setting, report: Report) -> None:
     speed = Row("cache speed", "operations of two processes on a full cache", "per second", {})
     hits = Row("cache hits", "hits", "of 100 gets", {})
     cores = [setting.cores[number % len(setting.cores)] for number in range(PROCESSES)]
-    for who, kind in CONTESTANTS.items():
-        for _ in range(setting.rounds(5, quick=1)):
-            report.progress(who)
+    contestants = dict(CONTESTANTS)
+    for number in range(rounds := setting.rounds(5, quick=1)):
+        for who, kind in tuple(contestants.items()):
+            report.progress(f"{who}: round {number + 1} of {rounds}")
             with resources() as stack:
                 try:
                     cache = kind(stack, PROCESSES)
                 except (ImportError, Missing) as why:
                     report.note(f"{who} is left out: {why}")
-                    break
+                    del contestants[who]
+                    continue
                 seconds = 0.3 if setting.quick else 3.0
                 jobs = [(asking(cache, weights, setting.rng.random(), seconds), core) for core in cores]
                 found = side_by_side(jobs, seconds=2 * seconds)

@@ -153,11 +153,14 @@ def hit_ratios(number: int) -> Callable[[Axes, Rows], None]:
     return draw
 
 
+WRITERS = ("shmstore", "lmdb", "memcached")
+
+
 def two_writers(axis: Axes, rows: Rows) -> None:
     """What two writers at once do, of one."""
     labels, at = [], 0.0
     for row in rows.values():
-        for who in ("shmstore", "lmdb"):
+        for who in WRITERS:
             one = row["contestants"].get(f"{who}, one")
             for which, marker in (("same keys", "o"), ("keys of their own", "s")):
                 two = row["contestants"].get(f"{who}, two, {which}")
@@ -165,7 +168,7 @@ def two_writers(axis: Axes, rows: Rows) -> None:
                     axis.scatter(two["median"] / one["median"], at, color=COLOURS[who], marker=marker)
         labels.append(row["title"].removeprefix("writers, "))
         at += 1
-    for who in ("shmstore", "lmdb"):
+    for who in WRITERS:
         axis.scatter([], [], color=COLOURS[who], label=_name(who))
     for which, marker in (("same keys", "o"), ("keys of their own", "s")):
         axis.scatter([], [], color="#999999", marker=marker, label=which)

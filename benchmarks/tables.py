@@ -14,7 +14,19 @@ from typing import Any
 from benchmarks import RESULTS, ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
-FILES = ("ops", "peers", "arrays", "readers", "ipc", "scaling", "hitratio", "fragmentation", "memory")
+FILES = (
+    "ops",
+    "peers",
+    "arrays",
+    "readers",
+    "ipc",
+    "scaling",
+    "writers",
+    "hitratio",
+    "cache",
+    "fragmentation",
+    "memory",
+)
 PEERS = {
     "shmstore": "shmstore", "floor": "the floor", "lmdb": "LMDB", "UltraDict": "UltraDict", "sqlite3": "sqlite3",
     "diskcache": "diskcache", "memcached": "memcached", "Redis": "Redis", "Manager": "`multiprocessing.Manager`",
@@ -134,6 +146,24 @@ def hit_ratios(results: dict[str, Rows]) -> list[str]:
     return lines(("trace", *policies), table)
 
 
+def writers(results: dict[str, Rows]) -> list[str]:
+    table = []
+    for row in results["writers"].values():
+        for name in ("shmstore", "lmdb", "memcached"):
+            one = median(row, f"{name}, one")
+            if one:
+                two = [median(row, f"{name}, two, {keys}") or 0 for keys in ("same keys", "keys of their own")]
+                title = row["title"].removeprefix("writers, ")
+                table.append((title, PEERS[name], figure(one), *(figure(both / one, 2) for both in two)))
+    return lines(("puts of", "", "one writer, puts/s", "two, same keys: times one", "two, keys of their own"), table)
+
+
+def full_caches(results: dict[str, Rows]) -> list[str]:
+    speed, hits = results["cache"]["cache speed"], results["cache"]["cache hits"]
+    cells = ((name, figure(median(speed, name)), figure(median(hits, name), 1)) for name in speed["contestants"])
+    return lines(("", "operations/s of two processes", "hits of 100 gets"), cells)
+
+
 def fragmentation(results: dict[str, Rows]) -> list[str]:
     table = []
     for row in results["fragmentation"].values():
@@ -188,7 +218,9 @@ TABLES: dict[str, Callable[[dict[str, Rows]], list[str]]] = {
     "readers": readers,
     "ipc": ipc,
     "growth": growth,
+    "writers": writers,
     "hits": hit_ratios,
+    "caches": full_caches,
     "fragmentation": fragmentation,
     "memory": memory,
     "bars": lambda _: bars(),

@@ -57,11 +57,10 @@ def _writers(setting: Setting, report: Report, values: Mapping[Any, Any], title:
             lmdb = Lmdb(stack, values, size=SIZES[size])
             lmdb.close()  # each process opens it for itself
             shared["lmdb"] = lmdb
-        if len(values) > 1000:  # its largest item is a megabyte, and its memory is small
-            try:
-                shared["memcached"] = Memcached(stack, values)
-            except (Missing, ImportError) as missing:
-                report.note(f"memcached: {missing}")
+        try:
+            shared["memcached"] = Memcached(stack, values)
+        except (Missing, ImportError) as missing:
+            report.note(f"memcached: {missing}")
         for number in range(rounds := setting.rounds(11, quick=1)):
             report.progress(f"{title}: round {number + 1} of {rounds}")
             for name, store in shared.items():
