@@ -26,6 +26,25 @@ static inline uint32_t shms_class_of(uint64_t bytes) {
     return SHMS_CLASSES_EVEN + (shift - 5) * 8 + (uint32_t)((bytes - 1) >> shift) - 8;
 }
 
+/* ---- how often a class goes into so many bytes, without a division, which takes longer than all else in a look at a span */
+#define SHMS_RECIPROCAL(bytes) ((1ull << 40) / (bytes) + 1)
+#define SHMS_RECIPROCALS(shift)                                                                                  \
+    SHMS_RECIPROCAL(9ull << (shift)), SHMS_RECIPROCAL(10ull << (shift)), SHMS_RECIPROCAL(11ull << (shift)),      \
+        SHMS_RECIPROCAL(12ull << (shift)), SHMS_RECIPROCAL(13ull << (shift)), SHMS_RECIPROCAL(14ull << (shift)), \
+        SHMS_RECIPROCAL(15ull << (shift)), SHMS_RECIPROCAL(16ull << (shift))
+static const uint64_t shms_class_reciprocals[SHMS_CLASSES] = {
+    SHMS_RECIPROCAL(48ull),  SHMS_RECIPROCAL(64ull),  SHMS_RECIPROCAL(80ull),  SHMS_RECIPROCAL(96ull),
+    SHMS_RECIPROCAL(112ull), SHMS_RECIPROCAL(128ull), SHMS_RECIPROCAL(144ull), SHMS_RECIPROCAL(160ull),
+    SHMS_RECIPROCAL(176ull), SHMS_RECIPROCAL(192ull), SHMS_RECIPROCAL(208ull), SHMS_RECIPROCAL(224ull),
+    SHMS_RECIPROCAL(240ull), SHMS_RECIPROCAL(256ull), SHMS_RECIPROCALS(5),     SHMS_RECIPROCALS(6),
+    SHMS_RECIPROCALS(7),     SHMS_RECIPROCALS(8),     SHMS_RECIPROCALS(9),
+};
+#define SHMS_CLASS_PAGES_MAX (SHMS_SPAN_BLOCKS_MAX * SHMS_SMALL_MAX / SHMS_PAGE)
+/* REQUIRES: kind < SHMS_CLASSES; bytes <= SHMS_CLASS_PAGES_MAX pages: then no rounding reaches the quotient. */
+static inline uint32_t shms_class_times(uint32_t kind, uint64_t bytes) {
+    return (uint32_t)(bytes * shms_class_reciprocals[kind] >> 40);
+}
+
 /* Pages of a span of this class: as few as leave at most an eighth unused. */
 static inline uint64_t shms_class_pages(uint32_t kind) {
     uint64_t bytes = shms_class_bytes(kind), pages = (bytes + SHMS_PAGE - 1) / SHMS_PAGE;

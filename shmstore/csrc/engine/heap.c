@@ -86,7 +86,7 @@ static uint32_t own_free(const struct shms_store *s, const struct shms_span *spa
 /* The block is free: others may take it. The process that frees the last block of a span closes it. keeps: the GIL is held,
  * so this process may look at what it keeps to itself. */
 static void map_add(struct shms_store *s, const struct shms_span *span, uint64_t offset, bool keeps) {
-    uint32_t index = (uint32_t)((offset - span->start) / span->bytes);
+    uint32_t index = shms_span_index(span, offset);
     struct shms_page *p = &s->pages[span->first];
     uint64_t was = shms_fetch_or_acq_rel(&p->map[index / 64], 1ull << (index % 64));
     if (was == 0 && span->blocks > 1) /* the hint for the other half may be with the process that took this one */

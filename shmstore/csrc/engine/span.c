@@ -33,7 +33,9 @@ static bool view(const struct shms_store *s, uint64_t page, uint64_t word, struc
     uint64_t info = shms_load_relaxed(&s->pages[page].info);
     uint32_t kind = (uint32_t)info & 0xff;
     uint64_t pages = info >> 8;
-    if (pages == 0 || pages > s->heap_pages - page || (kind >= SHMS_CLASSES && kind != SHMS_CLASS_LARGE))
+    bool large = kind == SHMS_CLASS_LARGE;
+    if (pages == 0 || pages > s->heap_pages - page ||
+        (!large && (kind >= SHMS_CLASSES || pages > SHMS_CLASS_PAGES_MAX)))
         return false;
     ret->first = page;
     ret->pages = pages;
@@ -41,10 +43,9 @@ static bool view(const struct shms_store *s, uint64_t page, uint64_t word, struc
     ret->free = shms_free_word(s, ret->number);
     ret->start = s->heap_offset + page * SHMS_PAGE;
     ret->kind = kind;
-    ret->bytes = kind == SHMS_CLASS_LARGE ? pages * SHMS_PAGE : shms_class_bytes(kind);
-    uint64_t blocks = pages * SHMS_PAGE / ret->bytes;
-    ret->blocks = (uint32_t)blocks;
-    return blocks >= 1 && blocks <= SHMS_SPAN_BLOCKS_MAX;
+    ret->bytes = large ? pages * SHMS_PAGE : shms_class_bytes(kind);
+    ret->blocks = large ? 1 : shms_class_times(kind, pages * SHMS_PAGE);
+    return ret->blocks >= 1 && ret->blocks <= SHMS_SPAN_BLOCKS_MAX;
 }
 
 bool shms_span_at(const struct shms_store *s, uint64_t page, struct shms_span *ret) {
@@ -69,7 +70,7 @@ bool shms_span_of(const struct shms_store *s, uint64_t offset, struct shms_span 
     }
     if (!view(s, page, word, ret) || offset - ret->start >= ret->blocks * ret->bytes)
         return false;
-    return (offset - ret->start) % ret->bytes == 0;
+    return shms_span_index(ret, offset) * ret->bytes == offset - ret->start;
 }
 
 /* ---- bits */

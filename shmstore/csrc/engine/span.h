@@ -51,6 +51,10 @@ struct shms_span {
     uint32_t kind, blocks; /* size class, or SHMS_CLASS_LARGE; how many blocks */
 };
 
+/* Which block of the span the offset is in. REQUIRES: it is in the span. */
+static inline uint32_t shms_span_index(const struct shms_span *span, uint64_t offset) {
+    return span->kind == SHMS_CLASS_LARGE ? 0 : shms_class_times(span->kind, offset - span->start);
+}
 /* The open span whose first page this is. False: there is none. */
 bool shms_span_at(const struct shms_store *s, uint64_t page, struct shms_span *ret);
 /* The open span in which a block begins at `offset`. False: no block can be there. */

@@ -19,6 +19,13 @@ static void every_class(void) {
     EXPECT(SHMS_CLASS_LARGE >= SHMS_CLASSES);
 }
 
+/* For all that a span of the class may hold. */
+static void every_quotient(void) {
+    for (uint32_t kind = 0; kind < SHMS_CLASSES; kind++)
+        for (uint64_t bytes = 0; bytes <= SHMS_CLASS_PAGES_MAX * SHMS_PAGE; bytes++)
+            EXPECT(shms_class_times(kind, bytes) == bytes / shms_class_bytes(kind));
+}
+
 static void every_size(void) {
     for (uint64_t bytes = 0; bytes <= SHMS_SMALL_MAX; bytes++) {
         uint32_t kind = shms_class_of(bytes);
@@ -53,6 +60,7 @@ static void every_length(struct shms_store *s) {
 int main(int argc, char **argv) {
     begin_scenario(argc, argv);
     every_class();
+    every_quotient();
     every_size();
     every_length(open_store(1 << 20));
     return 0;
