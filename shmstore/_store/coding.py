@@ -102,8 +102,16 @@ def describe(store: Store[Any], key: EntryKey) -> EntryInfo:
     found = store._describe(key)
     if found is None:
         raise KeyError(key)
-    size, codec, version, left, frequency, tags = found
-    return EntryInfo(size=size, codec=_name_of(codec), version=version, ttl=left, frequency=frequency, tags=tags)
+    size, codec, version, left, frequency, tags, created = found
+    return EntryInfo(
+        size=size,
+        codec=_name_of(codec),
+        version=version,
+        ttl=left,
+        frequency=frequency,
+        tags=tags,
+        created=created or None,
+    )
 
 
 def unencodable(store: Store[Any], key: EntryKey, value: object, cause: Exception) -> Exception:

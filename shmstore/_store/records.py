@@ -135,16 +135,18 @@ class EntryInfo(Record):
         is no cache.
     tags: how many tags it was put with. Tags that share a counter are counted once.
 
-    An entry has no time of creation. Each entry would need eight bytes more, and each put a look at the clock.
+    created: when the value was stored, in whole seconds since the epoch, by the clock of the process that stored it. A new
+        value is a new creation; touch(), compact() and resize() are not. None: unknown.
     """
 
-    __slots__ = ("size", "codec", "version", "ttl", "frequency", "tags")
+    __slots__ = ("size", "codec", "version", "ttl", "frequency", "tags", "created")
     size: int
     codec: str
     version: int
     ttl: float | None
     frequency: int | None
     tags: int
+    created: int | None
 
 
 @once

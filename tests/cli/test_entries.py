@@ -287,10 +287,12 @@ def test_add_and_replace(store, key, cli):
 def test_describe(store, key, cli):
     version = store.put("a", [1, 2], ttl=5400)
     rows = dict(line.split(None, 1) for line in cli("describe", key, "a").ok().out.splitlines() if line.strip())
-    assert rows.keys() == {"key", "size", "codec", "version", "expires"}
+    assert rows.keys() == {"key", "size", "codec", "version", "expires", "stored"}
+    assert rows["stored"].endswith(" ago")
     assert (rows["key"], rows["codec"], rows["version"]) == ("a", "msgpack", f"{version}")
     found = cli("describe", key, "a", "--json").ok().json
     assert 5390 < found.pop("ttl") <= 5400
+    assert found.pop("created") == store.describe("a").created
     assert found == {"name": "a", "size": 3, "codec": "msgpack", "version": f"{version}", "frequency": None, "tags": 0}
     with shmstore.open(key, codec="pickle", backend=store.info().backend) as pickles:
         pickles["p"] = {1}

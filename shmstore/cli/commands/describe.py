@@ -1,6 +1,8 @@
-"""``shmstore describe``: the size, codec, version and time to live of an entry."""
+"""``shmstore describe``: the size, codec, version, age and time to live of an entry."""
 
 from __future__ import annotations
+
+import time
 
 from shmstore.cli.support.entry_keys import parse_entry_key, show_entry_key
 from shmstore.cli.support.failures import NOT_THERE, Failure, told
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 DESCRIPTION = """\
-Print the size, codec, version and time to live of an entry. The value is not read, so this works for values that
-get cannot read.
+Print the size, codec, version, age and time to live of an entry. The value is not read, so this works for values
+that get cannot read.
 """
 
 EXAMPLES = """
@@ -26,7 +28,7 @@ shmstore describe quickstart user:1 --json
 
 def add_to(subparsers: Any) -> None:
     parser = add_command(
-        subparsers, "describe", "show the size, codec, version and ttl of an entry", DESCRIPTION, EXAMPLES
+        subparsers, "describe", "show the size, codec, version, age and ttl of an entry", DESCRIPTION, EXAMPLES
     )
     add_store(parser, entries=True)
     parser.add_argument("key", metavar="KEY", help="the entry's key")
@@ -48,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     used = [] if entry.frequency is None else [("used lately", f"{entry.frequency} of 3, as the cache counts it")]
     if entry.tags:
         used.append(("tags", f"{entry.tags}"))
+    if entry.created is not None:
+        used.append(("stored", f"{duration(max(time.time() - entry.created, 0))} ago"))
     expires = "never" if entry.ttl is None else f"in {duration(entry.ttl)}"
     choose_output().table("", ["", ""], [[Cell(about, "quiet"), text] for about, text in [
         ("key", Cell(show_entry_key(key), "name")), ("size", amount(entry.size)), ("codec", entry.codec),

@@ -152,7 +152,7 @@ static_assert(sizeof(struct shms_bucket) == SHMS_LINE, "a bucket is a cache line
 #define SHMS_WORD_ALIVE(w) ((w) && !((w) & SHMS_WORD_ENDED))
 
 /* ---- block: header, extension (if flagged), key, value
- *   0 word | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 reserved | 40 [extension] key [padding] value
+ *   0 word | 8 hash | 16 expiry | 24 lengths | 32 slot | 36 created | 40 [extension] key [padding] value
  * The version of an entry is the life of the block that it was put into. An entry that was moved since (move.h) has its
  * version in place of the hash, so that it takes no more bytes than before, and fits into a block of the same class.
  * A value of SHMS_ALIGNED_FROM bytes or more begins on a cache line, so that it can be read in place. In msgpack the
@@ -163,7 +163,7 @@ struct shms_block {
     _Atomic uint64_t expiry;  /* [owner], then [home] by touch: ns since boot, 0 never */
     _Atomic uint64_t lengths; /* [owner]: value 40 | key 16 | codec 3, flags 5 */
     _Atomic uint32_t slot;    /* [owner]: bucket * 7 + index */
-    uint32_t reserved;
+    _Atomic uint32_t created; /* [owner]: when the value was stored, seconds since the epoch modulo 2^32; 0 unknown */
     uint8_t body[];
 };
 static_assert(sizeof(struct shms_block) == 40, "every header byte counts");

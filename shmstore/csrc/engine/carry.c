@@ -54,6 +54,7 @@ static void fill(struct shms_store *to, struct shms_op *op, const struct shms_ca
     shms_store_relaxed(&b->hash, shms_entry_version(&c->x));
     shms_store_relaxed(&b->expiry, c->x.expiry);
     shms_store_relaxed(&b->lengths, SHMS_LENGTHS(c->x.value_length, c->key_length, op->kind));
+    shms_store_relaxed(&b->created, shms_load_relaxed(&c->x.block->created));
     if (c->x.extension_length)
         shms_move_racy(at, c->x.extension, c->x.extension_length);
     at += c->x.extension_length;

@@ -50,6 +50,7 @@ int shms_move_begin(struct shms_store *s, struct shms_record *record, uint64_t o
     shms_store_relaxed(&b->hash, shms_entry_version(&m->x));
     shms_store_relaxed(&b->lengths, SHMS_LENGTHS(m->x.value_length, length, m->x.kind | SHMS_FLAG_MOVED));
     shms_store_relaxed(&b->slot, m->x.number);
+    shms_store_relaxed(&b->created, shms_load_relaxed(&m->x.block->created));
     shms_move_racy(b->body, key - m->x.extension_length, m->x.extension_length + length);
     return SHMS_OK;
 }

@@ -30,6 +30,7 @@ static void fill(struct shms_op *op, const void *extension, uint32_t extension_l
     shms_store_relaxed(&b->hash, op->key.hash);
     shms_store_relaxed(&b->expiry, op->expiry);
     shms_store_relaxed(&b->lengths, SHMS_LENGTHS(op->value_length, op->key.length, op->kind));
+    shms_store_relaxed(&b->created, shms_os_seconds());
     if (extension) {
         shms_write_short(s->base + at, extension, extension_length);
         at += extension_length;

@@ -89,6 +89,7 @@ int64_t shms_os_time_offset(void) {
 uint64_t shms_os_now(void) { return clock_ns(CLOCK_BOOTTIME) - (uint64_t)shms_os_time_offset(); }
 uint64_t shms_os_now_coarse(void) { return clock_ns(CLOCK_MONOTONIC_COARSE); }
 uint64_t shms_os_realtime(void) { return clock_ns(CLOCK_REALTIME); }
+uint32_t shms_os_seconds(void) { return (uint32_t)time(NULL); }
 
 /* Reads state, threads and start time from /proc/<pid>/stat. The program's name may contain any byte, so the fields
  * are counted from the last parenthesis. */

@@ -11,6 +11,7 @@ uint64_t shms_os_now(void);
  * use it for differences only. */
 uint64_t shms_os_now_coarse(void);
 uint64_t shms_os_realtime(void);
+uint32_t shms_os_seconds(void); /* since the epoch, modulo 2^32; about 2 ns */
 /* Offset of this process's boot time in ns. Reads /proc once per process. */
 int64_t shms_os_time_offset(void);
 /* REQUIRES: called in a forked child. Discards what was read from /proc: the child may be in other namespaces. */

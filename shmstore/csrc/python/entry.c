@@ -31,18 +31,18 @@ PyObject *shms_seconds_left(uint64_t expiry) {
     return PyFloat_FromDouble(expiry > now ? (double)(expiry - now) / 1e9 : 1e-9);
 }
 
-/* The entry, with the extension that names a codec copied to *v: both of one life of the block. */
-static int look_closely(PyObject *store, PyObject *key, struct shms_entry *f, struct shms_value *v) {
+/* The entry, with the extension that names a codec copied to *v, and *created: all of one life of the block. */
+static int look_closely(PyObject *store, PyObject *key, struct shms_entry *f, struct shms_value *v, uint32_t *created) {
     int rc;
     do {
         rc = shms_call_look(store, key, f);
         v->codec = f->kind & SHMS_CODEC_MASK;
         v->extension_length = rc == SHMS_OK && f->extension ? f->extension_length : 0;
-        if (v->extension_length) {
+        if (v->extension_length)
             shms_copy_racy(v->extension, f->extension, v->extension_length);
-            if (!shms_entry_unchanged(f))
-                rc = PyErr_CheckSignals() ? SHMS_RAISED : SHMS_AGAIN;
-        }
+        *created = rc == SHMS_OK ? shms_load_relaxed(&f->block->created) : 0;
+        if (rc == SHMS_OK && !shms_entry_unchanged(f))
+            rc = PyErr_CheckSignals() ? SHMS_RAISED : SHMS_AGAIN;
     } while (rc == SHMS_AGAIN);
     return rc;
 }
@@ -66,11 +66,12 @@ static unsigned tags_of(PyObject *store, const struct shms_value *v) {
     return tags;
 }
 
-/* _describe(key): (size, codec, version, seconds left or None, frequency or None, tags), None when absent */
+/* _describe(key): (size, codec, version, seconds left or None, frequency or None, tags, created), None when absent */
 PyObject *shms_describe(PyObject *self, PyObject *key) {
     struct shms_entry f = {0};
     struct shms_value v;
-    int rc = look_closely(self, key, &f, &v);
+    uint32_t created;
+    int rc = look_closely(self, key, &f, &v, &created);
     if (rc == SHMS_MISS)
         Py_RETURN_NONE;
     if (rc != SHMS_OK)
@@ -83,8 +84,8 @@ PyObject *shms_describe(PyObject *self, PyObject *key) {
         Py_CLEAR(codec);
         Py_CLEAR(left);
     }
-    return left ? Py_BuildValue("(KNKNNI)", (unsigned long long)f.value_length, codec,
-                                (unsigned long long)shms_entry_version(&f), left, frequency, tags_of(self, &v))
+    return left ? Py_BuildValue("(KNKNNII)", (unsigned long long)f.value_length, codec,
+                                (unsigned long long)shms_entry_version(&f), left, frequency, tags_of(self, &v), created)
                 : NULL;
 }
 
@@ -94,7 +95,8 @@ PyObject *shms_cost(PyObject *self, PyObject *key) {
     struct shms_value v;
     uint64_t cost = 0;
     uint16_t length = 0;
-    int rc = look_closely(self, key, &f, &v);
+    uint32_t created;
+    int rc = look_closely(self, key, &f, &v, &created);
     if (rc != SHMS_OK && rc != SHMS_MISS)
         return shms_store_failed(self, key, rc);
     const uint8_t *record = rc == SHMS_OK ? shms_extension_record(&v, SHMS_EXT_COST, &length) : NULL;

@@ -61,3 +61,9 @@ class Memory:
 
     def block(self, name):
         return (self.word(self.slot(name)) & 0xFFFFFFFFFF) * 16
+
+    def blocks(self):
+        """The offsets of the blocks of all entries."""
+        buckets = range(self.header("slots"), self.header("slots") + 64 * self.header("buckets"), 64)
+        words = [self.word(slot) for bucket in buckets for slot in range(bucket + 8, bucket + 64, 8)]
+        return [(word & 0xFFFFFFFFFF) * 16 for word in words if word]

@@ -5,15 +5,20 @@ from __future__ import annotations
 
 import datetime
 import math
+import sys
 import time
 from datetime import timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 import shmstore
 from shmstore import DEFAULT, KEEP
+
+sys.path.insert(0, str(Path(__file__).parent))
+from segment_words import Memory
 
 FOR_A_MINUTE = [60, 60.0, Decimal(60), Fraction(60), timedelta(minutes=1)]
 WRONG = [
@@ -324,14 +329,15 @@ def test_describe(make):
     version = store.put("k", [1, 2], ttl=60)
     found = store.describe("k")
     assert (found.size, found.codec, found.version, round(found.ttl)) == (3, "msgpack", version, 60)
-    assert found.as_dict().keys() == {"size", "codec", "version", "ttl", "frequency", "tags"} and isinstance(
+    assert found.as_dict().keys() == {"size", "codec", "version", "ttl", "frequency", "tags", "created"} and isinstance(
         found, shmstore.EntryInfo
     )
     with pytest.raises(AttributeError):
         found.size = 4
     version = store.put(b"k", bytes(100_000))
-    assert store.describe(b"k") == shmstore.EntryInfo(
-        size=100_005, codec="msgpack", version=version, ttl=None, frequency=None, tags=0
+    found = store.describe(b"k")
+    assert found == shmstore.EntryInfo(
+        size=100_005, codec="msgpack", version=version, ttl=None, frequency=None, tags=0, created=found.created
     )
     store.put("k", 1, ttl=0.001)
     time.sleep(0.002)
@@ -341,6 +347,54 @@ def test_describe(make):
         assert caught.value.args == (key,)
     with pytest.raises(TypeError, match="unhashable"):
         store.describe([])
+
+
+def test_created_is_when_the_value_was_stored(make):
+    store = make()
+    before = int(time.time()) - 1  # the store reads a clock that may be some milliseconds behind
+    store.put("k", 1)
+    assert before <= store.describe("k").created <= time.time()
+
+    def make_old():
+        for block in Memory(store).blocks():
+            memory = Memory(store).bytes
+            memory[block + 36 : block + 40] = (1000).to_bytes(4, "little")
+
+    for keeps in (lambda: store.touch("k", 60), lambda: store.get("k", touch=50), lambda: store.expire("k", None)):
+        make_old()
+        keeps()
+        assert store.describe("k").created == 1000
+    for stores in (lambda: store.put("k", 2), lambda: store.incr("k"), lambda: store.modify("k", lambda old: old + 1),
+                   lambda: store.replace("k", 3), lambda: store.put_many({"k": 4}), lambda: store.put("k", 5, ttl=shmstore.KEEP)):  # fmt: skip
+        make_old()
+        stores()
+        assert before <= store.describe("k").created <= time.time()
+
+
+@pytest.mark.parametrize("change", ["compact", "resize"])
+def test_created_stays_when_entries_move(make, change):
+    store = make(size="2M")
+    store.put_many({f"k{n}": bytes(100 * n) for n in range(100)})
+    for n in range(0, 100, 2):
+        store.delete(f"k{n}")
+    for number, block in enumerate(Memory(store).blocks()):
+        memory = Memory(store).bytes
+        memory[block + 36 : block + 40] = (1000 + number).to_bytes(4, "little")
+    created = {key: store.describe(key).created for key in store}
+    assert sorted(created.values()) == list(range(1000, 1050))
+    if change == "compact":
+        assert store.compact() > 0
+    else:
+        store.resize("4M")
+    assert {key: store.describe(key).created for key in store} == created
+
+
+def test_created_is_none_where_nothing_says_it(make):
+    store = make()
+    store.put("k", 1)
+    (block,) = Memory(store).blocks()
+    Memory(store).bytes[block + 36 : block + 40] = bytes(4)
+    assert store.describe("k").created is None
 
 
 def test_describe_what_cannot_be_read(make):
