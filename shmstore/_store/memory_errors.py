@@ -46,6 +46,11 @@ def no_page(code: int) -> str:
 def about(call: str, code: int, key: Key, request: Any, result: Any) -> str:
     """The cause and the remedy for a call that failed while a store was opened."""
     size = result.size
+    if call in ("shmctl(IPC_SET)", "fchown"):  # resize() gives the new segment the group of the old one
+        return (
+            "members of the store's group may use it, and this process cannot give the new segment that group; change to that "
+            "group (newgrp), and resize it again"
+        )
     said = causes.common(call, code)
     if said is not None:
         return said + (_other_backend(key) if code == errno.ENOSYS else "")

@@ -63,10 +63,10 @@ int shms_repair_some(int64_t handle, struct shms_repair *repair);
  * it, shms_compact_leave lets go of what it holds. */
 int shms_compact_some(int64_t handle, struct shms_compaction *compaction);
 void shms_compact_leave(int64_t handle, struct shms_compaction *compaction);
-/* A resize: shms_resize_start makes the new segment, of the size that the request says, and fills *resizing, which was NULL;
- * shms_w_resize is repeated while it returns SHMS_AGAIN, and the store is resized after SHMS_OK; shms_resize_leave ends it,
- * and gives it up if it is not done. SHMS_BUSY from either: another process resizes, or made this one give up: begin
- * again. */
+/* A resize: shms_resize_start checks the size that the request says, and fills *resizing, which was NULL; shms_w_resize makes the
+ * new segment, and is repeated while it returns SHMS_AGAIN, and the store is resized after SHMS_OK; shms_resize_leave ends it,
+ * and gives it up if it is not done. Request and result must exist until then. SHMS_BUSY from either: another process resizes, or
+ * made this one give up: begin again. */
 int shms_resize_start(int64_t handle, const struct shms_open_request *request, struct shms_open_result *result,
                       void **resizing);
 int shms_w_resize(void *resizing);

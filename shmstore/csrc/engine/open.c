@@ -139,13 +139,20 @@ static int attach(struct shms_store *s, const struct shms_memory_state *d, const
         shms_os_identity(&s->identity);
         return SHMS_OK;
     }
-    if (a->shares && (s->joined = shms_attachments_join(s, a->follows_number))) {
+    uint32_t number = a->follows_number; /* a client that follows keeps its slot, and what it holds */
+    bool adopted = false;
+    if (a->shares)
+        s->joined = shms_attachments_join(s, number);
+    if (!s->joined && number && !(adopted = shms_client_adopt(s, number, a->follows_owner)) && a->shares) {
+        shms_attachments_claimed(s, false); /* it has lost that slot */
+        s->joined = shms_attachments_join(s, 0);
+    }
+    if (s->joined) {
         shms_os_identity(&s->identity);
         shms_recover_all(s, true);
         hand_over(s, s->joined);
         return SHMS_OK;
     }
-    bool adopted = a->follows_number && shms_client_adopt(s, a->follows_number, a->follows_owner);
     if (!adopted && (rc = shms_client_claim(s)) != SHMS_OK) {
         r->error = s->short_of;
         return rc;
@@ -337,8 +344,10 @@ void shms_detach(struct shms_store *s) {
 }
 
 void shms_store_drop(struct shms_store *s) {
-    if (shms_attachments_drop(s)) {
+    while (s && shms_attachments_drop(s)) {
+        struct shms_store *successor = s->successor;
         shms_detach(s);
         free(s);
+        s = successor;
     }
 }

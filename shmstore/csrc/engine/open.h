@@ -12,7 +12,7 @@ struct shms_open_result;
 int shms_open(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r);
 /* Detaches. The store lives on. */
 void shms_detach(struct shms_store *s);
-/* Ends a use. After the last one: detaches, and frees *s. */
+/* Ends a use. After the last one: detaches, and frees *s; and so on with its successor. */
 void shms_store_drop(struct shms_store *s);
 /* Wakes all who wait for a lock or for a change. */
 void shms_wake_everybody(struct shms_store *s);

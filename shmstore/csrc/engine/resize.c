@@ -24,27 +24,33 @@ struct shms_resize {
     struct shms_store *s, *to;
     struct shms_open_request a;
     struct shms_open_result *result;
+    struct shms_geometry g;
+    uint32_t number; /* of the client that resizes, */
+    uint64_t owner;  /* and its owner word */
     struct shms_freeze freeze;
     uint64_t cursor;             /* next slot of the old table */
     uint64_t first;              /* numbers given out in the old segment before step 3 */
     uint64_t found;              /* in step 5: entries of the old segment whose key the new one had already */
     uint64_t patience, deadline; /* for how long it drains; 0: it did not yet */
     uint32_t epoch;              /* the process that began it */
-    bool began, frozen, done;
+    bool began, made, frozen, done, left;
     struct shms_carried entry;
 };
 
 /* ---- steps 1 and 2 */
 
-static int make(struct shms_resize *z, const struct shms_geometry *g, const struct shms_memory_state *old,
-                struct shms_open_result *r) {
+static int make(struct shms_resize *z) {
     struct shms_store *s = z->s, *to = z->to;
+    const struct shms_geometry *g = &z->g;
+    struct shms_open_result *r = z->result;
     struct shms_memory_state d;
     bool only_read;
     int error = to->memory->make(to, &z->a, g->segment_size);
     if (error)
         return shms_open_failed(r, to->call, error);
     r->created = 1;
+    if ((error = to->memory->inherit(to, s)) != 0)
+        return shms_open_failed(r, to->call, error);
     uint64_t number = to->id >= 0 ? (uint64_t)to->id + 1 : 0;
     if (!number && !shms_os_random(&number, sizeof number))
         return shms_open_failed(r, "getrandom", EIO);
@@ -63,7 +69,7 @@ static int make(struct shms_resize *z, const struct shms_geometry *g, const stru
     if (to->id >= 0)
         ((struct shms_header *)to->base)->root = s->root ? s->root : (uint64_t)s->id + 1;
     int rc = shms_segment_view(to, to->base, g->segment_size, &only_read);
-    return rc == SHMS_OK ? shms_client_claim_number(to, s->number, s->owner) : rc;
+    return rc == SHMS_OK ? shms_client_claim_number(to, z->number, z->owner) : rc;
 }
 
 static int plan(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r,
@@ -103,9 +109,12 @@ int shms_resize_begin(struct shms_store *s, const struct shms_open_request *a, s
     z->a = *a;
     z->a.successor = 0;
     z->result = r;
+    z->g = g;
+    z->number = s->number;
+    z->owner = s->owner;
     z->patience = PATIENCE;
     z->a.predecessor = s->header;
-    z->a.mode = r->mode;
+    z->a.mode = 0600; /* until it inherits */
     z->a.max_clients = s->client_count;
     z->a.evicts = shms_evicts(s);
     shms_memory_choose(to, &z->a);
@@ -114,10 +123,7 @@ int shms_resize_begin(struct shms_store *s, const struct shms_open_request *a, s
     if (rc == SHMS_BUSY && *resizer - 1 < s->client_count && shms_recover_client(s, *resizer - 1))
         rc = shms_freeze_begin(s, &z->freeze, resizer);
     z->began = rc == SHMS_OK;
-    if (rc == SHMS_OK) {
-        z->first = shms_load_relaxed(&s->header->numbers);
-        rc = make(z, &g, NULL, r);
-    }
+    z->first = shms_load_relaxed(&s->header->numbers);
     if (rc == SHMS_OK)
         *ret = z;
     else
@@ -371,8 +377,8 @@ static int finish(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **bu
     if (shms_load_acquire(&s->header->numbers) >= z->first + SHMS_NUMBERS_AHEAD)
         return SHMS_BUSY; /* R4 */
     leave(z);
-    int error = to->memory->publish(to, &z->a);
-    if (error)
+    int error = to->memory->inherit(to, s); /* it may have changed meanwhile */
+    if (error || (error = to->memory->publish(to, &z->a)) != 0)
         return shms_open_failed(z->result, to->call, error);
     if (!shms_freeze_commit(s, &z->freeze)) /* [commit] */
         return SHMS_BUSY;
@@ -383,19 +389,24 @@ static int finish(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **bu
     return SHMS_OK;
 }
 
-int shms_resize_step(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **busy) {
-    if (z->epoch != shms_fork_epoch)
-        return SHMS_FORKED;
-    if (z->cursor == 0 && !carry_generations(z))
-        return SHMS_FULL;
-    int rc = walk(z, z->s, SLOTS_AT_ONCE, carry_early);
+static int step(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **busy) {
+    int rc = z->made ? SHMS_OK : make(z);
+    z->made = true;
+    if (rc == SHMS_OK && z->cursor == 0 && !carry_generations(z))
+        rc = SHMS_FULL;
+    if (rc == SHMS_OK)
+        rc = walk(z, z->s, SLOTS_AT_ONCE, carry_early);
     if (rc == SHMS_OK)
         rc = finish(z, timeout, busy);
     return rc == SHMS_FULL && z->to->short_of ? shms_open_failed(z->result, "fallocate", z->to->short_of) : rc;
 }
 
-void shms_resize_end(struct shms_resize *z) {
+/* Gives it up, unless it is done, and leaves the new segment. That may free all its memory, which takes a while. */
+static void leave_memory(struct shms_resize *z) {
     struct shms_store *s = z->s, *to = z->to;
+    if (z->left)
+        return;
+    z->left = true;
     if (z->epoch != shms_fork_epoch)
         to->me = NULL; /* a forked child has no part in it */
     else if (z->began && !z->done) {
@@ -407,7 +418,18 @@ void shms_resize_end(struct shms_resize *z) {
         to->memory->remove(to);
     }
     to->memory->unmap(to);
-    shms_attachments_remove(to);
-    free(to);
+}
+
+int shms_resize_step(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **busy) {
+    int rc = z->epoch == shms_fork_epoch ? step(z, timeout, busy) : SHMS_FORKED;
+    if (rc != SHMS_AGAIN)
+        leave_memory(z);
+    return rc;
+}
+
+void shms_resize_end(struct shms_resize *z) {
+    leave_memory(z);
+    shms_attachments_remove(z->to);
+    free(z->to);
     free(z);
 }

@@ -6,7 +6,8 @@
  *
  * WRITER
  *   1 become the resizer (freeze.h)
- *   2 make the new segment; no process can find it. Note it in `successor`. Claim the same client slot there
+ *   2 make the new segment; no process can find it. Give it the rights of the old one. Note it in `successor`. Claim the same
+ *     client slot there
  *   3 copy the counters of generations (generations.h) and every entry, while others write to the old segment
  *   4 freeze the old segment: from now on no entry of it changes, and writers wait. Readers go on. If a lock
  *     stays held, because its holder is stopped, writers are let go on from time to time
@@ -14,7 +15,7 @@
  *     set expiries that differ. If the walk did not find each entry that the new one had before,
  *     remove from the new one what the old one does not have
  *   6 carry over the client slots: owner words and identities, so that clients keep what they hold; and their counters
- *   7 POSIX: give the new file a name of its own
+ *   7 copy the rights again. POSIX: give the new file a name of its own
  *   8 commit (freeze.h): the old segment is superseded
  *   9 free the client slots that were given up in the old segment since 6. Wake all waiters of the old segment. Settle
  *     (memory.h): the name leads to the new segment
@@ -48,13 +49,14 @@
 
 struct shms_resize;
 
-/* Steps 1 and 2. *a: as for an opener, with the new size. SHMS_OK and *ret; SHMS_BUSY: the client with number *resizer
+/* Step 1. *a: as for an opener, with the new size. SHMS_OK and *ret; SHMS_BUSY: the client with number *resizer
  * resizes it already; or another status, with the failed call in *r. */
 int shms_resize_begin(struct shms_store *s, const struct shms_open_request *a, struct shms_open_result *r,
                       struct shms_resize **ret, uint32_t *resizer);
-/* Some of step 3, about a hundred milliseconds; or all others, at once. SHMS_AGAIN: there is more to do. SHMS_OK: the
- * store is superseded. SHMS_FULL: the entries do not fit. SHMS_TIMEOUT: a writer that is stopped holds the lock *busy.
- * SHMS_BUSY: it was given up, because another process took this one for dead, or for R4. SHMS_SYSTEM: *r of the beginning says why.
+/* Step 2, and some of step 3, about a hundred milliseconds; or all others, at once. After any status but SHMS_AGAIN it is
+ * over: done, or given up. SHMS_AGAIN: there is more to do. SHMS_OK: the store is superseded. SHMS_FULL: the entries do not fit.
+ * SHMS_TIMEOUT: a writer that is stopped holds the lock *busy. SHMS_BUSY: it was given up, because another process took this one
+ * for dead, or for R4. SHMS_SYSTEM: *r of the beginning says why.
  * SHMS_FORKED: this process is a child of the one that began it, and has no part in it. Needs no GIL. */
 int shms_resize_step(struct shms_resize *z, uint64_t timeout, _Atomic uint64_t **busy);
 /* Gives it up, unless it is done, and frees *z. */

@@ -28,9 +28,19 @@ PyObject *shms_open_store(PyObject *self, PyObject *args) {
     if (handle < 0)
         return PyLong_FromLongLong(handle);
     shms_configure(handle, ((struct shms_open_request *)(uintptr_t)request)->timeout, ttl, codec);
-    shms_close(store->handle == before ? before : handle);
+    struct shms_store *opened_as = shms_handle_get(handle)->s;
+    h = asked->follows_number ? shms_handle_get(before) : NULL;
+    if (h && opened_as->number == asked->follows_number && opened_as->owner == asked->follows_owner)
+        shms_attachments_keep(h->s, opened_as);
+    long long closed = store->handle == before ? before : handle;
+    h = asked->follows ? shms_handle_enter(closed) : NULL;
+    shms_close(closed);
     if (store->handle == before)
         store->handle = handle;
+    if (h) { /* the last process that leaves the old segment frees its memory, which takes a while */
+        Py_BEGIN_ALLOW_THREADS shms_handle_leave(h);
+        Py_END_ALLOW_THREADS
+    }
     return PyLong_FromLong(SHMS_OK);
 }
 

@@ -97,11 +97,10 @@ struct shms_store *shms_attachments_join(struct shms_store *s, uint32_t number) 
         struct shms_store *found = NULL;
         for (struct shms_store *other = attachments; other; other = other->next)
             if (other->sharing != SHMS_ALONE && same_memory(other, s) &&
-                (other->sharing == SHMS_CLAIMING ? !found : has_room(other) || other->number == number)) {
+                (other->sharing == SHMS_CLAIMING ? !found
+                 : number                        ? other->number == number
+                                                 : has_room(other)))
                 found = other;
-                if (number && other->sharing == SHMS_SHARED && other->number == number)
-                    break;
-            }
         if (!found)
             s->sharing = SHMS_CLAIMING;
         else if (found->sharing == SHMS_SHARED)
@@ -120,6 +119,22 @@ void shms_attachments_claimed(struct shms_store *s, bool shared) {
     if (s->sharing == SHMS_CLAIMING) {
         s->sharing = shared ? SHMS_SHARED : SHMS_ALONE;
         pthread_cond_broadcast(&claim_ended);
+    }
+    pthread_mutex_unlock(&attachments_lock);
+}
+
+void shms_attachments_keep(struct shms_store *s, struct shms_store *successor) {
+    pthread_mutex_lock(&attachments_lock);
+    for (struct shms_store *other = attachments; other; other = other->next) {
+        if (other->successor == s) { /* it leads past *s, which its own users keep */
+            other->successor = successor;
+            successor->users++;
+            s->users--;
+        }
+    }
+    if (!s->successor) {
+        s->successor = successor;
+        successor->users++;
     }
     pthread_mutex_unlock(&attachments_lock);
 }

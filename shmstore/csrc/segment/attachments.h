@@ -16,10 +16,13 @@ void shms_attachments_remove(struct shms_store *s);
 /* Finds an attachment of the same memory that can be shared, and counts a use of it. NULL: there is none, and *s is to
  * claim a client slot; shms_attachments_claimed must follow. Another thread that claims one for this memory is waited
  * for. So threads that open a store at once share a slot, too. */
-/* number: a client number that the caller wants to keep (resize.h). So a shared attachment with that number comes first; 0: any. */
+/* number: only one that has this client number, which the caller wants to keep (resize.h); 0: any. */
 struct shms_store *shms_attachments_join(struct shms_store *s, uint32_t number);
 /* shared: others may share this attachment from now on. Otherwise nothing has become of it. */
 void shms_attachments_claimed(struct shms_store *s, bool shared);
+/* The client of *s has gone on in *successor (resize.h), by the handle that called. Other handles of *s have yet to follow. Until
+ * they have, or are closed, *successor stays in use, and with it the client slot. REQUIRES: the caller uses both. */
+void shms_attachments_keep(struct shms_store *s, struct shms_store *successor);
 /* A use ends. True: it was the last one. Then *s is not in the list any more, and the caller detaches it. */
 bool shms_attachments_drop(struct shms_store *s);
 

@@ -80,6 +80,9 @@ struct shms_memory {
     void (*settle)(struct shms_store *s, uint64_t successor);
     /* REQUIRES: it did not supersede *s, and never will. Removes it, if it is there. */
     void (*discard)(struct shms_store *s, uint64_t successor);
+    /* Lets the users open *s who can open *from, and nobody else: owner, group, mode and access control list. EPERM: this
+     * process may not give it that group, and group and others have different rights. */
+    int (*inherit)(struct shms_store *s, const struct shms_store *from);
     bool hidden; /* others cannot find the memory before publish() */
 };
 

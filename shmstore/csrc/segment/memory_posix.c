@@ -17,8 +17,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "os/compat.h"
@@ -29,7 +31,9 @@
 #define DIRECTORY "/dev/shm"
 #define HUGE_SHIFT 26                                  /* MFD_HUGE_SHIFT */
 #define RESIZED DIRECTORY "/.shmstore-resized-%016llx" /* what a resize makes, until it has the name of the store */
-#define REMOVAL_TRIES 5000                             /* with a millisecond between two */
+#define ACL "system.posix_acl_access"
+#define ACL_MAX 65536
+#define REMOVAL_TRIES 5000 /* with a millisecond between two */
 
 static int result(struct shms_store *s, const char *call, bool well) {
     s->call = call;
@@ -291,6 +295,41 @@ static void discard(struct shms_store *s, uint64_t successor) {
         unlink(path);
 }
 
+static bool has_no_acl(int error) { return error == ENODATA || error == EOPNOTSUPP; }
+
+/* *any: *from has an access control list, or it may have one. A new file may have one of the folder. */
+static int inherit_acl(struct shms_store *s, const struct shms_store *from, bool *any) {
+    void *acl = malloc(ACL_MAX);
+    *any = true;
+    if (!acl)
+        return ENOMEM;
+    ssize_t length = fgetxattr(from->fd, ACL, acl, ACL_MAX);
+    int rc = result(s, "fgetxattr", length >= 0);
+    if (has_no_acl(rc)) {
+        *any = false;
+        rc = result(s, "fremovexattr", fremovexattr(s->fd, ACL) == 0 || has_no_acl(errno));
+    } else if (rc == 0)
+        rc = result(s, "fsetxattr", fsetxattr(s->fd, ACL, acl, (size_t)length, 0) == 0);
+    free(acl);
+    return rc;
+}
+
+static int inherit(struct shms_store *s, const struct shms_store *from) {
+    struct stat st;
+    bool acl;
+    s->call = "fstat";
+    if (!shms_descriptor_mine(s) || !shms_descriptor_mine(from))
+        return EBADF;
+    if (fstat(from->fd, &st) != 0)
+        return errno;
+    int rc = inherit_acl(s, from, &acl), owned = fchown(s->fd, (uid_t)-1, st.st_gid) == 0 ? 0 : errno;
+    if (owned && (acl || (st.st_mode >> 3 & 7) != (st.st_mode & 7))) {
+        s->call = "fchown";
+        return owned;
+    }
+    return rc ? rc : result(s, "fchmod", fchmod(s->fd, st.st_mode & 0777) == 0); /* with a list: the same once more */
+}
+
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) { return true; }
 
 /* For an attachment without a descriptor: commits through the mapping. Where a touch would raise SIGBUS, madvise fails
@@ -395,5 +434,6 @@ const struct shms_memory shms_memory_posix = {
     find_successor,
     settle,
     discard,
+    inherit,
     true,
 };

@@ -202,6 +202,21 @@ static void settle(struct shms_store *s, uint64_t successor) {
         shmctl(s->id, IPC_RMID, NULL);
 }
 
+/* The kernel lets in the members of two groups alike: the owner's, and the creator's, which nobody can change. */
+static int inherit(struct shms_store *s, const struct shms_store *from) {
+    struct shmid_ds old, new;
+    if (!kernel_stat(from, &old) || !kernel_stat(s, &new))
+        return result(s, "shmctl", false);
+    struct ipc_perm *o = &old.shm_perm, *n = &new.shm_perm;
+    s->call = "shmctl(IPC_SET)";
+    if (n->cgid != o->cgid && n->cgid != o->gid && (o->mode >> 3 & 7) != (o->mode & 7))
+        return EPERM;
+    n->uid = o->uid;
+    n->gid = n->cgid == o->gid ? o->cgid : o->gid;
+    n->mode = o->mode & 0777;
+    return shmctl(s->id, IPC_SET, &new) == 0 ? 0 : errno;
+}
+
 static bool creator_gone(struct shms_store *s, const struct shms_memory_state *state) {
     return shms_os_process_life(state->creator, 0) == SHMS_GONE;
 }
@@ -253,5 +268,5 @@ static bool only_me(struct shms_store *s) {
 const struct shms_memory shms_memory_sysv = {
     find,   make,     state,         attached,       map,        publish, unmap,      remove_segment, creator_gone,
     commit, resident, may_give_back, lock,           mark_alive, unmark,  mark_again, marked,         can_see_mark,
-    maps,   only_me,  unmark,        find_successor, settle,     discard, false,
+    maps,   only_me,  unmark,        find_successor, settle,     discard, inherit,    false,
 };

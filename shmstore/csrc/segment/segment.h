@@ -38,6 +38,7 @@ struct shms_store {
     struct shms_store *next;
     uint32_t users; /* handles, and calls that are about to make one */
     enum shms_sharing { SHMS_ALONE, SHMS_CLAIMING, SHMS_SHARED } sharing;
+    struct shms_store *successor; /* one that this one uses: after a resize, its client has gone on there */
 
     uint8_t *base; /* from here on shms_memory_choose clears everything */
     uint64_t size;

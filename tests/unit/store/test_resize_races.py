@@ -64,22 +64,47 @@ class Steps:
 
 @pytest.mark.parametrize("gone", ["ttl", "tags"])
 def test_what_is_deleted_during_a_resize_stays_deleted(make, backend, gone):
-    """As many entries have expired in the old segment as were deleted: the numbers of entries are the same."""
+    """As many entries have expired in the old segment as were deleted: the numbers of entries are the same. No put comes after
+    the expiry, which would free some of them."""
     store = make(backend=backend, size="16M")
+    values = fill(store, 30_000)
     for i in range(200):
         store.put(f"gone:{i}", i, **({"ttl": 0.001} if gone == "ttl" else {"tags": ["t"]}))
     if gone == "tags":
         store.evict_tag("t")
     while "gone:0" in store or "gone:199" in store:
         time.sleep(0.001)
-    values = fill(store, 30_000)
     steps = Steps(store, "32M")
     assert lib.shms_w_resize(steps.resizing[0]) == lib.SHMS_AGAIN
-    deleted = list(store)[:200]  # in the order of the table, so they are copied
+    expired = store.stats().entries - len(values)
+    deleted = list(store)[:expired]  # in the order of the table, so they are copied
     for key in deleted:
         del store[key]
+    assert deleted and store.stats().entries == len(values)
     assert steps.end() == lib.SHMS_OK
     assert dict(store) == {key: values[key] for key in values if key not in deleted}
+
+
+@pytest.mark.parametrize("prefault", [False, True])
+def test_nothing_large_is_made_while_the_gil_is_held(store, prefault):
+    """That is left to the calls which release it: those named shms_w_*."""
+    store._options = store._options.replaced(prefault=prefault)
+    values = fill(store)
+    before = held_memory(store)
+    steps = Steps(store, "4M")
+    assert held_memory(store) == before
+    assert steps.go_on() == lib.SHMS_OK
+    after = held_memory(store)
+    lib.shms_resize_leave(steps.resizing)
+    assert held_memory(store) == after  # nor given back
+    assert dict(store) == values
+
+
+def held_memory(store):
+    """The maps of this process that are of shared memory."""
+    kind = "SYSV" if store._key.backend == "sysv" else "/dev/shm/"
+    with open("/proc/self/maps") as lines:
+        return [line.split()[0] for line in lines if kind in line]
 
 
 def test_a_store_of_the_same_name_that_came_meanwhile_stays(store, backend):
