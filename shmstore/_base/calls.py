@@ -96,7 +96,7 @@ if TYPE_CHECKING:
 
     @disjoint_base
     class StoreCalls:
-        """The hot calls, in C (csrc/store_type.c), without the type of the values."""
+        """The hot calls, in C (csrc/python/store_type.c), without the type of the values."""
 
         _handle: int
         _rescues: bool

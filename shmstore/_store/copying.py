@@ -111,7 +111,7 @@ def list_keys(store: Store[Any], here: _Place, view: Callable[[], object]) -> It
 
 
 def hand_over(store: Store[Any], key: object) -> tuple[Any] | None:
-    """The value of *key*, if a copy reads it; else None. A method of stores, called by [] (csrc/python/store_type.c)."""
+    """The value of *key*, if a copy reads it; else None. A method of stores, called by [] (csrc/python/get.c)."""
     copies, caller = store._copies, _getframe(1)
     frame = id(caller)
     copy = copies.get(frame)

@@ -8,7 +8,7 @@
    user that a wider ``mode`` or ``owner="any"`` allows. No check of the bytes makes this safe.
 
 None, bools, ints of 64 signed bits, floats, strs and bytes never come here: a handle of this codec stores them as msgpack
-(``is_scalar`` in csrc/python/store_type.c), so that they can be counted, viewed, and read without this codec.
+(``is_scalar`` in csrc/python/encode.c), so that they can be counted, viewed, and read without this codec.
 
 So it is never a default, and the bytes in a store never select it: a handle reads pickles only if it was
 opened with ``codec="pickle"`` or ``decoders=("pickle",)``. Classes are stored by name; the reader must be

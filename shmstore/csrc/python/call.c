@@ -6,6 +6,7 @@
 
 #define SLICE 20000000ull /* Ctrl-C acts within this */
 #define NAP 100000ull
+#define NOT_ASKED UINT64_MAX
 
 int shms_call_enter(struct shms_call *c, PyObject *store) {
     c->store = store;
@@ -179,4 +180,29 @@ int shms_call_absent(PyObject *store, PyObject *key, bool change) {
         rc = shms_handle_may_write(c.h);
     shms_call_end(&c);
     return rc == SHMS_OK ? SHMS_MISS : rc;
+}
+
+PyObject *shms_raise(PyObject *error) {
+    if (error)
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+    Py_XDECREF(error);
+    return NULL;
+}
+
+/* The exception for a status is made by the store, which knows its name and limits. */
+static PyObject *fail(PyObject *self, PyObject *key, int status, uint64_t asked) {
+    if (status == SHMS_RAISED)
+        return NULL;
+    if (status == SHMS_NO_MEMORY)
+        return PyErr_NoMemory();
+    if (status == SHMS_NO_KEY)
+        return shms_raise(PyObject_CallMethod(self, "_no_key", "(O)", key));
+    return shms_raise(asked == NOT_ASKED
+                          ? PyObject_CallMethod(self, "_fail", "iOO", status, Py_None, key)
+                          : PyObject_CallMethod(self, "_fail", "iKO", status, (unsigned long long)asked, key));
+}
+
+PyObject *shms_store_failed(PyObject *self, PyObject *key, int status) { return fail(self, key, status, NOT_ASKED); }
+PyObject *shms_store_failed_for(PyObject *self, PyObject *key, int status, uint64_t asked) {
+    return fail(self, key, status, asked);
 }

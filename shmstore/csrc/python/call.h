@@ -20,10 +20,7 @@
 #include "engine/op.h"
 #include "python/pack.h"
 
-#define SHMS_CODEC_NAME_MAX 64
-#define SHMS_CODEC_EXTENSION (8 + 4 + SHMS_CODEC_NAME_MAX + 4) /* bytes of an extension with a codec's name */
-#define SHMS_COST_RECORD 16                                    /* bytes of a record with a cost */
-#define SHMS_RAISED (-1000)                                    /* a Python exception is pending */
+#define SHMS_RAISED (-1000)             /* a Python exception is pending */
 #define SHMS_NO_KEY (-1001)             /* an object that no entry can have as its key; no exception is pending */
 #define SHMS_RELEASE_GIL_MIN (8u << 20) /* bytes: shorter copies keep the GIL (docs/performance.md) */
 
@@ -260,10 +257,27 @@ PyObject *shms_make_type(PyObject *module);
 PyObject *shms_make_walk_type(PyObject *module);
 PyObject *shms_make_keys_type(PyObject *module);
 PyObject *shms_make_sized_type(PyObject *module);
-/* The methods of StoreCalls that are not in store_type.c. */
+/* The methods of StoreCalls. Those named _unguarded do not ask what a Cache does about a failure (rescue.h). */
+PyObject *shms_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_get_unguarded(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_get_versioned(PyObject *self, PyObject *key);
+PyObject *shms_get_with_ttl(PyObject *self, PyObject *key);
+PyObject *shms_value_and_version(PyObject *self, PyObject *key);
+PyObject *shms_subscript(PyObject *self, PyObject *key);
+int shms_contains(PyObject *self, PyObject *key);
+PyObject *shms_put(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_add(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_add_unguarded(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_replace(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_cas(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_cas_unguarded(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_delete(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_delete_unguarded(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
+PyObject *shms_put_with_cost(PyObject *self, PyObject *const *args, Py_ssize_t count);
+int shms_assign(PyObject *self, PyObject *key, PyObject *value);
 PyObject *shms_incr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *shms_decr(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
-PyObject *shms_get_versioned(PyObject *self, PyObject *key);
+PyObject *shms_get_as_stored(PyObject *self, PyObject *key);
 PyObject *shms_version(PyObject *self, PyObject *key);
 PyObject *shms_time_left(PyObject *self, PyObject *key);
 /* Seconds as a float until this expiry, which had not passed when it was read; None for 0. */
@@ -312,19 +326,6 @@ PyObject *shms_exit_store(PyObject *self, PyObject *const *args, Py_ssize_t coun
 extern int PyObject_AsReadBuffer(PyObject *object, const void **bytes, Py_ssize_t *length);
 extern int PyObject_AsWriteBuffer(PyObject *object, void **bytes, Py_ssize_t *length);
 
-/* A value to be put, packed here if it is plain, else by store._encode_parts. The buffer lives as long as the put. */
-struct shms_encoded {
-    struct shms_packed packed;
-    PyObject *bytes; /* owns what head and body point to, or NULL */
-    uint8_t extension[SHMS_CODEC_EXTENSION + SHMS_COST_RECORD];
-};
-/* An extension of a block that holds a codec's name (docs/format.md): its length. */
-uint32_t shms_codec_extension(uint8_t extension[SHMS_CODEC_EXTENSION], const char *name, Py_ssize_t length);
-/* Adds a record to the extension of *p, which lies in *e: what computing the value took, in ns. */
-void shms_cost_extension(struct shms_encoded *e, struct shms_put *p, uint64_t cost);
-/* The extension with these generations first, and then the records of another one: its length. */
-uint32_t shms_generations_extension(uint8_t extension[SHMS_EXT_MAX], const struct shms_generations *g,
-                                    const void *others, uint32_t others_length);
 /* The record with this type in an extension, and its length; NULL: there is none. */
 const uint8_t *shms_extension_record(const struct shms_value *v, uint16_t type, uint16_t *length);
 /* What an object could not be packed for, or bytes not be unpacked, as an exception that is raised: *result is REFUSED or
@@ -332,11 +333,5 @@ const uint8_t *shms_extension_record(const struct shms_value *v, uint16_t type, 
 PyObject *shms_unpack_raise(struct shms_module *state, size_t length, const struct shms_unpack_error *error);
 /* The exception that is pending, as an object with its traceback, not pending any more. NULL: there was none. */
 PyObject *shms_take_exception(void);
-/* Fills body, head, length and codec of *p, and its extension, which lies in *e: SHMS_OK, SHMS_RAISED, SHMS_NO_MEMORY.
- * Runs Python code: before shms_call_begin. */
-int shms_encode(PyObject *store, PyObject *key, PyObject *value, struct shms_encoded *e, struct shms_put *p);
-void shms_encoded_free(struct shms_encoded *e);
-/* Raises what the store makes of the exception that is pending, about this entry: SHMS_RAISED. */
-int shms_unencodable(PyObject *store, PyObject *key, PyObject *value);
 
 #endif

@@ -3,7 +3,7 @@
  *
  *   StoreCalls        len() and bool()
  *   Sized, a base type: len(self) is len(self._sized); where that is None, self._count() says it */
-#include "python/call.h"
+#include "python/rescue.h"
 
 #include "engine/walk.h"
 
@@ -32,8 +32,17 @@ static Py_ssize_t count_entries(PyObject *self, bool any) {
     return rc == SHMS_OK ? (Py_ssize_t)n.count : -1;
 }
 
-Py_ssize_t shms_store_length(PyObject *self) { return count_entries(self, false); }
-int shms_store_is_true(PyObject *self) { return (int)count_entries(self, true); }
+static Py_ssize_t count_guarded(PyObject *self, bool any) {
+    PyObject *instead;
+    Py_ssize_t count;
+    for (unsigned tries = 0; SHMS_UNLIKELY((count = count_entries(self, any)) < 0); tries++)
+        if (!shms_rescue(self, any ? "__bool__" : "__len__", NULL, 0, NULL, tries, &instead))
+            return shms_rescued_number(instead);
+    return count;
+}
+
+Py_ssize_t shms_store_length(PyObject *self) { return count_guarded(self, false); }
+int shms_store_is_true(PyObject *self) { return (int)count_guarded(self, true); }
 
 static Py_ssize_t length(PyObject *self) {
     PyObject *sized = PyObject_GetAttrString(self, "_sized");

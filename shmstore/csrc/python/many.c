@@ -1,6 +1,6 @@
 /* many.c: many keys in one call. Not snapshots: each item is an operation of its own. Arguments are tuples,
  * so nobody changes them while a slice of waiting lets other Python code run. */
-#include "python/call.h"
+#include "python/encode.h"
 
 #include <stdlib.h>
 

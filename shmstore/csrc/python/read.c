@@ -230,7 +230,7 @@ PyObject *shms_value_object(struct shms_value *v, PyObject *store, PyObject *key
 }
 
 /* _get_versioned(name): (version, codec, bytes), None */
-PyObject *shms_get_versioned(PyObject *self, PyObject *key) {
+PyObject *shms_get_as_stored(PyObject *self, PyObject *key) {
     struct shms_value v;
     v.into = NULL;
     int rc = shms_call_read(self, key, true, &v);

@@ -37,3 +37,9 @@ bool shms_rescue(PyObject *store, const char *method, PyObject *const *args, Py_
     Py_XDECREF(error);
     return again;
 }
+
+Py_ssize_t shms_rescued_number(PyObject *result) {
+    Py_ssize_t number = !result ? -1 : result == Py_None ? 0 : PyLong_AsSsize_t(result);
+    Py_XDECREF(result);
+    return number;
+}

@@ -1,6 +1,6 @@
-/* write.c: one put, remove or touch from beginning to end, and the calls that are less hot. Each loops: try with the GIL held; what is busy is
- * awaited with it given up and nothing held; again. */
-#include "python/call.h"
+/* write.c: one put, remove or touch from beginning to end. Each loops: try with the GIL held; wait for what is busy with the GIL given
+ * up and nothing held; try again. */
+#include "python/encode.h"
 #include "engine/compact.h"
 #include "engine/evict.h"
 #include "engine/heap.h"
@@ -257,105 +257,4 @@ int shms_remove_one(struct shms_call *c, const char *key, uint32_t length, uint3
 int shms_touch_one(struct shms_call *c, const char *key, uint32_t length, uint32_t kind, uint64_t expiry,
                    uint64_t expected) {
     return change(c, key, length, kind, &expiry, expected);
-}
-
-static PyObject *wrong_count(const char *name) {
-    PyErr_Format(PyExc_TypeError, "%s: wrong number of arguments", name);
-    return NULL;
-}
-
-uint32_t shms_codec_extension(uint8_t *extension, const char *name, Py_ssize_t length) {
-    uint32_t total = 8 + (uint32_t)SHMS_ALIGN_UP(4 + (uint64_t)length, 8), zero = 0;
-    uint16_t type = SHMS_EXT_CODEC, bytes = (uint16_t)length;
-    memset(extension, 0, total);
-    memcpy(extension, &total, 4);
-    memcpy(extension + 4, &zero, 4);
-    memcpy(extension + 8, &type, 2);
-    memcpy(extension + 10, &bytes, 2);
-    memcpy(extension + 12, name, (size_t)length);
-    return total;
-}
-
-uint32_t shms_generations_extension(uint8_t *extension, const struct shms_generations *g, const void *others,
-                                    uint32_t others_length) {
-    uint32_t at = shms_generations_bytes(g->count), more = others ? others_length - 8 : 0, total = at + more, zero = 0;
-    uint16_t type = SHMS_EXT_GENERATIONS, bytes = (uint16_t)(4 + 8 * g->count);
-    memcpy(extension, &total, 4);
-    memcpy(extension + 4, &zero, 4);
-    memcpy(extension + 8, &type, 2);
-    memcpy(extension + 10, &bytes, 2);
-    memcpy(extension + 12, &g->count, 4);
-    memcpy(extension + SHMS_EXT_WORDS, g->words, g->count * 8ull);
-    if (more)
-        memcpy(extension + at, (const uint8_t *)others + 8, more);
-    return total;
-}
-
-void shms_cost_extension(struct shms_encoded *e, struct shms_put *p, uint64_t cost) {
-    uint32_t at = p->extension_length ? p->extension_length : 8, total = at + SHMS_COST_RECORD;
-    uint16_t type = SHMS_EXT_COST, bytes = sizeof cost;
-    memset(e->extension + at, 0, SHMS_COST_RECORD);
-    memset(e->extension, 0, 8);
-    memcpy(e->extension, &total, 4);
-    memcpy(e->extension + at, &type, 2);
-    memcpy(e->extension + at + 2, &bytes, 2);
-    memcpy(e->extension + at + 4, &cost, sizeof cost);
-    p->extension = e->extension;
-    p->extension_length = total;
-}
-
-/* The codec argument of put: a number, or a name. */
-static int parse_codec(PyObject *codec, struct shms_put *p, uint8_t *extension) {
-    Py_ssize_t n;
-    if (!PyUnicode_Check(codec)) {
-        p->codec = (uint32_t)PyLong_AsLong(codec) & SHMS_CODEC_MASK;
-        return PyErr_Occurred() ? SHMS_RAISED : SHMS_OK;
-    }
-    const char *name = PyUnicode_AsUTF8AndSize(codec, &n);
-    if (name && n > SHMS_CODEC_NAME_MAX)
-        PyErr_SetString(PyExc_ValueError, "a codec's name has at most 64 bytes");
-    if (!name || n > SHMS_CODEC_NAME_MAX)
-        return SHMS_RAISED;
-    p->codec = SHMS_CODEC_NAMED;
-    p->extension = extension;
-    p->extension_length = shms_codec_extension(extension, name, n);
-    return SHMS_OK;
-}
-
-/* As it is, packed or not: for tests, and for whoever has packed values of another program.
- * _put_if_(key, body, ttl, mode, expected, keep, codec): version, 0 if the condition does not hold.
- * ttl: DEFAULT, None, seconds; codec: a number, or a name. */
-PyObject *shms_put_if(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    struct shms_call c;
-    struct shms_put p = {.mode = SHMS_SET};
-    const char *key;
-    char *body;
-    uint32_t length, kind;
-    Py_ssize_t bytes;
-    uint8_t extension[SHMS_CODEC_EXTENSION];
-    uint64_t ttl;
-    if (count != 7)
-        return wrong_count("_put_if_");
-    p.mode = (enum shms_mode)PyLong_AsLong(args[3]);
-    p.expected = PyLong_AsUnsignedLongLong(args[4]);
-    p.keep_expiry = args[5] == Py_True;
-    if (PyErr_Occurred() || shms_call_ttl(self, args[2], "ttl", &ttl) != SHMS_OK ||
-        parse_codec(args[6], &p, extension) != SHMS_OK || PyBytes_AsStringAndSize(args[1], &body, &bytes) < 0)
-        return NULL;
-    p.body = body;
-    p.length = (uint64_t)bytes;
-    int rc = shms_call_key(&c, self, args[0], &key, &length, &kind);
-    struct shms_generations g;
-    if (SHMS_LIKELY(rc == SHMS_OK))
-        rc = shms_call_generations(self, kind, NULL, &g, &p.generations);
-    if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_call_enter(&c, self)) == SHMS_OK)) {
-        p.expiry = shms_call_expiry(&c, ttl);
-        rc = shms_put_one(&c, key, length, kind, &p);
-    }
-    shms_call_end(&c);
-    if (SHMS_LIKELY(rc == SHMS_OK))
-        return PyLong_FromUnsignedLongLong(p.version);
-    if (rc == SHMS_UNMET)
-        return PyLong_FromLong(0);
-    return shms_store_failed_for(self, args[0], rc, p.length);
 }
