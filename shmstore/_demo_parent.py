@@ -63,7 +63,7 @@ class Signals:
             raise Interrupted(self.noted)
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Killed:
     """The worker that got SIGKILL."""
 
@@ -73,7 +73,7 @@ class Killed:
     claims: list[str]  # files that it was working on
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Round:
     """What the workers report of one round."""
 
@@ -90,7 +90,7 @@ class Round:
         return self.latencies[rank] / 1e9
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What is in the store at the end."""
 

@@ -9,6 +9,7 @@ from pwd import getpwnam
 from shmstore import errors
 from shmstore._base.foreign import is_foreign
 from shmstore._base.imports import late
+from shmstore._base.record import Record
 from shmstore._base.sentinels import PRIVATE, Private
 from shmstore._core import lib
 from shmstore._system.files import read
@@ -31,7 +32,7 @@ _FILE_NAME_MAX = 255
 _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-class Key:
+class Key(Record):
     """A parsed name of a store: the key by which the kernel knows it, and the kind and name in its header.
 
     The kernel knows a System V store by ``number`` (key_t), a private one by ``id``, once it is made; a POSIX store by
@@ -39,18 +40,21 @@ class Key:
     """
 
     __slots__ = ("backend", "id", "kind", "name", "number", "object", "shown")
+    number: int
+    kind: int
+    name: bytes
+    shown: str
+    backend: str
+    object: bytes | None
+    id: int
 
     def __init__(
         self, number: int, kind: int, name: bytes, shown: str, *, backend: str = "sysv", object: bytes | None = None,
         id: int = -1,
     ) -> None:  # fmt: skip
-        self.number = number
-        self.kind = kind
-        self.name = name
-        self.shown = shown
-        self.backend = backend
-        self.object = object
-        self.id = id
+        super().__init__(
+            number=number, kind=kind, name=name, shown=shown, backend=backend, object=object, id=id,
+        )  # fmt: skip
 
     @property
     def place(self) -> str:
@@ -93,10 +97,7 @@ def parse_key(key: str | int | os.PathLike[str] | Private, backend: str = "sysv"
     if key is PRIVATE:
         return Key(0, 4, b"", "PRIVATE", backend=backend)
     parsed = _parse_named(key)
-    if backend == "posix":
-        parsed.backend = backend
-        parsed.object = _object_of(parsed)
-    return parsed
+    return parsed.replaced(backend=backend, object=_object_of(parsed)) if backend == "posix" else parsed
 
 
 def _parse_named(key: object) -> Key:

@@ -71,9 +71,11 @@ from shmstore.sysv._table import segments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Literal, overload
+    from typing import Any, Literal, TypeVar, overload
 
     from shmstore._base.calls import Memory
+
+    _Figures = TypeVar("_Figures", IpcInfo, ShmInfo)
 
 __all__ = [
     "IPC_CREAT",
@@ -303,10 +305,14 @@ def shmctl(shmid: int, cmd: int, buf: ShmidDs | None = None) -> ShmidDs | IpcInf
     if code < 0:
         raise failure("shmctl", -code, about_shmctl(-code, shmid, cmd))
     if cmd == IPC_INFO:
-        return IpcInfo(code, result)
+        return _record(IpcInfo, code, result)
     if cmd == SHM_INFO:
-        return ShmInfo(code, result)
+        return _record(ShmInfo, code, result)
     return None if result is None else ShmidDs(result)
+
+
+def _record(kind: type[_Figures], highest: int, result: Any) -> _Figures:
+    return kind(highest=highest, **{name: getattr(result, name) for name in kind.__slots__ if name != "highest"})
 
 
 def _int32(name: str, value: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shmstore._base.imports import once
+from shmstore._base.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class ShmidDs:
         )
 
 
-class IpcInfo:
+class IpcInfo(Record):
     """What ``IPC_INFO`` returns: the limits of this IPC namespace, as ``ipcs -l`` prints them.
 
     ``shmmax`` and ``shmmin`` limit the bytes of one segment, ``shmmni`` the number of segments, ``shmall`` the pages of all
@@ -56,20 +57,18 @@ class IpcInfo:
     """
 
     __slots__ = ("highest", "shmall", "shmmax", "shmmin", "shmmni", "shmseg")
-
-    def __init__(self, highest: int, limits: Any) -> None:
-        self.highest = highest
-        self.shmmax: int = limits.shmmax
-        self.shmmin: int = limits.shmmin
-        self.shmmni: int = limits.shmmni
-        self.shmseg: int = limits.shmseg
-        self.shmall: int = limits.shmall
+    highest: int
+    shmmax: int
+    shmmin: int
+    shmmni: int
+    shmseg: int
+    shmall: int
 
     def __repr__(self) -> str:
         return f"<IpcInfo shmmni={self.shmmni} shmmax={self.shmmax} shmall={self.shmall}>"
 
 
-class ShmInfo:
+class ShmInfo(Record):
     """What ``SHM_INFO`` returns: the use of this IPC namespace, as ``ipcs -u`` prints it.
 
     ``used_ids`` is the number of segments. ``shm_tot`` is the number of pages of all segments, ``shm_rss`` of those in
@@ -77,19 +76,17 @@ class ShmInfo:
     """
 
     __slots__ = ("highest", "shm_rss", "shm_swp", "shm_tot", "used_ids")
-
-    def __init__(self, highest: int, usage: Any) -> None:
-        self.highest = highest
-        self.used_ids: int = usage.used_ids
-        self.shm_tot: int = usage.shm_tot
-        self.shm_rss: int = usage.shm_rss
-        self.shm_swp: int = usage.shm_swp
+    highest: int
+    used_ids: int
+    shm_tot: int
+    shm_rss: int
+    shm_swp: int
 
     def __repr__(self) -> str:
         return f"<ShmInfo used_ids={self.used_ids} shm_tot={self.shm_tot} shm_rss={self.shm_rss}>"
 
 
-class Segment:
+class Segment(Record):
     """One row of ``segments()``.
 
     ``readable`` says whether this process may read the segment. ``stat`` is a ShmidDs, or None if the kernel only says that
@@ -97,11 +94,9 @@ class Segment:
     """
 
     __slots__ = ("index", "readable", "stat")
-
-    def __init__(self, index: int | None, readable: bool, stat: ShmidDs | None) -> None:
-        self.index = index
-        self.readable = readable
-        self.stat = stat
+    index: int | None
+    readable: bool
+    stat: ShmidDs | None
 
     def __repr__(self) -> str:
         return f"<Segment {self.stat or f'at index {self.index}'}{' unreadable' * (not self.readable)}>"

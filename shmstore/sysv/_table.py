@@ -11,13 +11,12 @@ import os
 
 from shmstore._base.foreign import is_foreign
 from shmstore._core import ffi, lib
-from shmstore._system.files import read
+from shmstore.sysv._proc import read_table
 from shmstore.sysv._records import Segment, ShmidDs
 
 __all__ = ["rows_of_proc", "segments"]
 
 _REFUSED = (-errno.EACCES, -errno.EPERM, -errno.ENOSYS)
-_COLUMNS = "key id mode size cpid lpid nattch uid gid cuid cgid atime dtime ctime".split()
 
 
 def segments() -> list[Segment]:
@@ -43,10 +42,10 @@ def segments() -> list[Segment]:
     for index in range(highest + 1):
         code = lib.shms_sysv_shm_stat(index, False, stat)
         if code >= 0:
-            found.append(Segment(index, True, ShmidDs(stat)))
+            found.append(Segment(index=index, readable=True, stat=ShmidDs(stat)))
         elif code in _REFUSED:
             if lib.shms_sysv_shm_stat(index, True, stat) >= 0:
-                found.append(Segment(index, False, ShmidDs(stat)))
+                found.append(Segment(index=index, readable=False, stat=ShmidDs(stat)))
             elif lib.shms_sysv_shm_stat(index, False, stat) in _REFUSED:  # not removed in between
                 hidden.append(index)
     return found + _of_hidden(hidden, found) if hidden else found
@@ -56,7 +55,7 @@ def _of_hidden(hidden: list[int], found: list[Segment]) -> list[Segment]:
     """What /proc says about segments that the kernel's table did not show."""
     rows = rows_of_proc()
     if rows is None:
-        return [Segment(index, False, None) for index in hidden]
+        return [Segment(index=index, readable=False, stat=None) for index in hidden]
     known = {segment.stat.id for segment in found if segment.stat}
     return _checked([row for row in rows if row.id not in known])
 
@@ -68,22 +67,15 @@ def _checked(rows: list[ShmidDs]) -> list[Segment]:
     for row in rows:
         code = lib.shms_sysv_ipc_stat(row.id, stat)
         if code == 0 or code in _REFUSED:
-            found.append(Segment(None, code == 0, row))
+            found.append(Segment(index=None, readable=code == 0, stat=row))
     return found
 
 
 def rows_of_proc() -> list[ShmidDs] | None:
     """The lines of /proc/sysvipc/shm, which every process may read; None if it is not mounted."""
     try:
-        return [_row(line) for line in read("/proc/sysvipc/shm").splitlines()[1:]]
+        return [ShmidDs(row) for row in read_table()]
     except (OSError, ValueError) as error:
         if is_foreign(error):
             raise
         return None
-
-
-def _row(line: bytes) -> ShmidDs:
-    stat = ffi.new("struct shms_sysv_stat *")
-    for name, word in zip(_COLUMNS, line.split(), strict=False):
-        setattr(stat, name, int(word, 8 if name == "mode" else 10))
-    return ShmidDs(stat)

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     checks = [check(machine) for check in (*doctor_limits.CHECKS, *doctor_surroundings.CHECKS)]
     problems = sum(check.level == "problem" for check in checks)
     if args.json:
-        print_json({"problems": problems, "checks": [check.as_dict() for check in checks]})
+        print_json({"problems": problems, "checks": [check.for_json() for check in checks]})
         return FAILED if problems else 0
     output = choose_output()
     rows: list[list[str]] = []

@@ -115,7 +115,7 @@ def as_document(found: Found) -> dict[str, Any]:
         },
         "stats": None if found.stats is None else found.stats.as_dict(),
         "clients": found.clients,
-        "block": None if found.block is None else found.block.as_dict(),
+        "block": None if found.block is None else found.block.for_json(),
     }  # fmt: skip
 
 
@@ -190,21 +190,22 @@ def _kernel(found: Found) -> list[tuple[str, str]]:
 
 
 def _segment(segment: Segment, size: tuple[str, str]) -> list[tuple[str, str]]:
+    row = segment.row
     return [
         ("key", f"{segment.key:#010x}" if segment.key else "private (no key finds it)"),
         ("id", f"{segment.id}"),
         size,
-        ("in memory", f"{amount(segment.rss)}" + (f", and {amount(segment.swap)} in swap" if segment.swap else "")),
+        ("in memory", f"{amount(row.rss)}" + (f", and {amount(row.swap)} in swap" if row.swap else "")),
         ("owner", f"{user(segment.uid)} (uid {segment.uid}, gid {segment.gid})"),
-        ("creator", f"{user(segment.cuid)} (uid {segment.cuid}, gid {segment.cgid}), {_process(segment.cpid)}"),
+        ("creator", f"{user(row.cuid)} (uid {row.cuid}, gid {row.cgid}), {_process(row.cpid)}"),
         ("mode", mode(segment.mode)),
         (
             "attached",
-            f"{segment.nattch}" + (f", last by {_process(segment.lpid)}" if segment.atime or segment.dtime else ""),
+            f"{row.nattch}" + (f", last by {_process(row.lpid)}" if row.atime or row.dtime else ""),
         ),
-        ("attached last", f"{moment(segment.atime)}"),
-        ("detached last", f"{moment(segment.dtime)}"),
-        ("changed", f"{moment(segment.ctime)}"),
+        ("attached last", f"{moment(row.atime)}"),
+        ("detached last", f"{moment(row.dtime)}"),
+        ("changed", f"{moment(row.ctime)}"),
     ]
 
 

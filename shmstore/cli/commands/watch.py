@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 
+from shmstore._base.record import Record
 from shmstore.cli.support.entry_keys import parse_entry_key, show_entry_key
 from shmstore.cli.support.failures import FAILED, Failure, refuse_beside, told
 from shmstore.cli.support.human import clock, parse_interval, positive
@@ -40,28 +41,28 @@ shmstore watch quickstart --json | jq -r .name
 _UNSEEN_EVERY = 0.5  # seconds between two lines about what was not seen
 
 
-class Put:
+class Put(Record):
     """A key has a new value; a Failure if it cannot be read."""
 
-    def __init__(self, key: EntryKey, version: int, value: Any) -> None:
-        self.key = key
-        self.version = version
-        self.value = value
+    __slots__ = ("key", "value", "version")
+    key: EntryKey
+    version: int
+    value: Any
 
 
-class Gone:
+class Gone(Record):
     """A key was deleted or evicted, or has expired."""
 
-    def __init__(self, key: EntryKey) -> None:
-        self.key = key
+    __slots__ = ("key",)
+    key: EntryKey
 
 
-class Unseen:
+class Unseen(Record):
     """So many changes came and went between looks."""
 
-    def __init__(self, puts: int, deletes: int) -> None:
-        self.puts = puts
-        self.deletes = deletes
+    __slots__ = ("deletes", "puts")
+    puts: int
+    deletes: int
 
 
 def add_to(subparsers: Any) -> None:
@@ -125,7 +126,7 @@ def _changes_of_one(store: Store[Any], key: EntryKey, version: int) -> Iterator[
             version = change.version
             yield change
         else:
-            yield Gone(key)
+            yield Gone(key=key)
 
 
 def changes_of_all(store: Store[Any], prefix: EntryKey, interval: float) -> Iterator[Put | Gone | Unseen]:
@@ -153,10 +154,10 @@ def changes_of_all(store: Store[Any], prefix: EntryKey, interval: float) -> Iter
                     yield change
             for key, _ in gone:
                 if wanted(key):
-                    yield Gone(key)
+                    yield Gone(key=key)
         if time.monotonic() - told_at > _UNSEEN_EVERY and any(unseen := counters.take_unseen()):
             told_at = time.monotonic()
-            yield Unseen(*unseen)
+            yield Unseen(puts=unseen[0], deletes=unseen[1])
 
 
 def _version(store: Store[Any], key: EntryKey) -> int:
@@ -170,11 +171,11 @@ def _read(store: Store[Any], key: EntryKey, version: int) -> Put:
     """The value as it is now, with its version, which may be a later one."""
     try:
         value, version = store.get_versioned(key)
-        return Put(key, version, value)
+        return Put(key=key, version=version, value=value)
     except KeyError:
-        return Put(key, version, Failure(FAILED, "it was removed before it could be read"))
+        return Put(key=key, version=version, value=Failure(FAILED, "it was removed before it could be read"))
     except CodecError as error:
-        return Put(key, version, Failure(FAILED, str(error)))
+        return Put(key=key, version=version, value=Failure(FAILED, str(error)))
 
 
 def _show_json(when: float, change: Put | Gone | Unseen) -> None:

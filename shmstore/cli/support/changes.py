@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from struct import Struct
 
+from shmstore._base.record import Record
 from shmstore._core import ffi, lib
 
 TYPE_CHECKING = False
@@ -58,18 +59,16 @@ class Counters:
         return unseen
 
 
-class _Chunk:
+class _Chunk(Record):
     """A range of slots: its bytes, its keys, and when the first of its entries expires (0: never)."""
 
     __slots__ = ("data", "due", "keys")
-
-    def __init__(self, data: bytes, keys: set[EntryKey], due: int) -> None:
-        self.data = data
-        self.keys = keys
-        self.due = due
+    data: bytes
+    keys: set[EntryKey]
+    due: int
 
 
-_EMPTY = _Chunk(b"", set(), 0)
+_EMPTY = _Chunk(data=b"", keys=set(), due=0)
 
 
 class Table:
@@ -103,7 +102,7 @@ class Table:
                 self._known[key] = version, expiry, number
             missing += [(key, number) for key in chunk.keys - entries.keys()]
             due = min((expiry for _, expiry in entries.values() if expiry), default=0)
-            self._chunks[number] = _Chunk(data, set(entries), due)
+            self._chunks[number] = _Chunk(data=data, keys=set(entries), due=due)
         for number in unvisited:  # of the table that the store had before a resize
             missing += [(key, number) for key in self._chunks.pop(number).keys]
         now = lib.shms_now()

@@ -127,7 +127,7 @@ def memory(machine: Machine) -> Finding:
         return unread(
             "memory", "/dev/shm" if segments else "/proc/sysvipc/shm", "it is unknown how much stores can still grow"
         )
-    promised = sum(max(0, segment.size - segment.rss - segment.swap) for segment in segments)
+    promised = sum(max(0, segment.size - segment.row.rss - segment.row.swap) for segment in segments)
     growth = sum(max(0, one.size - one.allocated) for one in objects)
     promised += min(growth, (machine.room("/dev/shm") or (0, 0))[1])
     says = f"{amount(available)} of {amount(total)} are available; stores and segments can still grow by {amount(promised)}"
@@ -145,7 +145,7 @@ def swap(machine: Machine) -> Finding:
     segments, size = machine.segments(), machine.memory("SwapTotal")
     if segments is None or size is None:
         return unread("swap", "/proc/sysvipc/shm" if segments is None else "/proc/meminfo")
-    swapped = sum(segment.swap for segment in segments)
+    swapped = sum(segment.row.swap for segment in segments)
     if swapped:
         return note(
             "swap",
@@ -300,9 +300,9 @@ def forgotten(machine: Machine) -> Finding:
     segments = machine.segments()
     if segments is None:
         return unread("left over", "/proc/sysvipc/shm")
-    idle = [segment for segment in segments if segment.nattch == 0 and segment.uid == machine.uid]
+    idle = [segment for segment in segments if segment.attached == 0 and segment.uid == machine.uid]
     ghosts = [segment for segment in segments if segment.removed]
-    held, waiting = sum(one.rss + one.swap for one in idle), sum(one.rss + one.swap for one in ghosts)
+    held, waiting = sum(one.row.rss + one.row.swap for one in idle), sum(one.row.rss + one.row.swap for one in ghosts)
     says = f"no process is attached to {len(idle)} of your segments ({amount(held)} of memory)"
     if ghosts:
         says += f"; removed or private segments that are still attached: {len(ghosts)} ({amount(waiting)})"

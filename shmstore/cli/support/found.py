@@ -8,6 +8,7 @@ import re
 import time
 
 from shmstore import errors
+from shmstore._base.record import Record
 from shmstore.cli.support.entry_keys import printable
 from shmstore.cli.support.header import Header, parse_header
 from shmstore.cli.support.objects import OUT_OF_DESCRIPTORS
@@ -27,16 +28,16 @@ RECHECKS, RECHECK_PAUSE = 20, 0.005
 _GONE = (errno.ENOENT, errno.EINVAL, errno.EIDRM)
 
 
-class Block:
+class Block(Record):
     """A SharedMemory or ShareableList of this package: its name, and the requested number of bytes."""
 
-    def __init__(self, kind: str, name: str, size: int) -> None:
-        self.kind = kind
-        self.name = name
-        self.size = size
+    __slots__ = ("kind", "name", "size")
+    kind: str
+    name: str
+    size: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+    def for_json(self) -> dict[str, Any]:
+        """The fields, with the name that ``kind`` has there."""
         return {"class": self.kind, "name": self.name, "size": self.size}
 
 
@@ -52,7 +53,7 @@ def parse_block(page: bytes, size: int) -> Block | None:
         return None
     a_list = page[header.offset : header.offset + 8] == _shareable_list.MAGIC
     name = header.name.decode(errors="backslashreplace")
-    return Block("ShareableList" if a_list else "SharedMemory", name, header.size)
+    return Block(kind="ShareableList" if a_list else "SharedMemory", name=name, size=header.size)
 
 
 class Found:

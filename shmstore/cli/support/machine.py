@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from shmstore._base.record import Record
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -15,32 +17,33 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Machine", "note", "ok", "problem", "unread"]
 
 
-class Finding:
+class Finding(Record):
     """The result of a check. ``level``: ok, note (for information) or problem (calls fail); ``fix``: a command."""
 
-    __slots__ = ("fix", "level", "says", "topic")
+    __slots__ = ("level", "topic", "says", "fix")  # in the order of the JSON
+    level: str
+    topic: str
+    says: str
+    fix: str  # empty: there is none
 
-    def __init__(self, level: str, topic: str, says: str, fix: str = "") -> None:
-        self.level, self.topic, self.says, self.fix = level, topic, says, fix
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {"level": self.level, "topic": self.topic, "says": self.says, "fix": self.fix or None}
+    def for_json(self) -> dict[str, Any]:
+        """The fields; None if there is no command."""
+        return {**self.as_dict(), "fix": self.fix or None}
 
 
 def ok(topic: str, says: str) -> Finding:
     """There is nothing to fix."""
-    return Finding("ok", topic, says)
+    return Finding(level="ok", topic=topic, says=says, fix="")
 
 
 def note(topic: str, says: str, fix: str = "") -> Finding:
     """For information."""
-    return Finding("note", topic, says, fix)
+    return Finding(level="note", topic=topic, says=says, fix=fix)
 
 
 def problem(topic: str, says: str, fix: str) -> Finding:
     """A setting that makes calls fail."""
-    return Finding("problem", topic, says, fix)
+    return Finding(level="problem", topic=topic, says=says, fix=fix)
 
 
 def unread(topic: str, what: str, consequence: str = "") -> Finding:
@@ -126,11 +129,12 @@ class Machine:
     def segments(self) -> list[Segment] | None:
         """The kernel's table."""
         from shmstore.cli.support.segments import Segment
+        from shmstore.sysv._proc import TABLE, parse
 
-        text = self.text("/proc/sysvipc/shm")
+        text = self.text(TABLE)
         try:
-            return None if text is None else [Segment(line) for line in text.splitlines()[1:]]
-        except (ValueError, IndexError):
+            return None if text is None else [Segment(row) for row in parse(text.encode())]
+        except ValueError:
             return None
 
     def stores(self) -> list[Found] | None:

@@ -8,6 +8,7 @@ from shmstore._store.names import Key
 from shmstore._system.causes import common
 from shmstore.cli.support.failures import FAILED, Failure
 from shmstore.cli.support.header import HEADER_SIZE, parse_header
+from shmstore.sysv._proc import TABLE, Row, read_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,31 +16,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Segment", "segment_by_id", "segment_by_key", "segments"]
 
-TABLE = "/proc/sysvipc/shm"
-
 
 class Segment:
-    """One line of the kernel's table. The key is as ``ipcs`` prints it; 0 for private and destroyed ones.
+    """One row of the kernel's table. The key is as ``ipcs`` prints it; 0 for private and destroyed ones.
 
     A store that was resized has two segments: one with its entries, which has no key, and the root, which has the key and leads to
     the other one. They are one Segment here: that of the entries, with the key of the root.
     """
 
-    __slots__ = (
-        "atime", "cgid", "cpid", "ctime", "cuid", "dtime", "gid", "id", "key", "lpid", "mode", "nattch", "root", "rss",
-        "size", "swap", "uid",
-    )  # fmt: skip
+    __slots__ = ("gid", "id", "key", "mode", "root", "row", "size", "uid")
     backend, kind = "sysv", "segment"
 
-    def __init__(self, line: str) -> None:
-        words = line.split()
-        key, self.id = int(words[0]), int(words[1])
-        self.key = key & 0xFFFFFFFF
-        self.mode = int(words[2], 8)
-        self.size, self.cpid, self.lpid, self.nattch = map(int, words[3:7])
-        self.uid, self.gid, self.cuid, self.cgid = map(int, words[7:11])
-        self.atime, self.dtime, self.ctime = map(int, words[11:14])
-        self.rss, self.swap = map(int, words[14:16])
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.key = row.key & 0xFFFFFFFF
+        self.id, self.size, self.mode, self.uid, self.gid = row.id, row.size, row.mode, row.uid, row.gid
         self.root: Segment | None = None
 
     @property
@@ -50,12 +41,12 @@ class Segment:
     @property
     def trusted_uid(self) -> int:
         """The user who has to be trusted: its creator, whom chown does not change."""
-        return self.cuid
+        return self.row.cuid
 
     @property
     def attached(self) -> int | None:
         """How often it is mapped."""
-        return self.nattch
+        return self.row.nattch
 
     @property
     def removed(self) -> bool:
@@ -93,7 +84,7 @@ class Segment:
     @property
     def removers(self) -> set[int]:
         """The users who may remove it, besides root."""
-        return {self.uid, self.cuid}
+        return {self.uid, self.row.cuid}
 
     def remove(self) -> None:
         """Raises: OSError."""
@@ -107,12 +98,13 @@ class Segment:
 
     def as_dict(self) -> dict[str, Any]:
         """What ``ipcs -m -i`` says, for JSON."""
+        row = self.row
         return {
             "backend": self.backend, "key": f"{self.key:#010x}", **self.identity(), "object": None, "size": self.size,
-            "mode": f"{self.mode & 0o777:04o}", "uid": self.uid, "gid": self.gid, "creator_uid": self.cuid, "creator_gid": self.cgid,
-            "creator_pid": self.cpid or None, "last_pid": self.lpid or None, "attached": self.nattch,
-            "attach_time": self.atime, "detach_time": self.dtime, "change_time": self.ctime,
-            "resident": self.rss, "swapped": self.swap, "destroyed": self.removed, "locked": self.locked,
+            "mode": f"{self.mode & 0o777:04o}", "uid": self.uid, "gid": self.gid, "creator_uid": row.cuid, "creator_gid": row.cgid,
+            "creator_pid": row.cpid or None, "last_pid": row.lpid or None, "attached": row.nattch,
+            "attach_time": row.atime, "detach_time": row.dtime, "change_time": row.ctime,
+            "resident": row.rss, "swapped": row.swap, "destroyed": self.removed, "locked": self.locked,
             "root": None if self.root is None else self.root.id,
         }  # fmt: skip
 
@@ -120,9 +112,8 @@ class Segment:
 def segments() -> list[Segment]:
     """All System V segments of this IPC namespace."""
     try:
-        with open(TABLE) as table:
-            return _joined([Segment(line) for line in list(table)[1:]])
-    except (OSError, ValueError, IndexError) as error:
+        return _joined([Segment(row) for row in read_table()])
+    except (OSError, ValueError) as error:
         cause = common("open", error.errno or 0) if isinstance(error, OSError) else None
         raise Failure(FAILED, f"{TABLE} cannot be read ({error}); {cause or 'is /proc mounted?'}") from None
 

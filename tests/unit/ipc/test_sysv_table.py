@@ -17,12 +17,14 @@ from shmstore.sysv import (
     SHM_INFO,
     SHM_STAT,
     SHM_STAT_ANY,
+    ShmidDs,
     segments,
     shmat,
     shmctl,
     shmdt,
     shmget,
 )
+from shmstore.sysv._proc import TABLE, parse, read_table
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from eventually import comes_to
@@ -186,3 +188,42 @@ def test_segments_that_come_and_go_do_no_harm(in_child):
         for row in segments():
             assert row.stat is not None
             assert row.stat.size > 0
+
+
+LINE = b" -2  7 1600 4096 11 12 1 1000 100 1001 101 21 22 23 8192 512"
+
+
+def test_a_line_of_the_table():
+    (row,) = parse(b"head\n" + LINE + b"\n")
+    assert row.as_dict() == {
+        "key": -2, "id": 7, "mode": 0o1600, "size": 4096, "cpid": 11, "lpid": 12, "nattch": 1, "uid": 1000, "gid": 100,
+        "cuid": 1001, "cgid": 101, "atime": 21, "dtime": 22, "ctime": 23, "rss": 8192, "swap": 512,
+    }  # fmt: skip
+
+
+def test_a_line_of_a_kernel_that_prints_no_memory():
+    (row,) = parse(b"head\n" + LINE.rsplit(b" ", 2)[0])
+    assert (row.ctime, row.rss, row.swap) == (23, 0, 0)
+
+
+@pytest.mark.parametrize("line", [b"-2 7 1600", LINE.replace(b"1600", b"0x1"), LINE.replace(b"4096", b"many"), b" "])
+def test_a_line_that_is_none(line):
+    with pytest.raises(ValueError):
+        parse(b"head\n" + line)
+
+
+@pytest.mark.parametrize("table", [b"", b"head", b"head\n"])
+def test_a_table_without_lines(table):
+    assert parse(table) == []
+
+
+def test_the_table_agrees_with_the_kernel(three):
+    if not Path(TABLE).exists():
+        pytest.skip("/proc/sysvipc is not mounted")
+    names = ShmidDs.__slots__
+
+    def look():
+        rows = {row.id: row for row in read_table()}
+        return [{name: getattr(rows[shmid], name) for name in names} for shmid in three[:2]]
+
+    comes_to(look, lambda: [fields(shmctl(shmid, IPC_STAT)) for shmid in three[:2]])
