@@ -134,9 +134,9 @@ static bool take_ghost(struct shms_store *s, uint64_t hash) {
 
 /* ---- entries come and go */
 
-void shms_policy_enter(struct shms_store *s, uint64_t slot, uint64_t hash) {
+void shms_policy_enter(struct shms_store *s, uint64_t slot, uint64_t hash, bool kept) {
     struct shms_policy *p = &s->header->policy;
-    bool known = take_ghost(s, hash);
+    bool known = kept || take_ghost(s, hash);
     uint32_t step = known ? 0
                           : tick(&p->inserted, &p->step, 3, shms_policy_tenth(shms_policy_shares(s)) / 4,
                                  &s->policy.inserted, s->policy.most);

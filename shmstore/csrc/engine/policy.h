@@ -4,7 +4,8 @@
  * cache"). There is nothing to link, to lock, or to put in order again after a death.
  *
  *   new entry  belongs to the small share, a tenth of all entries. Its step counts quarters of that share inserted so
- *              far, modulo 8, and so tells its age. If a ghost remembers the key, it belongs to the main share at once
+ *              far, modulo 8, and so tells its age. If a ghost remembers the key, it belongs to the main share at once.
+ *              So does an entry of the store's own, which is never evicted
  *   hit        raises the frequency, up to 3. Nothing is written if it is 3 already, so hot keys cause no traffic
  *   eviction   While the small share is full, a hand sweeps its hints in the order of the table. It skips what is
  *              younger than three steps. What was used moves to the main share; what was not is evicted and leaves a
@@ -44,8 +45,10 @@ struct shms_shares {
 struct shms_shares shms_policy_shares(const struct shms_store *s);
 static inline uint32_t shms_policy_tenth(struct shms_shares n) { return n.entries < 20 ? 1 : n.entries / 10; }
 
-/* An entry with this hash was published in an empty slot. REQUIRES: its home bucket; so do the next three. */
-void shms_policy_enter(struct shms_store *s, uint64_t slot, uint64_t hash);
+/* An entry with this hash was published in an empty slot. kept: it is one of the store's own, a lease for example. If leases
+ * counted as inserted, entries of the small share would seem older than they are. REQUIRES: its home bucket; so do the next
+ * three. */
+void shms_policy_enter(struct shms_store *s, uint64_t slot, uint64_t hash, bool kept);
 /* The entry in this slot is about to leave it. Returns its hint. */
 uint8_t shms_policy_leave(struct shms_store *s, uint64_t slot);
 /* It has left; or it stays after all. */

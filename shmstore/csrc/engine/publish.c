@@ -73,7 +73,7 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
                 ;
             if (shms_cas_acq_rel(slot, &empty, word)) { /* [publish] pairs with the load in probe (table.c) */
                 if (SHMS_UNLIKELY(shms_evicts(s)))
-                    shms_policy_enter(s, *number, op->key.hash); /* E2 */
+                    shms_policy_enter(s, *number, op->key.hash, op->kind & SHMS_FLAG_KEPT); /* E2 */
                 shms_used_count(s, op->record);
                 shms_store_relaxed(&s->me->counters[SHMS_LAST_SLOT], *number + 1ull);
                 op->block = 0;

@@ -212,3 +212,25 @@ def test_a_value_that_takes_the_place_of_its_own_old_one(cache: Any) -> None:
     for byte in (b"a", b"b", b"c"):
         cache["own"] = byte * 800_000
         assert cache["own"] == byte * 800_000
+
+
+POLICY = 1280  # docs/format.md: counts, inserted
+
+
+def test_leases_do_not_make_entries_seem_older(key: Any) -> None:
+    """Each computation of get_or_set takes a lease, which is an entry of the store's own. The small share counts entries alone."""
+    with shmstore.Cache[Any](key, size="1M", max_entries=400) as cache:
+        for number in range(1_000):
+            cache.get_or_set(f"{number}", lambda number=number: number)
+        words = Memory(cache)
+        inserted = words.word(POLICY + 8)
+        assert inserted <= 1_000
+        locks = [cache.lock(f"lock:{number}", timeout=0) for number in range(100)]
+        assert all(lock.acquire() for lock in locks)
+        entries, small = words.word(POLICY) >> 32, words.word(POLICY) & 0xFFFFFFFF
+        assert small + len(locks) <= entries <= 400
+        for lock in locks:
+            lock.release()
+        assert words.word(POLICY + 8) == inserted
+        cache.check()
+        cache.destroy()
