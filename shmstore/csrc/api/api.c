@@ -125,7 +125,7 @@ int shms_get_stats(int64_t handle, struct shms_stats *stats) {
     stats->entries = SHMS_USED(sum[SHMS_USED_BLOCKS]);
     stats->bytes_used = shms_min(SHMS_USED(sum[SHMS_USED_BYTES]), heap);
     stats->bytes_free = heap - stats->bytes_used;
-    stats->largest_free = shms_span_longest_free(s) * SHMS_PAGE;
+    stats->largest_free = shms_pages_longest_free(s) * SHMS_PAGE;
     stats->zombies = shms_pin_zombies(s);
     stats->hits = sum[SHMS_HITS];
     stats->misses = sum[SHMS_MISSES];

@@ -378,7 +378,7 @@ struct shms_header {
     _Atomic uint64_t keep;       /* [any] hint: so many free pages keep their memory */
     _Atomic uint64_t idle;       /* [any] hint: free pages that have memory */
     _Atomic uint64_t returned;   /* [any] hint: pages given back and not taken since */
-    _Atomic uint64_t closed;     /* [any] spans that were closed: a search for free pages can find more (span.c) */
+    _Atomic uint64_t closed;     /* [any] spans that were closed: a search for free pages can find more (pages.c) */
     _Atomic uint64_t resize;     /* [any] the resize word, see above */
     _Atomic uint64_t successor;  /* [any] of the segment that supersedes this one: System V identifier + 1; POSIX: the
                                     number in the name that its file has at first; 0 = none */

@@ -11,7 +11,7 @@
 
 void shms_clear_begin(struct shms_store *s, uint64_t first, uint64_t end, bool opens, struct shms_clearing *w) {
     *w = (struct shms_clearing){.first = first, .end = end, .at = first, .opens = opens};
-    shms_span_hide(s, first, end);
+    shms_pages_hide(s, first, end);
 }
 
 /* SHMS_OK: the block is free. SHMS_AGAIN: look again; a move may be in progress. */
@@ -92,7 +92,7 @@ void shms_clear_end(struct shms_store *s, struct shms_record *record, struct shm
     if (w->moving)
         shms_move_cancel(s, record, &w->move);
     w->moving = false;
-    shms_span_find_free(s, w->first, w->end);
+    shms_pages_find_free(s, w->first, w->end);
     uint64_t page = w->at; /* all before it are free, and the maps behind it have not been touched */
     if (page < w->end)
         shms_heap_tidy(s, &page, 1);

@@ -100,7 +100,7 @@ static bool pack(struct shms_store *s, struct shms_compact *c) {
 
 /* Chooses the length of the next run: half way from what there is to what could not be made. False: near enough. */
 static bool choose_run(struct shms_store *s, struct shms_compact *c) {
-    uint64_t longest = shms_span_longest_free(s);
+    uint64_t longest = shms_pages_longest_free(s);
     c->wanted = c->wanted ? longest + (shms_max(c->wanted, longest) - longest) / 2 : c->search.free_pages;
     if (c->wanted <= longest + c->search.free_pages / 64)
         return false;

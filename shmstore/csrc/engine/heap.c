@@ -360,7 +360,7 @@ bool shms_heap_tidy_for(struct shms_store *s, uint64_t least, uint64_t *page, ui
             done += tidy_span(s, &span, least);
             *page += span.pages;
         } else {
-            shms_span_find_free(s, *page, *page + 1);
+            shms_pages_find_free(s, *page, *page + 1);
             *page += 1;
         }
     }

@@ -162,7 +162,7 @@ static void free_page(struct shms_store *s, uint64_t page) {
     uint64_t word = shms_load_acquire(&s->pages[page].word);
     if (word && (SHMS_PAGE_IS_OPEN(word) || !shms_page_is_owned(s, page, word)) &&
         shms_cas_acq_rel(&s->pages[page].word, &word, 0))
-        shms_span_find_free(s, page, page + 1);
+        shms_pages_find_free(s, page, page + 1);
 }
 
 /* A span that is not whole lies over others, or its own pages were overwritten. Its entries are gone by now. So its first
@@ -177,7 +177,7 @@ static void dissolve(struct shms_store *s, const struct shms_span *span) {
             return; /* by an operation that has not published it */
     }
     if (shms_cas_acq_rel(&s->pages[span->first].word, &word, 0))
-        shms_span_find_free(s, span->first, span->first + 1);
+        shms_pages_find_free(s, span->first, span->first + 1);
 }
 
 /* Blocks whose word nobody owns become free: [records-slot-records] in check.c. */

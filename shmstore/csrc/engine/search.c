@@ -62,7 +62,7 @@ static void look_begin(struct shms_store *s, const struct shms_search *f, struct
     l->low = l->high = f->first;
     l->cost = 0;
     l->best_cost = UINT64_MAX;
-    l->longest = shms_span_longest_free(s);
+    l->longest = shms_pages_longest_free(s);
     l->looking = true;
 }
 

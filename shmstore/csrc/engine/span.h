@@ -1,8 +1,6 @@
 /* span.h: runs of pages: a span of blocks of one class, or of one large block. Opened and closed without a lock
  *
- * LAYOUT  layout.h, "page of the heap": the word of each page says who owns it. The bits `taken` and `present`, one of
- *   each for every page, are hints: a bit `taken` that is wrong costs a failed exchange, or is found by shms_heap_tidy.
- *   `present` is never set for a page without memory.
+ * LAYOUT  layout.h, "page of the heap": the word of each page says who owns it. pages.h has their bits.
  * EXAMPLE  A span of three pages, number 7. Opened, closed by number 9, free:
  *            page 4       page 5       page 6
  *            0            0            0            free
@@ -42,6 +40,7 @@
 
 #include "engine/classes.h"
 #include "engine/life.h"
+#include "engine/pages.h"
 
 /* An open span, as it was when it was looked at. Every field has been checked against the heap's bounds. */
 struct shms_span {
@@ -71,19 +70,9 @@ int shms_span_open(struct shms_store *s, struct shms_record *record, uint32_t ki
 /* Closes the span if none of its blocks is in use. May be called without the GIL. False: it is in use, or another thread
  * of this process is closing another span: shms_heap_tidy finds it later. */
 bool shms_span_close(struct shms_store *s, const struct shms_span *span);
-/* The same, but the bits `taken` of its pages stay: nobody looks for pages there, until shms_span_find_free. */
+/* The same, but the bits `taken` of its pages stay: nobody looks for pages there, until shms_pages_find_free. */
 bool shms_span_close_unseen(struct shms_store *s, const struct shms_span *span);
-/* Sets the bits of these pages: of those that are free they are wrong from now on. */
-void shms_span_hide(struct shms_store *s, uint64_t from, uint64_t to);
 /* What the dead client's record says about a run of pages, see CRASH. */
 void shms_span_settle(struct shms_store *s, uint64_t run, uint64_t number, uint64_t span);
-/* Finds bits `taken` of free pages, in these pages, and clears them. */
-void shms_span_find_free(struct shms_store *s, uint64_t from, uint64_t to);
-/* About the longest run of free pages. */
-uint64_t shms_span_longest_free(struct shms_store *s);
-/* Pages of the heap that may be in use: all others are free and were never touched. */
-static inline uint64_t shms_pages_high(const struct shms_store *s) {
-    return shms_min(shms_load_acquire(&s->header->pages_high), s->heap_pages);
-}
 
 #endif

@@ -102,7 +102,7 @@ struct shms_store {
     uint32_t recover_cursor;           /* and where the next look at clients, due words, pages begins */
     uint64_t room_group, tidy_page;
     uint64_t hunt_page;    /* where the next hunt for free pages looks (compact.c), */
-    uint64_t run_found;    /* and what the last one has found, + 1 (span.c) */
+    uint64_t run_found;    /* and what the last one has found, + 1 (pages.c) */
     uint64_t sweep_cursor; /* next group of buckets to sweep (expire.c) */
     struct shms_round {    /* over all groups, for what is outdated */
         uint64_t outdated; /* header.outdated at its beginning */
@@ -171,12 +171,12 @@ static inline uint64_t shms_hash_of(const struct shms_store *s, const void *key,
 }
 
 /* Commits memory before it is touched for the first time, even for reading. False: the system has no page for it. A
- * committed page stays, except in free memory (span.c). Code that must call it:
+ * committed page stays, except in free memory (pages.c). Code that must call it:
  *   header, pin bits, classes       the creator (prepare in open.c)
  *   a client slot                   the first process that claims it, before it raises clients_high (clients.c)
  *   a page of the slot table, with its words of the summary and its due words
  *                                   shms_bucket_use, before it sets the bit of the summary
- *   page bits and pages             the process that raises pages_high (span.c)
+ *   page bits and pages             the process that raises pages_high (pages.c)
  *   the heap                        the process that opens a span, before any block of it is free (span.c)
  *   a page of the generations       the process that puts or evicts by a counter of it (generations.c)
  *   the hints of a cache            with their page of the slot table

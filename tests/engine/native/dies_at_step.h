@@ -46,6 +46,7 @@ static inline void step(void) {
 
 #include "harness.h"
 
+#include "engine/pages.c"
 #define view span_view
 #include "engine/span.c"
 #undef view

@@ -225,7 +225,7 @@ static inline void expect_empty(struct shms_store *s) {
     tidy(s);
     c = census_of(s);
     EXPECT(c.spans == 0 && c.pages == 0);
-    EXPECT(shms_span_longest_free(s) == s->heap_pages);
+    EXPECT(shms_pages_longest_free(s) == s->heap_pages);
     expect_sound(s);
 }
 

@@ -19,7 +19,7 @@ static void begin(void) {
     shms_heap_leave(writer);
     tidy(writer);
     struct shms_span span;
-    uint64_t block = SHMS_SLOT_BLOCK(x.word), length = shms_span_longest_free(writer) * SHMS_PAGE - 200;
+    uint64_t block = SHMS_SLOT_BLOCK(x.word), length = shms_pages_longest_free(writer) * SHMS_PAGE - 200;
     EXPECT(!shms_span_of(writer, block, &span));
     EXPECT(put(writer, "Y", 'Y', length) == SHMS_OK);
     struct shms_entry y;
