@@ -9,7 +9,7 @@
 #define SPANS_LOOKED_AT 64u   /* for the coldest block */
 #define BLOCKS_COMPARED 16u
 #define BLOCKS_WEIGHED 4u /* of a span */
-#define WORTH_OF_USE 2u
+#define WORTH_OF_USE 4u
 
 static uint64_t random_below(struct shms_store *s, uint64_t n) {
     s->random = s->random * 6364136223846793005ull + 1442695040888963407ull;
@@ -38,10 +38,12 @@ static uint64_t slot_of(struct shms_store *s, uint64_t offset) {
     return names ? slot : UINT64_MAX;
 }
 
-/* How often what is in this slot was used, plus one; in the main share, one more. */
+/* How often what is in this slot was used, plus one; in the main share, one more. What is young had no time to be used, and
+ * counts as used once. Otherwise the windows with the latest entries would seem to be worth least. */
 static uint64_t worth_of(const struct shms_store *s, uint64_t slot) {
-    uint32_t hint = shms_load_relaxed(&s->hints[slot]);
-    return 1 + WORTH_OF_USE * (hint & SHMS_HINT_FREQUENCY) + (hint & SHMS_HINT_MAIN ? 1 : 0);
+    uint8_t hint = shms_load_relaxed(&s->hints[slot]);
+    bool is_main = hint & SHMS_HINT_MAIN, young = !is_main && shms_policy_age(s, hint) < SHMS_POLICY_YOUNG;
+    return 1u + WORTH_OF_USE * ((hint & SHMS_HINT_FREQUENCY) + young) + is_main;
 }
 
 /* The mean over some blocks of the span that are in slots. */
@@ -147,8 +149,8 @@ int shms_window_clear_some(struct shms_store *s, struct shms_record *record, str
 }
 
 bool shms_window_coldest(struct shms_store *s, struct shms_record *record, uint32_t kind) {
-    uint64_t high = shms_pages_high(s), coldest = UINT64_MAX;
-    uint32_t seen = 0, least = UINT32_MAX;
+    uint64_t high = shms_pages_high(s), coldest = UINT64_MAX, least = UINT64_MAX;
+    uint32_t seen = 0;
     for (uint32_t i = 0; high && i < SPANS_LOOKED_AT && seen < BLOCKS_COMPARED; i++) {
         struct shms_span span;
         bool open;
@@ -159,10 +161,10 @@ bool shms_window_coldest(struct shms_store *s, struct shms_record *record, uint3
             uint64_t slot = slot_of(s, span.start + random_below(s, span.blocks) * span.bytes);
             if (slot == UINT64_MAX)
                 continue;
-            uint32_t hint = shms_load_relaxed(&s->hints[slot]) & (SHMS_HINT_MAIN | SHMS_HINT_FREQUENCY);
+            uint64_t worth_here = worth_of(s, slot);
             seen++;
-            if (hint < least) {
-                least = hint;
+            if (worth_here < least) {
+                least = worth_here;
                 coldest = slot;
             }
         }

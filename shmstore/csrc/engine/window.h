@@ -1,7 +1,7 @@
 /* window.h: evicting by place. A window is a run of whole spans and free pages, on at least as many pages as are wanted.
  *
  * Of a few windows at random places the one is taken that is worth least: bytes in use, times how often their entries were
- * used. So what it costs differs little from the least that is possible, and no order of windows has to be kept. Other processes may allocate in a window that is being emptied. Then
+ * used. An entry that is too young to have been used again counts as used once. So what it costs differs little from the least that is possible, and no order of windows has to be kept. Other processes may allocate in a window that is being emptied. Then
  * a span in it is not closed, and the caller chooses another window. */
 #ifndef SHMS_WINDOW_H
 #define SHMS_WINDOW_H
