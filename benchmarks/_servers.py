@@ -36,17 +36,21 @@ def start(stack: ExitStack, program: str, *arguments: str) -> str:
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="shmstore-bench-"))  # short: sockets' paths are
     path = f"{folder}/socket"
     command = [found, *(argument.format(socket=path) for argument in arguments)]
-    with unsignalled():  # a server that is not in the stack yet would be left behind
-        server = subprocess.Popen(
-            command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_heed_signals
-        )
-        stack.callback(_stop, server)
+    server = launch(stack, command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + DEADLINE
     while not _listens(path):
         if server.poll() is not None or time.monotonic() > end:
             raise Missing(f"{program} does not start")
         time.sleep(0.01)
     return path
+
+
+def launch(stack: ExitStack, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """Start a program that ends with the stack."""
+    with unsignalled():  # a server that is not in the stack yet would be left behind
+        server = subprocess.Popen(command, preexec_fn=_heed_signals, **options)
+        stack.callback(_stop, server)
+    return server
 
 
 def _heed_signals() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,19 +95,25 @@ OTHERS = {
     "cache": ("cache speed", "cache hits"),
     "coordination": ("lock", "lock of two", "memoized hit", "asleep", "coroutines asleep", "wake-up"),
     "frameworks": ("Django get", "Django set", "cachelib get", "limits set", "aiocache get"),
+    "servers": ("servers cold", "servers", "servers memory", "servers private"),
     "hitratio": (),
     "writers": (),
     "scaling": ("growth get", "growth put", "growth stats", "put full", "attached get"),
+}
+NEEDS = {
+    "arrays": ["numpy"],
+    "frameworks": ["django", "cachelib", "limits", "aiocache", "redis"],
+    "servers": ["gunicorn"],
 }
 
 
 @pytest.mark.sample
 @pytest.mark.parametrize("name", OTHERS)
 def test_quick_run_of_the_others(start: Start, tmp_path: Path, name: str) -> None:
-    for package in {"arrays": ["numpy"], "frameworks": ["django", "cachelib", "limits", "aiocache", "redis"]}.get(
-        name, []
-    ):
+    for package in NEEDS.get(name, []):
         pytest.importorskip(package)
+    if name == "servers" and shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed: apt-get install wrk")
     process = start(name, "--quick", "--json", str(tmp_path / "found.json"))
     out, _ = process.communicate()
 
