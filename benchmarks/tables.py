@@ -5,10 +5,12 @@ A table stands between ``<!-- NAME -->`` and ``<!-- end -->``; the words around 
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks import RESULTS, ROOT
@@ -227,20 +229,23 @@ TABLES: dict[str, Callable[[dict[str, Rows]], list[str]]] = {
 }
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tables", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--page", type=Path, default=PAGE, metavar="FILE", help="default docs/performance.md")
+    path: Path = parser.parse_args(argv).page
     results = {}
     for name in FILES:
         rows = json.loads((RESULTS / f"{name}.json").read_text())["rows"]
         results[name] = {row["row"]: row for row in rows}
-    page = PAGE.read_text()
+    page = path.read_text()
     for name, table in TABLES.items():
         pattern = re.compile(f"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         made = "\n".join(table(results))
         page, count = pattern.subn(lambda found, made=made: f"{found[1]}{made}\n{found[2]}", page)  # type: ignore[misc]
         if count != 1:
-            raise SystemExit(f"{PAGE}: {count} places for the table {name!r}, not one")
-    PAGE.write_text(page)
-    print(PAGE)
+            raise SystemExit(f"{path}: {count} places for the table {name!r}, not one")
+    path.write_text(page)
+    print(path)
     return 0
 
 
