@@ -15,14 +15,19 @@ static_assert(sizeof(struct shms_compact) <= sizeof(struct shms_compaction), "ca
 
 /* ---- for a put */
 
-/* Begins to look for the next length: three times what is needed, twice, just that. False: less than that is free. Blocks that
- * processes keep to themselves do not count as free, so just what is needed is looked for anyway where that is quick. */
+/* Begins to look for the next length: three times what is needed, or nearly all that is free; twice what is needed; just that.
+ * False: less than that is free. Blocks that processes keep to themselves do not count as free, so just what is needed is looked
+ * for anyway where that is quick. If large values are put into what is free in pieces, one after the other, each piece becomes
+ * shorter than any value, and then nothing can be moved. Hence a long run is wanted first. */
 static bool ask(const struct shms_store *s, struct shms_hunt *h, uint64_t wanted) {
     uint64_t more = shms_max(wanted, shms_min(MORE_LEAST, s->heap_pages / 512));
     for (; h->asked < ASKS; h->asked++) {
         uint64_t length = wanted + (ASKS - 1 - h->asked) * more;
         bool is_last = h->asked == ASKS - 1 && h->search.end - h->search.first == s->heap_pages;
-        if (length > h->search.free_pages + h->search.free_blocks / SHMS_PAGE && !is_last)
+        uint64_t free = h->search.free_pages + h->search.free_blocks / SHMS_PAGE;
+        if (h->asked == 0)
+            length = shms_min(length, free / 8 * 7);
+        if ((length > free || length < wanted) && !is_last)
             continue;
         shms_search_run(&h->search, length);
         return true;

@@ -11,7 +11,7 @@
  *     ....AAAAAA.....BB.   the inner search empties a window of six pages outside: B moves
  *     ..........AAAAAABB   then A has moved, too
  * INVARIANTS and CRASH are those of clear.h and move.h. One operation record serves all moves.
- * LIMITS  A step takes less than a millisecond. Each level gives up after SHMS_STUCK spans. The search looks at the whole heap,
+ * LIMITS  A step takes less than a millisecond. Each level gives up after SHMS_STUCK spans that could not be emptied. The search looks at the whole heap,
  *   or at a part of it: then the other spans of a class count only so far as they lie in that part. */
 #ifndef SHMS_SEARCH_H
 #define SHMS_SEARCH_H
@@ -19,7 +19,7 @@
 #include "engine/span.h"
 #include "engine/clear.h"
 
-#define SHMS_STUCK 8u
+#define SHMS_STUCK 32u
 #define SHMS_LEVELS 3u
 
 struct shms_level {
