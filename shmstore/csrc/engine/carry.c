@@ -89,6 +89,7 @@ int shms_carry(struct shms_store *to, const struct shms_carried *c, uint32_t fre
     if (rc == SHMS_OK) {
         op.block = to->allocated;
         op.life = to->allocated_life;
+        op.capacity = to->allocated_bytes;
         op.kind = x->kind | SHMS_FLAG_MOVED;
         op.value_length = x->value_length;
         op.expiry = op.wanted = x->expiry;

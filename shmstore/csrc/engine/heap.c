@@ -152,13 +152,15 @@ void shms_heap_leave(struct shms_store *s) {
 /* ---- allocating */
 
 /* Step 1 and 2. False: the block is not free, or not in this span any more. */
-static inline bool take(struct shms_store *s, struct shms_record *record, uint64_t offset, uint64_t free_word) {
-    uint64_t life = shms_life_of(s, shms_number(s)), was = free_word;
+static inline bool take(struct shms_store *s, struct shms_record *record, uint64_t offset,
+                        const struct shms_span *span) {
+    uint64_t life = shms_life_of(s, shms_number(s)), was = span->free;
     shms_store_release(&record->life, life);    /* [record-then-owner] */
     shms_store_release(&record->block, offset); /* B2: before the exchange, which also releases it */
     if (SHMS_LIKELY(shms_cas_acq_rel(shms_word_at(s, offset), &was, life))) { /* [alloc] */
         s->allocated = offset;
         s->allocated_life = life;
+        s->allocated_bytes = span->bytes;
         shms_fence_release(); /* [block-life] pairs with the fence in shms_entry_unchanged and look */
         return true;
     }
@@ -173,7 +175,7 @@ static bool take_free(struct shms_store *s, struct shms_record *record, uint32_t
     if (SHMS_LIKELY(own->kept != 0)) {
         uint64_t offset = own->kept;
         own->kept = 0;
-        if (SHMS_LIKELY(shms_span_of(s, offset, &span) && span.kind == kind && take(s, record, offset, span.free)))
+        if (SHMS_LIKELY(shms_span_of(s, offset, &span) && span.kind == kind && take(s, record, offset, &span)))
             return true;
     }
     for (uint32_t tries = 0; tries < 2 * SHMS_SPAN_BLOCKS_MAX; tries++) {
@@ -185,7 +187,7 @@ static bool take_free(struct shms_store *s, struct shms_record *record, uint32_t
         }
         uint64_t index = own->half * 64 + (uint64_t)__builtin_ctzll(own->bits);
         own->bits &= own->bits - 1;
-        if (index < span.blocks && take(s, record, span.start + index * span.bytes, span.free))
+        if (index < span.blocks && take(s, record, span.start + index * span.bytes, &span))
             return true;
     }
     return false;
@@ -199,7 +201,7 @@ static int take_new(struct shms_store *s, struct shms_record *record, uint32_t k
         int rc = tries < NEW_TRIES ? shms_span_open(s, record, kind, pages, &span) : SHMS_FULL;
         if (rc != SHMS_OK)
             return rc;
-        taken = take(s, record, span.start, span.free);
+        taken = take(s, record, span.start, &span);
         shms_store_release(&record->page, 0); /* after the block is stated: a death in between leaves no span unknown */
     }
     if (span.blocks > 1) {
@@ -277,18 +279,22 @@ static void end_zombie(struct shms_store *s, const struct shms_span *span, uint6
         became_free(s, span, offset, false);
 }
 
-void shms_heap_end(struct shms_store *s, uint64_t offset, uint64_t life, bool keeps) {
-    struct shms_span span;
-    if (SHMS_UNLIKELY(!shms_span_of(s, offset, &span)))
-        return; /* the life has ended: a span with a block in use stays open (S1) */
+void shms_heap_end_in(struct shms_store *s, const struct shms_span *span, uint64_t offset, uint64_t life, bool keeps) {
     uint64_t was = life;
-    if (SHMS_LIKELY(shms_cas_acq_rel(shms_word_at(s, offset), &was, span.free))) {
-        became_free(s, &span, offset, keeps);
+    if (SHMS_LIKELY(shms_cas_acq_rel(shms_word_at(s, offset), &was, span->free))) {
+        became_free(s, span, offset, keeps);
         return;
     }
     if (was == (life | SHMS_WORD_PINNED))
         shms_cas_seq_cst(shms_word_at(s, offset), &was, shms_zombie_word(life));
-    end_zombie(s, &span, offset, life);
+    end_zombie(s, span, offset, life);
+}
+
+void shms_heap_end(struct shms_store *s, uint64_t offset, uint64_t life, bool keeps) {
+    struct shms_span span;
+    if (SHMS_LIKELY(
+            shms_span_of(s, offset, &span))) /* else the life has ended: a span with a block in use stays open (S1) */
+        shms_heap_end_in(s, &span, offset, life, keeps);
 }
 
 void shms_heap_end_unseen(struct shms_store *s, uint64_t offset, uint64_t life) {

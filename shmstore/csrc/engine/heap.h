@@ -48,6 +48,8 @@ int shms_heap_alloc_moved(struct shms_store *s, struct shms_record *record, uint
 /* REQUIRES: no slot refers to the block. Ends the life: the block is free, or a zombie. Nothing happens if it has ended.
  * keeps: the GIL is held, so this process may keep the block for its next allocation. */
 void shms_heap_end(struct shms_store *s, uint64_t offset, uint64_t life, bool keeps);
+/* The same, of a block in this span. REQUIRES: the life had not ended when the span was looked at. */
+void shms_heap_end_in(struct shms_store *s, const struct shms_span *span, uint64_t offset, uint64_t life, bool keeps);
 /* The same, but no hint tells that the block is free: nobody allocates it, until shms_heap_tidy. */
 void shms_heap_end_unseen(struct shms_store *s, uint64_t offset, uint64_t life);
 /* Takes the hints of the span's free blocks away. REQUIRES: the GIL. */

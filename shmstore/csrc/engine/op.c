@@ -78,6 +78,7 @@ int shms_op_reserve(struct shms_op *op, uint64_t value_length, uint32_t codec, c
         return rc;
     op->block = s->allocated;
     op->life = s->allocated_life;
+    op->capacity = s->allocated_bytes;
     fill(op, extension, extension_length);
     return SHMS_OK;
 }

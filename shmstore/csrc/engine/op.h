@@ -48,6 +48,7 @@ struct shms_op {
     int index;      /* of the record; -1 = none */
     struct shms_record *record;
     uint64_t block, life; /* allocated and not published; 0 = none */
+    uint64_t capacity;    /* of the block */
     uint8_t *value;       /* where the value goes */
     uint64_t value_length;
     uint64_t expiry;

@@ -57,7 +57,7 @@ static int insert(struct shms_op *op, uint64_t word, uint32_t *number) {
     struct shms_block *b = (struct shms_block *)(s->base + op->block);
     _Atomic uint64_t *lock = &s->buckets[op->key.home].lock;
     uint64_t bucket = op->key.home, last = shms_min(SHMS_REACH_MAX, s->bucket_count - 1);
-    shms_used_state(s, op->record, shms_heap_capacity(s, op->block), 0);
+    shms_used_state(s, op->record, op->capacity, 0);
     for (uint32_t d = 0; d <= last; d++) {
         if (!shms_bucket_use(s, bucket)) /* the page is marked before it holds an entry (I10) */
             return -2;
@@ -163,7 +163,7 @@ int shms_op_publish(struct shms_op *op, enum shms_mode mode, uint64_t expected) 
         number = x.number;
         distance = x.distance;
         shms_store_relaxed(&b->slot, number);
-        if (SHMS_UNLIKELY(!shms_entry_replace(s, op->record, &x, word, shms_heap_capacity(s, op->block))))
+        if (SHMS_UNLIKELY(!shms_entry_replace(s, op->record, &x, word, op->capacity)))
             return leave(op, SHMS_BUSY);
         op->block = 0;
         shms_policy_hit(s, number);

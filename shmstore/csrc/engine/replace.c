@@ -24,8 +24,11 @@ void shms_used_count(struct shms_store *s, struct shms_record *record) {
 bool shms_entry_replace(struct shms_store *s, struct shms_record *record, const struct shms_entry *x, uint64_t word,
                         uint64_t new_bytes) {
     uint64_t offset = SHMS_SLOT_BLOCK(x->word), was = x->word;
+    struct shms_span span;
+    bool known =
+        SHMS_LIKELY(shms_span_of(s, offset, &span)); /* else the segment is damaged, and the block is nobody's */
     bool leaves = word == 0 && SHMS_UNLIKELY(shms_evicts(s));
-    shms_used_state(s, record, new_bytes, shms_heap_capacity(s, offset));
+    shms_used_state(s, record, new_bytes, known ? span.bytes : 0);
     shms_store_release(&record->other, x->life);
     shms_store_release(&record->old, offset); /* B2: before the slot; the exchange also releases it */
     uint64_t slot = leaves ? shms_slot_number(s, x->slot) : 0;
@@ -33,7 +36,8 @@ bool shms_entry_replace(struct shms_store *s, struct shms_record *record, const 
     bool done = shms_cas_acq_rel(x->slot, &was, word);      /* [publish] */
     if (SHMS_LIKELY(done)) {
         shms_used_count(s, record);
-        shms_heap_end(s, offset, x->life, true);
+        if (known)
+            shms_heap_end_in(s, &span, offset, x->life, true);
         if (leaves)
             shms_policy_left(s, hint);
     } else if (leaves)

@@ -78,8 +78,9 @@ struct shms_store {
     _Atomic uint32_t records_busy;
     struct shms_own_pin own_pins[SHMS_PINS_MAX];
     _Atomic uint32_t pins_used;
-    uint64_t allocated, allocated_life; /* the last block: never read back from the segment (heap.c) */
-    uint64_t next_number, numbers_end;  /* numbers that this process took and has not used (number of a life, life.h) */
+    /* the last block, and its capacity: never read back from the segment (heap.c) */
+    uint64_t allocated, allocated_life, allocated_bytes;
+    uint64_t next_number, numbers_end; /* numbers that this process took and has not used (number of a life, life.h) */
     struct shms_own_span own[SHMS_CLASSES];
     uint64_t run_cursor, look_cursor;   /* where this process looks for free pages, and for spans, next */
     uint64_t closed_seen, pages_missed; /* no run of so many free pages was found, as long as no span has been closed */
