@@ -86,7 +86,8 @@ static uint64_t evict_small(struct shms_store *s, struct shms_record *record, en
         for (looked = 0; looked < ENTRIES_MAX && (slot = next_of(s, SHMS_SHARE_SMALL, &hints)) != UINT64_MAX;
              looked++) {
             uint8_t hint = shms_load_relaxed(&s->hints[slot]);
-            if (!(hint & SHMS_HINT_USED) || (hint & SHMS_HINT_MAIN) || (round == 0 && shms_policy_age(s, hint) < SHMS_POLICY_YOUNG))
+            if (!(hint & SHMS_HINT_USED) || (hint & SHMS_HINT_MAIN) ||
+                (round == 0 && shms_policy_age(s, hint) < SHMS_POLICY_YOUNG))
                 continue;
             if (hint & SHMS_HINT_FREQUENCY) {
                 struct shms_shares n = shms_policy_shares(s);
