@@ -193,18 +193,6 @@ int64_t shms_get_clients(int64_t handle, uint32_t *from, struct shms_client_info
     return count;
 }
 
-int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
-                   uint8_t *buffer, uint64_t capacity, uint64_t *filled) {
-    struct shms_handle *h;
-    int rc = usable(handle, &h);
-    *filled = 0;
-    struct shms_walk walk = {*cursor, UINT64_MAX, prefix, prefix_length, kind, UINT32_MAX};
-    if (rc == SHMS_OK)
-        rc = shms_walk(h->s, &walk, buffer, capacity, filled);
-    *cursor = walk.cursor;
-    return rc;
-}
-
 int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
                        uint64_t *filled) {
     struct shms_handle *h;

@@ -25,17 +25,8 @@ struct shms_client_info {
     char program[32]; /* empty: unknown, or a process of another pid namespace */
 };
 
-/* Opening in two steps, because only the second keeps the GIL. The first returns NULL and a status, or an object that
- * shms_adopt turns into a handle > 0, or a status. */
-void *shms_w_open(const struct shms_open_request *request, struct shms_open_result *result, int *status);
-int64_t shms_adopt(void *opened);
 /* ttl: of entries for which a call names none, 0 = never expires; codec: enum shms_codec. */
 int shms_configure(int64_t handle, uint64_t timeout, uint64_t ttl, uint32_t codec);
-/* No further call gets in. The last call in progress detaches. */
-void shms_close(int64_t handle);
-/* When the process ends: gives up the client slot, if no call is in progress. The handle stays usable for threads that
- * do not know of it: their next call claims another slot. */
-void shms_leave(int64_t handle);
 int shms_w_destroy(int64_t handle);
 /* After SHMS_SYSTEM from shms_w_destroy: the error number, and the name of the call that failed. */
 int shms_refused(int64_t handle, char *call, uint32_t size);
@@ -49,10 +40,7 @@ void shms_give_up_hints(int64_t handle);
 /* Fills up to `room` clients, from the slot *from on, and moves *from. Returns how many, or a status. Less than room: there
  * are no more. Asking whether one is alive takes some system calls. */
 int64_t shms_get_clients(int64_t handle, uint32_t *from, struct shms_client_info *clients, uint32_t room);
-/* kind: 0 str keys, 8 bytes keys, 0xffffffff all. */
-int shms_next_keys(int64_t handle, uint64_t *cursor, const char *prefix, uint32_t prefix_length, uint32_t kind,
-                   uint8_t *buffer, uint64_t capacity, uint64_t *filled);
-/* Like shms_next_keys, for all keys in the slots before `end`, each with version and expiry (walk.h). */
+/* Fills the buffer with the next keys of all in the slots before `end`, each with version and expiry (walk.h). */
 int shms_next_versions(int64_t handle, uint64_t *cursor, uint64_t end, uint8_t *buffer, uint64_t capacity,
                        uint64_t *filled);
 /* SHMS_OK, or SHMS_CORRUPT with the broken invariant in `what`. */
@@ -99,8 +87,6 @@ int shms_announce(int64_t handle, const char *key, uint32_t length, uint32_t kin
                   struct shms_announced *answer);
 /* Keeps those of the buckets whose count is another one: how many. -1: the handle is unusable. */
 int64_t shms_moved(int64_t handle, uint32_t *buckets, const uint32_t *counts, uint32_t count);
-/* Ends a view, also one of a handle that has been closed meanwhile. */
-void shms_view_end(int64_t handle, uint32_t pin, uint64_t owner);
 /* The client that held the lock for which an operation last waited in vain. 0: none is known. 2: it has left since, and
  * only its process id is told. 1: it is still there. */
 uint32_t shms_lock_holder(int64_t handle, struct shms_client_info *holder);

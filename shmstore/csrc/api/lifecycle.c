@@ -6,7 +6,7 @@
 
 /* Releases the GIL, so it cannot change the table of handles (H1). shms_adopt, which keeps the GIL, makes a handle of the
  * attachment. */
-void *shms_w_open(const struct shms_open_request *request, struct shms_open_result *result, int *status) {
+void *shms_open_begin(const struct shms_open_request *request, struct shms_open_result *result, int *status) {
     struct shms_store *s = calloc(1, sizeof *s);
     *status = SHMS_NO_MEMORY;
     if (!s || !shms_attachments_add(s)) { /* from here on a forked child gives up the liveness mark */

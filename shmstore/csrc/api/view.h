@@ -19,5 +19,7 @@ struct shms_view {
 /* Pins the bytes of a value that is bytes (codec raw, or one msgpack bin). SHMS_OK; SHMS_MISS; SHMS_BUSY; SHMS_UNMET:
  * it is of another type; SHMS_READ_ONLY; SHMS_FULL: all pins of this client are in use. */
 int shms_view_begin(struct shms_handle *h, const struct shms_key *k, struct shms_view *view);
+/* Ends a view, also one of a handle that has been closed meanwhile. */
+void shms_view_end(int64_t handle, uint32_t pin, uint64_t owner);
 
 #endif

@@ -53,8 +53,8 @@ int32_t shms_w_posix_fallocate(int32_t fd, int64_t offset, int64_t length) {
     return -posix_fallocate(fd, offset, length); /* returns the error number and does not set errno */
 }
 
-void *shms_w_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t flags, int32_t fd, int64_t offset,
-                        int32_t *ret_error) {
+void *shms_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t flags, int32_t fd, int64_t offset,
+                      int32_t *ret_error) {
     void *address = mmap((void *)(uintptr_t)addr, length, prot, flags, fd, offset);
     if (address == MAP_FAILED) {
         *ret_error = -errno;
@@ -72,4 +72,4 @@ uint64_t shms_posix_getrlimit(int32_t resource) {
     return getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
 }
 
-int32_t shms_w_posix_munmap(void *addr, uint64_t length) { return status(munmap(addr, length)); }
+int32_t shms_posix_munmap(void *addr, uint64_t length) { return status(munmap(addr, length)); }

@@ -3,8 +3,6 @@
  * Every int32_t result is >= 0, or -errno. Calls that may take long, because they touch many pages, are named shms_w_*.
  */
 
-/* The descriptor has FD_CLOEXEC set. */
-int32_t shms_posix_shm_open(const char *name, int32_t oflag, uint32_t mode);
 int32_t shms_posix_shm_unlink(const char *name);
 
 int32_t shms_w_posix_ftruncate(int32_t fd, int64_t length);
@@ -12,8 +10,3 @@ int32_t shms_w_posix_fallocate(int32_t fd, int64_t offset, int64_t length);
 
 /* The soft limit; UINT64_MAX: none. (Python's resource module is a file; importing it needs a free descriptor.) */
 uint64_t shms_posix_getrlimit(int32_t resource);
-
-/* NULL on failure, with -errno in *ret_error. With an addr of 0 the kernel chooses the address. */
-void *shms_w_posix_mmap(uint64_t addr, uint64_t length, int32_t prot, int32_t flags, int32_t fd, int64_t offset,
-                        int32_t *ret_error);
-int32_t shms_w_posix_munmap(void *addr, uint64_t length);

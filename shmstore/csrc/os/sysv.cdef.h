@@ -43,10 +43,6 @@ int64_t shms_sysv_ftok(const char *pathname, int32_t proj_id);
 
 int32_t shms_sysv_shmget(int32_t key, uint64_t size, int32_t shmflg);
 
-/* NULL on failure, with -errno in *ret_error. With a shmaddr of 0 the kernel chooses the address. */
-void *shms_sysv_shmat(int32_t shmid, uint64_t shmaddr, int32_t shmflg, int32_t *ret_error);
-int32_t shms_sysv_shmdt(const void *shmaddr);
-
 int32_t shms_sysv_ipc_stat(int32_t shmid, struct shms_sysv_stat *ret);
 int32_t shms_sysv_ipc_set(int32_t shmid, uint32_t uid, uint32_t gid, uint32_t mode);
 int32_t shms_sysv_ipc_rmid(int32_t shmid);

@@ -18,7 +18,7 @@ static int detach(struct shms_memory *m) { return shms_sysv_shmdt(m->owned.mappi
 
 static int unmap(struct shms_memory *m) {
     int code;
-    Py_BEGIN_ALLOW_THREADS code = shms_w_posix_munmap(m->owned.mapping.start, m->owned.mapping.length);
+    Py_BEGIN_ALLOW_THREADS code = shms_posix_munmap(m->owned.mapping.start, m->owned.mapping.length);
     Py_END_ALLOW_THREADS return code;
 }
 
@@ -87,7 +87,7 @@ PyObject *shms_map_memory(PyObject *module, PyObject *args) {
     void *start = NULL;
     if (!m)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS start = shms_w_posix_mmap(address, length, prot, flags, fd, offset, &code);
+    Py_BEGIN_ALLOW_THREADS start = shms_posix_mmap(address, length, prot, flags, fd, offset, &code);
     Py_END_ALLOW_THREADS return start ? own(m, start, length, readonly, unmap) : failed(m, "mmap", code);
 }
 

@@ -23,7 +23,7 @@ PyObject *shms_open_store(PyObject *self, PyObject *args) {
         asked->follows_number = h->s->number;
         asked->follows_owner = h->s->owner;
     }
-    Py_BEGIN_ALLOW_THREADS opened = shms_w_open((void *)(uintptr_t)request, (void *)(uintptr_t)result, &status);
+    Py_BEGIN_ALLOW_THREADS opened = shms_open_begin((void *)(uintptr_t)request, (void *)(uintptr_t)result, &status);
     Py_END_ALLOW_THREADS int64_t handle = opened ? shms_adopt(opened) : status;
     if (handle < 0)
         return PyLong_FromLongLong(handle);

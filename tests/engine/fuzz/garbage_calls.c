@@ -226,7 +226,9 @@ void look_at_everything(uint32_t i) {
     MUST(n >= 0 ? (uint64_t)n <= s->bucket_count * SHMS_BUCKET_SLOTS : may_be((int)n, "dcp"));
     for (uint64_t rounds = 0; cursor != UINT64_MAX; rounds++) {
         uint64_t before = cursor;
-        int rc = shms_next_keys(number, &cursor, "k", 1, i % 2 ? 0 : SHMS_WALK_ALL, names, sizeof names, &filled);
+        struct shms_walk keys = {cursor, UINT64_MAX, "k", 1, i % 2 ? 0 : SHMS_WALK_ALL, UINT32_MAX};
+        int rc = shms_walk(h->s, &keys, names, sizeof names, &filled);
+        cursor = keys.cursor;
         MAY_BE(rc, "odcsp");
         MUST(filled <= sizeof names);
         if (rc != SHMS_OK)

@@ -28,6 +28,7 @@ static void inside(const void *from, uint64_t bytes) {
 uint64_t shms_os_now(void) { return pass(1000); }
 uint64_t shms_os_now_coarse(void) { return pass(1000); }
 uint64_t shms_os_realtime(void) { return pass(1000); }
+uint32_t shms_os_seconds(void) { return (uint32_t)(pass(1000) / 1000000000); }
 int64_t shms_os_time_offset(void) { return 0; }
 void shms_os_after_fork(void) {}
 

@@ -26,7 +26,7 @@ static int64_t open_handle(bool there, bool shares) {
     int status;
     wish.shares = shares;
     wish.key += there ? 0 : 1; /* nobody's: the way on which the list is left again */
-    void *o = shms_w_open(&wish, &found, &status);
+    void *o = shms_open_begin(&wish, &found, &status);
     if (!there) {
         EXPECT(o == NULL && status == SHMS_NOT_FOUND);
         refused++;

@@ -11,8 +11,8 @@ int main(int argc, char **argv) {
     int status;
     char what[200];
     wish.shares = 1;
-    int64_t handle = shms_adopt(shms_w_open(&wish, &found, &status));
-    int64_t other = shms_adopt(shms_w_open(&wish, &found, &status));
+    int64_t handle = shms_adopt(shms_open_begin(&wish, &found, &status));
+    int64_t other = shms_adopt(shms_open_begin(&wish, &found, &status));
     struct shms_handle *inside = shms_handle_enter(other);
     EXPECT(inside && inside->s->me && inside->s == shms_handle_get(handle)->s);
     struct shms_client *place = inside->s->me;

@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
     struct shms_open_request wish = wish_for(0, ATTACH);
     struct shms_open_result found;
     int status;
-    int64_t handle = shms_adopt(shms_w_open(&wish, &found, &status));
+    int64_t handle = shms_adopt(shms_open_begin(&wish, &found, &status));
     struct shms_store *s = shms_handle_enter(handle)->s;
     take(s, EACH / 2 + 5); /* in the midst of a range */
     for (uint32_t i = 0; i < PROCESSES; i++) {

@@ -88,11 +88,11 @@ def use_what_is_closed(store: Any, _: Any) -> None:
                  lambda: store.wait("k1", timeout=0.001), lambda: store.get("k1"), lambda: store.view("raw"), lambda: store.put("k1", 1)):  # fmt: skip
         fails(call)
     handle, numbers, buffer = 1 << 40, ffi.new("uint64_t[2]"), ffi.new("uint8_t[64]")
-    lib.shms_close(handle)
+    store.close()
     lib.shms_configure(handle, 0, 0, 0)
     lib.shms_get_info(handle, ffi.new("struct shms_info *"))
     lib.shms_get_clients(handle, ffi.new("uint32_t *"), ffi.new("struct shms_client_info[]", 16), 16)
-    lib.shms_next_keys(handle, numbers, b"", 0, 0, buffer, 64, numbers + 1)
+    lib.shms_next_versions(handle, numbers, 2**64 - 1, buffer, 64, numbers + 1)
     lib.shms_w_check(handle, ffi.cast("char *", buffer), 64)
     lib.shms_repair_some(handle, ffi.new("struct shms_repair *"))
     lib.shms_w_destroy(handle)

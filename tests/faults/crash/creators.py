@@ -12,7 +12,8 @@ from processes import Processes
 from snapshot import Snapshot
 from sweep import Choice, Result, act
 
-from shmstore._core import ffi, lib
+from shmstore._core import lib
+from shmstore.sysv import SHM_RDONLY, shmat
 
 
 def _creation_words(key: str) -> tuple[int, int] | None:
@@ -20,10 +21,8 @@ def _creation_words(key: str) -> tuple[int, int] | None:
     segment = lib.shms_sysv_shmget(lib.shms_key_of_name(key.encode(), len(key)), 0, 0)
     if segment < 0:
         return None
-    error = ffi.new("int32_t *")
-    address = lib.shms_sysv_shmat(segment, 0, 0, error)
-    magic, state = struct.unpack("<QQ", ffi.buffer(address, 16))
-    lib.shms_sysv_shmdt(address)
+    with shmat(segment, None, SHM_RDONLY) as memory:
+        magic, state = struct.unpack("<QQ", memory[:16])
     return magic, state >> 44 & 0xF
 
 

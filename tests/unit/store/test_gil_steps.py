@@ -77,14 +77,6 @@ def test_a_walk_looks_at_a_bounded_number_of_slots(full):
             slots.append(walk.cursor - before)
             before = walk.cursor
     assert max(slots) <= SLOTS and len(slots) > ENTRIES // KEYS
-    cursor, filled = ffi.new("uint64_t *"), ffi.new("uint64_t *")
-    buffer, steps = ffi.new("uint8_t[]", 1 << 16), 0
-    while cursor[0] != END:
-        before = cursor[0]
-        assert lib.shms_next_keys(full._handle, cursor, b"none", 4, 0, buffer, 1 << 16, filled) == lib.SHMS_OK
-        assert filled[0] == 0 and (cursor[0] == END or cursor[0] - before <= SLOTS)
-        steps += 1
-    assert steps > 100_000 // SLOTS
 
 
 def test_a_repair_looks_at_a_bounded_number_of_buckets(full):
