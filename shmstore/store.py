@@ -655,7 +655,7 @@ class Store(StoreCalls, MutableMapping["str | bytes", _V]):
 
         The object that `with` returns has a *token*, a fencing token: a number that is greater than those of all former holders.
 
-        Cost: about 5 us to acquire and release. Waiting costs some microseconds ten times a second.
+        Cost: about 5 us to acquire and release. Waiting costs nothing while nothing happens.
 
         >>> with store.lock("nightly-job", timeout=0) as held:
         ...     if held:

@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     Duration: TypeAlias = int | float | Decimal | Fraction | timedelta
     Moment: TypeAlias = int | float | Decimal | Fraction | datetime
 
-__all__ = ["FOREVER", "LONGEST", "check_ttl", "seconds", "seconds_until", "timeout_ns", "ttl_ns"]
+__all__ = ["FOREVER", "LONGEST", "LONGEST_SLICE", "check_ttl", "seconds", "seconds_until", "timeout_ns", "ttl_ns"]
 
 LONGEST = 3_000_000_000  # seconds, 95 years: nanoseconds since boot stay within 63 bits
 FOREVER = 2**62  # nanoseconds: a timeout of None
+LONGEST_SLICE = 60 * 10**9  # nanoseconds of one sleep: after it, a waiter looks at what nobody has told it
 
 _SECOND = 10**9
 _FAR = 10**12  # seconds since the epoch, in 31,700 years

@@ -4,8 +4,10 @@ The value of a lease is the owner, as the engine names a client, and a number th
 A lease is taken by adding the entry, released by deleting it, and taken over by cas, once the owner has left or is proved
 dead. So a kill at any instruction leaves a free lease, or one that any process may take over.
 
-Waiters sleep on the entry, as wait() does. The death of the owner wakes no thread, so threads check whether it is alive: after
-5 ms, then less often, down to ten times a second. A check takes some microseconds. The kernel tells event loops (listening.py).
+Waiters sleep on the entry, as wait() does. The kernel tells them when the owner's process ends: event loops by a descriptor
+(listening.py), and threads by a thread of C code (csrc/api/deaths.c). An owner that leaves wakes them itself. An owner that calls
+exec does neither. So threads also look at the owner: after a second, then after twice as long each time, and once a minute at
+last. Where the kernel cannot tell of a death, they look after 5 ms, then less often, down to ten times a second.
 
 The steps of a caller that waits are written once, as a generator. It yields a Busy to wait for, COMPUTE where the caller's
 function is to run, and at the end a Result. ``run`` drives it for threads, and ``arun`` for coroutines.
@@ -18,8 +20,10 @@ from itertools import count
 from time import time_ns
 
 from shmstore import errors
+from shmstore._base.calls import through
+from shmstore._base.durations import LONGEST_SLICE
 from shmstore._base.foreign import is_foreign
-from shmstore._core import lib
+from shmstore._core import ffi, lib
 from shmstore._store.green import hub_ear, wait_in_hub
 from shmstore._store.keys import KeptKey
 from shmstore._store.listening import wait_in_loop
@@ -38,8 +42,12 @@ __all__ = ["COMPUTE", "Busy", "Held", "Result", "arun", "attempt", "owner_of", "
 RAW, ADD, CAS = lib.SHMS_CODEC_RAW, 1, 3  # the codec, and modes of _put_if_
 COMPUTE = None
 OWNER = 16  # bytes
-_FIRST_NAP, _LONGEST_NAP = 5_000_000, 100_000_000  # ns between two looks at the owner
-_CLOSELY = 10  # each so many looks, by all means; the others by the process id alone
+_BRIEF = 5_000_000  # ns: most locks are released within this, so nothing is prepared for a longer wait
+# ns between two looks at the owner: if its death is told, and if it is not
+_TOLD, _LONGEST_TOLD = 1_000_000_000, LONGEST_SLICE
+_UNTOLD, _LONGEST_UNTOLD = 10_000_000, 100_000_000
+_CLOSELY = 10  # of the latter, each so many by all means; the others by the process id alone
+_OWNERS_MAX = 64  # csrc/engine/wait.h: SHMS_OWNERS_MAX
 _numbers = count(1)
 
 
@@ -166,14 +174,38 @@ def await_change(store: Store[Any], busy: Busy, left: int) -> None:
     if ear is not None:
         wait_in_hub(ear, store, busy.key, busy.version, left, busy.owners)
         return
-    end, nap, looks = lib.shms_now() + left, _FIRST_NAP, 0
-    while left > 0 and not store._wait_slice(busy.key, busy.version, min(nap, left)):
+    owners = {*busy.owners}
+    names = b"".join(owners) if len(owners) <= _OWNERS_MAX else b""
+    end = lib.shms_now() + left
+    if store._wait_slice(busy.key, busy.version, min(_BRIEF, left), lib.shms_pokes_now(), names):
+        return
+    watches = ffi.new("uint32_t[]", _OWNERS_MAX)  # C writes it: no exception of a signal handler comes in between
+    try:
+        _await_told(store, busy, owners, names, end, watches)
+    finally:
+        through(_unwatch, watches)
+
+
+def _await_told(store: Store[Any], busy: Busy, owners: set[bytes], names: bytes, end: int, watches: Any) -> None:
+    for number, owner in enumerate(owners if names else ()):
+        lib.shms_watch(store._handle, owner, len(owner), watches + number)
+    is_told = bool(names) and all(watches[0 : len(owners)])
+    nap, longest = (_TOLD, _LONGEST_TOLD) if is_told else (_UNTOLD, _LONGEST_UNTOLD)
+    looks = 0
+    while True:
+        pokes = lib.shms_pokes_now()  # before the look at the owners: a death after it is told
         looks += 1
-        closely = looks % _CLOSELY == 0
-        if any([store._is_gone(owner, closely) for owner in busy.owners]):
+        if any([store._is_gone(owner, is_told or looks % _CLOSELY == 0) for owner in owners]):
             return
-        nap = min(2 * nap, _LONGEST_NAP)
         left = end - lib.shms_now()
+        if left <= 0 or store._wait_slice(busy.key, busy.version, min(nap, left), pokes, names):
+            return
+        nap = min(2 * nap, longest)
+
+
+def _unwatch(watches: Any) -> None:
+    for number in range(_OWNERS_MAX):
+        lib.shms_unwatch(watches + number)
 
 
 def _advance(steps: Steps, answer: Any = None) -> Any:

@@ -81,13 +81,14 @@ class Waiter:
 class _Listening:
     """What waits in a loop for keys of one handle."""
 
-    __slots__ = ("counts", "handle", "places", "rings")
+    __slots__ = ("counts", "handle", "places", "rings", "tagged")
 
     def __init__(self, handle: int) -> None:
         self.handle = handle
         self.rings = ffi.new("uint32_t *")
         self.places: dict[int, dict[Waiter, None]] = {}  # by bucket
         self.counts: dict[int, int] = {}  # of these buckets, as they were at a look that all their waiters had
+        self.tagged: dict[Waiter, None] = {}  # whose entry an eviction may end, which moves no count
 
 
 class _Owner:
@@ -192,6 +193,7 @@ class Ear:
         listening, bucket = waiter.listening, waiter.bucket
         if listening is None:
             return
+        listening.tagged.pop(waiter, None)
         others = listening.places.get(bucket, {})
         others.pop(waiter, None)
         if not others:
@@ -242,6 +244,10 @@ class Ear:
             if waiter.expiry is not None:
                 waiter.expiry.cancel()
             waiter.expiry = self._call_later(min(answer.left / 1e9 + 1e-4, _DAY), self._look, waiter)
+        if answer.tagged:
+            waiter.listening.tagged[waiter] = None
+        else:
+            waiter.listening.tagged.pop(waiter, None)
         self._note(waiter.listening, waiter.bucket, answer.count)
         return lib.SHMS_AGAIN
 
@@ -265,6 +271,7 @@ class Ear:
                 count = lib.shms_heard(listening.handle, listening.rings, self._buckets)
                 if count < 0:
                     self._look_at_moved(listening)
+                    self._look_for_leavers(listening.handle)
                 for bucket in list(self._buckets[0 : max(count, 0)]):
                     self._look_in(listening, bucket)
             if monotonic() - self.looked > _EVERYTHING:
@@ -300,8 +307,16 @@ class Ear:
             changed = list(buckets[0:moved])
         for bucket in changed:
             self._look_in(listening, bucket)
+        for waiter in list(listening.tagged):
+            self._look(waiter)
 
     # ---- owners
+
+    def _look_for_leavers(self, handle: int) -> None:
+        """Owners that have left, or that were found dead. It costs no system call for one of this pid namespace."""
+        for place, owner in list(self.owners.items()):
+            if place[0] == handle and any([w.store._is_gone(place[1], False) for w in list(owner.waiters)[:1]]):
+                self._owner_gone(place)
 
     def _watch_owners(self, waiter: Waiter) -> None:
         store = waiter.store

@@ -1,8 +1,12 @@
-"""Waiting for a key to change: asleep on a futex, without the GIL."""
+"""Waiting for a key to change: asleep on a futex, without the GIL.
+
+Whatever ends a wait wakes the sleeper, with few exceptions (csrc/engine/wait.c, docs/design.md). For these, a sleep ends after a
+tenth of a second, the next one after twice that time, and so on, up to a minute.
+"""
 
 from __future__ import annotations
 
-from shmstore._base.durations import seconds, timeout_ns
+from shmstore._base.durations import LONGEST_SLICE, seconds, timeout_ns
 from shmstore._core import ffi, lib
 from shmstore._store.control import revalidate
 from shmstore._store.failures import no_version
@@ -17,8 +21,8 @@ if TYPE_CHECKING:
     from shmstore._base.durations import Duration
     from shmstore.store import Store
 
-# ns: between two looks at what no process announces: a removal by the kernel, a close in another thread. A signal interrupts.
-_SLICE, _LONGEST_SLICE = 100_000_000, 1_000_000_000
+# ns: the first sleep, and the longest one of a handle that nobody can wake (csrc/engine/wait.c). Each is twice the one before.
+_SLICE, _LONGEST_UNTOLD = 100_000_000, 1_000_000_000
 _SPINNING_SLICE = 20_000_000  # nothing wakes a process that spins
 
 
@@ -42,7 +46,7 @@ def wait(
     spinning = max(0, timeout_ns(spin, "spin") - passed)
     end = lib.shms_now() + left
     version = ffi.new("uint64_t *")
-    long = _SLICE
+    long, longest = _SLICE, _LONGEST_UNTOLD if store._options.readonly else LONGEST_SLICE
     while True:
         status = lib.shms_usable(store._handle)  # also makes a forked child a client, with the lock held
         if status:
@@ -50,7 +54,7 @@ def wait(
             continue
         raw, kind = store._raw_key(key)  # of a namespace it depends on the store, which a cache may have opened anew
         nap = max(1, min(_SPINNING_SLICE if spinning else long, left))
-        long = min(2 * long, _LONGEST_SLICE)
+        long = min(2 * long, longest)
         status = lib.shms_w_wait(
             store._handle, raw, len(raw), kind, after is not None, after or 0, nap, min(spinning, nap), version
         )

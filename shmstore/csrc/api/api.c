@@ -15,6 +15,7 @@
 #include "engine/recover.h"
 #include "engine/lock.h"
 #include "engine/repair.h"
+#include "engine/sleepers.h"
 #include "engine/wait.h"
 #include "engine/walk.h"
 
@@ -294,13 +295,14 @@ int shms_expire_due(int64_t handle, uint64_t *page, uint64_t *gone) {
 int shms_w_wait(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
                 uint64_t nanoseconds, uint64_t spin, uint64_t *version) {
     struct shms_handle *h;
+    struct shms_also also = {shms_pokes(), 0, NULL}; /* before the handle is found open */
     int rc = enter(handle, &h);
     if (rc != SHMS_OK)
         return rc;
     struct shms_key k;
     shms_key_init(h->s, &k, key, length, kind);
     shms_fetch_add_acq_rel(&h->s->calls_without_gil, 1);
-    rc = shms_wait(h->s, &k, has_after, after, shms_os_now(), nanoseconds, spin, version);
+    rc = shms_wait(h->s, &k, has_after, after, shms_os_now(), nanoseconds, spin, &also, version);
     shms_fetch_add_acq_rel(&h->s->calls_without_gil, (uint32_t)-1);
     if (rc == SHMS_AGAIN && shms_handle_closing(h))
         rc = SHMS_CLOSED;

@@ -80,11 +80,16 @@ int shms_heard(int64_t handle, uint32_t *rings, uint32_t *buckets);
 struct shms_announced {
     uint64_t version, left; /* left: look again after so many ns; 0: not without being told */
     uint32_t bucket, count;
+    uint32_t tagged; /* an eviction may end it: then anything may have changed */
 };
 /* One look. SHMS_OK: the version. SHMS_AGAIN: the next change of the bucket is told. Otherwise what makes the handle
  * unusable. */
 int shms_announce(int64_t handle, const char *key, uint32_t length, uint32_t kind, uint32_t has_after, uint64_t after,
                   struct shms_announced *answer);
+/* Threads that wait for the death of an owner (deaths.h): *watch was 0; it stays 0 if nobody can tell of it. */
+uint32_t shms_pokes_now(void);
+void shms_watch(int64_t handle, const char *owner, uint32_t length, uint32_t *watch);
+void shms_unwatch(uint32_t *watch);
 /* Keeps those of the buckets whose count is another one: how many. -1: the handle is unusable. */
 int64_t shms_moved(int64_t handle, uint32_t *buckets, const uint32_t *counts, uint32_t count);
 /* The client that held the lock for which an operation last waited in vain. 0: none is known. 2: it has left since, and

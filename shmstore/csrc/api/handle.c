@@ -3,9 +3,11 @@
 
 #include <stdlib.h>
 
+#include "api/deaths.h"
 #include "api/listen.h"
 #include "engine/freeze.h"
 #include "engine/recover.h"
+#include "engine/sleepers.h"
 #include "segment/memory.h"
 
 struct shms_handle *shms_handles[SHMS_HANDLES_MAX];
@@ -72,6 +74,8 @@ struct shms_handle *shms_handle_of_view(int64_t handle) {
  * exist, so their views are. */
 static void forget_parents_calls(void) {
     shms_listen_forked();
+    shms_deaths_forked();
+    shms_sleepers_forked();
     for (uint32_t i = 0; i < high; i++)
         if (shms_handles[i]) {
             uint64_t w = shms_load_relaxed(&shms_handles[i]->word);
@@ -215,8 +219,10 @@ void shms_handle_close(struct shms_handle *h) {
     while (!shms_cas_acq_rel(&h->word, &w, w | SHMS_HANDLE_CLOSING))
         ;
     shms_listen_ended((int64_t)(w >> 32 << 16 | h->index));
-    if (w & (SHMS_HANDLE_CLOSING - 1))
+    if (w & (SHMS_HANDLE_CLOSING - 1)) {
+        shms_poke(); /* some may sleep in calls of this handle */
         return;
+    }
     struct shms_store *shared = h->epoch != SHMS_FIRST_EPOCH && h->epoch == shms_fork_epoch ? h->s : NULL;
     detach(h);
     if (shared)

@@ -1,8 +1,10 @@
-/* hear.c: what an event loop calls that waits for many keys, as cffi binds it. shmstore/_store/listening.py is the loop's
+/* hear.c: what an event loop calls that waits for many keys, and what a thread calls that waits for a death, as cffi binds it. shmstore/_store/listening.py is the loop's
  * side. */
 #include "api/api.h"
 #include "api/handle.h"
+#include "api/deaths.h"
 #include "api/listen.h"
+#include "engine/sleepers.h"
 #include "engine/wait.h"
 
 static int usable(int64_t handle, struct shms_handle **h) {
@@ -42,7 +44,27 @@ int shms_announce(int64_t handle, const char *key, uint32_t length, uint32_t kin
         return rc;
     shms_key_init(h->s, &k, key, length, kind);
     answer->bucket = (uint32_t)k.home;
-    return shms_wait_announce(h->s, &k, has_after != 0, after, &answer->version, &answer->count, &answer->left);
+    bool tagged = false;
+    rc = shms_wait_announce(h->s, &k, has_after != 0, after, &answer->version, &answer->count, &answer->left, &tagged);
+    answer->tagged = tagged;
+    return rc;
+}
+
+uint32_t shms_pokes_now(void) { return shms_pokes(); }
+
+void shms_watch(int64_t handle, const char *owner, uint32_t length, uint32_t *watch) {
+    struct shms_handle *h;
+    struct shms_lock_owner o;
+    if (length != sizeof o || usable(handle, &h) != SHMS_OK)
+        return;
+    memcpy(&o, owner, sizeof o);
+    *watch = shms_deaths_watch(h->s, o);
+}
+
+void shms_unwatch(uint32_t *watch) {
+    if (*watch)
+        shms_deaths_unwatch(*watch);
+    *watch = 0;
 }
 
 int64_t shms_moved(int64_t handle, uint32_t *buckets, const uint32_t *counts, uint32_t count) {

@@ -388,7 +388,9 @@ struct shms_header {
     _Atomic uint64_t namespaces; /* [any] counters given to namespaces */
     _Atomic uint64_t outdated;   /* [any] hint: how often a counter was moved on */
     _Atomic uint64_t swept;      /* [any] hint: what was outdated by so many moves has been swept */
-    uint64_t reserved_generations[5];
+    _Atomic uint32_t evictions;  /* [any] by compare-and-swap: 31..1 how often, 0 somebody sleeps on this word */
+    uint32_t reserved_evictions;
+    uint64_t reserved_generations[4];
 };
 #define SHMS_HAS_EXPIRY 1ull
 #define SHMS_HAS_GENERATIONS 2ull

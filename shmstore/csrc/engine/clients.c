@@ -4,6 +4,7 @@
 #include "engine/heap.h"
 #include "engine/pin.h"
 #include "engine/policy.h"
+#include "engine/sleepers.h"
 #include "segment/attachments.h"
 #include "segment/memory.h"
 
@@ -109,6 +110,7 @@ bool shms_client_adopt(struct shms_store *s, uint32_t number, uint64_t owner) {
     shms_os_identity(&s->identity);
     shms_store_relaxed(&c->liveness, s->memory->mark_alive(s, number, SHMS_OWNER_GENERATION(owner)));
     own(s, number - 1, owner);
+    s->is_named = true; /* for all that this attachment knows */
     return true;
 }
 
@@ -122,6 +124,9 @@ void shms_client_leave(struct shms_store *s) {
     shms_store_relaxed(&s->me->attached, shms_os_realtime());
     uint64_t w = s->owner;
     shms_cas_acq_rel(&s->me->owner, &w, SHMS_OWNER_WITH_STATE(w, SHMS_CLIENT_FREE));
+    if (s->is_named) /* others may wait for it to release a lock */
+        shms_wake_everybody(s);
+    s->is_named = false;
     s->memory->unmark(s);
     s->me = NULL;
     s->number = 0;

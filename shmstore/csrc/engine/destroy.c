@@ -8,19 +8,9 @@
 #include <errno.h>
 
 #include "engine/freeze.h"
-#include "engine/lock.h"
 #include "segment/memory.h"
 #include "engine/open.h"
-
-void shms_wake_everybody(struct shms_store *s) {
-    for (uint64_t page = 0; (page = shms_next_page_in_use(s, page)) < s->table_pages; page++) {
-        uint64_t last = shms_min((page + 1) * SHMS_PAGE_BUCKETS, s->bucket_count);
-        for (uint64_t b = page * SHMS_PAGE_BUCKETS; b < last; b++)
-            if (shms_load_relaxed(&s->buckets[b].lock) & SHMS_LOCK_WAITERS)
-                shms_wake(s, &s->buckets[b].lock);
-    }
-    shms_bell_ring_all(s);
-}
+#include "engine/sleepers.h"
 
 /* False: it is superseded. */
 static bool mark_destroyed(struct shms_store *s) {

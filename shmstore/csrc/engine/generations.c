@@ -1,6 +1,8 @@
 /* generations.c: the contract is in generations.h. */
 #include "engine/generations.h"
 
+#include "engine/bell.h"
+
 /* How many words, or UINT32_MAX: they make no sense. */
 static uint32_t words_in(const uint8_t *extension, uint32_t length) {
     uint16_t bytes;
@@ -79,13 +81,36 @@ bool shms_generations_add(struct shms_store *s, uint32_t index, struct shms_gene
     return true;
 }
 
+#define SLEEPS 1u
+
+bool shms_await_eviction(struct shms_store *s, uint32_t *seen) {
+    uint32_t w = *seen;
+    while (!(w & SLEEPS) && w >> 1 == *seen >> 1 && !shms_cas_acq_rel(&s->header->evictions, &w, w | SLEEPS))
+        ;
+    bool same = w >> 1 == *seen >> 1;
+    *seen |= SLEEPS;
+    return same;
+}
+
+/* Steps 2 to 4 of an eviction. */
+static void announce(struct shms_store *s) {
+    shms_fetch_add_acq_rel(&s->header->outdated, 1); /* [counter-then-outdated] */
+    uint32_t w = shms_load_relaxed(&s->header->evictions);
+    while (!shms_cas_acq_rel(&s->header->evictions, &w, (w & ~SLEEPS) + 2)) /* [evict-then-count] */
+        ;
+    if (SHMS_UNLIKELY(w & SLEEPS)) {
+        shms_os_futex_wake_all(&s->header->evictions);
+        shms_bell_ring_all(s);
+    }
+}
+
 bool shms_outdate(struct shms_store *s, uint32_t index) {
     if (index >= s->counters)
         return true;
     if (!commit(s, index))
         return false;
     shms_fetch_add_acq_rel(&s->generations[index], 1); /* [evict-then-gone] */
-    shms_fetch_add_acq_rel(&s->header->outdated, 1);   /* [counter-then-outdated] */
+    announce(s);
     return true;
 }
 
@@ -114,5 +139,5 @@ void shms_outdate_namespaces(struct shms_store *s) {
     for (uint32_t index = 1; index <= last; index++)
         if (commit(s, index))
             shms_fetch_add_acq_rel(&s->generations[index], 1); /* [evict-then-gone] */
-    shms_fetch_add_acq_rel(&s->header->outdated, 1);
+    announce(s);
 }

@@ -13,6 +13,10 @@
  *                 2 fill a block, publish it [publish]
  *          evict  1 add 1 to the counter (acquire, release): this is the eviction
  *                 2 add 1 to header.outdated: a hint that there is something to sweep
+ *                 3 count it in header.evictions, and clear the bit `sleeps` there
+ *                 4 if the bit was set, wake those that sleep on that word, and ring the bell for every bucket
+ * WAITER   1 load header.evictions (acquire)   2 look at the key
+ *          3 set the bit, if the number is that of step 1   4 sleep while the word has this value, or listen to the bell
  * READER   1 the slot, as table.h has it (acquire)
  *          2 the words of the block;  the counters (acquire)
  *          3 does the block have the same life? If not, the words were those of another entry
@@ -25,7 +29,9 @@
  *     after its step 2. So no value that was made before an eviction is found after it.
  *   [evict-then-gone]  A process that finds the entries gone sees what the evicting process did before it evicted.
  *   [counter-then-outdated]  A sweep that loads a number from header.outdated sees the counters that changed before that.
- * CRASH  of an evicting process after its step 1: the entries are gone. The sweep of puts may not look for them before the next
+ *   [evict-then-count]  A waiter that finds the number moved looks again, and sees the counter moved. If the number moves
+ *     after the waiter's step 3, the evicting process sees the bit.
+ * CRASH  of an evicting process after its step 1: the entries are gone. Waiters are not woken before step 4 (wait.c). The sweep of puts may not look for them before the next
  *   eviction; the sweeps of expire_due and before StoreFull look for them anyway. Of a process that gives a counter to a
  *   namespace: only the counter is lost.
  * LIMITS  A generation has 48 bits. An entry that is still in memory after 2^48 evictions of its tag would be found again. */
@@ -71,6 +77,9 @@ bool shms_generations_add(struct shms_store *s, uint32_t index, struct shms_gene
 bool shms_outdate(struct shms_store *s, uint32_t index);
 /* REQUIRES: an entry with this extension was published. If it is outdated already, another sweep is asked for. */
 void shms_published(struct shms_store *s, const uint8_t *extension);
+static inline uint32_t shms_evictions(const struct shms_store *s) { return shms_load_acquire(&s->header->evictions); }
+/* Step 3 of a waiter: sets the bit in the word and in *seen. False: the number has moved since. */
+bool shms_await_eviction(struct shms_store *s, uint32_t *seen);
 /* Gives a counter to a new namespace in `parent`, 0: none. 0: there are none left, or the system has no memory. */
 uint32_t shms_counter_give(struct shms_store *s, uint32_t parent);
 /* Ends the entries of all namespaces. */

@@ -5,6 +5,7 @@
  *   L1  Every change of the word is a read-modify-write of the whole word.
  *   L2  Every release and every takeover moves the count, whether an entry changed or not. A takeover compares the
  *       whole word. So a lock that was released and taken again after the proof of death is never taken away.
+ *       A process that ends sleeps moves the count of a lock that no client holds (sleepers.h).
  *   L3  A process stores the bucket in its operation record before it tries the lock. The exchange that takes the lock
  *       also releases that store: a process that sees the lock held sees the record.
  *   L4  A process that goes to sleep sets the waiters flag in the same word whose count it sleeps on. The release

@@ -14,8 +14,6 @@ int shms_open(struct shms_store *s, const struct shms_open_request *a, struct sh
 void shms_detach(struct shms_store *s);
 /* Ends a use. After the last one: detaches, and frees *s; and so on with its successor. */
 void shms_store_drop(struct shms_store *s);
-/* Wakes all who wait for a lock or for a change. */
-void shms_wake_everybody(struct shms_store *s);
 /* Removes the store's memory, marks the store destroyed, and wakes every waiter. SHMS_SUPERSEDED: it was resized
  * meanwhile, and the successor is to be destroyed. */
 int shms_destroy(struct shms_store *s);

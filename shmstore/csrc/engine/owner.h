@@ -16,6 +16,11 @@ struct shms_lock_owner {
 static inline struct shms_lock_owner shms_owner_me(const struct shms_store *s) {
     return (struct shms_lock_owner){s->owner, s->number};
 }
+/* Has this client neither left nor been found dead? It asks nobody. */
+static inline bool shms_owner_stays(const struct shms_store *s, struct shms_lock_owner owner) {
+    return owner.number - 1 < s->client_count &&
+           shms_load_acquire(&shms_client_at(s, (uint32_t)owner.number - 1)->owner) == owner.word;
+}
 /* Has this client left, or is it proved dead? REQUIRES: no engine lock is held; it may call the kernel. A dead client is
  * recovered before this returns true. closely: prove it by all means (liveness.c); otherwise by its process id alone. */
 bool shms_owner_gone(struct shms_store *s, struct shms_lock_owner owner, bool closely);

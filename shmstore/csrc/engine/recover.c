@@ -135,7 +135,11 @@ static bool release_buckets(struct shms_store *s, struct shms_client *c, uint32_
         shms_expire_suspect(s, bucket);
         for (;;) {
             uint64_t w = shms_load_seq_cst(lock); /* [take-then-owner] */
-            if (SHMS_LOCK_HOLDER(w) != number || release_lock(s, c, dead, lock, w))
+            if (SHMS_LOCK_HOLDER(w) != number) {
+                shms_wake(s, lock); /* it may have died between its release and its wake */
+                break;
+            }
+            if (release_lock(s, c, dead, lock, w))
                 break;
             if (shms_load_acquire(&c->owner) != dead)
                 return false; /* another process has finished the recovery */

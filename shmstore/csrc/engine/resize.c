@@ -12,6 +12,7 @@
 #include "engine/open.h"
 #include "engine/policy.h"
 #include "engine/recover.h"
+#include "engine/sleepers.h"
 #include "segment/create.h"
 #include "segment/memory.h"
 

@@ -78,6 +78,9 @@
 #ifndef SYS_memfd_create
 #define SYS_memfd_create SHMS_NUMBER(319, 279) /* glibc's wrapper 2.27, Linux 3.17 */
 #endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434 /* glibc's wrapper 2.36, Linux 5.3 */
+#endif
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449 /* Linux 5.16 */
 #endif

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -276,14 +277,14 @@ bool shms_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t nanosec
 bool shms_os_waits_for_several(void) { return shms_futex_waitv(NULL, 0, NULL) < 0 && errno == EINVAL; }
 
 /* EFAULT, too, ends the sleep: the memory of a word may be unmapped meanwhile. */
-void shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *values, uint32_t count,
+bool shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *values, uint32_t count,
                             uint64_t nanoseconds) {
     struct shms_futex_waitv waits[SHMS_OS_WORDS_MAX];
     for (uint32_t i = 0; i < count; i++)
         waits[i] = (struct shms_futex_waitv){values[i], (uint64_t)(uintptr_t)words[i], SHMS_FUTEX_32, 0};
     uint64_t until = clock_ns(CLOCK_MONOTONIC) + nanoseconds;
     struct timespec t = {(time_t)(until / NS), (long)(until % NS)};
-    shms_futex_waitv(waits, count, &t);
+    return shms_futex_waitv(waits, count, &t) >= 0 || errno != EINTR;
 }
 
 int shms_os_event_open(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
@@ -298,6 +299,17 @@ void shms_os_event_clear(int fd) {
     uint64_t sets;
     if (read(fd, &sets, sizeof sets) < 0)
         return; /* it was clear */
+}
+
+int shms_os_process_open(uint32_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+
+void shms_os_await_readable(const int *fds, bool *readable, uint32_t count, uint64_t nanoseconds) {
+    struct pollfd polled[SHMS_OS_DESCRIPTORS_MAX];
+    for (uint32_t i = 0; i < count; i++)
+        polled[i] = (struct pollfd){fds[i], POLLIN, 0};
+    int ready = poll(polled, count, nanoseconds == UINT64_MAX ? -1 : (int)(nanoseconds / 1000000));
+    for (uint32_t i = 0; i < count; i++)
+        readable[i] = ready > 0 && (polled[i].revents & POLLIN);
 }
 
 bool shms_os_thread(void *(*run)(void *), void *argument) {

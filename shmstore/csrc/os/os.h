@@ -57,7 +57,7 @@ bool shms_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t nanosec
 /* The same for several words: until one of them is woken or has another value than given. SHMS_OS_WORDS_MAX at most.
  * Only if shms_os_waits_for_several(). */
 #define SHMS_OS_WORDS_MAX 128u
-void shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *values, uint32_t count,
+bool shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *values, uint32_t count,
                             uint64_t nanoseconds);
 bool shms_os_waits_for_several(void);
 void shms_os_futex_wake_all(_Atomic uint32_t *word);
@@ -69,6 +69,12 @@ void shms_os_nap(uint64_t nanoseconds);
 int shms_os_event_open(void);
 void shms_os_event_set(int fd);
 void shms_os_event_clear(int fd);
+/* A descriptor that is readable when the process has ended (pidfd, Linux 5.3); -1: there is none. */
+int shms_os_process_open(uint32_t pid);
+/* Until one of the descriptors is readable, or the time is up; UINT64_MAX: for ever. Sets readable[i] for each of them.
+ * SHMS_OS_DESCRIPTORS_MAX at most. */
+#define SHMS_OS_DESCRIPTORS_MAX 256u
+void shms_os_await_readable(const int *fds, bool *readable, uint32_t count, uint64_t nanoseconds);
 /* A thread that no signal handler runs in, and that nobody joins. False: there is none to be had. */
 bool shms_os_thread(void *(*run)(void *), void *argument);
 

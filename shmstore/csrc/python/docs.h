@@ -173,7 +173,7 @@ PyDoc_STRVAR(
     "Atomic: all of them are absent at once. If a put with this tag began before, its entry is not found either.\n"
     "Tags share 8,192 counters. Entries of another tag with the same counter are removed, too. Such tags are rare in\n"
     "a store with a few tags, and common in one with thousands. Later puts, and expire_due(), free the memory. A\n"
-    "wait() for one of the entries ends within a tenth of a second.\n"
+    "wait() for one of the entries ends.\n"
     "\n"
     "Cost: about 150 ns, whatever the number of entries.\n"
     "\n"

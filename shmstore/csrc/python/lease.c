@@ -27,7 +27,7 @@ PyObject *shms_owner(PyObject *self, PyObject *none) {
     struct shms_lock_owner me = {0, 0};
     int rc = shms_call_begin(&c, self);
     if (SHMS_LIKELY(rc == SHMS_OK && (rc = shms_handle_may_write(c.h)) == SHMS_OK))
-        me = shms_owner_me(c.h->s);
+        me = shms_owner_me(c.h->s), c.h->s->is_named = true;
     shms_call_end(&c);
     return rc == SHMS_OK ? PyBytes_FromStringAndSize((char *)&me, sizeof me) : shms_store_failed(self, Py_None, rc);
 }

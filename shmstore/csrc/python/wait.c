@@ -4,6 +4,7 @@
  * spinning, without it, unless there may be green threads. What takes longer goes on in Python (shmstore/_store/waiting.py), where slices are counted, signals
  * and the log are served, and wrong arguments get their sentence. */
 #include "python/call.h"
+#include "engine/sleepers.h"
 #include "engine/wait.h"
 
 #define FIRST_SLICE 20000000ull /* ns: Ctrl-C acts within this */
@@ -24,11 +25,13 @@ struct waiting {
     uint64_t after, slice, spin, version;
     uint64_t start; /* after the first look */
     bool asks_for_hub;
+    struct shms_also also;
 };
 
 static bool parse_waiting(PyObject *after, PyObject *timeout, PyObject *spin, struct waiting *w) {
     w->start = 0;
     w->asks_for_hub = true;
+    w->also = (struct shms_also){shms_pokes(), 0, NULL}; /* before the handle is found open */
     w->has_after = after != Py_None;
     w->after = 0;
     if (w->has_after) {
@@ -70,7 +73,7 @@ static int wait_a_slice(PyObject *self, PyObject *key, struct waiting *w) {
         }
         shms_fetch_add_acq_rel(&s->calls_without_gil, 1);
         PyThreadState *state = PyEval_SaveThread();
-        rc = shms_wait(s, &n, w->has_after, w->after, w->start, w->slice, w->spin, &w->version);
+        rc = shms_wait(s, &n, w->has_after, w->after, w->start, w->slice, w->spin, &w->also, &w->version);
         PyEval_RestoreThread(state);
         shms_fetch_add_acq_rel(&s->calls_without_gil, (uint32_t)-1);
         if (rc == SHMS_AGAIN && shms_handle_closing(c.h))
@@ -98,13 +101,19 @@ PyObject *shms_wait_for(PyObject *self, PyObject *key, PyObject *after, PyObject
     return version;
 }
 
-/* _wait_slice(key, version, nanoseconds): has the entry another version by then? False: it has not, or a signal came. */
+/* _wait_slice(key, version, nanoseconds, pokes, owners): has the entry another version by then? False: it has not, or a
+ * signal came; or this process was poked since then, or one of the owners has left. owners: bytes, one after another. */
 PyObject *shms_wait_slice(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct waiting w = {.has_after = true};
-    if (count != 3) {
-        PyErr_SetString(PyExc_TypeError, "_wait_slice() takes a key, a version and nanoseconds");
+    struct shms_lock_owner owners[SHMS_OWNERS_MAX];
+    if (count != 5 || !PyBytes_Check(args[4]) || PyBytes_Size(args[4]) > (Py_ssize_t)sizeof owners) {
+        PyErr_SetString(PyExc_TypeError, "_wait_slice() takes a key, a version, nanoseconds, pokes and owners");
         return NULL;
     }
+    memcpy(owners, PyBytes_AsString(args[4]), PyBytes_Size(args[4]));
+    w.also.count = (uint32_t)(PyBytes_Size(args[4]) / sizeof *owners);
+    w.also.owners = owners;
+    w.also.pokes = (uint32_t)PyLong_AsUnsignedLong(args[3]);
     w.after = PyLong_AsUnsignedLongLong(args[1]);
     w.slice = PyLong_AsUnsignedLongLong(args[2]);
     if (PyErr_Occurred())

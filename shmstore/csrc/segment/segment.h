@@ -129,6 +129,7 @@ struct shms_store {
     bool named;                         /* POSIX: the file has, or may have, a name */
     int short_of;                       /* error number of the last commit; 0 = it succeeded */
     _Atomic uint32_t calls_without_gil; /* threads that are reading without the GIL */
+    bool is_named;                      /* an entry may name this client as its owner (owner.h) */
     char object[SHMS_OBJECT_MAX];       /* POSIX: the file's name in /dev/shm, or a path */
 };
 

@@ -207,6 +207,19 @@ static struct program counter_then_outdated(int mutation) {
                    {{ADD(1, 1, AR, 7), ADD(0, 1, M(1, RLX, AR), 6)}, {LOAD(0, M(2, RLX, ACQ), 0), LOAD(1, ACQ, 1)}},
                    {0});
 }
+/* generations.c: a waiter that finds the number of evictions moved sees the counter moved. 0 header.evictions, 1 counter. */
+static struct program evict_then_count(int mutation) {
+    return PROGRAM(not_done,
+                   {{ADD(1, 1, AR, 7), ADD(0, 1, M(1, RLX, AR), 6)}, {LOAD(0, M(2, RLX, ACQ), 0), LOAD(1, ACQ, 1)}},
+                   {0});
+}
+/* sleepers.c: a process that ends something wakes a sleeper, or the sleeper sees the end. 0 what has ended, 1 lock word. */
+static struct program told_then_flags(int mutation) {
+    return PROGRAM(not_copied,
+                   {{CAS(0, 0, 1, AR, 7), FENCE(M(1, AR, SC)), LOAD(1, ACQ, 0)},
+                    {CAS(1, 0, 1, AR, 6), FENCE(M(2, AR, SC)), LOAD(0, ACQ, 1)}},
+                   {0});
+}
 
 /* segment.h: whoever knows of an entry finds its page marked. 0 bit, 1 slot; the reader knows by the slot. */
 static bool overlooked(const struct world *w) { return R(w, 0) == 1 && R(w, 1) == 0; }
@@ -309,6 +322,8 @@ static const struct {
     {"generation-then-publish", generation_then_publish, 2},
     {"evict-then-gone", evict_then_gone, 2},
     {"counter-then-outdated", counter_then_outdated, 2},
+    {"evict-then-count", evict_then_count, 2},
+    {"told-then-flags", told_then_flags, 2},
     {"summary", summary, 2},
     {"word-then-owner", word_then_owner, 2},
     {"record-then-owner", record_then_owner, 2},

@@ -11,6 +11,7 @@
 #include "harness.h"
 #include "base/number.h"
 #include "engine/compact.h"
+#include "engine/sleepers.h"
 #include "engine/wait.h"
 #include "engine/walk.h"
 
@@ -374,7 +375,8 @@ static void operate(struct worker *w) {
         if ((r >> 32) % 8 == 0 && !w->shares) {
             snprintf(name, sizeof name, "k%u", key);
             struct shms_key n = name_of(w->s, name);
-            EXPECT(shms_wait(w->s, &n, true, get_value(w, key), shms_os_now(), MS, 0, &cursor) >= 0);
+            struct shms_also also = {shms_pokes(), 0, NULL};
+            EXPECT(shms_wait(w->s, &n, true, get_value(w, key), shms_os_now(), MS, 0, &also, &cursor) >= 0);
         }
         break;
     default:
