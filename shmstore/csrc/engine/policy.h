@@ -69,8 +69,8 @@ void shms_policy_tell(struct shms_store *s);
 /* For eviction. Both return whether this process made the change. */
 bool shms_policy_lower(struct shms_store *s, uint64_t slot, uint8_t hint);
 bool shms_policy_promote(struct shms_store *s, uint64_t slot, uint8_t hint);
-/* Steps since an entry of the small share was inserted, modulo 8. Younger ones are passed over. */
-#define SHMS_POLICY_YOUNG 3u
+#define SHMS_POLICY_YOUNG 3u /* the hands pass over entries of the small share of a smaller age */
+/* Steps since an entry of the small share was inserted, modulo 8. */
 uint32_t shms_policy_age(const struct shms_store *s, uint8_t hint);
 void shms_policy_remember(struct shms_store *s, uint64_t hash);
 /* A sweep of the whole table has found no entry of this share. */
