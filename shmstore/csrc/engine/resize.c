@@ -134,17 +134,34 @@ int shms_resize_begin(struct shms_store *s, const struct shms_open_request *a, s
 
 /* ---- steps 3 and 5 */
 
+/* No counter was ever moved or given to a namespace, and no entry names one: all are 0. */
+static bool no_generations(const struct shms_header *h) {
+    return !(shms_load_acquire(&h->has_expiry) & SHMS_HAS_GENERATIONS) && !shms_load_acquire(&h->namespaces) &&
+           !shms_load_acquire(&h->outdated); /* moved before the resize word is looked at [counter-then-frozen] */
+}
+
+/* Counters of a page without memory are 0. If /dev/shm is full, a look at such a page would be SIGBUS. */
+static bool any_counter(struct shms_store *s, uint64_t offset) {
+    uint8_t present = 1;
+    return !s->sparse || (s->memory->resident(s, offset, 1, &present) ? present : shms_commit(s, offset, SHMS_PAGE));
+}
+
 /* The counters of generations, which the copied entries name. */
 static bool carry_generations(struct shms_resize *z) {
     struct shms_store *s = z->s, *to = z->to;
     uint64_t count = shms_min(s->counters, to->counters), page = SHMS_PAGE / 8;
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t word = shms_load_acquire(&s->generations[i]);
-        if (word == shms_load_relaxed(&to->generations[i]))
+    if (no_generations(s->header))
+        return true;
+    for (uint64_t first = 0; first < count; first += page) {
+        if (!any_counter(s, (uint64_t)((uint8_t *)&s->generations[first] - s->base)))
             continue;
-        if (!shms_commit(to, (uint64_t)((uint8_t *)&to->generations[i / page * page] - to->base), SHMS_PAGE))
+        if (!shms_commit(to, (uint64_t)((uint8_t *)&to->generations[first] - to->base), SHMS_PAGE))
             return false;
-        shms_store_release(&to->generations[i], word);
+        for (uint64_t i = first; i < shms_min(first + page, count); i++) {
+            uint64_t word = shms_load_acquire(&s->generations[i]);
+            if (word != shms_load_relaxed(&to->generations[i]))
+                shms_store_release(&to->generations[i], word);
+        }
     }
     shms_store_relaxed(&to->header->namespaces, shms_load_relaxed(&s->header->namespaces));
     shms_store_relaxed(&to->header->outdated,

@@ -196,3 +196,30 @@ def test_a_stopped_writer_does_not_keep_the_others_waiting(make):
     assert {key: store[key] for key in values} == values
     os.kill(child, 9), os.waitpid(child, 0)
     os.close(start), os.close(end)
+
+
+@pytest.mark.parametrize("tagged", [False, True])
+def test_a_full_dev_shm_refuses_a_resize(key, in_child, small_dev_shm, tagged):
+    """With each number of pages free that is not enough: no page without memory is touched, which would be SIGBUS."""
+
+    def resize_with_few_pages():
+        outcomes = set()
+        with shmstore.Store(key, backend="posix", size="256K") as store:
+            values = {f"key:{i}": i for i in range(200)}
+            store.put_many(values, tags=("a", "b") if tagged else ())
+            filler = os.open("/dev/shm/filler", os.O_CREAT | os.O_RDWR, 0o600)
+            room = os.statvfs("/dev/shm")
+            for left in range(0, 120, 1):
+                os.ftruncate(filler, 0)
+                os.posix_fallocate(filler, 0, (os.statvfs("/dev/shm").f_bavail - left) * room.f_bsize or 1)
+                try:
+                    store.resize("300K" if store.info().size == 256 << 10 else "256K")
+                    outcomes.add("resized")
+                except (shmstore.StoreFull, shmstore.StoreSystemError):
+                    outcomes.add("refused")
+                assert dict(store) == values
+            os.close(filler)
+            store.check()
+        return outcomes
+
+    assert in_child(resize_with_few_pages, before=lambda: small_dev_shm("size=2M")) == {"refused", "resized"}
