@@ -14,6 +14,7 @@ void *shms_open_begin(const struct shms_open_request *request, struct shms_open_
         return NULL;
     }
     s->users = 1;
+    s->fork_epoch = shms_fork_epoch; /* not later: once it is a client, other threads may join and use it */
     *status = shms_open(s, request, result);
     struct shms_store *joined = s->joined;
     if (*status != SHMS_OK || joined) {
@@ -21,7 +22,6 @@ void *shms_open_begin(const struct shms_open_request *request, struct shms_open_
         free(s);
         return *status == SHMS_OK ? joined : NULL;
     }
-    s->fork_epoch = shms_fork_epoch; /* set here: a signal handler may fork before shms_adopt is called */
     return s;
 }
 
