@@ -1,7 +1,7 @@
 """Explain error numbers of the kernel: the cause, the limit that was reached, and the remedy.
 
 *call* is the name that the engine gives a call (csrc/segment/memory_sysv.c, memory_posix.c). A part in parentheses
-distinguishes calls in which the same number has different causes. docs/failure.md has the table.
+distinguishes calls in which the same number has different causes. docs/system-errors.md has the table.
 """
 
 from __future__ import annotations

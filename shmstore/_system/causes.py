@@ -1,7 +1,7 @@
 """Why the kernel refused a call, and what to do: a sentence for each cause that many calls share.
 
 An error number alone does not name the cause. EPERM from ``shmget`` for huge pages is a missing permission; from any other
-``shmget`` it is a sandbox. So each caller gives the call and its arguments. docs/failure.md has the table of all causes. The
+``shmget`` it is a sandbox. So each caller gives the call and its arguments. docs/system-errors.md has the table of all causes. The
 code looks up what a sentence claims, and names a limit only if it was reached.
 """
 

@@ -1,5 +1,5 @@
 """Every call that opening, creating, removing and mapping make, refused with every error that it can give: each cause has
-its own sentence, and what helps stands in it. docs/failure.md has the table."""
+its own sentence, and what helps stands in it. docs/system-errors.md has the table."""
 
 from __future__ import annotations
 
