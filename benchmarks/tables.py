@@ -28,6 +28,7 @@ FILES = (
     "cache",
     "fragmentation",
     "memory",
+    "coordination",
 )
 PEERS = {
     "shmstore": "shmstore", "floor": "the floor", "lmdb": "LMDB", "UltraDict": "UltraDict", "sqlite3": "sqlite3",
@@ -198,6 +199,40 @@ def memory(results: dict[str, Rows]) -> list[str]:
     ))  # fmt: skip
 
 
+def locks(results: dict[str, Rows]) -> list[str]:
+    alone, two = results["coordination"]["lock"], results["coordination"]["lock of two"]
+    titles = {"shmstore": "`store.lock`", "multiprocessing.Lock": "`multiprocessing.Lock`",
+              "fcntl.lockf": "`fcntl.lockf`", "Redis": "a lock of redis-py"}  # fmt: skip
+    table = []
+    for name, title in titles.items():
+        ns = median(alone, name)
+        if ns is not None:
+            table.append((title, significant(ns / 1000), figure(median(two, name))))
+    return lines(("", "acquire and release, µs", "two processes at once, per second together"), table)
+
+
+def memoized(results: dict[str, Rows]) -> list[str]:
+    row = results["coordination"]["memoized hit"]
+    titles = {"functools.lru_cache": "`functools.lru_cache`, for one process", "get, and shmstore.key": "`store.get` and `shmstore.key`",
+              "shmstore": "`store.memoize`", "diskcache": "diskcache", "joblib": "joblib"}  # fmt: skip
+    found = ((title, median(row, name)) for name, title in titles.items())
+    table = ((title, significant(ns / 1000)) for title, ns in found if ns is not None)
+    return lines(("a hit of a memoized function", "µs"), table)
+
+
+def waiting(results: dict[str, Rows]) -> list[str]:
+    rows = results["coordination"]
+    wake = rows["wake-up"]
+    p99, longest = (figure(wake[part] / 1e6, 2) for part in ("p99", "max"))
+    return lines(("waiting", ""), (
+        ("a thread that waits for a lock, % of a core", significant(median(rows["asleep"], "shmstore"))),
+        (f"{rows['coroutines asleep']['title']}, % of a core for all", significant(median(rows["coroutines asleep"], "shmstore"))),
+        (f"{wake['title']}, ms", figure((median(wake, "shmstore") or 0) / 1e6, 2)),
+        ("the same, p99", p99),
+        ("the same, the longest of a thousand", longest),
+    ))  # fmt: skip
+
+
 def bars() -> list[str]:
     table = []
     for name in FILES:
@@ -225,6 +260,9 @@ TABLES: dict[str, Callable[[dict[str, Rows]], list[str]]] = {
     "caches": full_caches,
     "fragmentation": fragmentation,
     "memory": memory,
+    "locks": locks,
+    "memoized": memoized,
+    "waiting": waiting,
     "bars": lambda _: bars(),
 }
 
