@@ -264,6 +264,37 @@ RUNS = [
         mutations=["-DM_RING_FIRST", "-DM_NOTE_LATE", "-DM_NO_FLAG", "-DM_LOG_BLIND"],
         slow=["-DM_SLEEP_BLIND", "-DM_LATE_READ", "-DM_DIE_UNTIMED"],
     ),
+    *runs_of(
+        "near",
+        quick=["", "-DGAPS=1 -DREADS=1 -DREADS2=0", "-DFALSE -DREADS=1 -DREADS2=0"],
+        full=[
+            "-DWRITES=2",
+            "-DPUTS=1 -DREADS=1",
+            "-DPUTS=1 -DREADS2=0",
+            "-DPASSES=1",
+            "-DGAPS=1",
+            "-DGAPS=2 -DREADS=1 -DREADS2=0",
+            "-DFALSE -DREADS=1",
+            "-DFALSE -DREADS2=0",
+            "-DDEATHS=1 -DREADS=1",
+            "-DDEATHS=1 -DGAPS=1 -DREADS=1 -DREADS2=1",
+        ],
+        mutations=[
+            *(f"-DM_{rule} -DREADS=1" for rule in ("NO_TOKEN", "CHECK_AFTER", "TIMER")),
+            "-DM_NO_IDENTITY",
+            "-DM_PUT_STORES -DPUTS=1 -DREADS=1",
+            "-DM_REFUSED_KEEPS -DWRITES=2 -DONCE",
+            "-DM_PASS_KEEPS -DPASSES=1",
+            *(f"-DM_{rule} -DGAPS=1 -DREADS=1" for rule in ("GENERATION_LATE", "VALID_FIRST")),
+        ],
+        slow=[
+            *(f"-DM_{rule} -DREADS=1" for rule in ("TRACK_LATE", "PUSH_LATE")),
+            "-DM_DELETE_FIRST -DPUTS=1 -DREADS=1 -DWRITES=0",
+            "-DM_NO_RAISE -DGAPS=1 -DREADS=1",
+            "-DM_NO_TERM -DFALSE -DREADS=1 -DREADS2=0 -DWRITES=2",
+            "-DM_NO_TAKEOVER -DDEATHS=1 -DREADS=1",
+        ],
+    ),
 ]
 
 
