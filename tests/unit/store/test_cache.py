@@ -229,7 +229,7 @@ def expired(cache, prefix):
     time.sleep(0.02)
 
 
-def test_what_has_expired_goes_before_what_counts(create):
+def test_expired_entries_go_before_others_when_entries_are_counted(create):
     cache = create(max_entries=200)
     cache.put_many({f"old{n}": n for n in range(100)}, ttl=1000)
     cache.put_many({f"k{n}": n for n in range(100)})
@@ -242,7 +242,7 @@ def test_what_has_expired_goes_before_what_counts(create):
     assert cache.stats().evictions == 1
 
 
-def test_what_has_expired_goes_before_what_needs_memory(create):
+def test_expired_entries_go_before_others_when_memory_is_needed(create):
     cache = create(codec="raw")
     value = bytes(3000)
     count = capacity(cache) // 3600
@@ -265,7 +265,7 @@ def test_what_is_used_stays_when_much_is_used_once(create):
     assert sum(f"hot{n}" in cache for n in range(300)) > 290
 
 
-def test_reading_without_writing_is_no_use(create, key):
+def test_a_read_only_get_does_not_count_as_a_use(create, key):
     """A handle with readonly=True writes nothing. Its hits are in its own figures only."""
     cache = create(max_entries=100)
     cache["k"] = 1

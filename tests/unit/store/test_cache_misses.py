@@ -152,7 +152,7 @@ def test_a_cache_that_cannot_be_opened(broken, told):
     assert str(caught.value) in line and "on_error" in line
 
 
-def test_every_public_method_is_among_them():
+def test_the_cases_cover_every_public_method():
     walks = {"__eq__", "__iter__", "keys", "items", "values", "wait_async"}
     assert set(rescue._MISSES) | SAY | APART | walks >= set(ALL)
     assert not SAY & set(rescue._MISSES)
@@ -167,7 +167,7 @@ def test_it_works_again_once_it_is_repaired(key, monkeypatch):
         assert cache.put("k", 1) and cache["k"] == 1 and cache.check() == 0
 
 
-def test_it_is_tried_again_once_in_a_while(key, monkeypatch):
+def test_opening_is_tried_again_after_a_pause(key, monkeypatch):
     opened = []
     monkeypatch.setattr(rescue, "_PAUSE", 600.0)
     monkeypatch.setattr(rescue, "open_handle", lambda *arguments: opened.append(1) or original(*arguments))
@@ -194,7 +194,7 @@ def test_no_permission(key, in_child):
     assert in_child(stranger, uid=54321) == (0, 5, 0, 5)
 
 
-def test_absent_and_not_to_be_created(key, monkeypatch):
+def test_an_absent_cache_that_must_not_be_created(key, monkeypatch):
     monkeypatch.setattr(rescue, "_PAUSE", 0.0)
     with Cache(key, create=False, on_error="miss") as cache, Cache(key, readonly=True, on_error="miss") as reader:
         assert cache.get("k") is None and reader.get("k") is None and cache.put("k", 1) == 0
@@ -327,7 +327,7 @@ def test_wrong_options_are_raised(key):
         Cache(key, create=True, on_error="miss")
 
 
-def test_what_counts_already(key):
+def test_errors_about_a_counter_are_raised(key):
     with Cache(key, size="1M", on_error="miss") as cache:
         cache["text"], cache["most"] = "x", 2**63 - 1
         with pytest.raises(TypeError):
@@ -428,7 +428,7 @@ REPLACING = {
 
 
 @pytest.mark.parametrize("name", REPLACING)
-def test_what_finds_no_room_leaves_no_old_value(key, name):
+def test_a_put_that_finds_no_room_removes_the_old_value(key, name):
     with Cache(key, size="1M", on_error="miss") as cache:
         cache.put_many({"k": 1, "later": 1, "other": 1})
         assert REPLACING[name](cache)
@@ -449,7 +449,7 @@ def test_without_on_error_the_old_value_stays(key, name):
         assert cache["k"] == 1 and cache["later"] == 1
 
 
-def test_what_was_not_to_be_replaced_stays(key):
+def test_a_failed_condition_or_value_leaves_the_old_value(key):
     """The condition did not hold, or something else was wrong."""
     with Cache(key, size="1M", on_error="miss") as cache:
         cache["k"] = 1

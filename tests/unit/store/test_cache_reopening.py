@@ -201,7 +201,7 @@ def test_a_view_of_a_removed_cache_stays_readable(cache):
     cache.check()
 
 
-def test_what_one_did_not_ask_for_stays_as_it_was(key):
+def test_options_that_were_not_given_stay(key):
     with Cache(key, size="3M", max_entries=77), Cache(key) as cache:
         by_destroy(cache)
         cache["k"] = 1
@@ -215,7 +215,7 @@ def test_the_handles_own_options_stay(key):
         assert 990 < cache.ttl("k") <= 1000 and cache.describe("k").codec == "pickle"
 
 
-def test_create_true_concerns_the_first_time(key):
+def test_create_true_holds_for_the_first_opening_only(key):
     with Cache(key, size="1M", create=True) as cache, Cache(key, size="1M") as other:
         by_destroy(cache)
         other["k"] = 1
@@ -234,7 +234,7 @@ def test_a_handle_that_must_not_create_waits_for_one_that_does(cache, key, optio
         assert handle["k"] == 2
 
 
-def test_a_store_took_its_name(cache, key):
+def test_another_store_has_taken_the_name(cache, key):
     by_destroy(cache)
     with Store(key, size="1M") as store:
         for _ in range(2):

@@ -184,7 +184,7 @@ def test_a_view_that_begins_during_a_move_of_its_entry_keeps_the_memory(make):
     store.check()
 
 
-def test_a_waiter_sleeps_on(make):
+def test_a_waiter_is_not_woken(make):
     store = make(size="2M")
     for n in range(200):
         store.put(f"k{n}", bytes(K))

@@ -64,7 +64,7 @@ def test_the_same_choices_are_no_difference(creator, key, told):
     assert told() == [] and creator.info().requested_at is None
 
 
-def test_what_was_asked_for_last_is_in_the_store(creator, key):
+def test_the_store_records_what_was_asked_for_last(creator, key):
     before = time.time() - 1
     Cache(key, size="2M").close()
     info = creator.info()
@@ -95,7 +95,7 @@ def sizes():
 
 
 @pytest.mark.parametrize("backend", ["sysv", "posix"], indirect=True)
-def test_doctor_and_info_tell_it(key):
+def test_doctor_and_info_report_the_difference(key):
     with Cache(key, size="1M", max_entries=1000) as cache:
         Cache(key, size="2M", max_entries=2000).close()
         check = sizes()

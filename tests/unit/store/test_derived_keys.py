@@ -91,7 +91,7 @@ EQUAL = [
 ]
 
 
-def test_what_the_text_is():
+def test_the_text_of_a_key():
     assert key() == "()" and key("user", 7, lang="en") == "('user',7,lang='en')"
     assert key(None, b"\xff", ("ä", 1.5), frozenset({2, 1})) == "(None,b'\\xff',('\\xe4',1.5),{1,2})"
     assert typed_key("user", 7, None, (1.0,)) == "('user',7,None,(float:1))"
@@ -171,7 +171,7 @@ class Compared:
     ],
     ids=lambda given: type(given).__name__,
 )  # fmt: skip
-def test_what_no_key_can_be_made_of(value, says):
+def test_objects_of_which_no_key_can_be_made(value, says):
     for make in (key, typed_key):
         for call in (lambda: make(value), lambda: make("a", b=value), lambda: make((1, value))):
             with pytest.raises(TypeError, match=says):
@@ -205,7 +205,7 @@ def test_every_process_has_the_same_keys():
     assert found[0] == found[1] and found[0].count("('user'") == 0 and len(found[0]) > 5000
 
 
-def test_keys_are_keys(store):
+def test_derived_keys_work_as_keys(store):
     for args, kwargs in DIFFERENT:
         store[key(*args, **kwargs)] = len(args)
     assert len(store) == len(DIFFERENT) and store[key("a", "b")] == 2

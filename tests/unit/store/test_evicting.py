@@ -43,7 +43,7 @@ def hits_of_lru(trace: list[int], capacity: int) -> int:
 
 
 @pytest.mark.parametrize("length", [1, 60, 700, 5_000, 30_000, 300_000])
-def test_it_never_is_full(cache: Any, length: int) -> None:
+def test_a_cache_is_never_full(cache: Any, length: int) -> None:
     puts = max(50, 3_000_000 // (length + 100))
     for number in range(puts):
         cache[f"{number}"] = b"v" * length
@@ -53,7 +53,7 @@ def test_it_never_is_full(cache: Any, length: int) -> None:
     assert len(cache) * (length + 150) > 600_000  # it does not evict more than it must
 
 
-def test_sizes_mixed(cache: Any) -> None:
+def test_values_of_mixed_sizes(cache: Any) -> None:
     rng = random.Random(11)
     for number in range(5_000):
         length = int(10 ** rng.uniform(0, 5.3))
@@ -73,7 +73,7 @@ def test_a_store_is_full_where_a_cache_is_not(key: Any) -> None:
 
 
 @pytest.mark.parametrize("entries", [1, 2, 7, 100, 3000])
-def test_it_has_no_more_entries_than_it_may_have(key: Any, entries: int) -> None:
+def test_max_entries_is_not_exceeded(key: Any, entries: int) -> None:
     with shmstore.Cache[int](key, size="4M", max_entries=entries) as cache:
         for number in range(4 * entries):
             cache[f"{number}"] = number

@@ -89,7 +89,7 @@ def test_a_store_costs_what_is_in_it(create):
 
 
 @pytest.mark.parametrize("size", [64 * K, M])
-def test_it_fits_or_it_is_refused_at_once_and_no_byte_between(create, size):
+def test_a_value_either_fits_or_is_refused_at_once(create, size):
     """From the length that just fits to the one that never will: no third answer, and each time the same one."""
     store = create(size=size)
     heap = store.stats().bytes_free
@@ -195,7 +195,7 @@ def test_a_refused_put_changes_nothing(create, length):
     store.check()
 
 
-def test_what_it_says(create, key):
+def test_the_message_of_store_full(create, key):
     store = create(size=M)
     _, error = fill(store, bytes(3000))
     stats = store.stats()
@@ -215,7 +215,7 @@ def test_what_it_says(create, key):
 
 
 @pytest.mark.parametrize("length", [0, 17, 1000, 4096, 70_000])
-def test_filled_and_emptied_it_is_as_new(create, length):
+def test_a_store_is_as_new_after_it_was_filled_and_emptied(create, length):
     store = create(size=M)
     new = store.stats()
     counts = []
@@ -237,7 +237,7 @@ def test_filled_and_emptied_it_is_as_new(create, length):
 
 
 @pytest.mark.parametrize("size", [256 * K, 4 * M])
-def test_after_any_churn_it_is_as_new(create, size):
+def test_a_store_is_as_new_after_any_churn(create, size):
     store = create(size=size)
     new = store.stats()
     rng = random.Random(size)
@@ -272,7 +272,7 @@ def test_after_any_churn_it_is_as_new(create, size):
 
 @pytest.mark.parametrize("options", [{"size": 256 * K}, {"size": M, "max_entries": 500}])
 @pytest.mark.parametrize("length", [10, 900])
-def test_what_expired_makes_room_for_as_much_again(create, options, length):
+def test_expired_entries_make_room_for_as_many_new_ones(create, options, length):
     store = create(**options)
     capacity, _ = fill(store, bytes(length), prefix="0-")
     store.clear()
@@ -296,7 +296,7 @@ def test_one_large_object_in_the_place_of_all_that_expired(create):
     store.check()
 
 
-def test_the_living_are_not_taken_for_the_expired(create):
+def test_entries_that_have_not_expired_stay(create):
     store = create(size=M)
     for i in range(300):
         store.put(f"long{i}", bytes(1000), ttl=600)

@@ -36,14 +36,14 @@ def test_value_is_computed_once(store):
 
 
 @pytest.mark.parametrize("value", [None, False, 0, "", [], {"a": None}])
-def test_every_value_counts(store, value):
+def test_none_and_false_are_stored_values(store, value):
     calls = []
     for _ in range(2):
         assert store.get_or_set("k", lambda: calls.append(1) or value) == value
     assert calls == [1]
 
 
-def test_bytes_key_is_another_one(store):
+def test_str_and_bytes_keys_differ(store):
     assert store.get_or_set("k", lambda: 1) == 1
     assert store.get_or_set(b"k", lambda: 2) == 2
 

@@ -110,7 +110,7 @@ def test_what_a_function_of_the_user_raises_is_left_alone(store):
     assert caught.value is error and str(error) == "of theirs"
 
 
-def test_an_error_without_words(make, key):
+def test_an_error_without_a_message(make, key):
     class Mute(Fussy):
         def decode(self, data):
             raise CodecError
@@ -121,7 +121,7 @@ def test_an_error_without_words(make, key):
         store["a"]
 
 
-def test_a_batch_of_nothing(make):
+def test_an_empty_batch(make):
     store = make()
     assert store.put_many({}) == 0 and store.get_many([]) == {}
     store.close()

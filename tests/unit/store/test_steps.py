@@ -34,7 +34,7 @@ def test_closing_while_another_thread_counts(large):
     assert answers[-1] == "closed" and set(answers[:-1]) <= {200_000}
 
 
-def test_popitem_comes_to_every_entry(store):
+def test_popitem_finds_every_entry(store):
     entries = {f"k{n}": n for n in range(500)}
     store.put_many(entries)
     popped = [store.popitem() for _ in range(300)]

@@ -334,7 +334,7 @@ def test_cache_that_cannot_be_opened(key):
         cache.namespace("users")
 
 
-def test_so_many_and_no_more(store):
+def test_the_largest_number_of_namespaces(store):
     memory = Memory(store)
     store.namespace("first")["k"] = 1
     memory.set(NAMESPACES, 8190)

@@ -272,7 +272,7 @@ def test_memory_comes_back_with_later_puts(store):
     assert after.evictions == 0
 
 
-def test_a_full_store_takes_the_memory_of_what_was_evicted(make):
+def test_a_full_store_reuses_the_memory_of_ended_entries(make):
     store = make(max_entries=4000)
     with pytest.raises(shmstore.StoreFull):
         for n in range(100_000):
@@ -283,7 +283,7 @@ def test_a_full_store_takes_the_memory_of_what_was_evicted(make):
     store.check()
 
 
-def test_a_cache_evicts_first_what_is_gone(key):
+def test_a_cache_frees_ended_entries_before_it_evicts(key):
     with shmstore.Cache(key, size="1M", max_entries=1000) as cache:
         for n in range(1000):
             cache.put(f"{n}", n, tags=["t"] if n % 2 else ())
@@ -307,7 +307,7 @@ def test_sweeping_ends(store):
     assert memory.word(OUTDATED + 8) == 1 and len(store) == 51
 
 
-def test_an_entry_that_is_born_evicted_is_swept(key, make):
+def test_an_entry_whose_tag_is_evicted_before_it_is_published_is_swept(key, make):
     store = make(codec=Evicting(key, "t"))
     store.put("k", 1, tags=["t"])
     for n in range(300):
