@@ -37,7 +37,7 @@ def _locmem(place: str) -> Pages:
     from django.core.cache.backends.locmem import LocMemCache
 
     settings.configure()
-    cache = LocMemCache(place, {"MAX_ENTRIES": 100_000, "TIMEOUT": None})
+    cache = LocMemCache(place, {"OPTIONS": {"MAX_ENTRIES": 100_000}, "TIMEOUT": None})
     return lambda number, computed: cache.get_or_set(f"page:{number}", lambda: compute(number, computed))
 
 

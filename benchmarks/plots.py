@@ -19,6 +19,7 @@ PLOTS = ROOT / "docs" / "plots"
 COLOURS = {
     "shmstore": "#0072B2", "floor": "#999999", "lmdb": "#D55E00", "UltraDict": "#CC79A7", "sqlite3": "#E69F00",
     "diskcache": "#F0E442", "memcached": "#009E73", "Redis": "#56B4E9", "Manager": "#000000",
+    "LocMemCache": "#E69F00", "no cache": "#999999",
     "LRU": "#999999", "S3-FIFO": "#E69F00", "Belady": "#000000",
 }  # fmt: skip
 NAMES = {"floor": "dict of msgpack", "lmdb": "LMDB", "Manager": "mp.Manager"}
@@ -179,6 +180,20 @@ def two_writers(axis: Axes, rows: Rows) -> None:
     axis.legend(frameon=False, fontsize=8)
 
 
+def bars(row: str, title: str, unit: str, scale: float = 1.0) -> Callable[[Axes, Rows], None]:
+    """The median of each contestant in the order of the file, from zero."""
+
+    def draw(axis: Axes, rows: Rows) -> None:
+        found = {name: each["median"] / scale for name, each in reversed(rows[row]["contestants"].items())}
+        drawn = axis.barh(list(found), list(found.values()), color=[COLOURS[name] for name in found])
+        axis.bar_label(drawn, fmt="{:,.0f}", padding=3, fontsize=8)
+        axis.set_xlim(right=1.2 * max(found.values()))
+        axis.set_title(title)
+        axis.set_xlabel(unit)
+
+    return draw
+
+
 def _name(name: str) -> str:
     return NAMES.get(name, name)
 
@@ -194,6 +209,9 @@ PLANS: dict[str, tuple[float, list[Callable[[Axes, Rows], None]]]] = {
     "scaling": (2.8, [growth("get"), growth("put")]),
     "hitratio": (3.2, [hit_ratios(0), hit_ratios(1)]),
     "writers": (3.2, [two_writers]),
+    "servers": (2.4, [bars("servers", "a site behind gunicorn", "requests per second"),
+                      bars("servers cold", "its first seconds, caches empty", "requests per second"),
+                      bars("servers memory", "all its processes", "MB", 1e6)]),
 }  # fmt: skip
 
 if __name__ == "__main__":

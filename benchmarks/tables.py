@@ -27,6 +27,7 @@ FILES = (
     "hitratio",
     "cache",
     "fragmentation",
+    "servers",
     "memory",
     "coordination",
 )
@@ -184,6 +185,19 @@ def fragmentation(results: dict[str, Rows]) -> list[str]:
     return lines(("values", "", "refused", "put, p50 µs", "p99", "p99.9", "max"), table)
 
 
+def servers(results: dict[str, Rows]) -> list[str]:
+    rows = results["servers"]
+    computed = rows["servers"]["computed"]
+
+    def cells(name: str) -> Iterable[str]:
+        yield from (figure(median(rows[row], name)) for row in ("servers", "servers cold"))
+        yield figure(computed[name])
+        yield from (figure((median(rows[row], name) or 0) / 1e6) for row in ("servers memory", "servers private"))
+
+    header = ("", "requests/s", "first seconds, caches empty", "pages computed", "memory, PSS in MB", "USS in MB")
+    return lines(header, ((name, *cells(name)) for name in computed))
+
+
 def memory(results: dict[str, Rows]) -> list[str]:
     rows = results["memory"]
     attach, imports = rows["attach"], rows["import"]
@@ -259,6 +273,7 @@ TABLES: dict[str, Callable[[dict[str, Rows]], list[str]]] = {
     "hits": hit_ratios,
     "caches": full_caches,
     "fragmentation": fragmentation,
+    "servers": servers,
     "memory": memory,
     "locks": locks,
     "memoized": memoized,

@@ -76,6 +76,15 @@ class Running:
         finally:
             connection.close()
 
+    def ask_again(self, number: int, lost: list[Exception]) -> tuple[int, str]:
+        """Ask until there is an answer. *lost* gets the errors of connections."""
+        while True:
+            try:
+                return self.ask(number)
+            except (OSError, http.client.HTTPException) as error:
+                assert self.process.poll() is None, self.said()
+                lost.append(error)
+
     def wait_until_it_answers(self) -> None:
         end = time.monotonic() + DEADLINE
         while True:
