@@ -14,6 +14,10 @@ a condition that did not hold) takes effect at the first state that explains it.
 The call of a process that was killed may have taken effect at any time from its invocation on, or not at all. Where it
 is known when the process was dead, it is not later than that: nobody completes a dead process's call.
 
+CLEAR  The keys are in a namespace that is cleared, or all have a tag that is evicted. So a clear is an operation on each key, and
+leaves nothing there. What a call stores counts as stored when the call began. So if a clear overlaps the call, the clear
+may have ended what it stored.
+
 EXPIRY  Each call reads the clock at some moment between invocation and response, and for the one who set the time to
 live this is all that is known of the deadline, too. So a state carries the earliest and the latest deadline, and a
 call may find the entry alive if it began before the latest, and gone if it ended after the earliest. Nothing is
@@ -23,13 +27,16 @@ store.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import accumulate
 
 import history as h
 from history import Operation
 
 SLACK = 50  # ns: a time to live is given as a float, and processors agree on the time but nearly
 FOR_EVER = (h.NEVER, h.NEVER)
+STORES = (h.PUT, h.ADD, h.REPLACE, h.CAS, h.INCR, h.SETDEFAULT, h.MODIFY)
 MOST = 200_000  # configurations looked at for one response
 
 State = tuple[int, int, int] | None  # value, earliest deadline, latest deadline; None: absent
@@ -62,6 +69,8 @@ def effects(state: State, op: Operation, expected: int) -> list[State]:
         return [state] if alive and (kind == h.CONTAINS or state[0] == op.result) else []
     if kind == h.PUT:
         return [(op.value, *deadline(op))]
+    if kind == h.CLEAR:
+        return [None]
     if kind == h.CAS:
         if yes:
             met = alive and state[0] == expected if expected else gone
@@ -121,7 +130,7 @@ def effects_untold(state: State, op: Operation, expected: int) -> list[State]:
     new = (op.value, *deadline(op))
     if kind == h.PUT:
         return [new]
-    if kind in (h.DELETE, h.POP):
+    if kind in (h.DELETE, h.POP, h.CLEAR):
         return [None]
     if kind == h.DELETE_VERSION:
         return [None] if gone or state[0] == expected else []
@@ -165,6 +174,7 @@ class Key:
         # Nothing is to be explained of a read that nobody got the answer of.
         self.operations = [op for op in operations if op.completed or op.kind > h.CONTAINS]
         self.value_of_version = self.versions()
+        self.overlap_a_clear = self.find_overlapping()
         self.under_way: dict[int, Operation] = {}  # by bit
         self.free_bits = [1 << i for i in range(64)]
         self.configurations: set[tuple[State, int]] = {(None, 0)}
@@ -186,6 +196,22 @@ class Key:
                 ):
                     raise NotLinearizable(f"version and value belong to others, too: {op}")
         return values
+
+    def find_overlapping(self) -> set[int]:
+        """Those that store something, and have a clear beside them: by their id()."""
+        clears = sorted((op.start, op.end) for op in self.operations if op.kind == h.CLEAR)
+        latest = list(accumulate((end for _, end in clears), max))
+        found = set()
+        for op in self.operations:
+            began = bisect_right(clears, (op.end, h.NEVER))  # so many clears began before its end
+            if began and latest[began - 1] >= op.start and op.kind in STORES:
+                found.add(id(op))
+        return found
+
+    def told(self, state: State, op: Operation) -> list[State]:
+        """What the call may leave behind."""
+        after = (effects if op.completed else effects_untold)(state, op, self.expected(op))
+        return [*after, None] if after and id(op) in self.overlap_a_clear else after
 
     def expected(self, op: Operation) -> int:
         # A version that nobody saw belongs to no state: no value is -1.
@@ -220,13 +246,12 @@ class Key:
         """Keep what explains this response, with the call taken off the list. A death explains itself: the call has
         taken effect by now or never does."""
         after: set[tuple[State, int]] = set()
-        expected, is_read = self.expected(op), bool(self.reads & bit)
-        explained = effects if op.completed else effects_untold
+        is_read = bool(self.reads & bit)
         if not op.completed:
             after.update((state, done & ~bit) for state, done in self.configurations)
         if len(self.under_way) == 1:  # the common case, without the search
             for state, done in self.configurations:
-                after.update((new, 0) for new in ([state] if done else explained(state, op, expected)))
+                after.update((new, 0) for new in ([state] if done else self.told(state, op)))
         else:
             todo = list(self.configurations)
             seen = set(todo)
@@ -239,12 +264,11 @@ class Key:
                     after.add((state, done & ~bit))
                     continue
                 if not is_read:
-                    after.update((new, done) for new in explained(state, op, expected))
+                    after.update((new, done) for new in self.told(state, op))
                 for other, call in self.under_way.items():
                     if other == bit or (done | self.reads) & other:
                         continue
-                    told = effects if call.completed else effects_untold
-                    for new in told(state, call, self.expected(call)):
+                    for new in self.told(state, call):
                         following = new, done | other
                         if following not in seen:
                             seen.add(following)
@@ -271,8 +295,11 @@ class Key:
 def check(operations: Iterable[Operation]) -> dict[str, int]:
     """Raise NotLinearizable or TooHard; else figures."""
     keys: dict[int, list[Operation]] = {}
-    for op in sorted(operations, key=lambda op: op.start):
-        keys.setdefault(op.key, []).append(op)
+    operations = sorted(operations, key=lambda op: op.start)
+    every = {op.key for op in operations if op.kind != h.CLEAR}
+    for op in operations:
+        for key in every if op.kind == h.CLEAR else (op.key,):
+            keys.setdefault(key, []).append(op)
     count = widest = most = 0
     for key in sorted(keys):
         search = Key(keys[key])

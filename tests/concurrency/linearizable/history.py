@@ -23,9 +23,10 @@ from typing import NamedTuple
 GET, GET_VERSIONED, CONTAINS, PUT, ADD, REPLACE, CAS, INCR, DELETE, POP, SETDEFAULT, TOUCH, MODIFY = range(1, 14)
 DELETE_VERSION, GET_TOUCH, INCR_PRESENT = range(14, 17)
 KINDS = range(GET, INCR_PRESENT + 1)
+CLEAR = 17  # of all keys: they are in a namespace that is cleared, or have a tag that is evicted
 NAMES = (
     "", "get", "get_versioned", "contains", "put", "add", "replace", "cas", "incr", "delete", "pop", "setdefault",
-    "touch", "modify", "delete of a version", "get and touch", "incr without creating",
+    "touch", "modify", "delete of a version", "get and touch", "incr without creating", "clear",
 )  # fmt: skip
 
 # Outcomes. NO: absent, or a condition that did not hold. RAISED: incr of a value that is no int.

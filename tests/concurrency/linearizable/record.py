@@ -1,7 +1,7 @@
 """Let processes times threads work on a few keys of a store, and record what they did: a program.
 
     python record.py KEY DIRECTORY [--operations N] [--processes P] [--threads T] [--keys K] [--kill-every SECONDS] [--seed S]
-                     [--mortal]
+                     [--mortal] [--ends namespace|tag]
 
 Writes DIRECTORY/<process>.<thread>.log (history.py) and DIRECTORY/deaths.json: when each killed process was known to be
 dead. Prints a line of figures as JSON.
@@ -41,8 +41,11 @@ MORTAL_LIVES = (0.000003, 0.00001, 0.00003, 0.0001)
 assert len(KINDS) == len(MORTAL_KINDS) == 64
 
 
-def call(store, key, kind, value, extra, ttl):
-    """Do it; return value, version, outcome."""
+def call(store, key, kind, value, extra, ttl, tags):
+    """Do it; return value, version, outcome. *tags*: those of what is stored, as options."""
+    if kind == h.CLEAR:
+        store.evict_tag(*tags["tags"]) if tags else store.clear()
+        return 0, 0, h.YES
     if kind == h.GET:
         found = store.get(key)
         return (0, 0, h.NO) if found is None else (h.value_of(found), 0, h.YES)
@@ -55,16 +58,16 @@ def call(store, key, kind, value, extra, ttl):
     if kind == h.CONTAINS:
         return 0, 0, h.YES if key in store else h.NO
     if kind == h.PUT:
-        return 0, store.put(key, h.stored(value), ttl=ttl), h.YES
+        return 0, store.put(key, h.stored(value), ttl=ttl, **tags), h.YES
     if kind == h.ADD:
-        return 0, 0, h.YES if store.add(key, h.stored(value), ttl=ttl) else h.NO
+        return 0, 0, h.YES if store.add(key, h.stored(value), ttl=ttl, **tags) else h.NO
     if kind == h.REPLACE:
-        return 0, 0, h.YES if store.replace(key, h.stored(value), ttl=ttl) else h.NO
+        return 0, 0, h.YES if store.replace(key, h.stored(value), ttl=ttl, **tags) else h.NO
     if kind == h.CAS:
-        return 0, 0, h.YES if store.cas(key, h.stored(value), extra, ttl=ttl) else h.NO
+        return 0, 0, h.YES if store.cas(key, h.stored(value), extra, ttl=ttl, **tags) else h.NO
     if kind == h.INCR or kind == h.INCR_PRESENT:
         try:
-            return store.incr(key, extra, initial=value, create=kind == h.INCR, ttl=ttl), 0, h.YES
+            return store.incr(key, extra, initial=value, create=kind == h.INCR, ttl=ttl, **tags), 0, h.YES
         except TypeError:
             return 0, 0, h.RAISED
         except KeyError:
@@ -89,18 +92,28 @@ def call(store, key, kind, value, extra, ttl):
         seen[0] = old
         return h.stored(value)
 
-    store.modify(key, change, 0)
+    store.modify(key, change, 0, **tags)
     return h.value_of(seen[0]) if seen[0] else 0, 0, h.YES
 
 
-def work(store, path, who, seed, keys, operations, mortal):
+def kinds_of(mortal, ends):
+    kinds = list(MORTAL_KINDS if mortal else KINDS)
+    if ends:
+        kinds[:2] = [h.CLEAR] * 2
+    if ends == "tag":  # setdefault() gives no tags
+        kinds = [h.ADD if kind == h.SETDEFAULT else kind for kind in kinds]
+    return kinds
+
+
+def work(store, path, who, seed, keys, operations, mortal, ends):
     """One thread."""
     log = log_of(path, operations)
     bits = random.Random(seed).getrandbits
     known = [0] * len(keys)  # the last version seen of each
     now = time.monotonic_ns
     asked, answered, size, half = h.ASKED.pack_into, h.ANSWERED.pack_into, h.RECORD.size, h.ASKED.size
-    kinds, lives = (MORTAL_KINDS, MORTAL_LIVES) if mortal else (KINDS, SHORT_LIVES)
+    kinds, lives = kinds_of(mortal, ends), MORTAL_LIVES if mortal else SHORT_LIVES
+    tags = {"tags": ["t"]} if ends == "tag" else {}
     for n in range(operations):
         chance = bits(40)
         kind, k = kinds[chance & 63], (chance >> 6 & 0xFF) % len(keys)
@@ -120,7 +133,7 @@ def work(store, path, who, seed, keys, operations, mortal):
         start = now()
         asked(log, at, value, extra, int(ttl * 1e9) if ttl else 0, start, k, kind)
         try:
-            result, version, outcome = call(store, keys[k], kind, value, extra, ttl)
+            result, version, outcome = call(store, keys[k], kind, value, extra, ttl, tags)
         except Exception as error:
             print(f"{h.NAMES[kind]}({keys[k]!r}): {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             result, version, outcome = 0, 0, h.ERROR
@@ -143,13 +156,15 @@ def process(arguments, number, operations):
     code = 1
     try:
         store = shmstore.Store(arguments.key, create=False)
+        if arguments.ends == "namespace":
+            store = store.namespace("keys")
         keys = [f"key{i}" for i in range(arguments.keys)]
         sys.setswitchinterval(0.0005)
 
         def run(t):
             who = number * arguments.threads + t + 1
             path = arguments.directory / f"{number}.{t}.log"
-            work(store, path, who, f"{arguments.seed}/{who}", keys, operations, arguments.mortal)
+            work(store, path, who, f"{arguments.seed}/{who}", keys, operations, arguments.mortal, arguments.ends)
 
         threads = [threading.Thread(target=run, args=(t,)) for t in range(1, arguments.threads)]
         for thread in threads:
@@ -178,6 +193,7 @@ def main():
     parser.add_argument("--kill-every", type=float, default=0)
     parser.add_argument("--seed", default="1")
     parser.add_argument("--mortal", action="store_true")
+    parser.add_argument("--ends", choices=["namespace", "tag"])
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     each = -(-arguments.operations // (arguments.processes * arguments.threads))

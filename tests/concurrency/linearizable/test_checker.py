@@ -72,12 +72,23 @@ def incr_present(start, end, result=0, by=1):
     return op(h.INCR_PRESENT, start, end, result=result, extra=by, outcome=h.YES if result else h.NO)
 
 
+def clear(start, end, **more):
+    return op(h.CLEAR, start, end, **more)
+
+
 def setdefault(start, end, value, result):
     return op(h.SETDEFAULT, start, end, value, result=result)
 
 
 GOOD = {
     "nothing": [],
+    "a clear": [put(0, 1, A), clear(2, 3), get(4, 5), put(6, 7, B), get(8, 9, B)],
+    "a clear beside a read": [put(0, 1, A), clear(2, 9), get(3, 4, A), get(5, 6), get(7, 8)],
+    "a clear ends what is being put, which nobody finds": [put(0, 9, A), clear(1, 2), get(10, 11)],
+    "a clear before what is being put takes effect": [put(0, 9, A), clear(1, 2), get(3, 4), get(10, 11, A)],
+    "an add where the clear made room, which ended it, too": [put(0, 1, A), add(2, 9, B), clear(3, 4), get(10, 11)],
+    "a clear whose process was killed, or not at all": [put(0, 1, A), clear(2, None, dead=9), get(10, 11, A)],
+    "a clear whose process was killed": [put(0, 1, A), clear(2, None, dead=9), get(10, 11)],
     "one after the other": [put(0, 1, A), get(2, 3, A), delete(4, 5), get(6, 7), add(8, 9, B), get(10, 11, B)],
     "a read beside a write sees the old value": [put(0, 1, A), put(2, 9, B), get(3, 4, A), get(5, 6, B)],
     "a write takes effect after a later one began": [put(0, 9, A), put(1, 2, B), get(3, 4, B), get(5, 6, A)],
@@ -126,6 +137,12 @@ GOOD = {
 }  # fmt: skip
 
 BAD = {
+    "a value from before a clear": [put(0, 1, A), clear(2, 3), get(4, 5, A)],
+    "a value that comes back after a clear": [put(0, 1, A), clear(2, 9), get(3, 4), get(5, 6, A)],
+    "a clear that ends what was put after it": [clear(0, 1), put(2, 3, A), get(4, 5)],
+    "a clear that ends what was put before it, later": [put(0, 1, A), clear(2, 3), put(4, 5, B), get(6, 7), get(8, 9, B)],
+    "an add that a clear did not make room for": [put(0, 1, A), add(2, 3, B), clear(4, 5)],
+    "a version from before a clear": [versioned(1, 2, A, 7), put(0, 1, A), clear(3, 4), cas(5, 6, B, 7)],
     "a stale read": [put(0, 1, A), put(2, 3, B), get(4, 5, A)],
     "a read from the future": [get(0, 1, A), put(2, 3, A)],
     "a read of what nobody wrote": [put(0, 1, A), get(2, 3, B)],

@@ -66,6 +66,26 @@ def test_while_everything_expires(make, key, tmp_path):
     assert min(touched.count(h.YES), touched.count(h.NO)) > 100
 
 
+@pytest.mark.parametrize("ends", ["namespace", "tag"])
+def test_while_all_keys_are_cleared(make, key, tmp_path, ends):
+    """Each key is in a namespace that is cleared again and again, or has a tag that is evicted."""
+    options = ("--operations", 20_000, "--ends", ends, "--keys", 3, "--seed", random.getrandbits(30))
+    _, operations = judge(make, key, tmp_path / "logs", *options)
+    clears = [op for op in operations if op.kind == h.CLEAR]
+    assert len(clears) > 100
+    with pytest.raises(checker.NotLinearizable):
+        checker.check([op for op in operations if op.kind != h.CLEAR])
+    read = [op.outcome for op in operations if op.kind == h.GET]
+    assert min(read.count(h.YES), read.count(h.NO)) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", ["namespace", "tag"])
+def test_half_a_million_while_all_keys_are_cleared(make, key, tmp_path, ends):
+    options = ("--operations", 500_000, "--ends", ends, "--keys", 3, "--kill-every", 0.05)
+    judge(make, key, tmp_path / "logs", *options, "--seed", random.getrandbits(30))
+
+
 def test_a_falsified_history_is_found_out(make, key, tmp_path):
     """Histories as they really come, with one answer exchanged for one that was right long before."""
     _, operations = judge(make, key, tmp_path / "logs", "--operations", 6_000, "--keys", 2)

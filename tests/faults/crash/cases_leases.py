@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from cases import case
+from raw_segment import sleepers
 
 import shmstore
 from shmstore._store.keys import KeptKey
@@ -69,6 +70,14 @@ case(
     lambda s, _: s.lock("lock").acquire(),
     setup=left_by_the_dead("lock"),
     then=free("lock"),
+)
+case("leave with a lock", lambda s, _: s.close(), prepare=taken("lock"), setup=sleepers, then=free("lock"))
+case(
+    "wait for a lock",
+    lambda s, _: s.lock("lock").acquire(timeout=0.003),
+    prepare=taken("lock"),
+    then=free("lock"),
+    sampled=False,
 )
 case("draw a token", lambda s, lock: next(iter(lock._acquired)).token, prepare=taken("lock"), then=free("lock"), sampled=False,
      tidy=lambda s: s.delete(KeptKey(b"tokens:")))  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from cases import case, quiet
+from cases import case, quiet, raises
 from store_setup import new, nothing, populate, value
 
+from shmstore._core import ffi, lib
 from shmstore._store.keys import KEPT_KEYS, KeptKey
 
 OF_THE_TAG = ("k0", "k1", "between1")
@@ -29,6 +30,15 @@ def several_evicted(store: Any) -> None:
     for i in range(6):
         store.put(f"gone{i}", value(f"gone{i}", "old"), tags=["t"])
     evict(store)
+
+
+def awaits_evictions(store: Any) -> None:
+    """Somebody sleeps on the word of evictions, and listens to the bell."""
+    raw, kind = store._raw_key("k0")
+    answer = ffi.new("struct shms_announced *")
+    version = store.get_versioned("k0")[1]
+    assert lib.shms_announce(store._handle, raw, len(raw), kind, True, version, answer) == lib.SHMS_AGAIN
+    assert answer.tagged
 
 
 def tidy(store: Any) -> None:
@@ -58,9 +68,17 @@ tag("delete what was evicted", lambda s, _: s.delete("k0"), setup=evict, changes
 tag("get what was evicted", lambda s, _: s.get("k0"), setup=evict, never=("k0",), sampled=False)
 tag("sweep what was evicted", lambda s, _: [s.put("new", value("new", "new")) for _ in range(2)], setup=several_evicted,
     changes=new, never=tuple(f"gone{i}" for i in range(6)))  # fmt: skip
+tag(
+    "evict a tag, with sleepers",
+    lambda s, _: s.evict_tag("t"),
+    setup=awaits_evictions,
+    changes={**evicted, "count": [None]},
+)
+tag("wait for what has tags", lambda s, v: raises(TimeoutError, lambda: s.wait("k0", after=v, timeout=0.002)),
+    prepare=lambda s: s.get_versioned("k0")[1], sampled=False)  # fmt: skip
 tag("remove all that was evicted", lambda s, _: s.expire_due(), setup=several_evicted, sampled=False)
 quiet("move what has tags", lambda s, _: s.compact(), populate=tagged, tidy=tidy, setup=lambda s: s.delete("k2"),
-      spare=True, thin=3)  # fmt: skip
+      spare=True, stops=True, thin=3)  # fmt: skip
 
 
 # ---- namespaces
