@@ -258,6 +258,25 @@ RUNS = [
         slow=["-DM_WAKE_BLIND", "-DM_DIE_UNTIMED"],
     ),
     *runs_of(
+        "told",
+        quick=[""],
+        full=[],
+        mutations=[
+            f"-DM_{rule}"
+            for rule in (
+                "NOTE_LATE",
+                "OWNER_FIRST",
+                "WAKE_ONLY",
+                "TOUCH_ONLY",
+                "BIT_BLIND",
+                "COUNT_FIRST",
+                "JOIN_BLIND",
+                "NO_FLAG",
+            )
+        ],
+        slow=[],
+    ),
+    *runs_of(
         "bell",
         quick=["-DFEW -DLOG=1"],
         full=["", "-DLOG=1", "-DDIE -DTIMED"],

@@ -16,7 +16,7 @@ CALLS = {
     "open": 2, "stat": 4, "fstat": 5, "lstat": 6, "mmap": 9, "mincore": 27, "madvise": 28, "shmget": 29, "shmat": 30, "shmctl": 31,
     "socket": 41, "bind": 49, "connect": 42, "kill": 62, "fcntl": 72, "ftruncate": 77, "link": 86, "unlink": 87, "readlink": 89, "fchmod": 91,
     "shmdt": 67, "openat": 257, "newfstatat": 262, "unlinkat": 263, "linkat": 265, "readlinkat": 267, "dup3": 292, "fallocate": 285,
-    "getrandom": 318, "memfd_create": 319, "mlock2": 325, "futex_waitv": 449, "fstatfs": 138, "statfs": 137, "read": 0, "pread64": 17,
+    "getrandom": 318, "memfd_create": 319, "mlock2": 325, "futex_waitv": 449, "pidfd_open": 434, "fstatfs": 138, "statfs": 137, "read": 0, "pread64": 17,
 }  # fmt: skip
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 LOAD, AND, EQUAL, RETURN = 0x20, 0x54, 0x15, 0x06

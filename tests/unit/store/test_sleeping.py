@@ -22,6 +22,7 @@ from shmstore._store import leases, listening, waiting
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from forked_child import Child
+from fresh_process import assert_quiet, run
 from store_programs import LONG
 
 SECOND = 10**9  # ns
@@ -435,3 +436,43 @@ def test_a_forked_child_watches_by_itself(store, hold, for_an_hour):
     assert waiter.end() is True
     os.close(read)
     os.close(write)
+
+
+# ---- an old kernel
+
+OLD_KERNEL = """
+import errno, os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+import shmstore
+from seccomp_faults import Refusal, install
+install((Refusal("futex_waitv", errno.ENOSYS), Refusal("pidfd_open", errno.ENOSYS)))
+store = shmstore.Store(shmstore.PRIVATE, size="64K")
+read, write = os.pipe()
+pid = os.fork()
+if pid == 0:
+    store.lock("x").acquire()
+    os.write(write, b".")
+    signal.pause()
+os.read(read, 1)
+version = store.put("a", 1, tags=["t"])
+answers = []
+threads = [
+    threading.Thread(target=lambda: answers.append(store.wait("a", after=version, timeout=600))),
+    threading.Thread(target=lambda: answers.append(store.lock("x").acquire(timeout=600))),
+]
+for thread in threads:
+    thread.start()
+threads[0].join(0.3)
+store.evict_tag("t")
+threads[0].join()
+os.kill(pid, signal.SIGKILL)
+os.waitpid(pid, 0)
+threads[1].join()
+assert answers == [0, True], answers
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the filter knows the numbers of x86-64")
+def test_a_kernel_that_tells_neither_of_evictions_nor_of_deaths():
+    """Waiters look by themselves."""
+    assert_quiet(run(OLD_KERNEL, Path(__file__).resolve().parents[2] / "faults" / "crash"))
