@@ -278,6 +278,7 @@ CALLS: dict[str, list[Callable[[Store[Any]], Any]]] = {
                 lambda s: runs(s.memoize(name="other")(computes)(1))],
     "lock": [lambda s: inside(s.lock("x")), lambda s: acquired(s.lock("x")), entered_twice, lambda s: runs(inside_async(s.lock("x"))),
              lambda s: refused(s.lock("x"), s.lock("x", timeout=0)), lambda s: too_late(s.lock("x"), s.lock("x", timeout=0.001)),
+             lambda s: too_late(s.lock("x"), s.lock("x", timeout=0.01)),
              lambda s: runs(acquired_async(s.lock("x"))), lambda s: runs(inside_async(s.lock("x", reentrant=True)))],
     "lease": [lambda s: inside(s.lease("x")), lambda s: acquired(s.lease("x")), lambda s: runs(inside_async(s.lease("x")))],
     "semaphore": [lambda s: inside(s.semaphore("x", 2)), lambda s: acquired(s.semaphore("x", 1)),

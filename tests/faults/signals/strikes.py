@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import sys
+import time
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -225,6 +226,16 @@ class Storm:
             del caught  # its traceback leads to this frame
 
 
+def open_descriptors() -> dict[str, str]:
+    descriptors = {}
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            descriptors[number] = os.readlink(f"/proc/self/fd/{number}")
+        except OSError:
+            pass  # that of the listing
+    return descriptors
+
+
 def footprint() -> dict[str, Any]:
     """What a process has of the kernel's that this package takes: descriptors, mappings, segments and files."""
     gc.collect()
@@ -236,12 +247,11 @@ def footprint() -> dict[str, Any]:
         )
     with open("/proc/sysvipc/shm") as table:
         segments = sorted(row[1] for row in map(str.split, list(table)[1:]) if row[4] == str(os.getpid()))
-    descriptors = {}
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            descriptors[number] = os.readlink(f"/proc/self/fd/{number}")
-        except OSError:
-            pass  # that of the listing
+    descriptors = open_descriptors()
+    lingers = time.monotonic() + 1  # the thread that learns of deaths, and its event, for a moment after the last wait
+    while any("eventfd" in link for link in descriptors.values()) and time.monotonic() < lingers:
+        time.sleep(0.005)
+        descriptors = open_descriptors()
     files = sorted(
         name for name in os.listdir("/dev/shm") if str(os.getpid()) in name
     )  # those of tests have it in their names

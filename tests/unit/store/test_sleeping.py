@@ -419,6 +419,22 @@ def test_nothing_stays_of_the_wait_for_a_death(store, hold, for_an_hour):
 
 
 @needs_pidfd
+def test_an_exception_leaves_no_watch(store, hold, monkeypatch):
+    hold(lambda s: s.lock("x"))
+    before, is_gone = pidfds(), store._is_gone
+
+    def strikes(self, owner, closely):
+        if pidfds() > before:
+            raise KeyboardInterrupt
+        return is_gone(owner, closely)
+
+    monkeypatch.setattr(shmstore.Store, "_is_gone", strikes, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        store.lock("x").acquire()
+    assert pidfds() == before
+
+
+@needs_pidfd
 def test_a_forked_child_watches_by_itself(store, hold, for_an_hour):
     holder = hold(lambda s: s.lock("x"), lambda s: s.lock("y"))
     waiter = Waiting(store.lock("x").acquire)
