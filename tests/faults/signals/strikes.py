@@ -14,8 +14,8 @@ import os
 import random
 import signal
 import sys
-import time
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType
