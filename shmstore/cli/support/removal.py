@@ -133,7 +133,7 @@ def _in_use(attached: int | None) -> str:
 
 
 def unless_you(place: Segment | Object) -> str:
-    """Who can remove it, if this user cannot even with --yes; otherwise empty."""
+    """The users that can remove it, if this one cannot, even with --yes; otherwise empty."""
     who = sorted(place.removers | {0})
     if os.geteuid() in who:
         return ""

@@ -93,7 +93,7 @@ static struct program block_life_span(int mutation) {
                    {1, 1, 1});
 }
 
-/* span.c: who finds a span open finds what stands in it. 0 word of the first page: 1 taken, 2 open; 1 an info, or the word
+/* span.c: a process that finds a span open finds what stands in it. 0 word of the first page: 1 taken, 2 open; 1 an info, or the word
  * of a block. */
 static bool not_yet_open(const struct world *w) { return R(w, 0) == 2 && R(w, 1) != 5; }
 static struct program open_span(int mutation) {
@@ -141,7 +141,7 @@ static struct program pin_then_word(int mutation) {
                    {1, 0, 0});
 }
 
-/* pin.c: who finds the pin gone writes over the block only after the reader read it. 0 pin; 1 stands for the reading: that
+/* pin.c: a writer that finds the pin gone writes over the block only after the reader read it. 0 pin; 1 stands for the reading: that
  * it happened before is what makes it read nothing newer, which this machine could not show (load buffering). */
 static bool overtaken(const struct world *w) { return R(w, 0) == 0 && R(w, 1) == 0; }
 static struct program unpin(int mutation) {

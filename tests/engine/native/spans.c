@@ -1,4 +1,4 @@
-/* Spans: who opens and closes them. A span is closed when its last block is free, and not before; short-lived processes
+/* Spans: which process opens and closes them. A span is closed when its last block is free, and not before; short-lived processes
  * use the spans of their forerunners; what was seen of a span before it was closed is of no use afterwards (S1). */
 #include "harness.h"
 

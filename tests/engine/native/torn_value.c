@@ -1,4 +1,4 @@
-/* A writer is killed when it has taken a block out of its slot and not yet ended the block's life. A reader who
+/* A writer is killed when it has taken a block out of its slot and not yet ended the block's life. A reader that
  * found the block before, and is half way through its value, must not take what comes to lie there for the rest. */
 #include "dies_at_exchange.h"
 
@@ -22,7 +22,7 @@ static void dies_overwriting(struct shms_store *s) { dies(s, overwrites); }
 static void dies_removing(struct shms_store *s) { dies(s, removes); }
 static void dies_sweeping(struct shms_store *s) { dies(s, sweeps); }
 
-/* What happens while the reader has no core: the memory finds no new owner, or one who wrote a value over all of it, or
+/* What happens while the reader has no core: the memory finds no new owner, or one that wrote a value over all of it, or
  * one who wrote only its header, and a neighbour. */
 static void nobody(struct shms_store *s) { (void)s; }
 static void another_value(struct shms_store *s) { EXPECT(put(s, "new", 'Z', LENGTH) == SHMS_OK); }

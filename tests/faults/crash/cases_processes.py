@@ -164,7 +164,7 @@ case("put beside one that opens a span", lambda s, _: s.put("k1", value("k1", "m
      changes={**K2_UNUSED, "k1": [value("k1", "mine")]}, **OPENING)  # fmt: skip
 case("delete beside one that opens a span", lambda s, _: s.delete("k1"), changes={**K2_UNUSED, "k1": [None]}, **OPENING)
 
-# ---- third mode: what others do who meet the dead, and then die themselves
+# ---- third mode: other processes meet what the dead left, and then die, too
 case("then recover", lambda s, _: s.recover(), second=True)
 case("then put", lambda s, _: s.put("k2", value("k2", "next")), changes={"k2": [value("k2", "next")]}, second=True)
 case("then delete", lambda s, _: s.delete("k2"), changes={"k2": [None]}, second=True)

@@ -86,7 +86,7 @@ on_posix("put into a full store in a full /dev/shm", lambda s, _: tried(lambda: 
 
 
 def given_back(name: str, after: bool, again: int = 0) -> None:
-    """A store of one's own, whose pages go back since nobody else is attached. It ends with its process."""
+    """A private store: its pages go back, because no other process is attached. It ends with its process."""
 
     def prepare(_: Any) -> Any:
         store = shmstore.Store(shmstore.PRIVATE, backend=POSIX, size=64 << 20)

@@ -3,7 +3,7 @@ it is traced, tells by SIGUSR1 and SIGUSR2 where its operation begins and ends, 
 in a file that is named in the line. Nobody waits for victims, so they leave no zombies.
 
 This process has the module loaded and no store open, but between the lines "hold" and "let go": victims that are to meet
-a dead process inherit that handle, since one who opens the store would put things in order before."""
+a dead process inherit that handle, because opening the store would put things in order before."""
 
 import ctypes
 import gc

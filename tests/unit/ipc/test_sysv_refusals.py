@@ -219,7 +219,7 @@ def test_einval_of_an_id_that_is_gone(shmid):
 
 @pytest.mark.parametrize("call", [shmat, lambda shmid: shmctl(shmid, IPC_STAT)])
 def test_eidrm_of_an_id_that_is_going(monkeypatch, in_child, call):
-    """The kernel says it to who has found the segment and waits for its lock, while another process removes it.
+    """The kernel says it to a process that has found the segment and waits for its lock, while another process removes it.
 
     One removal in twenty or so is met at that moment; to the rest it says EINVAL.
     """

@@ -81,7 +81,7 @@ def end_many(store, how, times):
             finally:
                 process.kill()
                 process.wait()
-            # The next one may warn that the last one went without a word: a place of somebody who is gone.
+            # The next one may warn that the last one left without notice: its slot belongs to a process that is gone.
             lines = [line for line in output.splitlines() if "died in the midst of" not in line]
             if lines or process.returncode:
                 faults.append((process.returncode, lines))

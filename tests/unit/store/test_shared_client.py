@@ -178,7 +178,7 @@ def test_a_child_that_closes_its_handles_is_no_client(first, key):
 
 
 def test_a_full_client_table(key):
-    """Who has a slot goes on, whoever has none is told which option to change, and a forked child reads."""
+    """A process with a slot goes on, one without is told which option to change, and a forked child reads."""
     with shmstore.open(key, size="1M", max_clients=1) as store:
         store["a"] = 1
         assert shmstore.open(key)["a"] == 1
