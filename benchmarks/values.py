@@ -20,6 +20,7 @@ from benchmarks._bars import Bar
 from benchmarks._guard import resources
 from benchmarks._kinds import kinds
 from benchmarks._measure import Contestant, measure
+from benchmarks._ratios import ratios
 from benchmarks._run import Report, Row, Setting, parser, run
 from benchmarks._shmstore import Ours
 
@@ -110,6 +111,8 @@ def play(setting: Setting, report: Report) -> None:
             report.add(*rows.values())
             medians[kind] = rows
             cells.append([kind, *_cells(rows["put"], outcomes), *_cells(rows["get"], outcomes)])
+        report.progress("pairs of calls")
+        pairs = list(ratios(setting, Ours(stack, {}, size="128M")))
     names = [codec.name for codec in libraries]
     header = ["value", ">put, µs", *(f">{name}" for name in names), ">get, µs", *(f">{name}" for name in names)]
     report.table("\nshmstore's time, and the others' as a multiple of it; (): gives back another type", header, cells)
@@ -117,6 +120,7 @@ def play(setting: Setting, report: Report) -> None:
         rich, plain = (medians[kind][operation].samples[OURS].median for kind in (RICH, PLAIN))
         title = f"{operation} of a row with dates and decimals: of the same row as strings"
         report.bars.append(Bar(title, rich / plain, most=most))
+    report.bars += pairs
 
 
 def contestants(operation: str, ours: Ours, able: Sequence[Codec], value: Any) -> list[Contestant]:
