@@ -92,11 +92,10 @@ def test_nothing_large_is_made_while_the_gil_is_held(store, prefault):
     values = fill(store)
     before = held_memory(store)
     steps = Steps(store, "4M")
-    assert held_memory(store) == before
+    assert held_memory(store) <= before
     assert steps.go_on() == lib.SHMS_OK
-    after = held_memory(store)
+    assert held_memory(store) <= before  # the new segment has been left already
     lib.shms_resize_leave(steps.resizing)
-    assert held_memory(store) == after  # nor given back
     assert dict(store) == values
 
 
@@ -104,7 +103,7 @@ def held_memory(store):
     """The maps of this process that are of shared memory."""
     kind = "SYSV" if store._key.backend == "sysv" else "/dev/shm/"
     with open("/proc/self/maps") as lines:
-        return [line.split()[0] for line in lines if kind in line]
+        return {line.split()[0] for line in lines if kind in line}
 
 
 def test_a_store_of_the_same_name_that_came_meanwhile_stays(store, backend):
