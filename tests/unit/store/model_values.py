@@ -1,5 +1,6 @@
-"""Keys, prefixes, values and times to live that the model draws from."""
+"""Keys, prefixes, values and times to live that the model draws from, and how often."""
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import shmstore
@@ -14,3 +15,11 @@ SMALL = st.one_of(
     st.lists(st.integers(-100, 100), max_size=5), st.dictionaries(st.text(max_size=3), st.integers(0, 9), max_size=3),
 )  # fmt: skip
 TTLS = st.sampled_from([None, shmstore.DEFAULT, shmstore.KEEP, 1000, 5000.5])
+SETTINGS = settings(  # fmt: skip
+    deadline=None,
+    max_examples=50,
+    stateful_step_count=40,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+    report_multiple_bugs=False,
+)

@@ -11,15 +11,14 @@ import uuid
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 import shmstore
 from shmstore import Store
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from model_values import NAMES, PREFIXES, SMALL, TTLS
+from model_values import NAMES, PREFIXES, SETTINGS, SMALL, TTLS
 
 KIB = 1 << 10
 MISSING = object()
@@ -471,15 +470,11 @@ class AgainstFewEntries(AgainstTiny):
     options = {"size": 256 * KIB, "max_entries": 10}
 
 
-class AgainstTwoArenas(Against):
-    """From 256M on the heap has two arenas; what is written is little."""
+class AgainstLarge(Against):
+    """A large store that is nearly empty."""
 
     options = {"size": "256M"}
     fits = True
-
-    @initialize()
-    def in_both(self):
-        self.put("in the first", 1, None)
 
     @rule(name=NAMES, share=st.just(0.0))
     def put_large(self, name, share):
@@ -490,18 +485,10 @@ class AgainstTwoArenas(Against):
         assert self.store.stats().largest_free > 256 << 18
 
 
-SETTINGS = settings(  # fmt: skip
-    deadline=None,
-    max_examples=50,
-    stateful_step_count=40,
-    suppress_health_check=list(HealthCheck),
-    database=None,
-    report_multiple_bugs=False,
-)
 TestModel = Against.TestCase
 TestTiny = AgainstTiny.TestCase
 TestFewEntries = AgainstFewEntries.TestCase
-TestTwoArenas = AgainstTwoArenas.TestCase
-for case in (TestModel, TestTiny, TestFewEntries, TestTwoArenas):
+TestLarge = AgainstLarge.TestCase
+for case in (TestModel, TestTiny, TestFewEntries, TestLarge):
     case.settings = SETTINGS
 del case
