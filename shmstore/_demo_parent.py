@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -104,6 +104,10 @@ class Answer:
     unreadable: int
     by_worker: dict[int, int]  # results computed by each
     longest: list[tuple[int, str, str]]  # lines, name, file:line
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 @dataclass

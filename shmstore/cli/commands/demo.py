@@ -90,7 +90,7 @@ def as_document(demo: Demo, answer: Answer) -> dict[str, Any]:
             for played in (demo.rounds[1], demo.rounds[2])
         ],
         "answer": {
-            **{name: value for name, value in vars(answer).items() if name != "longest"},
+            **answer.as_dict(),
             "longest": [{"lines": lines, "name": name, "where": where} for lines, name, where in answer.longest],
         },
     }  # fmt: skip
