@@ -6,6 +6,7 @@ In these tests a sleep lasts an hour, so only a wake-up ends it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -37,11 +38,15 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def for_an_hour(monkeypatch):
-    """All sleeps after the first short one."""
+    """All sleeps after the first short one. A handle of a former test that is closed meanwhile would wake all threads."""
+    gc.collect()
+    gc.disable()
     monkeypatch.setattr(waiting, "_SLICE", HOUR)
     monkeypatch.setattr(waiting, "LONGEST_SLICE", HOUR)
     monkeypatch.setattr(leases, "_TOLD", HOUR)
     monkeypatch.setattr(listening, "_EVERYTHING", float("inf"))
+    yield
+    gc.enable()
 
 
 def until(condition):
