@@ -44,6 +44,8 @@ from shmstore._store.records import ClientInfo, EntryInfo, Found, Removed, Stats
 from shmstore.cache import Cache
 from shmstore.codecs.registry import register
 from shmstore.errors import (
+    BackingError,
+    BackingUnavailable,
     CodecError,
     FormatMismatch,
     InvalidKey,
@@ -53,6 +55,7 @@ from shmstore.errors import (
     LockTimeout,
     NotACache,
     NotAStore,
+    OutcomeUnknown,
     ReadOnlyStore,
     ShmStoreError,
     StoreClosed,
@@ -93,6 +96,8 @@ __all__ = [
     "DEFAULT",
     "KEEP",
     "PRIVATE",
+    "BackingError",
+    "BackingUnavailable",
     "Cache",
     "ClientInfo",
     "CodecError",
@@ -106,6 +111,7 @@ __all__ = [
     "LockTimeout",
     "NotACache",
     "NotAStore",
+    "OutcomeUnknown",
     "ReadOnlyStore",
     "Removed",
     "ShareableList",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shmstore import errors
 from shmstore._base.foreign import is_foreign
-from shmstore._base.imports import current
+from shmstore._base.imports import current, late
 from shmstore._base.sentinels import MISSING, DefaultInt, DefaultStr
 from shmstore._core import lib
 from shmstore._store import coding, failures, rescue
@@ -24,9 +24,12 @@ if TYPE_CHECKING:
     from shmstore._base.sentinels import Private
     from shmstore._store.keys import EntryKey
     from shmstore.codecs.protocol import Codec
+    from shmstore.near import cache as near
+    from shmstore.near import config as near_config
 
     _V = TypeVar("_V", default=Any)
 else:
+    near, near_config = late("shmstore.near.cache"), late("shmstore.near.config")
     _V = object
 
 __all__ = ["Cache"]
@@ -73,6 +76,12 @@ class Cache(Store[_V]):
     if TYPE_CHECKING:
         _problem: Exception | None  # why it could not be opened
         _retry_at: float  # with on_error="miss": when that is tried again, by monotonic()
+
+    if not TYPE_CHECKING:  # type checkers read __init__
+
+        def __new__(cls, name=None, *, backing=None, **options):
+            """With a *backing*, return a near cache of that server instead (shmstore/near/cache.py)."""
+            return super().__new__(cls) if backing is None else _near(cls, name, backing, **options)
 
     # The parameters of Store, written out: an editor reads the source. A test holds the two together.
     def __init__(
@@ -225,6 +234,33 @@ for _name in (
     "pop", "popitem", "put_many", "recover", "setdefault", "stats", "touch", "ttl", "update",
 ):  # fmt: skip
     setattr(Cache, _name, rescue.guarded(_name, getattr(Store, _name)))
+
+
+def _near(
+    cls: type[Cache[Any]],
+    name: Any,
+    backing: Any,
+    *,
+    prefixes: Iterable[str | bytes] = ("",),
+    near_ttl: Duration = 60,
+    bound: Duration = 1.0,
+    on_partition: str = "bypass",
+    max_stale: Duration | None = None,
+    ttl: Duration | None = None,
+    owner: Any = None,
+    **options: Any,
+) -> Any:
+    """Open a near cache: a store of this host for the copies, and what is in front of it."""
+    for option in ("codec", "create", "decoders", "on_error", "readonly"):
+        if option in options:
+            raise ValueError(f"a cache with a backing has no option {option}")
+    config = near_config.parse(
+        name, backing, prefixes=prefixes, near_ttl=near_ttl, bound=bound, on_partition=on_partition, max_stale=max_stale, ttl=ttl,
+        store={"owner": owner, "backend": options.get("backend", "sysv")},
+    )  # fmt: skip
+    server = config.backing()
+    server.check_server()  # before there is a store
+    return near.NearCache(cls(name, owner=owner, **options), config, server)
 
 
 def _attach(

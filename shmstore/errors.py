@@ -12,6 +12,8 @@ from __future__ import annotations
 from shmstore._base.imports import once
 
 __all__ = [
+    "BackingError",
+    "BackingUnavailable",
     "CodecError",
     "FormatMismatch",
     "InvalidKey",
@@ -21,6 +23,7 @@ __all__ = [
     "LockTimeout",
     "NotACache",
     "NotAStore",
+    "OutcomeUnknown",
     "ReadOnlyStore",
     "ShmStoreError",
     "StoreClosed",
@@ -164,3 +167,24 @@ class LockTimeout(ShmStoreError, TimeoutError):
 @once
 class StoreSystemError(ShmStoreError, OSError):
     """The kernel refused a call. ``errno`` is its error, and the message names the limit."""
+
+
+@once
+class BackingError(ShmStoreError):
+    """The server behind a near cache refused a command. The message has its answer."""
+
+
+@once
+class BackingUnavailable(BackingError, ConnectionError):
+    """The server behind a near cache cannot be reached. Nothing was changed.
+
+    With on_partition="raise", also: the listener does not prove that copies are fresh.
+    """
+
+
+@once
+class OutcomeUnknown(BackingError, ConnectionError):
+    """The connection to the server was lost after a command was sent that changes something.
+
+    It may have been executed or not, and was not sent again. ``failed`` has the keys.
+    """

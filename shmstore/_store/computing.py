@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from shmstore._store.leases import Steps
     from shmstore.store import Store
 
-__all__ = ["Plan", "aget_or_set", "enter", "get_or_set", "leave", "lease_key", "place"]
+__all__ = ["Plan", "aget_or_set", "enter", "get_or_set", "is_computing", "leave", "lease_key", "place"]
 
 _computing: ContextVar[frozenset[Any]] = ContextVar("shmstore_computing", default=frozenset())
 
@@ -77,6 +77,11 @@ class Plan:
 
 def place(store: Store[Any], lease: KeptKey) -> tuple[Any, ...]:
     return os.getpid(), store._uuid, store._options.namespace, lease
+
+
+def is_computing(store: Store[Any], lease: KeptKey) -> bool:
+    """Whether this thread or task computes the value of this place."""
+    return place(store, lease) in _computing.get()
 
 
 def enter(here: tuple[Any, ...]) -> None:

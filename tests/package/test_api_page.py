@@ -79,7 +79,7 @@ def calls() -> set[str]:
 def options() -> list[str]:
     parameters = list(inspect.signature(Store).parameters.values())[1:]
     of_store = {parameter.name for parameter in parameters}
-    of_cache = list(inspect.signature(shmstore.Cache).parameters.values())[1:]
+    of_cache = list(inspect.signature(shmstore.Cache.__init__).parameters.values())[2:]
     assert of_store <= {parameter.name for parameter in of_cache}
     parameters += [parameter for parameter in of_cache if parameter.name not in of_store]
     assert all(parameter.kind is parameter.KEYWORD_ONLY for parameter in parameters)

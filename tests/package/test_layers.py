@@ -42,7 +42,7 @@ def test_sources_form_no_cycle() -> None:
 
 PACKAGE = CSRC.parent
 PARTS = [
-    "_core", "_base", "errors", "_system", "codecs", "sysv", "posix", "_store", "store", "cache", "shared_memory", "__init__",
+    "_core", "_base", "errors", "_system", "codecs", "sysv", "posix", "_store", "store", "near", "cache", "shared_memory", "__init__",
     "integrations", "demo", "_demo_parent", "cli", "__main__", "__pyinstaller",
 ]  # fmt: skip  # from the bottom to the top
 MODULES = {

@@ -286,7 +286,7 @@ def test_hashable_by_identity(cache, key):
 
 def test_its_options_are_those_of_a_store(key):
     """They are written out twice: editors read the source."""
-    of_store, of_cache = (dict(inspect.signature(kind).parameters) for kind in (Store, Cache))
+    of_store, of_cache = (dict(inspect.signature(kind.__init__).parameters) for kind in (Store, Cache))
     on_error = of_cache.pop("on_error")
     assert (on_error.default, on_error.kind) == ("raise", on_error.KEYWORD_ONLY)
     assert list(of_cache) == list(of_store)
