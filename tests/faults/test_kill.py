@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 # Forks a writer for each line that it reads, and prints its process id; nobody waits for them, so they leave no zombies.
 NURSERY = """
 import hashlib, os, random, signal, sys
@@ -71,6 +73,7 @@ def memory_of(store):
     return ffi.buffer(lib.shms_memory(store._handle, size), 8 << 20)
 
 
+@pytest.mark.sample  # kills at chosen instructions, and the soak, find the same and more
 def test_writers_killed_inside(make):
     store = make(size="16M")
     reader = make(readonly=True)

@@ -7,6 +7,7 @@ import re
 import pytest
 
 
+@pytest.mark.sample  # eight thousand requests, once and not on every Python
 def test_every_request_is_answered(examples, start, finish, segments_of):
     pytest.importorskip("flask", reason="flask is not installed")
     process = start(examples / "flask_cache.py")
