@@ -65,10 +65,10 @@ class Listener:
     def run(self) -> None:
         delay = _SHORT
         while self._is_wanted():
+            self._version = 0
             try:
                 stream = Stream(self._address, self._prefixes)
                 try:
-                    delay = _SHORT
                     self._report.update(server=stream.server, problem=None)
                     self._follow(stream)
                 finally:
@@ -81,12 +81,11 @@ class Listener:
                 self._report["gaps"] += 1
                 self._report["problem"] = f"{type(error).__name__}: {error}"
                 self._tell()
+                delay = _SHORT if self._version else min(2 * delay, _LONG)  # longer if it was never followed
                 time.sleep(delay * random.uniform(0.5, 1.0))
-                delay = min(2 * delay, _LONG)
 
     def _follow(self, stream: Stream) -> None:
         """Until nobody is attached."""
-        self._version = 0
         beat = min(self._bound // _BEATS, _BEAT)
         sent, answered, due = 0, True, lib.shms_now()
         while self._is_wanted():

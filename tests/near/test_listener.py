@@ -136,6 +136,26 @@ def test_a_server_that_starts_again_empty(open_near, server):
     assert near["a"] == 3
 
 
+def test_a_server_that_becomes_a_replica(open_near, server):
+    """What a replica pushes is late by the lag of the replication, so it proves nothing."""
+    near = when_valid(open_near(bound=SHORT))
+    near["a"] = 1
+    generation = near._store.get(state.STATE)[1]
+    server.client.replicaof("127.0.0.1", "1")  # nobody is there
+    try:
+        wait_until(lambda: "no master" in (near.stats().problem or ""), "the listener asks for the role")
+        when_invalid(near)
+        passes = near.stats().passes
+        assert near["a"] == 1 and near.stats().passes == passes + 1
+        with pytest.raises(shmstore.BackingError, match="read only"):
+            near["a"] = 2
+    finally:
+        server.client.replicaof("NO", "ONE")
+    wait_until(lambda: near.stats().valid and near._store.get(state.STATE)[1] > generation, "a new generation")
+    near["a"] = 2
+    assert near["a"] == 2
+
+
 def test_a_reply_that_does_not_come(near, server):
     """The server is made to keep the command, and then to close the connection."""
     near["n"] = 1
