@@ -3,6 +3,7 @@
 
 #include "engine/heap.h"
 #include "engine/policy.h"
+#include "engine/table.h"
 
 #define WINDOWS_LOOKED_AT 16u
 #define PAGES_LOOKED_AT 4096u /* in all of them */
@@ -103,6 +104,7 @@ bool shms_window_choose(struct shms_store *s, uint64_t pages, struct shms_window
         return false;
     best.tries = w->tries;
     best.spared = w->spared;
+    best.last = 0;
     *w = best;
     return true;
 }
@@ -119,10 +121,27 @@ static bool empty_block(struct shms_store *s, struct shms_record *record, uint64
     return true;
 }
 
+/* Is it the entry that goes last? */
+static bool is_spared(struct shms_store *s, const struct shms_window *w, uint64_t offset) {
+    return w->spared && slot_of(s, offset) != UINT64_MAX &&
+           shms_block_hash(s, (struct shms_block *)(s->base + offset)) == w->spared;
+}
+
 /* Or has the end of its last block closed it? Then its words are its closer's. */
 static bool is_open(const struct shms_store *s, const struct shms_span *span) {
     struct shms_span now;
     return shms_span_at(s, span->first, &now) && now.number == span->number;
+}
+
+/* Nothing else is left in the window. */
+static int clear_last(struct shms_store *s, struct shms_record *record, struct shms_window *w) {
+    struct shms_span span;
+    if (!shms_span_of(s, w->last, &span))
+        return SHMS_OK; /* it was overwritten or removed, and its span closed */
+    s->spared = 0;
+    bool done = empty_block(s, record, w->last) || !is_open(s, &span);
+    s->spared = w->spared;
+    return done && (!is_open(s, &span) || shms_span_close(s, &span)) ? SHMS_OK : SHMS_FULL;
 }
 
 int shms_window_clear_some(struct shms_store *s, struct shms_record *record, struct shms_window *w, uint32_t blocks) {
@@ -137,15 +156,22 @@ int shms_window_clear_some(struct shms_store *s, struct shms_record *record, str
             done++;
             continue;
         }
-        for (uint32_t i = 0; i < span.blocks; i++)
-            if (!empty_block(s, record, span.start + i * span.bytes) && is_open(s, &span))
+        bool spares = false;
+        for (uint32_t i = 0; i < span.blocks; i++) {
+            uint64_t offset = span.start + i * span.bytes;
+            if (empty_block(s, record, offset) || !is_open(s, &span))
+                continue;
+            if (!is_spared(s, w, offset))
                 return SHMS_FULL;
-        if (is_open(s, &span) && !shms_span_close(s, &span))
+            w->last = offset;
+            spares = true;
+        }
+        if (!spares && is_open(s, &span) && !shms_span_close(s, &span))
             return SHMS_FULL;
         w->at += span.pages;
         done += span.blocks;
     }
-    return SHMS_OK;
+    return w->last ? clear_last(s, record, w) : SHMS_OK;
 }
 
 bool shms_window_coldest(struct shms_store *s, struct shms_record *record, uint32_t kind) {

@@ -77,15 +77,6 @@ static int make_run(struct shms_call *c, struct shms_hunt *hunt, uint64_t bytes)
     return rc;
 }
 
-/* Is there no other room than that of the old entry of this key, or with it? A window of three quarters of the heap includes
- * nearly every block. */
-static bool takes_much(struct shms_store *s, const struct shms_op *op, uint64_t bytes) {
-    struct shms_entry x;
-    if (bytes > shms_heap_largest(s) / 4 * 3)
-        return true;
-    return shms_find(s, &op->key, &x) == SHMS_OK && shms_heap_capacity(s, SHMS_SLOT_BLOCK(x.word)) >= bytes / 2;
-}
-
 static int reserve_again(struct shms_call *c, struct shms_op *op, const struct shms_put *put) {
     struct shms_window window = {.spared = op->key.hash};
     struct shms_hunt hunt = {0};
@@ -98,9 +89,6 @@ static int reserve_again(struct shms_call *c, struct shms_op *op, const struct s
         if (rc == SHMS_FULL && !room.done) {
             rc = make_room(c, &room);
             window = (struct shms_window){.spared = op->key.hash}; /* once more: views of the dead have ended */
-        } else if (rc == SHMS_FULL && window.spared && takes_much(c->h->s, op, bytes)) {
-            window = (struct shms_window){0};
-            rc = SHMS_OK;
         }
     } while (rc == SHMS_OK && (rc = shms_op_reserve(op, put->length, put->codec, put->extension, put->extension_length,
                                                     put->expiry)) == SHMS_FULL);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections import OrderedDict
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +215,27 @@ def test_a_value_that_takes_the_place_of_its_own_old_one(cache: Any) -> None:
 
 
 POLICY = 1280  # docs/format.md: counts, inserted
+
+
+@pytest.mark.parametrize("part", [0.35, 0.7, 0.85])
+def test_an_old_value_in_the_middle_is_in_nobodys_way(cache: Any, part: float) -> None:
+    """Every piece of more than half of the memory holds the middle."""
+    memory = Memory(cache)
+    start, end = memory.header("heap"), memory.header("heap") + memory.header("heap_pages") * 4096
+    numbers = count()
+    for round in range(8):
+        while cache.stats().evictions == 0 or len(cache) < 200:
+            cache[f"{next(numbers)}"] = bytes(3000)
+        found: dict[str, int] = {}
+        for key in cache:
+            slots = [at for at in range(memory.home(key) + 8, memory.home(key) + 64, 8) if memory.word(at)]
+            if len(slots) == 1:  # it is known whose slot it is
+                found[key] = memory.block(key)
+        middle = min(found, key=lambda key: abs(found[key] - (start + end) // 2))
+        assert abs(found[middle] - (start + end) // 2) < (end - start) // 7
+        cache[middle] = value = bytes([round]) * int(part * (end - start))
+        assert cache[middle] == value
+        cache.delete(middle)
 
 
 def test_leases_do_not_make_entries_seem_older(key: Any) -> None:
