@@ -51,9 +51,10 @@ refused_open("what says that it is larger", word(48, 1 << 40))
 refused_open("no clients", word(192, 0, 4))
 refused_open("a heap elsewhere", word(264, 1 << 50))
 refused_open("a table elsewhere", word(216, 7))
-refused_open("another size", size=2 * SIZE, create=None)
-refused_open("another number of entries", size=SIZE, max_entries=MAX_ENTRIES + 1, create=None)
 refused_open("another mode", mode=0o640, create=None)
+for _name, _options in {"size": {"size": 2 * SIZE}, "number of entries": {"max_entries": MAX_ENTRIES + 1}}.items():
+    case(f"open with another {_name}", lambda key, _, options=_options: shmstore.Store(key, timeout=0.001, **options).close(),
+         opens=True, sampled=False, stops=False)  # fmt: skip
 refused_open("what is to be new", create=True, size=SIZE)
 case("open a store that newer ones may write to", lambda key, _: shmstore.Store(key, create=False).close(), opens=True,
      scribble=word(32, 1), mended=True, sampled=False, stops=False)  # fmt: skip
@@ -116,14 +117,23 @@ def creates(name: str, act: Callable[[Any, Any], Any], **changes: Any) -> None:
     case(name, act, opens=True, creates=True, populate=nothing, **{"sampled": False, "stops": False, **changes})
 
 
-def left_behind(content: Callable[[], bytes], size: int = SIZE, mode: int = 0o600) -> Callable[[str], None]:
+def whole() -> int:
+    """The bytes of the segment of a store."""
+    with make(shmstore.PRIVATE) as store:
+        return sysv.shmctl(store.info().id, sysv.IPC_STAT).size
+
+
+def left_behind(
+    content: Callable[[], bytes], size: int | Callable[[], int] = SIZE, mode: int = 0o600
+) -> Callable[[str], None]:
     """A segment whose creator is dead, with these bytes at its beginning."""
 
     def leave(key: str) -> None:
         number = lib.shms_key_of_name(key.encode(), len(key))
+        length = size if isinstance(size, int) else size()
         pid = os.fork()
         if pid == 0:
-            segment = sysv.shmget(number, size, sysv.IPC_CREAT | sysv.IPC_EXCL | mode)
+            segment = sysv.shmget(number, length, sysv.IPC_CREAT | sysv.IPC_EXCL | mode)
             begins = content()
             if begins:
                 with sysv.shmat(segment) as memory:
@@ -172,7 +182,7 @@ def by_one_of_another_namespace() -> bytes:
     return struct.pack("<QQ", MAGIC_INIT, 1 << 48 | INITIALISING << 44 | (namespace_tag() ^ 1) << 22 | 1)
 
 
-creates("create where a blank one was left", lambda key, _: make(key), beginning=left_behind(blank))
+creates("create where a blank one was left", lambda key, _: make(key), beginning=left_behind(blank, whole))
 creates("create where one with a magic was left", lambda key, _: make(key), beginning=left_behind(magic()))
 creates("create where one was left half made", lambda key, _: make(key), beginning=left_behind(by_the_dead))
 creates("create where one was removed half made", lambda key, _: fails(lambda: make(key, timeout=0.001)), mended=True,
@@ -197,7 +207,7 @@ creates(
     "refuse a blank one of another size",
     lambda key, _: fails(lambda: make(key)),
     mended=True,
-    beginning=left_behind(blank, 2 * SIZE),
+    beginning=left_behind(blank, lambda: 2 * whole()),
 )
 creates(
     "refuse what is no store",

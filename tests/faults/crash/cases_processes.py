@@ -14,7 +14,6 @@ from store_setup import (
     attach_twice_more,
     crowd_registry,
     hold,
-    hold_all,
     leave_a_zombie,
     new,
     new_class,
@@ -59,8 +58,6 @@ def hold_and_delete(store: Any) -> Any:
 
 case("end a view of what was deleted", release, prepare=hold_and_delete, changes={"raw": [None]})
 case("view beside another", lambda s, _: s.view("raw").release(), prepare=hold, sampled=False)
-case("view when there are too many", lambda s, _: raises(shmstore.StoreFull, s.view, "raw"), prepare=hold_all,
-     sampled=False)  # fmt: skip
 case("view what is not bytes", lambda s, _: raises(TypeError, s.view, "k1"), sampled=False)
 
 

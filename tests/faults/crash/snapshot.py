@@ -109,7 +109,10 @@ class Snapshot(Survivors):
         self._keep()
         if first_state is not None:
             first, index = first_state
-            self._die_first(CASES[first], index)
+            states = self.states(CASES[first])
+            if index >= len(states):
+                raise NoSuchState
+            self._die_first(CASES[first], states[index])
             extra = CASES[first].changes
         else:
             extra = {}
@@ -214,29 +217,26 @@ class Snapshot(Survivors):
         ways = drivers.plans(trace)
         return [ways[n] for n in changed]
 
-    def _find_state(self, case: Case, wanted: str) -> int:
-        """The index of a state of which the name tells what the victim holds."""
-        found: dict[str, int] = {}
-        for i, way in enumerate(self.states(case)):
+    def _find_state(self, case: Case, wanted: str) -> tuple[int, int, int]:
+        """The plan for a state of which the name tells what the victim holds. Another list of states might be longer by one: a
+        block says in which second its value was stored, and in the same second the memory stays as it is."""
+        found: dict[str, tuple[int, int, int]] = {}
+        for way in self.states(case):
             self.restore()
             victim = self.processes.victim(case)
             if self.driver.run_to(victim, way) is not None:
                 number = number_of(self.memory, self.driver.pid(victim))
                 for state in held_by(Audit(self.memory), number):
                     if state in FIRST:
-                        found.setdefault(state, i)
+                        found.setdefault(state, way)
                     else:
-                        found[state] = i
+                        found[state] = way
             self.driver.kill(victim)
         assert wanted in found, f"{case.name} is never in the state {wanted!r}"
         return found[wanted]
 
-    def _die_first(self, case: Case, index: int, stand_still: bool = False) -> None:
+    def _die_first(self, case: Case, way: tuple[int, int, int], stand_still: bool = False) -> None:
         """The snapshot's beginning is what a victim left that died, or stopped, in that state."""
-        states = self.states(case)
-        if index >= len(states):
-            raise NoSuchState
-        way = states[index]
         self.restore()
         victim = self.processes.victim(case)
         self.driver.run_to(victim, way)

@@ -239,15 +239,6 @@ def ten_zombies(store: Any) -> Any:
     return [Held(views, other)]
 
 
-def hold_all(store: Any) -> Any:
-    """As many as a process can hold."""
-    views = []
-    with contextlib.suppress(shmstore.StoreFull):
-        while True:
-            views.append(store.view("raw"))
-    return views
-
-
 def attach_twice_more(store: Any) -> Any:
     return [another(store) for _ in range(2)]
 
