@@ -390,7 +390,9 @@ struct shms_header {
     _Atomic uint64_t swept;      /* [any] hint: what was outdated by so many moves has been swept */
     _Atomic uint32_t evictions;  /* [any] by compare-and-swap: 31..1 how often, 0 somebody sleeps on this word */
     uint32_t reserved_evictions;
-    uint64_t reserved_generations[4];
+    _Atomic uint64_t
+        leaving; /* [any] System V, of a root: identifier + 1 of the segment that is being removed; 0 = none */
+    uint64_t reserved_last[3];
 };
 #define SHMS_HAS_EXPIRY 1ull
 #define SHMS_HAS_GENERATIONS 2ull

@@ -8,8 +8,9 @@
  * says which segment has the entries, and its other pages are given back when the last process has left it. The segment with
  * the entries has no key, and names its root.
  *   key -> root, superseded, successor D -> segment D, root R
- * The next resize makes another segment E: D is superseded by E, then the root's word goes from D to E, then D is removed. A
- * death in between leaves root -> D -> E. The next opener passes all three, and does what is missing.
+ * The next resize makes another segment E: D is superseded by E. Then the root's word `leaving` names D, the root leads to E instead
+ * of D, D is removed, and `leaving` names none. A death in between leaves root -> D -> E, or root -> E and a D that `leaving`
+ * names. The next opener passes all of them, and does what is missing.
  * The new segment gets the uuid of the store before the old header notes its identifier. So an identifier in a header is used
  * only if the segment has that uuid: it may be another program's by now, or overwritten.
  * CRASH  Between shmget and the note in the header of the segment that is being resized: as above. */
@@ -136,18 +137,6 @@ static int64_t attached(struct shms_store *s) {
     return !is_elsewhere(s) && kernel_stat(s, &d) ? (int64_t)d.shm_nattch : -1;
 }
 
-static int remove_segment(struct shms_store *s) {
-    if (is_elsewhere(s)) {
-        s->call = "shmctl, from another IPC namespace";
-        return EPERM;
-    }
-    /* The root comes last: after a death in between, the next opener finds that it leads to nothing, and removes it. */
-    int rc = result(s, "shmctl(IPC_RMID)", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
-    if (rc == 0 && s->root && shmget(s->key, 0, 0) == (int)(s->root - 1))
-        rc = result(s, "shmctl(IPC_RMID)", shmctl((int)(s->root - 1), IPC_RMID, NULL) == 0 || is_gone(errno));
-    return rc;
-}
-
 /* ---- resizing. Identifiers that were read from a segment are used only for segments of this store, which have its uuid. */
 
 /* Maps the segment, if it is one of this store; else NULL. */
@@ -164,6 +153,36 @@ static struct shms_header *map_relative(const struct shms_store *s, uint64_t num
         return h;
     shmdt(base);
     return NULL;
+}
+
+/* Removes what a process has left that died in settle(). What the root leads through stays. */
+static void remove_left(struct shms_store *s, struct shms_header *root) {
+    uint64_t number = shms_load_acquire(&root->leaving);
+    if (number == 0 || number == shms_load_acquire(&root->successor))
+        return;
+    struct shms_header *h = map_relative(s, number);
+    bool removes = h && SHMS_OWNER_STATE(shms_load_acquire(&h->state)) == SHMS_STATE_SUPERSEDED;
+    if (h)
+        shmdt(h);
+    if (!removes || shmctl((int)(number - 1), IPC_RMID, NULL) == 0 || is_gone(errno))
+        shms_cas_acq_rel(&root->leaving, &number, 0);
+}
+
+static int remove_segment(struct shms_store *s) {
+    if (is_elsewhere(s)) {
+        s->call = "shmctl, from another IPC namespace";
+        return EPERM;
+    }
+    struct shms_header *root = s->root ? map_relative(s, s->root) : NULL;
+    if (root) {
+        remove_left(s, root);
+        shmdt(root);
+    }
+    /* The root comes last: after a death in between, the next opener finds that it leads to nothing, and removes it. */
+    int rc = result(s, "shmctl(IPC_RMID)", shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno));
+    if (rc == 0 && s->root && shmget(s->key, 0, 0) == (int)(s->root - 1))
+        rc = result(s, "shmctl(IPC_RMID)", shmctl((int)(s->root - 1), IPC_RMID, NULL) == 0 || is_gone(errno));
+    return rc;
 }
 
 static int find_successor(struct shms_store *s, const struct shms_open_request *a, uint64_t successor) {
@@ -191,15 +210,21 @@ static void settle(struct shms_store *s, uint64_t successor) {
     int error = shmctl(number ? (int)(number - 1) : s->id, IPC_STAT, &d) == 0 ? 0 : errno;
     if (is_gone(error) || (error == 0 && d.shm_perm.mode & SHM_DEST))
         discard(s, successor);
+    if (error == 0 && !number) /* this is the root */
+        remove_left(s, (struct shms_header *)s->base);
     struct shms_header *root = error == 0 && number ? map_relative(s, number) : NULL;
     if (!root)
         return;
-    uint64_t leads = mine;
-    bool moved = SHMS_OWNER_STATE(shms_load_acquire(&root->state)) == SHMS_STATE_SUPERSEDED &&
-                 (shms_cas_acq_rel(&root->successor, &leads, successor) || leads == successor);
+    uint64_t none = 0, leads = mine, leaves = mine;
+    remove_left(s, root);
+    if (SHMS_OWNER_STATE(shms_load_acquire(&root->state)) == SHMS_STATE_SUPERSEDED) {
+        if (shms_load_acquire(&root->successor) == mine)
+            shms_cas_acq_rel(&root->leaving, &none, mine); /* before the root leads past it */
+        bool moved = shms_cas_acq_rel(&root->successor, &leads, successor) || leads == successor;
+        if (!moved || shmctl(s->id, IPC_RMID, NULL) == 0 || is_gone(errno))
+            shms_cas_acq_rel(&root->leaving, &leaves, 0);
+    }
     shmdt(root);
-    if (moved)
-        shmctl(s->id, IPC_RMID, NULL);
 }
 
 /* The kernel lets in the members of two groups alike: the owner's, and the creator's, which nobody can change. */
