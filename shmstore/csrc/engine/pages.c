@@ -4,6 +4,7 @@
 #include "segment/memory.h"
 
 #define HIGH_STEP 4096u        /* pages, by which pages_high is raised: 16 MiB of heap */
+#define EXACT_FROM 512u        /* pages: two megabytes */
 #define RAISES_KEEP_FROM 256u  /* pages: a megabyte */
 #define GIVEN_AT_ONCE 1024u    /* pages */
 #define CURSOR_FROM (1u << 18) /* pages: in a smaller heap every search begins at its end */
@@ -82,7 +83,11 @@ bool shms_pages_raise(struct shms_store *s, uint64_t pages) {
     uint64_t high = shms_load_acquire(&s->header->pages_high);
     if (high >= s->heap_pages)
         return false;
-    uint64_t new = shms_min(SHMS_ALIGN_UP(high + pages, HIGH_STEP), s->heap_pages);
+    uint64_t new = SHMS_ALIGN_UP(high + pages, HIGH_STEP);
+    if (pages >=
+        EXACT_FROM) /* just enough with the free pages below: a step would leave as many again free in each step */
+        new = shms_max(shms_bits_last(s->taken, 0, high, true) + pages, high + 1);
+    new = shms_min(new, s->heap_pages);
     if (s->sparse) { /* the bits and infos of its pages, before they are known */
         uint64_t from = high / 64 * 8, bytes = (new + 63) / 64 * 8 - from;
         if (!shms_commit_sparse(s, (uint64_t)((uint8_t *)s->taken - s->base) + from, bytes) ||

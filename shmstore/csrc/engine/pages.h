@@ -5,7 +5,9 @@
  *
  * WHERE A RUN IS LOOKED FOR  Spans of small blocks from below, upwards; large blocks from above, downwards, so that
  * short-lived small spans do not stand between large ones. Only pages below `pages_high` are looked at. It is raised in
- * steps, after the bits and infos of the step have been committed.
+ * steps, after the bits and infos of the step have been committed. For a block of two megabytes or more it is raised just as far
+ * as is needed, with the free pages below it. So such blocks stand side by side, and no step ends with pages that are too few for
+ * the next one.
  *
  * WHERE THE SYSTEM HAS NO MEMORY  A run that needs some cannot be had, but another one may: one whose pages all kept
  * theirs. If there is none, free pages elsewhere give their memory back, and the first run is tried again.

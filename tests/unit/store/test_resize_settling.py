@@ -33,7 +33,11 @@ def make_anothers(memory):
     memory[UUID] = bytes(16)
 
 
-CHANGES = {"superseded": (lambda memory: None, True), "a store": (make_ready, False), "another store's": (make_anothers, False)}
+CHANGES = {
+    "superseded": (lambda memory: None, True),
+    "a store": (make_ready, False),
+    "another store's": (make_anothers, False),
+}
 
 
 @pytest.mark.parametrize("end", ["open", "resize", "destroy"])

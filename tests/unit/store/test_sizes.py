@@ -64,3 +64,17 @@ def test_so_does_one_of_other_codecs(key):
 def test_the_smallest_store(key, backend):
     with pytest.raises(ValueError, match=rf"the smallest store has {SMALLEST} bytes"):
         shmstore.Store(key, size=SMALLEST - 4 * K, backend=backend)
+
+
+@pytest.mark.parametrize("megabytes", [2, 3, 5, 7, 9, 10, 11, 12])
+def test_values_of_some_megabytes_fill_a_store(key, megabytes):
+    """What is left over is too small for one more, and in one piece."""
+    with shmstore.Store(key, size="128M", codec="raw") as store:
+        value = bytes(megabytes * M)
+        with pytest.raises(shmstore.StoreFull):
+            for number in range(100):
+                store[f"{number}"] = value
+        stats = store.stats()
+        assert stats.bytes_free < megabytes * M + 4 * K and stats.largest_free > 0.99 * stats.bytes_free
+        store.check()
+        store.destroy()
