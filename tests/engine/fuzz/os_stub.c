@@ -72,14 +72,17 @@ void shms_os_futex_wake_all(_Atomic uint32_t *word) {
     inside(word, sizeof *word);
     pass(100);
 }
-void shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *values, uint32_t count,
+bool shms_os_futex_wait_any(_Atomic uint32_t *const *words, const uint32_t *values, uint32_t count,
                             uint64_t nanoseconds) {
     pass(nanoseconds);
+    return true;
 }
 bool shms_os_waits_for_several(void) { return true; }
 int shms_os_event_open(void) { return 1000; }
 void shms_os_event_set(int fd) {}
 void shms_os_event_clear(int fd) {}
+int shms_os_process_open(uint32_t pid) { return -1; }
+void shms_os_await_readable(const int *fds, bool *readable, uint32_t count, uint64_t nanoseconds) { pass(nanoseconds); }
 bool shms_os_thread(void *(*run)(void *), void *argument) { return false; }
 void shms_os_yield(void) { pass(50000); }
 void shms_os_nap(uint64_t nanoseconds) { pass(nanoseconds); }
